@@ -1,0 +1,1 @@
+"""Answers and evidence from embedded frames."""

@@ -1,0 +1,1 @@
+"""One lazy operator a file."""

@@ -1,0 +1,1 @@
+"""Bytes of video become GOPs and frames."""

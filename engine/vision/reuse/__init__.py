@@ -1,0 +1,1 @@
+"""The parts of ReuseViT, one concept a file."""

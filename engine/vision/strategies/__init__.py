@@ -1,0 +1,1 @@
+"""Ways to encode a sequence of frames, one a file."""

@@ -1,0 +1,48 @@
+"""Every frame in full: the definition that the other strategies are judged against."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from engine.vision.macs import dense_macs
+from engine.vision.strategies.base import Chunk, Encoded, StreamState
+from engine.vision.tower import VisionTower
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """Encode each frame by itself."""
+
+    tower: VisionTower
+    batch: int = 32
+    name: str = "dense"
+
+    @torch.inference_mode()
+    def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
+        """Encode all chunks' frames in batches, whatever stream they come from."""
+        counts = [len(chunk.pixels) for chunk in chunks]
+        config, device = self.tower.config, self.tower.device
+        pixels = torch.cat([chunk.pixels for chunk in chunks])
+        parts = [self.tower(self.tower.normalise(part)) for part in pixels.split(self.batch)]
+        embeddings = torch.cat(parts) if len(pixels) else torch.empty(0, config.dimension)
+        return [
+            Encoded(
+                embeddings=rows,
+                computed=torch.full(
+                    (count, config.layers), config.tokens, dtype=torch.int32, device=device
+                ),
+                macs=torch.full(
+                    (count,), float(dense_macs(config)), dtype=torch.float64, device=device
+                ),
+                full=torch.ones(count, dtype=torch.bool, device=device),
+                state=None if chunk.last else _advance(chunk),
+                drift=torch.zeros(count, device=device),
+            )
+            for chunk, rows, count in zip(chunks, embeddings.split(counts), counts, strict=True)
+        ]
+
+
+def _advance(chunk: Chunk) -> StreamState:
+    seen = chunk.state.num_frames if chunk.state else 0
+    return StreamState(seen + len(chunk.pixels), chunk.pixels[:0], None, {}, {})

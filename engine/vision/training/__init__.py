@@ -1,0 +1,1 @@
+"""Training of the model and of the reuse parts."""

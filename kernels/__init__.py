@@ -1,0 +1,1 @@
+"""Arithmetic on tensors, each with a plain-PyTorch reference."""

@@ -1,0 +1,21 @@
+"""Fixtures that all tests share, and where kernels run without a GPU."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+# without a GPU the kernels run in Triton's interpreter, else a kernel test would compare the
+# reference with itself; set before any module that imports triton is loaded
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Real clips and annotation files beside the checkout; without them the test is skipped."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no real data beside this checkout")
+    return folder
