@@ -166,7 +166,7 @@ class VisionTower(nn.Module):
         return self.pre(h + self.position)
 
     def finish(self, h: Tensor) -> Tensor:
-        """Embeddings `[B, E]` from the last hidden state, or from its class token's row `[B, D]`."""
+        """Embeddings `[B, E]` from the last hidden state, or its class token's row `[B, D]`."""
         if self.config.class_token:
             return self.head(self.post(h if h.ndim == 2 else h[:, 0]))
         return self.head(self.pool(self.post(h)))
