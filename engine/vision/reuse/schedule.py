@@ -1,0 +1,106 @@
+"""In which order the frames of a stream are encoded, what each may refer to, and which are full."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.errors import UsageError, unknown
+
+GROUP = 4
+CACHE = -1  # the reference left by the last step: the last group's far frame, or the full frame
+FAR, MID, NEAR = 0, 1, 2
+
+# slot by slot: what it may refer to (the past one first, it wins ties) and its distance
+REFERENCES: tuple[tuple[int, ...], ...] = ((CACHE,), (CACHE, 0), (CACHE, 1), (1, 0))
+KINDS = (FAR, MID, NEAR, NEAR)
+# frame of the group in each slot, by the group's size: a tail is a group cut short
+ORDER: dict[int, tuple[int, ...]] = {1: (0,), 2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 0, 2)}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The next `size` waiting frames: one full frame, or a group in the order `ORDER[size]`."""
+
+    size: int
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A full frame, then groups of four; a full frame again after `refresh` reused ones.
+
+    With `refresh` 0 only the first frame of a stream, and those marked as cuts, are full. Where
+    `refresh` is no multiple of four the last group before a full frame is cut short.
+    """
+
+    refresh: int = 0
+
+    def __post_init__(self) -> None:
+        if self.refresh < 0:
+            raise UsageError(f"refresh must be 0 (never) or more frames, got {self.refresh}")
+
+    def step(
+        self, since: int | None, waiting: int, *, last: bool, cuts: Sequence[bool] = ()
+    ) -> Step | None:
+        """Say what to encode next, or None to wait for more frames.
+
+        Args:
+            since: frames since the last full one; None before the first frame of the stream.
+            waiting: frames received and not yet encoded.
+            last: whether no more frames will come.
+            cuts: for each waiting frame whether it must be full, as after a scene cut.
+        """
+        if not waiting:
+            return None
+        left = self.refresh - since if self.refresh and since is not None else GROUP
+        if since is None or left <= 0 or (len(cuts) > 0 and cuts[0]):
+            return Step(1, full=True)
+        ahead = next((at for at, cut in enumerate(cuts[:waiting]) if cut), None)
+        size = min(GROUP, left, waiting if ahead is None else ahead)
+        if size < min(GROUP, left) and not last and ahead is None:
+            return None
+        return Step(size, full=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """The frames of one training clip: slot 0 is full, each other slot refers to earlier ones.
+
+    The last three slots are scored: they stand at the end of a chain, as frames do when served.
+    """
+
+    offsets: tuple[int, ...]  # of the sampled frames, from the clip's start
+    references: tuple[tuple[int, ...], ...]  # by slot, the past one first
+    kinds: tuple[int, ...]
+    num_scored: int = 3
+
+    @property
+    def span(self) -> int:
+        """Sampled frames from the first of the clip to the last, both counted."""
+        return max(self.offsets) + 1
+
+
+PATTERNS: dict[str, Pattern] = {
+    # three far frames in a chain, then a mid and a near one: the default
+    "chain": Pattern(
+        (0, 4, 8, 12, 10, 11),
+        ((), (0,), (1,), (2,), (2, 3), (4, 3)),
+        (FAR, FAR, FAR, FAR, MID, NEAR),
+    ),
+    "group": Pattern(
+        (0, 4, 2, 1, 3), ((), (0,), (0, 1), (0, 2), (2, 1)), (FAR, FAR, MID, NEAR, NEAR)
+    ),
+    "near-before": Pattern(
+        (0, 4, 8, 6, 5), ((), (0,), (1,), (1, 2), (1, 3)), (FAR, FAR, FAR, MID, NEAR)
+    ),
+    "near-after": Pattern(
+        (0, 4, 8, 6, 7), ((), (0,), (1,), (1, 2), (3, 2)), (FAR, FAR, FAR, MID, NEAR)
+    ),
+    "sequence": Pattern((0, 1, 2, 3, 4), ((), (0,), (1,), (2,), (3,)), (FAR, FAR, FAR, FAR, FAR)),
+}
+
+
+def pattern(name: str) -> Pattern:
+    """Return the training pattern of that name."""
+    if name not in PATTERNS:
+        raise UsageError(unknown("pattern", name, PATTERNS))
+    return PATTERNS[name]
