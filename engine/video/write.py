@@ -1,0 +1,133 @@
+"""Frames to an H.264 file: clips made by code."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import UsageError, VideoError
+
+Image = NDArray[np.uint8]  # [H, W, 3], RGB, upright
+
+
+@dataclass(frozen=True, slots=True)
+class H264:
+    """How to encode; the same settings and frames give the same bytes on one build of x264."""
+
+    bframes: int = 2
+    gop: int = 60  # frames between key pictures, at most
+    crf: float = 20.0
+    preset: str = "veryfast"
+    threads: int = 1  # 0: as many as there are cores
+
+    def options(self) -> dict[str, str]:
+        """Return libx264's options."""
+        return {
+            "preset": self.preset,
+            "crf": str(self.crf),
+            "bf": str(self.bframes),
+            "g": str(self.gop),
+        }
+
+
+def write_h264(
+    path: str | Path,
+    frames: Iterable[Image],
+    fps: float | Fraction,
+    *,
+    bframes: int = 2,
+    gop: int = 60,
+    crf: float = 20.0,
+    threads: int = 1,
+) -> int:
+    """Write frames of one even size at exactly `fps` frames per second; return their number.
+
+    Frame `i` is shown at `i / fps` seconds, exactly. The suffix of `path` chooses the container.
+    """
+    rate = Fraction(fps).limit_denominator(1_000_000)
+    if rate <= 0:
+        raise UsageError(f"fps must be positive, got {fps}")
+    numbered = ((number, image) for number, image in enumerate(frames))
+    return _encode(Path(path), numbered, 1 / rate, rate, H264(bframes, gop, crf, threads=threads))
+
+
+def write_timed(
+    path: str | Path, frames: Iterable[tuple[float, Image]], settings: H264 | None = None
+) -> int:
+    """Write frames, each with the second at which it is shown; times must rise. Return the number.
+
+    Times are kept to 1/90000 s; the last frame lasts as long as the one before it.
+    """
+    base = Fraction(1, 90_000)
+    ticked = ((round(seconds / base), image) for seconds, image in frames)
+    return _encode(Path(path), ticked, base, None, settings or H264())
+
+
+def _encode(
+    path: Path,
+    frames: Iterator[tuple[int, Image]],
+    base: Fraction,
+    rate: Fraction | None,
+    settings: H264,
+) -> int:
+    """Encode frames with times in units of `base`; an unfinished file does not stay."""
+    count = 0
+    try:
+        with av.open(str(path), "w", options=_muxer(path)) as container:
+            stream = container.add_stream("libx264", rate=rate, options=settings.options())
+            stream.pix_fmt = "yuv420p"
+            stream.time_base = stream.codec_context.time_base = base
+            stream.codec_context.thread_count = settings.threads
+            for pts, duration, image in _with_durations(frames):
+                if count == 0:
+                    stream.height, stream.width = _even_size(image)
+                elif (stream.height, stream.width) != image.shape[:2]:
+                    raise UsageError(
+                        f"frame {count} is {image.shape[1]}x{image.shape[0]},"
+                        f" the first one {stream.width}x{stream.height}"
+                    )
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+                frame.pts, frame.time_base, frame.duration = pts, base, duration
+                container.mux(stream.encode(frame))
+                count += 1
+            if count == 0:
+                raise UsageError(f"no frames to write to {path.name}")
+            container.mux(stream.encode(None))
+    except av.FFmpegError as error:
+        path.unlink(missing_ok=True)
+        raise VideoError(f"cannot write {path.name}: {error.strerror}", path=str(path)) from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return count
+
+
+def _with_durations(frames: Iterator[tuple[int, Image]]) -> Iterator[tuple[int, int, Image]]:
+    """Add to each frame how long it is shown, from the time of the next one."""
+    duration, held = 1, next(frames, None)
+    for following in frames:
+        assert held is not None
+        duration = following[0] - held[0]
+        if duration <= 0:
+            raise UsageError("frame times must rise")
+        yield held[0], duration, held[1]
+        held = following
+    if held is not None:
+        yield held[0], duration, held[1]
+
+
+def _even_size(image: Image) -> tuple[int, int]:
+    """Return height and width, which 4:2:0 colour wants even."""
+    height, width = image.shape[:2]
+    if height % 2 or width % 2:
+        raise UsageError(f"frames must have even sides, got {width}x{height}")
+    return height, width
+
+
+def _muxer(path: Path) -> dict[str, str]:
+    """Return the container's options: the index first, so that browsers can start at once."""
+    return {"movflags": "+faststart"} if path.suffix in {".mp4", ".mov", ".m4v"} else {}
