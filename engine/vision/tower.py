@@ -113,9 +113,6 @@ class AttentionPool(nn.Module):
 class VisionTower(nn.Module):
     """Frames `[B, 3, S, S]` to projected, not yet normalised embeddings `[B, E]`."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.config = config
@@ -132,8 +129,8 @@ class VisionTower(nn.Module):
             if config.projection
             else nn.Identity()
         )
-        self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1), persistent=False)
+        # float32 whatever the weights' precision, so neither parameters nor buffers
+        self.scaling: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     @property
     def device(self) -> torch.device:
@@ -153,8 +150,12 @@ class VisionTower(nn.Module):
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Bytes `[B, 3, S, S]` to the tower's input values, on the tower's device."""
-        scaled = pixels.to(self.device, non_blocking=True).float() / 255
-        return ((scaled - self.mean.float()) / self.std.float()).to(self.dtype)
+        device = self.device
+        if device not in self.scaling:
+            mean, std = torch.tensor([self.config.mean, self.config.std], device=device)
+            self.scaling[device] = mean.view(3, 1, 1), std.view(3, 1, 1)
+        mean, std = self.scaling[device]
+        return ((pixels.to(device, non_blocking=True).float() / 255 - mean) / std).to(self.dtype)
 
     def embed(self, values: Tensor) -> Tensor:
         """Token embeddings h_0 `[B, N, D]` of normalised values `[B, 3, S, S]`."""

@@ -1,0 +1,99 @@
+"""From an upright picture of any size to the square of bytes that the tower takes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.errors import ModelError
+
+_RESAMPLE: dict[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What a model's own processor does, as values; `canonical` identifies it."""
+
+    size: int  # edge of the square given to the tower
+    resize: int  # the shorter edge is resized to this, then the centre is cropped
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    mode: Literal["crop", "squash"] = "crop"  # squash resizes both edges to `size`
+    resample: Literal["bilinear", "bicubic"] = "bicubic"
+
+    @property
+    def canonical(self) -> str:
+        """Return the values as JSON with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Preprocessing":
+        """Read a Hugging Face `preprocessor_config.json`."""
+        size = config.get("size", 224)
+        resample = config.get("resample", 3)
+        if resample not in _RESAMPLE:
+            raise ModelError(f"resample {resample} of the preprocessor; allowed: 2, 3")
+        if abs(config.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
+            raise ModelError(f"rescale_factor {config['rescale_factor']}; allowed: 1/255")
+        shared: dict[str, Any] = {
+            "mean": tuple(config.get("image_mean", (0.5, 0.5, 0.5))),
+            "std": tuple(config.get("image_std", (0.5, 0.5, 0.5))),
+            "resample": _RESAMPLE[resample],
+        }
+        if isinstance(size, Mapping) and "height" in size:
+            if size["height"] != size["width"]:
+                raise ModelError(f"preprocessor size {dict(size)}; allowed: a square")
+            return cls(size=size["height"], resize=size["height"], mode="squash", **shared)
+        resize = size["shortest_edge"] if isinstance(size, Mapping) else size
+        crop = config.get("crop_size", resize)
+        edge = crop["height"] if isinstance(crop, Mapping) else crop
+        return cls(size=edge, resize=resize, **shared)
+
+
+def prepare(image: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
+    """Resize and crop one picture `[H, W, 3]` to bytes `[3, S, S]`."""
+    return prepare_batch(torch.from_numpy(np.ascontiguousarray(image))[None], preprocessing)[0]
+
+
+def prepare_batch(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Resize and crop pictures of one size, bytes `[B, H, W, 3]`, to bytes `[B, 3, S, S]`.
+
+    Runs where the pictures are. On a CPU the resize is done in bytes as Pillow does it; on a GPU in
+    float32 and rounded, which differs by at most one level.
+    """
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != torch.uint8:
+        raise ValueError(f"expected bytes [B, H, W, 3], got {images.dtype} {tuple(images.shape)}")
+    height, width = images.shape[1:3]
+    target = _target(height, width, preprocessing)
+    pixels = images.permute(0, 3, 1, 2)
+    if target != (height, width):
+        source = pixels.float() if pixels.is_cuda else pixels
+        resized = F.interpolate(
+            source, target, mode=preprocessing.resample, antialias=True, align_corners=False
+        )
+        pixels = resized.round().clamp(0, 255).to(torch.uint8) if pixels.is_cuda else resized
+    return _centre(pixels, preprocessing.size).contiguous()
+
+
+def _target(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    if preprocessing.mode == "squash":
+        return preprocessing.size, preprocessing.size
+    short, edge = min(height, width), preprocessing.resize
+    return max(1, edge * height // short), max(1, edge * width // short)
+
+
+def _centre(pixels: Tensor, size: int) -> Tensor:
+    """Crop the centre, padding with black where the picture is smaller than `size`."""
+    height, width = pixels.shape[-2:]
+    if height < size or width < size:
+        tall, wide = max(size - height, 0), max(size - width, 0)
+        pixels = F.pad(pixels, (-(-wide // 2), wide // 2, -(-tall // 2), tall // 2))
+        height, width = pixels.shape[-2:]
+    top, left = (height - size) // 2, (width - size) // 2
+    return pixels[..., top : top + size, left : left + size]
