@@ -4,14 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.errors import UsageError, unknown
+from kernels.select import CACHE, KINDS, REFERENCES
+
+__all__ = [
+    "CACHE",
+    "KINDS",
+    "ORDER",
+    "PATTERNS",
+    "REFERENCES",
+    "Pattern",
+    "Schedule",
+    "Step",
+    "pattern",
+]
 
 GROUP = 4
-CACHE = -1  # the reference left by the last step: the last group's far frame, or the full frame
 FAR, MID, NEAR = 0, 1, 2
-
-# slot by slot: what it may refer to (the past one first, it wins ties) and its distance
-REFERENCES: tuple[tuple[int, ...], ...] = ((CACHE,), (CACHE, 0), (CACHE, 1), (1, 0))
-KINDS = (FAR, MID, NEAR, NEAR)
 # frame of the group in each slot, by the group's size: a tail is a group cut short
 ORDER: dict[int, tuple[int, ...]] = {1: (0,), 2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 0, 2)}
 
@@ -72,6 +80,16 @@ class Pattern:
     references: tuple[tuple[int, ...], ...]  # by slot, the past one first
     kinds: tuple[int, ...]
     num_scored: int = 3
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The group of each slot: a far frame opens one, and refers to the last one's cache."""
+        return tuple(sum(kind == FAR for kind in self.kinds[: at + 1]) for at in range(self.num))
+
+    @property
+    def num(self) -> int:
+        """Number of slots."""
+        return len(self.offsets)
 
     @property
     def span(self) -> int:
