@@ -175,7 +175,7 @@ def test_pickled_weights_are_refused(folder, tmp_path) -> None:
     for file in folder.glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80")
-    with pytest.raises(ModelError, match="found pytorch_model.bin, allowed: safetensors only"):
+    with pytest.raises(ModelError, match=r"found pytorch_model\.bin, allowed: safetensors only"):
         load_model(str(tmp_path), device="cpu")
 
 

@@ -1,0 +1,1 @@
+"""Annotated sets in their official file formats."""

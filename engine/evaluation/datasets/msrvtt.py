@@ -1,0 +1,14 @@
+"""MSR-VTT 1k-A: one caption for each of 1,000 test videos."""
+
+from pathlib import Path
+
+from engine.evaluation.datasets.base import Captioned, Dataset, read_rows
+
+
+def load_msrvtt(path: Path) -> Dataset:
+    """Read `MSRVTT_JSFUSION_test.csv` (key, vid_key, video_id, sentence)."""
+    rows = read_rows(path, ("key", "video_id", "sentence"))
+    return Dataset(
+        name="msrvtt",
+        captions=tuple(Captioned(r["key"], r["video_id"], r["sentence"]) for r in rows),
+    )
