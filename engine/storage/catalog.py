@@ -1,0 +1,394 @@
+"""What is stored, by name: videos, GOPs, spaces, jobs and calibration, in DuckDB."""
+
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import fields
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, get_args
+
+from engine.errors import NotFoundError, UsageError, unknown
+from engine.storage.database import Database, insert, next_id, update
+from engine.storage.records import (
+    Job,
+    JobStatus,
+    Segment,
+    StoredGop,
+    StoredSpace,
+    Stretch,
+    Video,
+    VideoStatus,
+)
+
+if TYPE_CHECKING:
+    from engine.video.container import VideoInfo
+    from engine.video.gop import Gop
+    from engine.vision.model import Space
+
+_OF_A_VIDEO = ("stored_frames", "parts", "stretches", "segments", "gops", "aliases", "videos")
+_VIDEO_COLUMNS = ", ".join(f.name for f in fields(Video) if f.name != "names")
+_SPACE_COLUMNS = "space_id, space_key, name, model, revision, weight_hash, preprocessing, dimension"
+_JOB_COLUMNS = ", ".join(f.name for f in fields(Job))
+
+
+class Catalog:
+    """Typed access to the catalog; every method may be called from any thread.
+
+    A video is its content: the same bytes under several names are one video. `removed` is told the
+    ids of videos that are gone, after the commit.
+    """
+
+    def __init__(self, database: Database, removed: Callable[[Sequence[int]], None]) -> None:
+        self._database = database
+        self._removed = removed
+
+    def connection(self) -> AbstractContextManager[Any]:
+        """Give a DuckDB cursor for reading `videos`, `gops` and `frames` (of the current space).
+
+        Use as `with catalog.connection() as cursor`; one cursor serves one thread.
+        """
+        return self._database.cursor()
+
+    # videos
+
+    def add_video(self, info: "VideoInfo", content_hash: str, name: str) -> int:
+        """Register a video under a name and return its id; known content only gains the name.
+
+        A name that stood for other content now stands for this one, and content that has lost its
+        last name is removed with all of its rows: names are to be unique per source.
+        """
+        probed = {
+            "path": info.path,
+            "content_hash": content_hash,
+            "duration_seconds": info.duration_seconds,
+            "fps": info.fps,
+            "width": info.width,
+            "height": info.height,
+            "codec": info.codec,
+            "num_frames": info.num_frames,
+            "size_bytes": info.size_bytes,
+        }
+        return self._put(name, probed, "registered", None)
+
+    def quarantine(
+        self, name: str, path: str, error: str, *, content_hash: str | None = None
+    ) -> int:
+        """Register something that cannot be used, with the reason; what its name stood for goes."""
+        return self._put(name, {"path": path, "content_hash": content_hash}, "quarantined", error)
+
+    def _put(
+        self, name: str, known: Mapping[str, Any], status: VideoStatus, error: str | None
+    ) -> int:
+        with self._database.writing:
+            same = self._database.one(
+                "SELECT video_id, status FROM videos WHERE content_hash = ?",
+                [known["content_hash"]],
+            )
+            gone = self._displaced(name, same[0] if same else None)
+            with self._database.transaction() as cursor:
+                _delete_videos(cursor, gone)
+                values = {**known, "error": error}
+                if same is None:
+                    video_id = next_id(cursor, "video_ids")
+                    first = {"video_id": video_id, "name": name, "ingested_at": now()}
+                    insert(cursor, "videos", {**first, **values, "status": status})
+                else:
+                    video_id = int(same[0])
+                    if "quarantined" in (status, same[1]):
+                        values["status"] = status
+                    update(cursor, "videos", values, "video_id = ?", [video_id])
+                _give_name(cursor, name, video_id, known["path"])
+            self._tell(gone)
+        return video_id
+
+    def _displaced(self, name: str, keep: int | None) -> list[int]:
+        """Return the video that will have no name left once `name` stands for other content."""
+        holder = self._database.one("SELECT video_id FROM aliases WHERE name = ?", [name])
+        if holder is None or holder[0] == keep:
+            return []
+        count = self._database.one("SELECT count(*) FROM aliases WHERE video_id = ?", [holder[0]])
+        return [int(holder[0])] if count == (1,) else []
+
+    def add_alias(self, video_id: int, name: str, path: str) -> None:
+        """Let content be known by one more name; a video that thereby loses its last name goes."""
+        with self._database.writing:
+            self.video(video_id)
+            gone = self._displaced(name, video_id)
+            with self._database.transaction() as cursor:
+                _delete_videos(cursor, gone)
+                _give_name(cursor, name, video_id, path)
+            self._tell(gone)
+
+    def rename(self, old: str, new: str) -> None:
+        """Change one of a video's names to one that nothing has."""
+        with self._database.writing:
+            video = self.video(old)
+            if self._database.one("SELECT 1 FROM aliases WHERE name = ?", [new]):
+                raise UsageError(f"cannot rename {old!r} to {new!r}: another video has that name")
+            with self._database.transaction() as cursor:
+                update(cursor, "aliases", {"name": new}, "name = ?", [old])
+                if video.name == old:
+                    update(cursor, "videos", {"name": new}, "video_id = ?", [video.video_id])
+
+    def remove_video(self, video: int | str) -> None:
+        """Remove a video with its names, rows, files and index entries."""
+        with self._database.writing:
+            gone = [self.video(video).video_id]
+            with self._database.transaction() as cursor:
+                _delete_videos(cursor, gone)
+            self._tell(gone)
+
+    def _tell(self, gone: Sequence[int]) -> None:
+        if gone:
+            self._removed(gone)
+
+    def set_status(
+        self,
+        video_id: int,
+        status: VideoStatus,
+        error: str | None = None,
+        report: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Say how far a video has come; `report` (JSON-ready) replaces the stored one if given."""
+        _check("status", status, get_args(VideoStatus))
+        values: dict[str, Any] = {"status": status, "error": error}
+        if report is not None:
+            values["report"] = json.dumps(report)
+        with self._database.writing:
+            self.video(video_id)
+            with self._database.transaction() as cursor:
+                update(cursor, "videos", values, "video_id = ?", [video_id])
+
+    def videos(self, pattern: str | None = None) -> list[Video]:
+        """Return the videos one of whose names matches a glob (`*`, `?`, `[…]`), by id."""
+        matching = "WHERE video_id IN (SELECT video_id FROM aliases WHERE name GLOB ?)"
+        where, parameters = ("", []) if pattern is None else (matching, [pattern])
+        return self._read_videos(where, parameters)
+
+    def video(self, video: int | str) -> Video:
+        """Return a video by its id or one of its names."""
+        by_name = "video_id = (SELECT video_id FROM aliases WHERE name = ?)"
+        where = by_name if isinstance(video, str) else "video_id = ?"
+        found = self._read_videos(f"WHERE {where}", [video])
+        if not found:
+            raise NotFoundError(self._no_video(video))
+        return found[0]
+
+    def find_content(self, content_hash: str) -> Video | None:
+        """Return the video with this content, if there is one."""
+        found = self._read_videos("WHERE content_hash = ?", [content_hash])
+        return found[0] if found else None
+
+    def _read_videos(self, where: str, parameters: Sequence[Any]) -> list[Video]:
+        rows = self._database.all(
+            f"SELECT {_VIDEO_COLUMNS}, (SELECT list(a.name ORDER BY a.added_at, a.name) FROM"
+            " aliases a WHERE a.video_id = v.video_id)"
+            f" FROM videos v {where} ORDER BY video_id",
+            parameters,
+        )
+        videos = []
+        for *known, report, names in rows:
+            videos.append(Video(*known, _parsed(report), tuple(names)))
+        return videos
+
+    def _no_video(self, video: int | str) -> str:
+        names = [row[0] for row in self._database.all("SELECT name FROM aliases")]
+        near = get_close_matches(str(video), names, n=1)
+        nearest = f"; nearest: {near[0]}" if near else ""
+        return f"no video {video!r} among the {len(names)} stored names{nearest}"
+
+    def add_gops(self, video_id: int, gops: "Sequence[Gop]") -> None:
+        """Set the GOPs of a video, replacing those stored before."""
+        with self._database.transaction() as cursor:
+            cursor.execute("DELETE FROM gops WHERE video_id = ?", [video_id])
+            for gop in gops:
+                values = {
+                    "video_id": video_id,
+                    "gop": gop.index,
+                    "start_seconds": gop.start_seconds,
+                    "stop_seconds": gop.stop_seconds,
+                    "num_frames": gop.num_packets,
+                    "key_pts": gop.key_pts,
+                }
+                insert(cursor, "gops", values)
+
+    def gops(self, video_id: int) -> list[StoredGop]:
+        """Return the GOPs of a video in order."""
+        rows = self._database.all("SELECT * FROM gops WHERE video_id = ? ORDER BY gop", [video_id])
+        return [StoredGop(*row) for row in rows]
+
+    # spaces
+
+    def add_space(self, space: "Space") -> StoredSpace:
+        """Register an embedding space; the first one becomes the current one."""
+        with self._database.writing:
+            if any(known.key == space.key for known in self.spaces()):
+                return self.space(space.key)
+            with self._database.transaction() as cursor:
+                values = {
+                    "space_id": next_id(cursor, "space_ids"),
+                    "space_key": space.key,
+                    "name": space.name,
+                    "model": space.model,
+                    "revision": space.revision,
+                    "weight_hash": space.weight_hash,
+                    "preprocessing": space.preprocessing,
+                    "dimension": space.dimension,
+                    "added_at": now(),
+                }
+                insert(cursor, "spaces", values)
+            if self.current_space() is None:
+                self.use_space(space.key)
+            return self.space(space.key)
+
+    def spaces(self) -> list[StoredSpace]:
+        """Return all embedding spaces in the order in which they came."""
+        rows = self._database.all(f"SELECT {_SPACE_COLUMNS} FROM spaces ORDER BY space_id")
+        return [StoredSpace(*row) for row in rows]
+
+    def space(self, key: str) -> StoredSpace:
+        """Return a space by its key."""
+        spaces = {space.key: space for space in self.spaces()}
+        if key not in spaces:
+            raise NotFoundError(unknown("space", key, spaces))
+        return spaces[key]
+
+    def current_space(self) -> StoredSpace | None:
+        """Return the space that queries use, or None while there is none."""
+        found = self._database.one("SELECT value FROM settings WHERE name = 'space'")
+        return None if found is None else self.space(found[0])
+
+    def use_space(self, key: str) -> None:
+        """Make a space the one that queries and the relation `frames` use."""
+        self.space(key)
+        with self._database.transaction() as cursor:
+            cursor.execute("DELETE FROM settings WHERE name = 'space'")
+            cursor.execute("INSERT INTO settings VALUES ('space', ?)", [key])
+
+    def calibration(self, space_key: str) -> dict[str, Any] | None:
+        """Return the calibration of a space, or None."""
+        found = self._database.one(
+            "SELECT value FROM calibration WHERE space_id = ?", [self.space(space_key).space_id]
+        )
+        return None if found is None else _parsed(found[0])
+
+    def set_calibration(self, space_key: str, value: Mapping[str, Any]) -> None:
+        """Store the calibration (JSON-ready) of a space."""
+        space_id = self.space(space_key).space_id
+        with self._database.transaction() as cursor:
+            cursor.execute("DELETE FROM calibration WHERE space_id = ?", [space_id])
+            values = {"space_id": space_id, "value": json.dumps(value), "updated_at": now()}
+            insert(cursor, "calibration", values)
+
+    # what is embedded
+
+    def segments(self, video_id: int, space_key: str) -> list[Segment]:
+        """Return what is stored of a video in a space, the shown sampling first."""
+        rows = self._database.all(
+            "SELECT video_id, ?, sampling, strategy, shown, num_frames FROM segments"
+            " WHERE video_id = ? AND space_id = ? ORDER BY shown DESC, sampling, strategy",
+            [space_key, video_id, self.space(space_key).space_id],
+        )
+        return [Segment(*row) for row in rows]
+
+    def stretches(self, video_id: int, space_key: str) -> list[Stretch]:
+        """Return the committed stretches of the shown sampling, in the order of their times."""
+        rows = self._database.all(
+            "SELECT s.video_id, sampling, strategy, stretch, start_seconds, stop_seconds,"
+            " s.num_frames FROM stretches s JOIN segments"
+            " USING (video_id, space_id, sampling, strategy)"
+            " WHERE shown AND s.video_id = ? AND space_id = ? ORDER BY start_seconds, strategy",
+            [video_id, self.space(space_key).space_id],
+        )
+        return [Stretch(*row) for row in rows]
+
+    # jobs
+
+    def add_job(self, kind: str, request: Mapping[str, Any]) -> str:
+        """Queue a job and return its id."""
+        job_id = uuid.uuid4().hex
+        values = {"job_id": job_id, "kind": kind, "status": "queued", "created_at": now()}
+        with self._database.transaction() as cursor:
+            insert(cursor, "jobs", {**values, "request": json.dumps(request)})
+        return job_id
+
+    def update_job(
+        self,
+        job_id: str,
+        *,
+        status: JobStatus | None = None,
+        progress: Mapping[str, Any] | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Change what is given; the times follow the status."""
+        values: dict[str, Any] = {}
+        if status is not None:
+            _check("status", status, get_args(JobStatus))
+            values["status"] = status
+            if status != "queued":
+                values["started_at" if status == "running" else "finished_at"] = now()
+        if progress is not None:
+            values["progress"] = json.dumps(progress)
+        if error is not None:
+            values["error"] = error
+        with self._database.writing:
+            self.job(job_id)
+            if values:
+                with self._database.transaction() as cursor:
+                    update(cursor, "jobs", values, "job_id = ?", [job_id])
+
+    def job(self, job_id: str) -> Job:
+        """Return a job by its id."""
+        found = self._read_jobs("WHERE job_id = ?", [job_id])
+        if not found:
+            raise NotFoundError(f"no job {job_id!r}")
+        return found[0]
+
+    def jobs(self, status: JobStatus | None = None) -> list[Job]:
+        """Return the jobs, newest first."""
+        return self._read_jobs("WHERE status = ?", [status]) if status else self._read_jobs("", [])
+
+    def _read_jobs(self, where: str, parameters: Sequence[Any]) -> list[Job]:
+        rows = self._database.all(
+            f"SELECT {_JOB_COLUMNS} FROM jobs {where} ORDER BY created_at DESC, job_id", parameters
+        )
+        jobs = []
+        for job_id, kind, state, request, progress, *rest in rows:
+            jobs.append(Job(job_id, kind, state, _parsed(request) or {}, _parsed(progress), *rest))
+        return jobs
+
+
+def now() -> datetime:
+    """Return the time as the catalog writes it: UTC, without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _parsed(text: str | None) -> dict[str, Any] | None:
+    return None if text is None else json.loads(text)
+
+
+def _check(kind: str, given: str, allowed: Sequence[str]) -> None:
+    if given not in allowed:
+        raise UsageError(unknown(kind, given, allowed))
+
+
+def _delete_videos(cursor: Any, video_ids: Sequence[int]) -> None:
+    for table in _OF_A_VIDEO if video_ids else ():
+        cursor.execute(f"DELETE FROM {table} WHERE video_id IN (SELECT unnest(?))", [video_ids])
+
+
+def _give_name(cursor: Any, name: str, video_id: int, path: str) -> None:
+    """Let a name stand for a video; whose first name it was goes by its next."""
+    cursor.execute("DELETE FROM aliases WHERE name = ? AND video_id <> ?", [name, video_id])
+    if cursor.execute("SELECT 1 FROM aliases WHERE name = ?", [name]).fetchone():
+        update(cursor, "aliases", {"path": path}, "name = ?", [name])
+    else:
+        values = {"name": name, "video_id": video_id, "path": path, "added_at": now()}
+        insert(cursor, "aliases", values)
+    robbed = "SELECT video_id FROM videos WHERE name = ? AND video_id <> ?"
+    for (other,) in cursor.execute(robbed, [name, video_id]).fetchall():
+        following = "SELECT name, path FROM aliases WHERE video_id = ? ORDER BY added_at, name"
+        first = cursor.execute(following, [other]).fetchone()
+        update(cursor, "videos", {"name": first[0], "path": first[1]}, "video_id = ?", [other])

@@ -1,0 +1,99 @@
+"""What the catalog returns: one frozen record per row."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+VideoStatus = Literal["registered", "ingesting", "ready", "quarantined"]
+JobStatus = Literal["queued", "running", "ready", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A stored video; a quarantined one may lack everything that probing would have told."""
+
+    video_id: int
+    name: str  # the first of its names
+    path: str
+    content_hash: str | None
+    duration_seconds: float | None
+    fps: float | None
+    width: int | None
+    height: int | None
+    codec: str | None
+    num_frames: int | None
+    size_bytes: int | None
+    ingested_at: datetime
+    status: VideoStatus
+    error: str | None
+    report: dict[str, Any] | None
+    names: tuple[str, ...]  # all names of this content, the first one included
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGop:
+    """A row of `gops`."""
+
+    video_id: int
+    index: int
+    start_seconds: float
+    stop_seconds: float
+    num_packets: int
+    key_pts: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSpace:
+    """An embedding space as the catalog knows it."""
+
+    space_id: int
+    key: str
+    name: str
+    model: str
+    revision: str
+    weight_hash: str
+    preprocessing: str
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """All stored rows of one video, space, sampling and strategy.
+
+    Queries see the rows of the sampling that is `shown`; `num_frames` is None until it is finished.
+    """
+
+    video_id: int
+    space_key: str
+    sampling: str
+    strategy: str
+    shown: bool
+    num_frames: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A committed run of GOPs of a segment: `[start_seconds, stop_seconds)`."""
+
+    video_id: int
+    sampling: str
+    strategy: str
+    stretch: int
+    start_seconds: float
+    stop_seconds: float
+    num_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A row of `jobs`."""
+
+    job_id: str
+    kind: str
+    status: JobStatus
+    request: dict[str, Any]
+    progress: dict[str, Any] | None
+    error: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None

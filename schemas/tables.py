@@ -1,0 +1,192 @@
+"""The tables that the engine stores and returns, as Arrow schemas."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import pyarrow as pa
+
+
+def _columns(*columns: tuple[str, pa.DataType], required: str) -> pa.Schema:
+    names = set(required.split())
+    return pa.schema([pa.field(name, kind, nullable=name not in names) for name, kind in columns])
+
+
+_I32, _I64, _F32, _F64 = pa.int32(), pa.int64(), pa.float32(), pa.float64()
+_TEXT, _BOOL, _TIME = pa.string(), pa.bool_(), pa.timestamp("us")  # times are UTC, JSON is text
+
+VIDEOS: Final = _columns(
+    ("video_id", _I64),
+    ("name", _TEXT),
+    ("path", _TEXT),
+    ("content_hash", _TEXT),
+    ("duration_seconds", _F64),
+    ("fps", _F64),
+    ("width", _I32),
+    ("height", _I32),
+    ("codec", _TEXT),
+    ("num_frames", _I64),
+    ("size_bytes", _I64),
+    ("ingested_at", _TIME),
+    ("status", _TEXT),
+    ("error", _TEXT),
+    ("report", _TEXT),
+    required="video_id name path ingested_at status",
+)
+ALIASES: Final = _columns(
+    ("name", _TEXT),
+    ("video_id", _I64),
+    ("path", _TEXT),
+    ("added_at", _TIME),
+    required="name video_id path added_at",
+)
+GOPS: Final = _columns(
+    ("video_id", _I64),
+    ("gop", _I32),
+    ("start_seconds", _F64),
+    ("stop_seconds", _F64),
+    ("num_frames", _I32),
+    ("key_pts", _I64),
+    required="video_id gop start_seconds stop_seconds num_frames key_pts",
+)
+SPACES: Final = _columns(
+    ("space_id", _I32),
+    ("space_key", _TEXT),
+    ("name", _TEXT),
+    ("model", _TEXT),
+    ("revision", _TEXT),
+    ("weight_hash", _TEXT),
+    ("preprocessing", _TEXT),
+    ("dimension", _I32),
+    ("added_at", _TIME),
+    required="space_id space_key name model revision weight_hash preprocessing dimension added_at",
+)
+SEGMENTS: Final = _columns(
+    ("video_id", _I64),
+    ("space_id", _I32),
+    ("sampling", _TEXT),
+    ("strategy", _TEXT),
+    ("shown", _BOOL),  # its rows are the ones that queries see
+    ("num_frames", _I64),  # promised when it was finished; null until then
+    ("finished_at", _TIME),
+    required="video_id space_id sampling strategy shown",
+)
+STRETCHES: Final = _columns(
+    ("video_id", _I64),
+    ("space_id", _I32),
+    ("sampling", _TEXT),
+    ("strategy", _TEXT),
+    ("stretch", _I32),
+    ("start_seconds", _F64),
+    ("stop_seconds", _F64),
+    ("num_frames", _I32),
+    required="video_id space_id sampling strategy stretch start_seconds stop_seconds num_frames",
+)
+PARTS: Final = _columns(
+    ("part_id", _I64),
+    ("video_id", _I64),
+    ("space_id", _I32),
+    ("sampling", _TEXT),
+    ("kind", _TEXT),  # stretch, overlay or compacted
+    ("path", _TEXT),  # below the data folder
+    ("num_rows", _I64),
+    ("size_bytes", _I64),
+    ("checksum", _TEXT),
+    required="part_id video_id space_id sampling kind path num_rows size_bytes checksum",
+)
+STORED_FRAMES: Final = _columns(
+    ("space_id", _I32),
+    ("row_id", _I64),
+    ("video_id", _I64),
+    ("frame", _I32),
+    ("seconds", _F64),
+    ("picture", _TEXT),
+    ("strategy", _TEXT),
+    ("reuse_rate", _F32),
+    ("drift", _F32),
+    ("exact", _BOOL),
+    ("part_id", _I64),  # the part that holds its vector
+    ("version", _I64),  # when its vector last changed
+    required="space_id row_id video_id frame seconds picture strategy reuse_rate exact part_id"
+    " version",
+)
+INDEXES: Final = _columns(
+    ("space_id", _I32),
+    ("path", _TEXT),  # below the data folder
+    ("checksum", _TEXT),
+    ("kind", _TEXT),
+    ("num_rows", _I64),
+    ("version", _I64),  # holds every row whose version is at most this
+    ("trained_rows", _I64),
+    ("built_at", _TIME),
+    required="space_id path checksum kind num_rows version trained_rows built_at",
+)
+JOBS: Final = _columns(
+    ("job_id", _TEXT),
+    ("kind", _TEXT),
+    ("status", _TEXT),
+    ("request", _TEXT),
+    ("progress", _TEXT),
+    ("error", _TEXT),
+    ("created_at", _TIME),
+    ("started_at", _TIME),
+    ("finished_at", _TIME),
+    required="job_id kind status request created_at",
+)
+CALIBRATION: Final = _columns(
+    ("space_id", _I32),
+    ("value", _TEXT),
+    ("updated_at", _TIME),
+    required="space_id value updated_at",
+)
+SETTINGS: Final = _columns(("name", _TEXT), ("value", _TEXT), required="name value")
+
+FRAMES: Final = _columns(
+    ("video_id", _I64),
+    ("frame", _I32),
+    ("seconds", _F64),
+    ("picture", _TEXT),
+    ("strategy", _TEXT),
+    ("reuse_rate", _F32),
+    ("drift", _F32),
+    ("exact", _BOOL),
+    required="",
+)
+MOMENTS: Final = _columns(
+    ("video_id", _I64),
+    ("start_seconds", _F64),
+    ("stop_seconds", _F64),
+    ("peak_seconds", _F64),
+    ("score", _F64),
+    required="video_id start_seconds stop_seconds peak_seconds score",
+)
+
+CATALOG: Final[Mapping[str, pa.Schema]] = {
+    "videos": VIDEOS,
+    "aliases": ALIASES,
+    "gops": GOPS,
+    "spaces": SPACES,
+    "segments": SEGMENTS,
+    "stretches": STRETCHES,
+    "parts": PARTS,
+    "stored_frames": STORED_FRAMES,
+    "indexes": INDEXES,
+    "jobs": JOBS,
+    "calibration": CALIBRATION,
+    "settings": SETTINGS,
+    "frames": FRAMES,  # a view: the stored frames of the current space
+}
+
+
+def embeddings(dimension: int) -> pa.Schema:
+    """Return the schema of a part: what is known of each frame, and its vector in float16."""
+    return _columns(
+        ("frame", _I32),
+        ("seconds", _F64),
+        ("picture", _TEXT),
+        ("strategy", _TEXT),
+        ("reuse_rate", _F32),
+        ("drift", _F32),
+        ("exact", _BOOL),
+        ("embedding", pa.list_(pa.field("item", pa.float16(), nullable=False), dimension)),
+        required="frame seconds picture strategy reuse_rate exact embedding",
+    )
