@@ -1,0 +1,70 @@
+"""When: from relevance over time to the span that holds the evidence."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Curve = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Grounded:
+    """The seconds `[start, stop)` around the peak of a relevance curve."""
+
+    start_seconds: float
+    stop_seconds: float
+    peak_seconds: float
+
+
+def smooth(seconds: Curve, values: Curve, width_seconds: float) -> Curve:
+    """Average values over time with a Gaussian of a standard deviation in seconds.
+
+    Each value is weighted by the time it stands for, so uneven frame times do not bend the curve.
+    """
+    if width_seconds <= 0 or len(values) < 2:
+        return values
+    weights = np.exp(-0.5 * ((seconds[:, None] - seconds[None, :]) / width_seconds) ** 2)
+    weights *= np.gradient(seconds)[None, :]
+    averaged: Curve = (weights @ values) / weights.sum(1)
+    return averaged
+
+
+def ground(
+    seconds: Curve,
+    relevance: Curve,
+    *,
+    width_seconds: float = 0.5,
+    level: float = 0.5,
+    duration_seconds: float | None = None,
+) -> Grounded:
+    """Fit a span around the peak of a relevance curve.
+
+    The span is where the smoothed curve stays above `level` of the way from its median to its peak,
+    each frame standing for the time until the next one.
+
+    >>> times = np.arange(8) / 2
+    >>> ground(times, np.array([0, 0, 0, 1, 1, 0, 0, 0.0]), width_seconds=0)
+    Grounded(start_seconds=1.5, stop_seconds=2.5, peak_seconds=1.5)
+    """
+    if len(seconds) != len(relevance) or not len(seconds):
+        raise ValueError(f"expected two curves alike, got {len(seconds)} and {len(relevance)}")
+    curve = smooth(seconds, relevance, width_seconds)
+    peak = int(curve.argmax())
+    floor = float(np.median(curve))
+    # the margin is for rounding: a flat curve is one span
+    high = curve >= floor + level * (curve[peak] - floor) - 1e-9
+    first = peak - int(np.argmin(np.append(high[peak::-1], False))) + 1
+    last = peak + int(np.argmin(np.append(high[peak:], False))) - 1
+    end = duration_seconds if duration_seconds is not None else _end(seconds)
+    return Grounded(
+        start_seconds=float(seconds[first]),
+        stop_seconds=float(seconds[last + 1]) if last + 1 < len(seconds) else float(end),
+        peak_seconds=float(seconds[peak]),
+    )
+
+
+def _end(seconds: Curve) -> float:
+    """Until when the last frame is shown, if it lasts as long as the others."""
+    step = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
+    return float(seconds[-1]) + step
