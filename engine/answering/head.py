@@ -1,0 +1,150 @@
+"""A small trained reader of a video's vectors: which choice is right, and which frames say so."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engine.answering.choose import Chosen
+from engine.errors import ModelError
+
+PERIODS = 16  # of the sines that tell the time, from a quarter of a second to minutes
+
+
+@dataclass(frozen=True, slots=True)
+class HeadConfig:
+    """Shape of the head."""
+
+    dimension: int  # of the embedding space
+    width: int = 128
+    layers: int = 3
+    heads: int = 4
+
+
+class AnswerHead(nn.Module):
+    """One statement token and the frames' tokens, in time, through a small transformer.
+
+    A frame's token sees the frame, the statement, where they agree and when the frame is shown; so
+    it can tell order and motion, which no single frame's similarity does.
+    """
+
+    def __init__(self, config: HeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.frame = nn.Linear(config.dimension, width)
+        self.agree = nn.Linear(config.dimension, width)
+        self.change = nn.Linear(config.dimension, width)
+        self.time = nn.Linear(2 * PERIODS + 1, width)
+        self.statement = nn.Linear(config.dimension, width)
+        self.similarity = nn.Linear(1, width)
+        self.layers = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(
+                width, config.heads, 4 * width, 0.1, "gelu", batch_first=True, norm_first=True
+            ),
+            config.layers,
+            enable_nested_tensor=False,
+        )
+        self.norm = nn.LayerNorm(width)
+        self.score = nn.Linear(width, 1)
+        self.relevance = nn.Linear(width, 1)
+
+    def forward(
+        self, frames: Tensor, seconds: Tensor, shown: Tensor, statements: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Score statements and frames.
+
+        Args:
+            frames: unit vectors `[B, F, E]`.
+            seconds: when each is shown, from the start of the video, `[B, F]`.
+            shown: which are frames and no padding, `[B, F]`.
+            statements: unit vectors of question and choice, `[B, C, E]`.
+
+        Returns:
+            Scores `[B, C]` and logits of relevance `[B, C, F]`.
+        """
+        batch, count, _ = frames.shape
+        choices = statements.shape[1]
+        scale = self.config.dimension**0.5
+        before = F.pad(frames, (0, 0, 1, 0))[:, :-1]
+        before[:, 0] = frames[:, 0]
+        own = self.frame(frames * scale) + self.change((frames - before) * scale)
+        own = own + self.time(_clock(seconds, shown))
+        product = frames[:, None] * statements[:, :, None]  # [B, C, F, E]
+        cosine = product.sum(-1, keepdim=True)
+        tokens = own[:, None] + self.agree(product * scale * scale) + self.similarity(cosine * 10)
+        first = self.statement(statements * scale)[:, :, None]
+        tokens = torch.cat([first, tokens + first], dim=2).flatten(0, 1)  # [B * C, 1 + F, width]
+        hidden = torch.cat([torch.zeros_like(shown[:, :1]), ~shown], dim=1)
+        out = self.norm(
+            self.layers(tokens, src_key_padding_mask=hidden.repeat_interleave(choices, 0))
+        )
+        scores = self.score(out[:, 0]).view(batch, choices)
+        return scores, self.relevance(out[:, 1:]).view(batch, choices, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A head for one embedding space."""
+
+    head: AnswerHead
+    weight_hash: str  # of the model whose vectors it reads
+
+    @torch.inference_mode()
+    def read(
+        self,
+        seconds: NDArray[np.float64],
+        frames: NDArray[np.float32],
+        statements: NDArray[np.float32],
+    ) -> Chosen:
+        """Choose among statements and give each one's relevance over time."""
+        times = torch.from_numpy(seconds - seconds[0]).float()[None]
+        scores, relevance = self.head(
+            torch.from_numpy(frames)[None],
+            times,
+            torch.ones_like(times, dtype=torch.bool),
+            torch.from_numpy(statements)[None],
+        )
+        probabilities = scores[0].double().softmax(0)
+        return Chosen(
+            int(scores[0].argmax()),
+            tuple(probabilities.tolist()),
+            relevance[0].double().sigmoid().numpy(),
+        )
+
+
+def save_reader(reader: Reader, path: Path) -> None:
+    """Write a head in half precision, with its shape and the model it belongs to."""
+    tensors = {name: value.half() for name, value in reader.head.state_dict().items()}
+    meta = {"config": json.dumps(asdict(reader.head.config)), "weight_hash": reader.weight_hash}
+    save_file(tensors, path, metadata=meta)
+
+
+def load_reader(path: Path, weight_hash: str) -> Reader:
+    """Read a head; one that was trained on another model's vectors is an error."""
+    with safe_open(path, framework="pt") as opened:
+        meta = opened.metadata() or {}
+        tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118
+    if meta.get("weight_hash") != weight_hash:
+        raise ModelError(
+            f"{path.name} reads vectors of model {meta.get('weight_hash', 'unknown')[:12]}, not of "
+            f"{weight_hash[:12]}; train one with `dejavu-engine train answers`"
+        )
+    head = AnswerHead(HeadConfig(**json.loads(meta["config"])))
+    head.load_state_dict(tensors)
+    return Reader(head.eval().requires_grad_(False), weight_hash)
+
+
+def _clock(seconds: Tensor, shown: Tensor) -> Tensor:
+    """Sines and cosines of the time, and its share of the video, `[B, F, 2 * PERIODS + 1]`."""
+    length = (seconds * shown).amax(1, keepdim=True).clamp_min(1e-3)
+    rates = 2 * torch.pi / (0.25 * 2 ** torch.linspace(0, 10, PERIODS, device=seconds.device))
+    angles = seconds[..., None] * rates
+    return torch.cat([angles.sin(), angles.cos(), (seconds / length)[..., None]], dim=-1)

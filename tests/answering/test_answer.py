@@ -1,0 +1,42 @@
+"""From a question to an answer with evidence."""
+
+import numpy as np
+
+from engine.answering.answer import answer
+from engine.answering.candidates import COLOURS, DOINGS, THINGS, candidates
+
+AXES = np.eye(20, dtype=np.float32)
+WORDS = {word: index for index, word in enumerate(("colour", *COLOURS))}
+
+
+def embed(texts) -> np.ndarray:
+    """Put a text on the axes of its known words."""
+    found = [[WORDS[w] for w in t.replace("?", "").lower().split() if w in WORDS] for t in texts]
+    summed = np.stack([AXES[indices].sum(0) for indices in found])
+    return summed / np.linalg.norm(summed, axis=1, keepdims=True)
+
+
+def frames_of(*words: str) -> np.ndarray:
+    """Make one frame a word."""
+    return embed([f"colour {word}" for word in words])
+
+
+def test_the_answer_comes_with_its_seconds() -> None:
+    frames = frames_of(*["black"] * 8, *["red"] * 4, *["black"] * 8)
+    found = answer("What colour flashes?", ["blue", "red"], np.arange(20) / 2, frames, embed)
+    assert (found.text, found.choice, found.how) == ("red", 1, "similarity")
+    assert found.evidence.start_seconds >= 3.5
+    assert found.evidence.stop_seconds <= 6.5
+
+
+def test_without_choices_common_answers_are_tried() -> None:
+    found = answer("What colour is it?", None, np.arange(4) / 2, frames_of(*["pink"] * 4), embed)
+    assert found.text == "pink"
+    assert found.choices == COLOURS
+
+
+def test_the_beginning_of_a_question_decides_its_candidates() -> None:
+    assert candidates("What does the man do after that?") is DOINGS
+    assert candidates("what is the dog doing") is DOINGS
+    assert candidates("What is the man holding?") is THINGS
+    assert candidates(" WHICH color is the car") is COLOURS

@@ -1,0 +1,105 @@
+"""The trained head: padding, storage, and that it learns."""
+
+import numpy as np
+import pytest
+import torch
+
+from engine.answering.head import AnswerHead, HeadConfig, Reader, load_reader, save_reader
+from engine.answering.training import Example, TrainConfig, losses
+from engine.errors import ModelError
+
+SMALL = HeadConfig(dimension=16, width=32, layers=1, heads=2)
+
+
+def rows(random: np.random.Generator, *shape: int) -> np.ndarray:
+    """Draw unit vectors."""
+    drawn = random.normal(size=(*shape, SMALL.dimension))
+    return (drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def head() -> AnswerHead:
+    """Make a small head with random weights."""
+    torch.manual_seed(0)
+    return AnswerHead(SMALL).eval()
+
+
+def test_padding_changes_nothing(head) -> None:
+    random = np.random.default_rng(0)
+    frames = torch.from_numpy(rows(random, 1, 9))
+    texts = torch.from_numpy(rows(random, 1, 3))
+    seconds = torch.arange(9).float()[None] / 2
+    shown = torch.ones(1, 9, dtype=torch.bool)
+    alone = head(frames, seconds, shown, texts)
+    longer = [torch.cat([x, torch.zeros_like(x[:, :5])], dim=1) for x in (frames, seconds, shown)]
+    padded = head(*longer, texts)
+    assert torch.allclose(alone[0], padded[0], atol=1e-5)
+    assert torch.allclose(alone[1], padded[1][..., :9], atol=1e-5)
+
+
+def test_the_order_of_frames_matters(head) -> None:
+    random = np.random.default_rng(1)
+    frames, texts = rows(random, 9), rows(random, 3)
+    reader = Reader(head, "abc")
+    seconds = np.arange(9) / 2
+    forward = reader.read(seconds, frames, texts)
+    backward = reader.read(seconds, frames[::-1].copy(), texts)
+    assert not np.allclose(forward.probabilities, backward.probabilities, atol=1e-6)
+
+
+def test_a_stored_head_answers_alike_and_only_for_its_model(head, tmp_path) -> None:
+    random = np.random.default_rng(2)
+    frames, texts, seconds = rows(random, 6), rows(random, 4), np.arange(6) / 2
+    path = tmp_path / "answers.safetensors"
+    save_reader(Reader(head, "a" * 64), path)
+    stored = load_reader(path, "a" * 64).read(seconds, frames, texts)
+    direct = Reader(head, "a" * 64).read(seconds, frames, texts)
+    assert np.allclose(stored.probabilities, direct.probabilities, atol=1e-3)
+    with pytest.raises(ModelError, match="vectors of model aaaaaaaaaaaa, not of bbbbbbbbbbbb"):
+        load_reader(path, "b" * 64)
+
+
+def test_training_learns_which_event_came_first() -> None:
+    torch.manual_seed(0)
+    random = np.random.default_rng(3)
+    events = rows(random, 6)
+
+    def example() -> Example:
+        first, second = random.choice(6, size=2, replace=False)
+        frames = np.stack([events[first]] * 4 + [events[second]] * 4)
+        order = random.permutation(2)
+        texts = events[[first, second]][order]
+        answer = int(order.argmin())
+        seconds = np.arange(8, dtype=np.float32) / 2
+        return Example(
+            frames.astype(np.float16), seconds, texts.astype(np.float16), answer, ((0, 2),), "first"
+        )
+
+    head = AnswerHead(SMALL)
+    optimiser = torch.optim.AdamW(head.parameters(), 3e-3)
+    config = TrainConfig(frame_noise=0.0)
+    for _ in range(150):
+        choice, relevance = losses(
+            head, [example() for _ in range(32)], config, torch.device("cpu")
+        )
+        optimiser.zero_grad()
+        (choice + relevance).backward()
+        optimiser.step()
+    head.eval()
+    reader = Reader(head, "x")
+    checks = [example() for _ in range(50)]
+    chosen = [
+        reader.read(
+            check.seconds.astype(np.float64),
+            check.frames.astype(np.float32),
+            check.statements.astype(np.float32),
+        )
+        for check in checks
+    ]
+    hits = [c.choice == check.answer for c, check in zip(chosen, checks, strict=True)]
+    assert np.mean(hits) >= 0.9  # chance is one half
+    early = np.mean(
+        [c.relevance[check.answer][:4] for c, check in zip(chosen, checks, strict=True)]
+    )
+    late = np.mean([c.relevance[check.answer][4:] for c, check in zip(chosen, checks, strict=True)])
+    assert early > late + 0.5
