@@ -1,0 +1,1 @@
+"""The parts of the early gate, one concept a file."""
