@@ -1,0 +1,60 @@
+"""Multiply-accumulates of a frame encoded with reuse, from the rows really multiplied."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from engine.vision.macs import (
+    attend_macs,
+    embed_macs,
+    finish_macs,
+    head_macs,
+    project_macs,
+)
+from engine.vision.reuse.codec import codec_macs
+from engine.vision.reuse.parts import ReuseConfig
+from engine.vision.tower import VisionConfig
+from kernels.select import REFERENCES
+
+
+def slot_references(counts: Sequence[int], full: Sequence[bool]) -> list[int]:
+    """References that each frame of a batch is compared with, frames slot by slot."""
+    per_slot = [[len(REFERENCES[slot])] * count for slot, count in enumerate(counts)]
+    per_slot[0] = [
+        0 if is_full else references for is_full, references in zip(full, per_slot[0], strict=True)
+    ]
+    return [references for slot in per_slot for references in slot]
+
+
+def frame_macs(
+    tower: VisionConfig, parts: ReuseConfig, reused: Tensor, references: Sequence[int]
+) -> Tensor:
+    """Multiply-accumulates of each frame, float64 `[F]`.
+
+    Args:
+        tower: the backbone's shape.
+        parts: the reuse parts' shape.
+        reused: tokens reused at each gate, `[F, L - 1]`.
+        references: how many references each frame was compared with; 0 for a full frame.
+    """
+    n, width, gates = tower.tokens, tower.width, tower.layers - 1
+    patches = n - int(tower.class_token)
+    token = finish_macs(tower, 1) + project_macs(tower, 1)
+    correction = 2 * 4 * parts.narrow * width
+    last = finish_macs(tower, 1 if tower.class_token else n)
+    always = embed_macs(tower) + project_macs(tower, n) + last + head_macs(tower)
+    always += tower.layers * attend_macs(tower, n)
+    always += codec_macs(tower.side) if parts.cue != "none" else 0
+    importance = n * width if tower.class_token else 0  # the class token's row, computed anew
+    rows = reused.double()
+    compared = torch.tensor(references, dtype=torch.float64, device=reused.device)
+    decided = (compared > 0).double() * patches * decision_macs(parts)
+    per_gate = importance * gates + gates * (compared * n * width + decided)
+    return always + per_gate + (token * (n - rows) + correction * rows).sum(1)
+
+
+def decision_macs(parts: ReuseConfig) -> int:
+    """Multiply-accumulates of one decision."""
+    hidden = parts.hidden
+    return 6 * hidden + (parts.decision.count("l") - 2) * hidden * hidden + 2 * hidden
