@@ -1,0 +1,152 @@
+"""Videos as vectors, by any strategy, with what it cost."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from multiprocessing import get_context
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.vision.strategies.base import Chunk, Encoded, Strategy, reuse_rate
+from engine.world.clip import make_pool
+from engine.world.render import render_planes
+from engine.world.scene import TICKS, Clip
+from engine.world.splits import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """A video's sampled frames, ready for a tower."""
+
+    name: str
+    pixels: Tensor  # uint8 [F, 3, S, S]
+    seconds: NDArray[np.float64]  # [F]
+    duration_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """A video's frames as unit vectors."""
+
+    seconds: NDArray[np.float64]  # [F]
+    frames: NDArray[np.float32]  # [F, E]
+    duration_seconds: float
+
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        """The video as one unit vector."""
+        total = self.frames.mean(0)
+        unit: NDArray[np.float32] = total / np.linalg.norm(total)
+        return unit
+
+
+@dataclass(slots=True)
+class Encodings:
+    """All videos' vectors by one strategy."""
+
+    strategy: str
+    videos: dict[str, Vectors] = field(default_factory=dict)
+    macs: float = 0.0
+    reused: float = 0.0  # sum of the frames' reuse rates
+    num_frames: int = 0
+    encode_seconds: float = 0.0
+
+    @property
+    def macs_per_frame(self) -> float:
+        """Multiply-accumulates done, per frame."""
+        return self.macs / self.num_frames
+
+    @property
+    def reuse(self) -> float:
+        """Mean reuse rate of all frames."""
+        return self.reused / self.num_frames
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Wall-clock of the encoder alone, per frame."""
+        return self.encode_seconds / self.num_frames
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far vectors are from dense ones: one minus cosine, over all frames."""
+
+    mean: float
+    p95: float
+    worst: float
+
+
+def encode(
+    strategy: Strategy,
+    videos: Iterable[Pixels],
+    *,
+    streams: int = 8,
+    cues: Callable[[Pixels], Tensor] | None = None,
+) -> Encodings:
+    """Encode each video as one stream, `streams` of them side by side."""
+    found = Encodings(strategy.name)
+    waiting = iter(videos)
+    while batch := list(islice(waiting, streams)):
+        chunks = [
+            Chunk(video.pixels, last=True, cues=cues(video) if cues else None) for video in batch
+        ]
+        start = time.perf_counter()
+        results = strategy.encode(chunks)
+        vectors = [F.normalize(result.embeddings.float(), dim=-1).cpu() for result in results]
+        found.encode_seconds += time.perf_counter() - start
+        for video, result, rows in zip(batch, results, vectors, strict=True):
+            found.videos[video.name] = Vectors(video.seconds, rows.numpy(), video.duration_seconds)
+            _count(found, result, strategy)
+    return found
+
+
+def drift(encodings: Encodings, dense: Encodings) -> Drift:
+    """Compare with dense vectors of the same videos."""
+    cosines = np.concatenate(
+        [(vectors.frames * dense.videos[name].frames).sum(1) for name, vectors in
+         encodings.videos.items()]
+    )  # fmt: skip
+    lost = 1 - cosines.astype(np.float64)
+    return Drift(float(lost.mean()), float(np.quantile(lost, 0.95)), float(lost.max()))
+
+
+def render_pool(
+    split: Split, clips: int, seed: int, *, fps: float = 2.0, size: int = 224, workers: int = 2
+) -> Iterator[tuple[Clip, Pixels]]:
+    """Make up a pool of clips with distinct captions, and their frames before any coding."""
+    made = make_pool(split, clips, seed)
+    if workers == 0:
+        yield from ((clip, render_clip(clip, fps, size)) for clip in made)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        while batch := list(islice(made, 4 * workers)):
+            jobs = [(clip, fps, size) for clip in batch]
+            yield from zip(batch, pool.map(_render, jobs), strict=True)
+
+
+def render_clip(clip: Clip, fps: float = 2.0, size: int = 224) -> Pixels:
+    """Render a clip's frames at instants `0, 1 / fps, …`."""
+    seconds = np.arange(int(clip.duration_seconds * fps)) / fps
+    planes = np.stack([render_planes(clip.script, round(at * TICKS), size) for at in seconds])
+    return Pixels(clip.name, torch.from_numpy(planes), seconds, clip.duration_seconds)
+
+
+def _render(job: tuple[Clip, float, int]) -> Pixels:
+    return render_clip(*job)
+
+
+def _count(found: Encodings, result: Encoded, strategy: Strategy) -> None:
+    found.macs += float(result.macs.sum())
+    found.reused += float(reuse_rate(result, strategy.tower).sum())
+    found.num_frames += len(result.embeddings)
+
+
+def stack_means(encodings: Encodings, names: Sequence[str]) -> NDArray[np.float32]:
+    """Videos as one unit vector each, `[V, E]`, in the order of `names`."""
+    return np.stack([encodings.videos[name].mean for name in names])
