@@ -1,0 +1,49 @@
+"""Attention on packed rows: the kernel against its definition."""
+
+import pytest
+import torch
+
+from kernels.attention import attend, attend_reference
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+TYPE = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+TOLERANCE = 1e-2 if torch.cuda.is_available() else 1e-5
+
+
+def distance(ours: torch.Tensor, expected: torch.Tensor) -> float:
+    """Relative error in the Frobenius norm; NaN never passes."""
+    return float((ours.float() - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize(
+    ("frames", "tokens", "heads", "size"), [(2, 2, 1, 16), (2, 5, 3, 16), (1, 130, 2, 64)]
+)
+def test_attend_equals_reference(frames: int, tokens: int, heads: int, size: int) -> None:
+    torch.manual_seed(tokens)
+    width = heads * size
+    table = 2 * torch.randn((frames + 1) * tokens + 7, 4 * width).to(DEVICE, TYPE)
+    qkv = table[:, width:]
+    starts = torch.arange(frames, 0, -1, device=DEVICE) * tokens + 3
+    weights = torch.full((frames, heads, tokens), float("nan"), device=DEVICE)
+    out = torch.full((frames * tokens, width), float("nan"), device=DEVICE, dtype=TYPE)
+    attend(qkv, heads, tokens, starts=starts, out=out, weights=weights)
+    expected, shares = out.float(), torch.empty_like(weights)
+    attend_reference(qkv, heads, tokens, starts, expected, shares, False)
+    assert distance(out, expected) <= TOLERANCE
+    assert distance(weights, shares) <= TOLERANCE
+    first = attend(qkv, heads, tokens, starts=starts, class_only=True)
+    torch.testing.assert_close(first, out.view(frames, tokens, width)[:, 0])
+
+
+def test_frames_that_follow_each_other() -> None:
+    qkv = torch.randn(3 * 9, 3 * 32).to(DEVICE, TYPE)
+    starts = torch.arange(0, 27, 9, device=DEVICE)
+    torch.testing.assert_close(attend(qkv, 2, 9), attend(qkv, 2, 9, starts=starts))
+    assert attend(qkv[:0], 2, 9).shape == (0, 32)
+
+
+def test_rows_that_do_not_make_whole_frames_are_refused() -> None:
+    with pytest.raises(ValueError, match="whole frames"):
+        attend(torch.zeros(10, 96), 2, 9)
+    with pytest.raises(ValueError, match="expected"):
+        attend(torch.zeros(9, 95), 2, 9)

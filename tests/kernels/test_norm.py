@@ -1,0 +1,34 @@
+"""LayerNorm of chosen rows: the kernel against its definition."""
+
+import pytest
+import torch
+
+from kernels.norm import normalise, normalise_reference
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+TYPE = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+TOLERANCE = 1e-2 if torch.cuda.is_available() else 1e-5
+
+
+@pytest.mark.parametrize(("rows", "width"), [(0, 8), (1, 1), (7, 48), (33, 192)])
+@pytest.mark.parametrize("num", [None, 0, 1])
+def test_normalise_equals_reference(rows: int, width: int, num: int | None) -> None:
+    torch.manual_seed(rows)
+    num = None if num is None else min(num, rows)
+    table = (5 + 3 * torch.randn(rows + 4, 2 * width)).to(DEVICE, TYPE)
+    weight, bias = torch.randn(2, width, device=DEVICE).to(TYPE)
+    source = torch.randint(0, rows + 4, (rows,), device=DEVICE).int()
+    count = None if num is None else torch.tensor([num], dtype=torch.int32, device=DEVICE)
+    ours = torch.full((rows, width), float("nan"), device=DEVICE, dtype=TYPE)
+    expected = ours.float()
+    x = table[:, width:]
+    normalise(x, weight, bias, 1e-5, source=source, count=count, out=ours)
+    normalise_reference(x, weight, bias, 1e-5, source, count, expected)
+    assert torch.equal(ours.isnan(), expected.isnan())
+    difference = (ours.float() - expected).nan_to_num().norm()
+    assert difference <= TOLERANCE * expected.nan_to_num().norm() + 1e-6
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected"):
+        normalise(torch.zeros(3, 4), torch.zeros(5), torch.zeros(5), 1e-5)
