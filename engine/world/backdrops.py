@@ -39,8 +39,8 @@ def _smooth(y: Levels, x: Levels, seed: int, cell: int) -> Levels:
     cy, cx, fy, fx = y // cell, x // cell, y % cell, x % cell
     top = _hash(cy, cx, seed) * (cell - fx) + _hash(cy, cx + 1, seed) * fx
     low = _hash(cy + 1, cx, seed) * (cell - fx) + _hash(cy + 1, cx + 1, seed) * fx
-    mixed: Levels = (top * (cell - fy) + low * fy) // (cell * cell)
-    return mixed
+    mixed = (top * (cell - fy) + low * fy) // (cell * cell)
+    return mixed.astype(np.int64, copy=False)
 
 
 def _wave(phase: Levels) -> Levels:

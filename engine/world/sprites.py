@@ -89,25 +89,25 @@ def pattern_master(pattern: str) -> npt.NDArray[np.bool_]:
     return np.zeros((MASTER, MASTER), dtype=bool)
 
 
-def _shrink(values: npt.NDArray[np.int64], side: int) -> npt.NDArray[np.int64]:
-    """Average `[M, M]` over a `side`×`side` grid of boxes, in integers."""
-    edges = np.arange(side + 1, dtype=np.int64) * MASTER // side
-    total = np.zeros((MASTER + 1, MASTER + 1), dtype=np.int64)
-    total[1:, 1:] = values.cumsum(0).cumsum(1)
-    rows = total[edges[1:]] - total[edges[:-1]]
-    boxes = rows[:, edges[1:]] - rows[:, edges[:-1]]
-    span = np.diff(edges)
-    return boxes // (span[:, None] * span[None, :])
+@cache
+def _summed(shape: str, pattern: str) -> npt.NDArray[np.int64]:
+    """Summed areas `[3, M + 1, M + 1]` of outline, face and second colour, 256 where covered."""
+    face, outline = master(shape)
+    parts = np.stack([outline, face, pattern_master(pattern) & face]).astype(np.int64)
+    total = np.zeros((3, MASTER + 1, MASTER + 1), dtype=np.int64)
+    total[:, 1:, 1:] = (parts * 256).cumsum(1).cumsum(2)
+    return total
 
 
 @lru_cache(maxsize=4096)
 def _coverage(shape: str, pattern: str, side: int) -> tuple[Mask, Mask, Mask]:
     """Coverage 0–256 of outline, face and second colour, `[1, side, side]` each."""
-    face, outline = master(shape)
-    second = pattern_master(pattern) & face
-    parts = (_shrink(part.astype(np.int64) * 256, side) for part in (outline, face, second))
-    first, middle, last = (part.astype(np.uint16)[None] for part in parts)
-    return first, middle, last
+    edges = np.arange(side + 1, dtype=np.int64) * MASTER // side
+    rows = np.diff(_summed(shape, pattern)[:, edges], axis=1)
+    boxes = np.diff(rows[:, :, edges], axis=2)
+    span = np.diff(edges)
+    parts = (boxes // (span[:, None] * span[None, :])).astype(np.uint16)
+    return parts[:1], parts[1:2], parts[2:]
 
 
 def second_colour(colour: str) -> tuple[int, int, int]:

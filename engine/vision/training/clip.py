@@ -1,0 +1,304 @@
+"""Train the built-in model: a small CLIP that knows the made-up world."""
+
+import csv
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engine.vision.text import TextConfig, TextTower
+from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.training.augment import augment
+from engine.vision.training.data import FRAMES, SETS, SPREAD, Batch, Ring, make_texts
+from engine.vision.training.export import save_clip
+from engine.vision.training.loss import Losses, choice_loss, contrast, time_loss
+from engine.vision.training.score import score
+from engine.vision.training.texts import END, encode, token_id, train_tokenizer
+from engine.vision.weights import read_tensors, split_towers
+from engine.world import make_clip
+from engine.world.phrases import PHRASES
+
+LONG, SHORT = 96, 40  # tokens kept of captions and of choices
+VOCABULARY, TOKENIZER_CLIPS = 1024, 3000
+COLUMNS = (
+    "step", "seconds", "rendered", "rate", "scale", "caption", "moment", "choice", "time", "accuracy",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ClipTraining:
+    """One run; `start` continues from a saved model's weights, with fresh optimizer state."""
+
+    out: str
+    seconds: float = 420.0  # of training; the schedule follows the clock
+    seed: int = 0
+    start: str | None = None
+    clips: int = 1024  # of one step
+    ring: int = 32768  # clips kept on the device
+    workers: int = 15
+    chunk: int = 32  # clips that a worker hands over at once
+    rate: float = 1e-3
+    warmup: float = 0.03  # share of the run
+    decay: float = 0.1
+    drop: float = 0.5  # share of patches left out of each frame at first
+    drop_until: float = 0.55  # share of the run
+    device: str = "cuda"
+    scored: int = 1000  # clips of each pool that the result is scored on
+    layers: int = 12
+    text_layers: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Towers:
+    """What is trained."""
+
+    vision: VisionTower
+    text: TextTower
+    scale: nn.Parameter  # logarithm of what cosines are multiplied with
+    tokenizer: Tokenizer
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return all parameters."""
+        return [*self.vision.parameters(), *self.text.parameters(), self.scale]
+
+
+def train(config: ClipTraining) -> dict[str, Any]:
+    """Train, save the model, the log and the scores under `out`, and return the scores."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    out, device = Path(config.out), torch.device(config.device)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    torch.set_float32_matmul_precision("high")
+    towers = make_towers(config, device)
+    size = towers.vision.config.image_size
+    ring = Ring(config.ring, towers.tokenizer, size, LONG, device)
+    ring.start(config.workers, config.chunk, (config.seed + 1) << 32)
+    try:
+        ring.fill(4 * config.clips)
+        steps = _run(config, towers, ring, out)
+    finally:
+        ring.close()
+    return _finish(config, towers, out, {"steps": steps, "clips rendered": ring.rendered})
+
+
+def make_towers(config: ClipTraining, device: torch.device) -> Towers:
+    """Make new towers and a tokenizer for the world's texts, or load those of `start`."""
+    tokenizer = (
+        train_tokenizer(_texts(TOKENIZER_CLIPS), VOCABULARY)
+        if config.start is None
+        else Tokenizer.from_file(str(Path(config.start) / "tokenizer.json"))
+    )
+    shape = VisionConfig(
+        layers=config.layers, width=192, heads=3, mlp=768, patch=16, image_size=224, dimension=256
+    )
+    words = TextConfig(
+        layers=config.text_layers,
+        width=192,
+        heads=3,
+        mlp=768,
+        vocabulary=tokenizer.get_vocab_size(),
+        context=LONG,
+        dimension=256,
+        end_token=token_id(tokenizer, END),
+    )
+    vision, text = VisionTower(shape), TextTower(words)
+    scale = nn.Parameter(torch.tensor(math.log(1 / 0.07), device=device))
+    if config.start is None:
+        initialise(vision)
+        initialise(text)
+    else:
+        tensors = read_tensors([Path(config.start) / "model.safetensors"])
+        parts = split_towers(tensors)
+        for tower, part in zip((vision, text), parts, strict=True):
+            tower.load_state_dict({name: tensor.float() for name, tensor in part.items()})
+        scale.data.fill_(float(tensors["logit_scale"]))
+    return Towers(vision.to(device), text.to(device), scale, tokenizer)
+
+
+def _texts(clips: int) -> list[str]:
+    return [text for seed in range(clips) for text in make_texts(seed, make_clip(seed, "train"))[1]]
+
+
+def initialise(tower: VisionTower | TextTower) -> None:
+    """Small normal weights, and smaller ones where a residual branch ends."""
+    layers = tower.config.layers
+    for name, parameter in tower.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.ndim == 1 and "token" not in name:
+            nn.init.ones_(parameter)
+        else:
+            ends = name.endswith(("out.weight", "down.weight"))
+            nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * layers) if ends else 0.02)
+    if isinstance(tower, VisionTower):
+        nn.init.normal_(tower.patch.weight, std=0.05)
+
+
+def _layer(layer: nn.Module, h: Tensor) -> Tensor:
+    return layer(h)
+
+
+def embed_frames(tower: VisionTower, values: Tensor, kept: int, layer: Any = _layer) -> Tensor:
+    """Unit embeddings `[B, E]` from `kept` random patches of each frame, and the class token."""
+    h = tower.embed(values)
+    patches = tower.config.tokens - 1
+    if kept < patches:
+        order = torch.rand(len(h), patches, device=h.device).argsort(1)[:, :kept] + 1
+        chosen = h.gather(1, order[:, :, None].expand(-1, -1, h.shape[-1]))
+        h = torch.cat([h[:, :1], chosen], dim=1)
+    for each in tower.layers:
+        h = layer(each, h)
+    return F.normalize(tower.finish(h[:, 0]).float(), dim=-1)
+
+
+def _run(config: ClipTraining, towers: Towers, ring: Ring, out: Path) -> int:
+    """Train until the time is up; return the number of steps."""
+    device = towers.vision.device
+    optimizer = _optimizer(config, towers)
+    layer = torch.compile(_layer) if device.type == "cuda" else _layer
+    shuffle = torch.Generator().manual_seed(config.seed)
+    noise = torch.Generator(device).manual_seed(config.seed)
+    began = saved = time.monotonic()
+    step = 0
+    with (out / "log.csv").open("w", newline="") as file:
+        log = csv.writer(file)
+        log.writerow(
+            [
+                "step",
+                "seconds",
+                "rendered",
+                "rate",
+                "scale",
+                "caption",
+                "moment",
+                "choice",
+                "time",
+                "accuracy",
+            ]
+        )
+        while (done := (time.monotonic() - began) / config.seconds) < 1:
+            rate = _rate(config, done)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            patches = towers.vision.config.tokens - 1
+            kept = round(patches * (1 - config.drop)) if done < config.drop_until else patches
+            batch = ring.draw(config.clips, shuffle)
+            with torch.autocast(device.type, torch.bfloat16):
+                losses = _losses(towers, batch, noise, kept, layer)
+            optimizer.zero_grad(set_to_none=True)
+            losses.total.backward()
+            nn.utils.clip_grad_norm_(towers.parameters(), 1.0)
+            optimizer.step()
+            towers.scale.data.clamp_(max=math.log(100))
+            step += 1
+            if step % 20 == 0:
+                log.writerow(_row(step, time.monotonic() - began, ring, rate, towers, losses))
+                file.flush()
+            if time.monotonic() - saved > 60:
+                saved = time.monotonic()
+                _save(out, towers)
+    return step
+
+
+def _optimizer(config: ClipTraining, towers: Towers) -> torch.optim.Optimizer:
+    flat = [parameter for parameter in towers.parameters() if parameter.ndim < 2]
+    full = [parameter for parameter in towers.parameters() if parameter.ndim >= 2]
+    groups = [{"params": full, "weight_decay": config.decay}, {"params": flat, "weight_decay": 0.0}]
+    cuda = towers.vision.device.type == "cuda"
+    return torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.98), eps=1e-8, fused=cuda)
+
+
+def _rate(config: ClipTraining, done: float) -> float:
+    """Rise in a line, fall as a cosine to a hundredth."""
+    if done < config.warmup:
+        return config.rate * max(done / config.warmup, 0.01)
+    fall = (done - config.warmup) / (1 - config.warmup)
+    return config.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(fall, 1.0))) / 2)
+
+
+def _losses(towers: Towers, batch: Batch, noise: torch.Generator, kept: int, layer: Any) -> Losses:
+    """The losses of one step: the spread frames, and one set with its own frame, of each clip."""
+    clips, device = len(batch.pixels), batch.pixels.device
+    rows = torch.arange(clips, device=device)
+    chosen = torch.randint(SETS, (clips,), device=device, generator=noise)
+    places = torch.arange(SPREAD, device=device).expand(clips, SPREAD)
+    columns = torch.cat([places, SPREAD + chosen[:, None]], dim=1)  # [B, 4]
+    pixels = batch.pixels[rows[:, None], columns].flatten(0, 1)
+    shuffled = torch.randperm(len(pixels), device=device, generator=noise)
+    values = torch.empty(pixels.shape, dtype=torch.bfloat16, device=device)
+    values[shuffled] = augment(pixels[shuffled], noise)
+    vision = towers.vision
+    mean, std = (
+        values.new_tensor(x).view(3, 1, 1) for x in (vision.config.mean, vision.config.std)
+    )
+    values = (values - mean) / std
+    frames = embed_frames(vision, values, kept, layer).view(clips, SPREAD + 1, -1)
+
+    moment = torch.randint(SPREAD + 1, (clips,), device=device, generator=noise)
+    ids = batch.ids.long()
+    captions = F.normalize(towers.text(ids[:, 0]).float(), dim=-1)
+    moments = F.normalize(towers.text(ids[rows, 1 + columns[rows, moment]]).float(), dim=-1)
+    sets = ids[:, 1 + FRAMES :].view(clips, SETS, PHRASES, -1)[rows, chosen, :, :SHORT]
+    choices = F.normalize(towers.text(sets.flatten(0, 1)).float(), dim=-1)
+
+    scale = towers.scale.exp()
+    with torch.autocast(device.type, enabled=False):
+        clip = F.normalize(frames[:, :SPREAD].mean(1), dim=-1)
+        relevance = torch.einsum("bce,bfe->bcf", choices.view(clips, PHRASES, -1), frames)
+        inside = batch.inside[rows, chosen].gather(1, columns)
+        choice, accuracy = choice_loss(relevance, scale)
+        return Losses(
+            caption=contrast(captions, clip, scale),
+            moment=contrast(moments, frames[rows, moment], scale),
+            choice=choice,
+            time=time_loss(relevance[:, 0], inside, scale),
+            accuracy=accuracy,
+        )
+
+
+def _row(
+    step: int, seconds: float, ring: Ring, rate: float, towers: Towers, losses: Losses
+) -> list[Any]:
+    parts = (losses.caption, losses.moment, losses.choice, losses.time, losses.accuracy)
+    values = [round(float(part), 4) for part in parts]
+    scale = round(float(towers.scale.exp()), 2)
+    return [step, round(seconds, 1), ring.rendered, f"{rate:.2e}", scale, *values]
+
+
+def _save(out: Path, towers: Towers) -> None:
+    save_clip(out, towers.vision, towers.text, towers.tokenizer, float(towers.scale))
+
+
+@torch.inference_mode()
+def _finish(
+    config: ClipTraining, towers: Towers, out: Path, figures: dict[str, Any]
+) -> dict[str, Any]:
+    """Save, score on both held-out splits, and write what was done."""
+    _save(out, towers)
+    device, size = towers.vision.device, towers.vision.config.image_size
+
+    def frames(pixels: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            rows = towers.vision(towers.vision.normalise(pixels))
+        return F.normalize(rows.float(), dim=-1)
+
+    def texts(told: Sequence[str]) -> Tensor:
+        ids = torch.from_numpy(encode(towers.tokenizer, told, LONG)).long().to(device)
+        return F.normalize(torch.cat([towers.text(part) for part in ids.split(512)]), dim=-1)
+
+    scores = {
+        split: score(split, config.scored, 7, (frames, texts), size=size, workers=config.workers)
+        for split in ("val", "test")
+    }
+    result = {"config": asdict(config), **figures, "scores": scores}
+    (out / "training.json").write_text(json.dumps(result, indent=2) + "\n")
+    return result
