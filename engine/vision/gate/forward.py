@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.vision.gate.batch import Frames, Packed
+from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
 from engine.vision.gate.roots import Roots, extend, put
 from engine.vision.macs import attend_macs, embed_macs, finish_macs, head_macs, project_macs
@@ -27,7 +28,7 @@ class Stepped:
 
 def encode_step(
     tower: VisionTower,
-    limits: Limits,
+    limits: Limits | LearnedLimits,
     roots: Roots,
     frames: Frames,
     pixels: Tensor,
@@ -103,7 +104,7 @@ def _run_layer(
     return layer.finish(h, mixed)
 
 
-def step_macs(config: VisionConfig, limits: Limits, stepped: Stepped) -> Tensor:
+def step_macs(config: VisionConfig, limits: Limits | LearnedLimits, stepped: Stepped) -> Tensor:
     """Multiply-accumulates done for each frame, float64 `[F]`, by the rows really multiplied."""
     rows = stepped.computed.double()
     middle = rows[:, : config.layers - 1] if config.class_token else rows

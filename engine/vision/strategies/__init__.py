@@ -1,1 +1,68 @@
-"""Ways to encode a sequence of frames, one a file."""
+"""Ways to encode a sequence of frames, one a file, and how they are asked for by name."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UsageError, unknown
+from engine.vision.gate.build import build_earlygate
+from engine.vision.model import Space
+from engine.vision.strategies.base import Strategy
+from engine.vision.strategies.dense import Dense
+from engine.vision.strategies.interpolate import Interpolate
+from engine.vision.tower import VisionTower
+
+Builder = Callable[[VisionTower, Space | None, Path | None, Mapping[str, Any]], Strategy]
+
+
+def build_strategy(
+    name: str,
+    tower: VisionTower,
+    *,
+    space: Space | None = None,
+    parts: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Strategy:
+    """Build a strategy by its name.
+
+    Args:
+        name: one of `STRATEGIES`.
+        tower: the backbone.
+        space: of the model, to find the trained parts that ship with it and to refuse others'.
+        parts: a file of trained or calibrated parts; without it the shipped ones, if there are any.
+        options: the strategy's own settings; an unknown one is an error.
+    """
+    if name not in STRATEGIES:
+        raise UsageError(unknown("strategy", name, STRATEGIES))
+    return STRATEGIES[name](tower, space, parts, options or {})
+
+
+def _dense(
+    tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
+) -> Strategy:
+    _refuse("dense", parts, options, ())
+    return Dense(tower)
+
+
+def _interpolate(
+    tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
+) -> Strategy:
+    _refuse("interpolate", parts, options, ("every",))
+    return Interpolate(tower, int(options.get("every", 2)))
+
+
+def _refuse(
+    name: str, parts: Path | None, options: Mapping[str, Any], allowed: tuple[str, ...]
+) -> None:
+    if parts is not None:
+        raise UsageError(f"strategy {name} has no parts, got {parts}")
+    for option in options:
+        if option not in allowed:
+            raise UsageError(unknown(f"option of {name}", option, allowed))
+
+
+STRATEGIES: dict[str, Builder] = {
+    "dense": _dense,
+    "earlygate": build_earlygate,
+    "interpolate": _interpolate,
+}

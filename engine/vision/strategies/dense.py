@@ -24,8 +24,11 @@ class Dense:
         counts = [len(chunk.pixels) for chunk in chunks]
         config, device = self.tower.config, self.tower.device
         pixels = torch.cat([chunk.pixels for chunk in chunks])
-        parts = [self.tower(self.tower.normalise(part)) for part in pixels.split(self.batch)]
-        embeddings = torch.cat(parts) if len(pixels) else torch.empty(0, config.dimension)
+        parts = [
+            self.tower(self.tower.normalise(part)) for part in pixels.split(self.batch) if len(part)
+        ]
+        empty = self.tower.position.new_empty(0, config.dimension)
+        embeddings = torch.cat(parts) if parts else empty
         return [
             Encoded(
                 embeddings=rows,

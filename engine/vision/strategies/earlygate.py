@@ -10,6 +10,7 @@ from torch import Tensor
 from engine.vision.gate.batch import Frames
 from engine.vision.gate.cuts import changes, sketch
 from engine.vision.gate.forward import encode_step, step_macs
+from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
 from engine.vision.gate.refresh import Refresh
 from engine.vision.gate.roots import Roots
@@ -29,7 +30,7 @@ class EarlyGate:
     """
 
     tower: VisionTower
-    limits: Limits
+    limits: Limits | LearnedLimits
     refresh: Refresh = field(default_factory=Refresh)
     schedule: Schedule = field(default_factory=Schedule)
     sequential: bool = False

@@ -1,0 +1,59 @@
+"""The early gate from its file and options."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UsageError, unknown
+from engine.vision.gate.file import GateCard, GateFile, load_gate
+from engine.vision.gate.learned import LearnedLimits
+from engine.vision.gate.limits import Limits
+from engine.vision.gate.refresh import Refresh
+from engine.vision.model import BUILTIN, Space
+from engine.vision.reuse.schedule import Schedule
+from engine.vision.strategies.earlygate import EarlyGate
+from engine.vision.tower import VisionTower
+
+OPTIONS = ("threshold", "scale", "refresh", "cut", "budget", "sequential")
+UNTRAINED = 0.2  # relative difference: 2 % mean drift on natural clips with a small ViT
+
+
+def build_earlygate(
+    tower: VisionTower, space: Space | None, parts: Path | None, options: Mapping[str, Any]
+) -> EarlyGate:
+    """Build the gate from `parts`, from what ships with the model, or untrained.
+
+    Options: threshold (one for all layers, untrained), scale (of all limits), refresh (frames
+    between full ones), cut and budget (of pixel change), sequential.
+    """
+    for option in options:
+        if option not in OPTIONS:
+            raise UsageError(unknown("option of earlygate", option, OPTIONS))
+    if "threshold" in options and parts is not None:
+        raise UsageError(f"threshold is for an untrained gate, got parts {parts} as well")
+    gate = _limits(tower, space, parts, options)
+    limits, refresh = gate.limits, gate.card.refresh
+    if isinstance(limits, LearnedLimits):
+        limits = limits.to(tower.position)
+    return EarlyGate(
+        tower=tower,
+        limits=limits.scaled(float(options.get("scale", 1.0))),
+        refresh=Refresh(
+            cut=float(options.get("cut", refresh.cut)),
+            budget=float(options.get("budget", refresh.budget)),
+        ),
+        schedule=Schedule(int(options.get("refresh", 0))),
+        sequential=bool(options.get("sequential", False)),
+    )
+
+
+def _limits(
+    tower: VisionTower, space: Space | None, parts: Path | None, options: Mapping[str, Any]
+) -> GateFile:
+    shipped = BUILTIN / "earlygate.safetensors"
+    if parts is None and "threshold" not in options and space and space.model == "builtin":
+        parts = shipped if shipped.exists() else None
+    if parts is not None:
+        return load_gate(parts, tower.config, weight_hash=space.weight_hash if space else "")
+    threshold = float(options.get("threshold", UNTRAINED))
+    return GateFile(Limits.uniform(tower.config, threshold), GateCard("any", "", 0.0))
