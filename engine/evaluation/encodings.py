@@ -88,9 +88,10 @@ def encode(
     *,
     streams: int = 8,
     cues: Callable[[Pixels], Tensor] | None = None,
+    into: Encodings | None = None,
 ) -> Encodings:
-    """Encode each video as one stream, `streams` of them side by side."""
-    found = Encodings(strategy.name)
+    """Encode each video as one stream, `streams` of them side by side; `into` adds to a result."""
+    found = Encodings(strategy.name) if into is None else into
     waiting = iter(videos)
     while batch := list(islice(waiting, streams)):
         chunks = [
