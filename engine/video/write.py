@@ -1,6 +1,6 @@
-"""Frames to an H.264 file: clips made by code."""
+"""Frames to an H.264 file: clips made by code, and parts cut out for a browser."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UsageError, VideoError
+from engine.video.decode import Frame, decode_range
+from engine.video.gop import Gop
 
 Image = NDArray[np.uint8]  # [H, W, 3], RGB, upright
 
@@ -131,3 +133,48 @@ def _even_size(image: Image) -> tuple[int, int]:
 def _muxer(path: Path) -> dict[str, str]:
     """Return the container's options: the index first, so that browsers can start at once."""
     return {"movflags": "+faststart"} if path.suffix in {".mp4", ".mov", ".m4v"} else {}
+
+
+def cut_clip(
+    path: str | Path,
+    start_seconds: float,
+    stop_seconds: float,
+    out: str | Path,
+    *,
+    gops: Sequence[Gop],
+    max_side: int = 1280,
+) -> int:
+    """Write what is shown in `[start_seconds, stop_seconds)` as an MP4 that browsers play.
+
+    Upright, with the frames' own times counted from the first of them, without sound, no side
+    longer than `max_side`. Return the number of frames.
+    """
+    if stop_seconds <= start_seconds:
+        raise UsageError(f"a clip must end after it starts, got {start_seconds}..{stop_seconds}")
+    frames = decode_range(path, start_seconds, stop_seconds, gops=gops, threads=0)
+    return write_timed(out, _playable(frames, max_side), H264(bframes=0, threads=0))
+
+
+def _playable(frames: Iterable[Frame], max_side: int) -> Iterator[tuple[float, Image]]:
+    """Yield frames of the first one's size, shrunk, with even sides and rising times."""
+    origin, last, size = 0.0, -1.0, (0, 0)
+    for frame in frames:
+        image = frame.image
+        if last < 0:
+            origin, size = frame.seconds, _playable_size(image, max_side)
+        if frame.seconds - origin > last:
+            last = frame.seconds - origin
+            yield last, _resize(image, size)
+
+
+def _playable_size(image: Image, max_side: int) -> tuple[int, int]:
+    height, width = image.shape[:2]
+    scale = min(1.0, max_side / max(height, width))
+    return max(round(height * scale) // 2 * 2, 2), max(round(width * scale) // 2 * 2, 2)
+
+
+def _resize(image: Image, size: tuple[int, int]) -> Image:
+    if image.shape[:2] == size:
+        return image
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+    return frame.reformat(width=size[1], height=size[0]).to_ndarray(format="rgb24")

@@ -1,0 +1,160 @@
+"""What a file says about itself, before anything is decoded."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from engine.errors import CorruptVideoError, UnsupportedCodecError, VideoError
+from engine.video.orientation import Turn, track_matrices, turn_of
+
+# playlists, scripts and pictures are left out: an upload must not make the reader open other files
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vvc,av1,obu,ivf,"
+    "gif,apng,flv,asf,ogg,mxf,nut,rm,wtv,dv,h263,vc1,dirac,mjpeg,y4m,yuv4mpegpipe"
+)
+OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """A video as its container describes it."""
+
+    path: str
+    codec: str
+    width: int  # as displayed, after rotation
+    height: int
+    rotation: int  # degrees counterclockwise that the stored picture is turned by to show it
+    fps: float  # average; 0 where the container does not say
+    duration_seconds: float  # 0 where the container does not say
+    start_seconds: float
+    num_frames: int | None  # the container's claim
+    size_bytes: int
+    pixel_format: str
+    audio: bool
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Read a file's headers; nothing is decoded."""
+    path = Path(path)
+    with open_video(path) as (container, stream):
+        codec = stream.codec_context
+        turn = _turn(path, container, stream)
+        width, height = codec.width, codec.height
+        if turn.transposed:
+            width, height = height, width
+        return VideoInfo(
+            path=str(path),
+            codec=codec.name if codec.codec is None else codec.codec.canonical_name,
+            width=width,
+            height=height,
+            rotation=turn.degrees,
+            fps=float(stream.average_rate or 0),
+            duration_seconds=_duration_seconds(container, stream),
+            start_seconds=_start_seconds(container, stream),
+            num_frames=stream.frames or None,
+            size_bytes=path.stat().st_size,
+            pixel_format=codec.pix_fmt or "",
+            audio=bool(container.streams.audio),
+        )
+
+
+def content_hash(path: str | Path) -> str:
+    """Return the SHA-256 of all bytes in hexadecimal; a file that changes meanwhile is an error."""
+    path = Path(path)
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            before = file_stamp(path)
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+            after = file_stamp(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if before != after:
+        raise VideoError(f"{path.name} changed while it was read", path=str(path))
+    return digest.hexdigest()
+
+
+def file_stamp(path: Path) -> tuple[int, int, int]:
+    """Return what changes when a file is written to or replaced: inode, size, time."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@contextmanager
+def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file and its first video stream that is no cover picture."""
+    path = Path(path)
+    _check_readable(path)
+    try:
+        # the prefix keeps a name like "http:x.mp4" from being taken for an address
+        container = av.open(f"file:{path}", options=OPTIONS)
+    except av.FFmpegError as error:
+        raise CorruptVideoError(
+            f"{path.name} is not a video, or its header is damaged ({error.strerror})",
+            path=str(path),
+        ) from error
+    with container:
+        yield container, _video_stream(container, path)
+
+
+def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+    pictures = container.streams.video
+    moving = [s for s in pictures if not s.disposition & Disposition.attached_pic]
+    if not moving:
+        held = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        kind = "only a cover picture" if pictures else f"no video stream; it holds {held}"
+        raise VideoError(f"{path.name} has {kind}", path=str(path))
+    usable = [s for s in moving if s.codec_context is not None]
+    if not usable:
+        raise UnsupportedCodecError(
+            f"{path.name} uses a codec that cannot be decoded here", path=str(path)
+        )
+    return usable[0]
+
+
+def _check_readable(path: Path) -> None:
+    """Give the plain reasons names; what libav would say of them is vaguer."""
+    try:
+        if path.is_dir():
+            raise VideoError(f"{path.name} is a folder, not a file", path=str(path))
+        with path.open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                raise CorruptVideoError(f"{path.name} is empty", path=str(path))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> VideoError:
+    return VideoError(f"{path.name} cannot be read: {error.strerror}", path=str(path))
+
+
+def _turn(path: Path, container: InputContainer, stream: VideoStream) -> Turn:
+    if "mp4" not in container.format.name:
+        return turn_of(None)
+    matrices = track_matrices(path)
+    return turn_of(matrices[stream.index] if stream.index < len(matrices) else None)
+
+
+def _duration_seconds(container: InputContainer, stream: VideoStream) -> float:
+    if stream.duration and stream.time_base:
+        return stream.duration * stream.time_base.numerator / stream.time_base.denominator
+    return (container.duration or 0) / av.time_base
+
+
+def _start_seconds(container: InputContainer, stream: VideoStream) -> float:
+    if stream.start_time is not None and stream.time_base:
+        return stream.start_time * stream.time_base.numerator / stream.time_base.denominator
+    return (container.start_time or 0) / av.time_base

@@ -1,0 +1,189 @@
+"""GOPs to frames: any part of a video, reading only the groups of pictures that it needs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Literal, cast
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from engine.errors import CorruptVideoError
+from engine.video.container import open_video
+from engine.video.gop import Gop, VideoPacket, gop_at, packet_pts, packets_of, raw_step, time_base
+from engine.video.orientation import Turn, turn_of
+
+Picture = Literal["I", "P", "B", "?"]
+PICTURES: dict[int, Picture] = {
+    PictureType.I: "I",
+    PictureType.SI: "I",
+    PictureType.P: "P",
+    PictureType.SP: "P",
+    PictureType.B: "B",
+    PictureType.BI: "B",
+}
+CLOCK_SECONDS = 1e-6  # two times nearer than this are the same
+CUE_OPTIONS = {"flags2": "+export_mvs", "export_side_data": "venc_params"}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded picture and the second from which it is shown.
+
+    `image` is made when asked for: pictures that nobody looks at cost no conversion.
+    """
+
+    seconds: float
+    picture: Picture
+    key: bool
+    corrupt: bool  # damaged, or built on a picture that could not be decoded
+    raw: VideoFrame
+    number: int | None = None  # of the sampling instant, once sampled
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """The picture upright, RGB `[H, W, 3]`; one field of an interlaced one, lines doubled."""
+        image = self.raw.to_ndarray(format="rgb24")
+        if self.raw.interlaced_frame:
+            image[1::2] = image[0 : len(image) - len(image) % 2 : 2]
+        return np.ascontiguousarray(self.turn.apply(image))
+
+    @property
+    def turn(self) -> Turn:
+        """How the stored picture is laid to be upright."""
+        matrix = cast(bytes | None, self.raw.side_data.get("DISPLAYMATRIX"))
+        return turn_of(None if matrix is None else np.frombuffer(matrix, np.int32).tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A place where the stream could not be decoded."""
+
+    seconds: float
+    reason: str
+
+
+def decode_range(
+    path: str | Path,
+    start_seconds: float,
+    stop_seconds: float,
+    *,
+    gops: Sequence[Gop],
+    threads: int = 1,
+    cues: bool = False,
+    damage: list[Damage] | None = None,
+) -> Iterator[Frame]:
+    """Yield the frames whose time is in `[start_seconds, stop_seconds)`, in order.
+
+    Only the groups of pictures that the range needs are read. Pictures that cannot be decoded are
+    left out and noted in `damage`; what comes after them, up to the next key picture, is marked
+    corrupt. With `cues`, frames carry the codec's motion vectors and quantisers.
+    """
+    notes: list[Damage] = [] if damage is None else damage
+    noted, first = len(notes), gop_at(gops, start_seconds)
+    for entry in _entries(first):
+        with open_video(path) as (container, stream):
+            _configure(stream, threads, cues)
+            packets = _enter(container, stream, gops[entry])
+            if packets is None:
+                continue
+            frames = _decode(packets, stream, notes)
+            opening = next(frames, None)
+            if entry and (opening is None or opening.seconds > gops[first].start_seconds):
+                del notes[noted:]
+                continue  # the decoder needs to see more than the index promised
+            for frame in chain([] if opening is None else [opening], frames):
+                if frame.seconds >= stop_seconds:
+                    return
+                if frame.seconds >= start_seconds:
+                    yield frame
+            return
+
+
+def get_frame_at(path: str | Path, seconds: float, *, gops: Sequence[Gop]) -> Frame:
+    """Return the frame on screen at an instant; the first or last one outside the video."""
+    gop = gops[gop_at(gops, seconds)]
+    shown = None
+    for frame in decode_range(path, gop.start_seconds, gop.stop_seconds, gops=gops):
+        if shown is not None and frame.seconds > seconds + CLOCK_SECONDS:
+            break
+        shown = frame
+    if shown is None:
+        raise CorruptVideoError(
+            f"{Path(path).name} shows nothing that can be decoded at {seconds:.3f} s",
+            path=str(path),
+        )
+    return shown
+
+
+def _entries(first: int) -> Iterator[int]:
+    """Yield the groups to enter at, the nearest one first and the start of the file last."""
+    yield first
+    step = 1
+    while first - step > 0:
+        yield first - step
+        step *= 2
+    if first:
+        yield 0
+
+
+def _configure(stream: VideoStream, threads: int, cues: bool) -> None:
+    context = stream.codec_context
+    context.thread_count = threads
+    context.thread_type = "NONE" if threads == 1 else "AUTO"
+    if cues:
+        context.options = CUE_OPTIONS
+
+
+def _enter(
+    container: InputContainer, stream: VideoStream, gop: Gop
+) -> Iterator[VideoPacket] | None:
+    """Return the packets from a group's key picture on; None where it cannot be found there."""
+    if gop.index == 0:
+        return packets_of(container, stream)
+    try:
+        container.seek(gop.key_pts, stream=stream)
+    except av.FFmpegError:
+        return None
+    packets = packets_of(container, stream)
+    key = next((packet for packet in packets if packet.is_keyframe), None)
+    pts = None if key is None else packet_pts(key)
+    if key is None or pts is None or pts > gop.key_pts:
+        return None
+    return chain([key], packets)
+
+
+def _decode(
+    packets: Iterator[VideoPacket], stream: VideoStream, notes: list[Damage]
+) -> Iterator[Frame]:
+    num, den = time_base(stream)
+    step, following, opening = raw_step(stream), 0, None
+    broken = False
+    for packet in chain(packets, [None]):  # None flushes
+        pts = packet_pts(packet) if packet else None
+        opening = pts if opening is None else opening
+        try:
+            pictures = stream.decode(packet)
+        except av.FFmpegError as error:
+            # pictures before the one entered at lean on what was not read: no damage
+            if pts is None or opening is None or pts >= opening:
+                broken = True
+                notes.append(Damage((following if pts is None else pts) * num / den, str(error)))
+            continue
+        for raw in pictures:
+            shown = raw.pts if raw.pts is not None else raw.dts
+            shown = following if shown is None else shown
+            following = shown + step
+            broken = broken and not raw.key_frame
+            yield Frame(
+                seconds=shown * num / den,
+                picture=PICTURES.get(raw.pict_type, "?"),
+                key=raw.key_frame,
+                corrupt=broken or raw.is_corrupt,
+                raw=raw,
+            )

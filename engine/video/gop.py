@@ -1,0 +1,168 @@
+"""Groups of pictures: where a video can be entered, and how it is cut into work."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import TypeAlias
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from engine.errors import CorruptVideoError
+from engine.video.container import open_video
+
+RAW_FPS = 25  # of a stream that has no times and names no rate, as libav assumes
+DENSE_KEYS = 8  # fewer packets per key picture than this: reading all is cheaper than seeking
+VideoPacket: TypeAlias = "Packet[VideoStream]"
+
+
+@dataclass(frozen=True, slots=True)
+class Gop:
+    """The part of the timeline from one key picture to the next: the unit of decoding.
+
+    The groups of a video follow each other without gap or overlap. The first starts with the first
+    picture shown, which need not be its key picture; the last ends where its last picture does.
+    """
+
+    index: int
+    start_seconds: float
+    stop_seconds: float
+    num_packets: int
+    key_pts: int  # in the stream's time base
+
+
+@dataclass(slots=True)
+class _Timeline:
+    """What reading packets has shown so far; times in the stream's time base."""
+
+    step: int
+    keys: list[int] = field(default_factory=list)  # rising
+    counts: list[int] = field(default_factory=list)  # packets from each key up to the next
+    first: int | None = None  # of the packets that are shown
+    stop: int | None = None
+    following: int = 0  # the time of the next packet, if it has none itself
+
+    def add(self, packet: VideoPacket) -> None:
+        """Take in the next packet in decoding order."""
+        pts = packet_pts(packet)
+        pts = self.following if pts is None else pts
+        self.following = pts + self.step
+        if not self.keys or (packet.is_keyframe and pts > self.keys[-1]):
+            self.keys.append(pts)
+            self.counts.append(0)
+        self.counts[-1] += 1
+        self.widen(pts, packet)
+
+    def widen(self, pts: int, packet: VideoPacket) -> None:
+        """Make the timeline cover a packet, if it is shown."""
+        if packet.is_discard:
+            return
+        stop = pts + max(packet.duration or self.step, 1)
+        self.first = pts if self.first is None else min(self.first, pts)
+        self.stop = stop if self.stop is None else max(self.stop, stop)
+
+    def cut(self, num: int, den: int) -> list[Gop]:
+        """Return the groups; keys at or before the first picture shown open the first one."""
+        if self.first is None or self.stop is None:
+            return []
+        opening = max(sum(key <= self.first for key in self.keys), 1)
+        keys = self.keys[opening - 1 :]
+        counts = [sum(self.counts[:opening]), *self.counts[opening:]]
+        bounds = [pts * num / den for pts in (self.first, *keys[1:], self.stop)]
+        return [
+            Gop(index, start, stop, count, key)
+            for index, ((start, stop), count, key) in enumerate(
+                zip(pairwise(bounds), counts, keys, strict=True)
+            )
+        ]
+
+
+def index_gops(path: str | Path) -> list[Gop]:
+    """Return the groups of pictures of a video, without decoding.
+
+    They come from the container's index where it lists every picture, and from reading all packets
+    where it does not.
+    """
+    with open_video(path) as (container, stream):
+        num, den = time_base(stream)
+        timeline = _from_index(container, stream)
+    if timeline is None:
+        with open_video(path) as (container, stream):
+            timeline = _Timeline(raw_step(stream))
+            for packet in packets_of(container, stream):
+                timeline.add(packet)
+    gops = timeline.cut(num, den)
+    if not gops:
+        raise CorruptVideoError(f"{Path(path).name} has no pictures", path=str(path))
+    return gops
+
+
+def gop_at(gops: Sequence[Gop], seconds: float) -> int:
+    """Return the index of the group on screen at an instant; the nearest one outside the video."""
+    return max(bisect_right(gops, seconds, key=lambda gop: gop.start_seconds) - 1, 0)
+
+
+def time_base(stream: VideoStream) -> tuple[int, int]:
+    """Return a stream's unit of time as numerator and denominator."""
+    base = stream.time_base or Fraction(1, av.time_base)
+    return base.numerator, base.denominator
+
+
+def packet_pts(packet: VideoPacket) -> int | None:
+    """Return when a packet is shown; its decoding time where the container has no other."""
+    return packet.dts if packet.pts is None else packet.pts
+
+
+def raw_step(stream: VideoStream) -> int:
+    """Return the time between two pictures of a stream without times, in its time base."""
+    rate = stream.average_rate or stream.guessed_rate or Fraction(RAW_FPS)
+    num, den = time_base(stream)
+    return max(round(den / (num * rate)), 1)
+
+
+def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket]:
+    """Read packets from where the container stands, to the end or to where the file breaks off.
+
+    An `IndexError` is what a transport stream gives whose programme changes under way.
+    """
+    try:
+        yield from (packet for packet in container.demux(stream) if packet.size)
+    except (av.FFmpegError, IndexError):
+        return
+
+
+def _from_index(container: InputContainer, stream: VideoStream) -> _Timeline | None:
+    """Return the timeline by a complete index and the packets of its key pictures, else None.
+
+    The index knows decoding times alone; when a key picture is shown stands in its packet.
+    """
+    index = stream.index_entries
+    if not stream.frames or len(index) != stream.frames:
+        return None
+    places = [place for place, entry in enumerate(index) if entry.is_keyframe]
+    if not places or places[0] or len(places) * DENSE_KEYS > len(index):
+        return None
+    sizes = [stop - start for start, stop in pairwise([*places, len(index)])]
+    timeline, delay = _Timeline(raw_step(stream)), 0
+    for run, (place, size) in enumerate(zip(places, sizes, strict=True)):
+        key_dts = index[place].timestamp
+        if run:
+            # asked for by the time at which it should be shown, or the one before it is found
+            container.seek(key_dts + delay, stream=stream)
+        # the first and the last group hold the first and the last picture shown
+        wanted = size if run in (0, len(places) - 1) else 1
+        packets = list(islice(packets_of(container, stream), wanted))
+        if len(packets) < wanted or not packets[0].is_keyframe or packets[0].dts != key_dts:
+            return None
+        for packet in packets:
+            timeline.add(packet)
+        delay = timeline.keys[0] - index[0].timestamp
+        if len(timeline.keys) != run + 1:
+            return None
+        timeline.counts[-1] = size
+    return timeline

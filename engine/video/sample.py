@@ -1,0 +1,90 @@
+"""Which frames are looked at: those on screen at evenly spaced instants."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from math import ceil
+from pathlib import Path
+
+from engine.errors import UsageError
+from engine.video.decode import CLOCK_SECONDS, Frame, decode_range
+from engine.video.gop import Gop, gop_at
+
+
+@dataclass(frozen=True, slots=True)
+class Instants:
+    """Instants `origin + n / fps` for `n` in `[first, stop)`; `n` numbers the sampled frame."""
+
+    origin_seconds: float
+    fps: float
+    first: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.first
+
+    def __iter__(self) -> Iterator[float]:
+        return (self.seconds(number) for number in range(self.first, self.stop))
+
+    def seconds(self, number: int) -> float:
+        """Return the time of instant `number`."""
+        return self.origin_seconds + number / self.fps
+
+
+def sample_times(
+    start_seconds: float, stop_seconds: float, fps: float, *, origin_seconds: float | None = None
+) -> Instants:
+    """Return the instants in `[start_seconds, stop_seconds)`, counted from the origin.
+
+    The origin is the start unless given: the parts of a video are sampled like the whole of it
+    when all of them count from the video's first frame.
+    """
+    if fps <= 0:
+        raise UsageError(f"fps must be positive, got {fps}")
+    origin = start_seconds if origin_seconds is None else origin_seconds
+    first, stop = (
+        ceil((edge - CLOCK_SECONDS - origin) * fps) for edge in (start_seconds, stop_seconds)
+    )
+    return Instants(origin, fps, first, max(first, stop))
+
+
+def sample_frames(frames: Iterable[Frame], times: Instants) -> Iterator[Frame]:
+    """Yield the frame on screen at each instant, numbered by it.
+
+    A frame that stays on screen for several instants is yielded once, at the first of them;
+    instants before the first frame have none.
+    """
+    last = None
+    numbers = range(times.first, times.stop)
+    for number, frame in zip(numbers, _on_screen(frames, times), strict=True):
+        if frame is not None and frame is not last:
+            yield replace(frame, number=number)
+        last = frame
+
+
+def get_frames_at(
+    path: str | Path, seconds: Sequence[float], *, gops: Sequence[Gop], threads: int = 1
+) -> Iterator[tuple[int, Frame]]:
+    """Yield `(i, frame)` for the frame on screen at each `seconds[i]`, in order of time.
+
+    Each group of pictures is decoded once, up to the last instant asked of it; instants for which
+    nothing could be decoded are left out.
+    """
+    order = sorted(range(len(seconds)), key=seconds.__getitem__)
+    for index, places in groupby(order, lambda i: gop_at(gops, seconds[i] + CLOCK_SECONDS)):
+        gop, wanted = gops[index], list(places)
+        frames = decode_range(path, gop.start_seconds, gop.stop_seconds, gops=gops, threads=threads)
+        shown = _on_screen(frames, [seconds[place] for place in wanted])
+        for place, frame in zip(wanted, shown, strict=True):
+            if frame is not None:
+                yield place, frame
+
+
+def _on_screen(frames: Iterable[Frame], times: Iterable[float]) -> Iterator[Frame | None]:
+    """Yield for each of rising times the last frame that does not come after it."""
+    coming = iter(frames)
+    held, following = None, next(coming, None)
+    for seconds in times:
+        while following is not None and following.seconds <= seconds + CLOCK_SECONDS:
+            held, following = following, next(coming, None)
+        yield held
