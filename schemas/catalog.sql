@@ -2,7 +2,7 @@
 -- No keys or indexes: one process writes, under one lock, and keeps names and ids unique itself.
 CREATE SEQUENCE IF NOT EXISTS video_ids;
 CREATE SEQUENCE IF NOT EXISTS space_ids;
-CREATE SEQUENCE IF NOT EXISTS part_ids;
+CREATE SEQUENCE IF NOT EXISTS file_ids;
 CREATE SEQUENCE IF NOT EXISTS versions;
 
 CREATE TABLE IF NOT EXISTS videos (
@@ -98,7 +98,6 @@ CREATE TABLE IF NOT EXISTS indexes (
     kind VARCHAR NOT NULL,
     num_rows BIGINT NOT NULL,
     version BIGINT NOT NULL,
-    trained_rows BIGINT NOT NULL,
     built_at TIMESTAMP NOT NULL
 );
 CREATE TABLE IF NOT EXISTS jobs (

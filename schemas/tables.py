@@ -114,11 +114,10 @@ INDEXES: Final = _columns(
     ("path", _TEXT),  # below the data folder
     ("checksum", _TEXT),
     ("kind", _TEXT),
-    ("num_rows", _I64),
+    ("num_rows", _I64),  # tombstones included
     ("version", _I64),  # holds every row whose version is at most this
-    ("trained_rows", _I64),
     ("built_at", _TIME),
-    required="space_id path checksum kind num_rows version trained_rows built_at",
+    required="space_id path checksum kind num_rows version built_at",
 )
 JOBS: Final = _columns(
     ("job_id", _TEXT),

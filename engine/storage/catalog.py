@@ -5,12 +5,11 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, get_args
 
 from engine.errors import NotFoundError, UsageError, unknown
-from engine.storage.database import Database, insert, next_id, update
+from engine.storage.database import Database, insert, next_id, now, update
 from engine.storage.records import (
     Job,
     JobStatus,
@@ -190,7 +189,8 @@ class Catalog:
         )
         videos = []
         for *known, report, names in rows:
-            videos.append(Video(*known, _parsed(report), tuple(names)))
+            values = [*known, _parsed(report), tuple(names)]
+            videos.append(Video(*values))
         return videos
 
     def _no_video(self, video: int | str) -> str:
@@ -360,11 +360,6 @@ class Catalog:
         return jobs
 
 
-def now() -> datetime:
-    """Return the time as the catalog writes it: UTC, without a zone."""
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
 def _parsed(text: str | None) -> dict[str, Any] | None:
     return None if text is None else json.loads(text)
 
@@ -382,7 +377,7 @@ def _delete_videos(cursor: Any, video_ids: Sequence[int]) -> None:
 def _give_name(cursor: Any, name: str, video_id: int, path: str) -> None:
     """Let a name stand for a video; whose first name it was goes by its next."""
     cursor.execute("DELETE FROM aliases WHERE name = ? AND video_id <> ?", [name, video_id])
-    if cursor.execute("SELECT 1 FROM aliases WHERE name = ?", [name]).fetchone():
+    if cursor.execute("SELECT 1 FROM aliases WHERE name = ?", [name]).fetchall():
         update(cursor, "aliases", {"path": path}, "name = ?", [name])
     else:
         values = {"name": name, "video_id": video_id, "path": path, "added_at": now()}
@@ -390,5 +385,5 @@ def _give_name(cursor: Any, name: str, video_id: int, path: str) -> None:
     robbed = "SELECT video_id FROM videos WHERE name = ? AND video_id <> ?"
     for (other,) in cursor.execute(robbed, [name, video_id]).fetchall():
         following = "SELECT name, path FROM aliases WHERE video_id = ? ORDER BY added_at, name"
-        first = cursor.execute(following, [other]).fetchone()
+        first = cursor.execute(following, [other]).fetchall()[0]
         update(cursor, "videos", {"name": first[0], "path": first[1]}, "video_id = ?", [other])

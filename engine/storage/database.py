@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from threading import RLock
@@ -52,10 +53,13 @@ class Database:
             cursor.begin()
             try:
                 yield cursor
+                cursor.commit()
+            except duckdb.Error as error:
+                cursor.close()
+                raise StoreError(f"the catalog refused a change: {_line(error)}") from error
             except BaseException:
                 cursor.rollback()
                 raise
-            cursor.commit()
 
     def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a statement."""
@@ -65,8 +69,8 @@ class Database:
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         """Return the first row of a statement, or None."""
         with self.cursor() as cursor:
-            row: tuple[Any, ...] | None = cursor.execute(sql, list(parameters)).fetchone()
-            return row
+            rows = cursor.execute(sql, list(parameters)).fetchall()
+            return rows[0] if rows else None
 
     def table(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
         """Return all rows of a statement as an Arrow table."""
@@ -78,9 +82,14 @@ class Database:
         self._connection.close()
 
 
+def now() -> datetime:
+    """Return the time as the catalog writes it: UTC, without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
 def next_id(cursor: Any, sequence: str) -> int:
     """Draw the next number of a sequence; numbers are never given out again."""
-    return int(cursor.execute(f"SELECT nextval('{sequence}')").fetchone()[0])
+    return int(cursor.execute(f"SELECT nextval('{sequence}')").fetchall()[0][0])
 
 
 def insert(cursor: Any, table: str, values: Mapping[str, Any]) -> None:

@@ -1,0 +1,94 @@
+"""Parquet parts: what is known of each frame, with its vector in float16."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.errors import StoreError, UsageError
+from schemas import tables
+
+UNIT_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Sampled frames of one stretch, in the order of their times."""
+
+    frame: np.ndarray  # int32 [n], 0-based number of the sampled frame within the video
+    seconds: np.ndarray  # float64 [n]
+    picture: Sequence[str]  # "I", "P", "B" or "?"
+    embeddings: np.ndarray  # float32 [n, E], unit rows; stored as float16
+    reuse_rate: np.ndarray  # float32 [n]
+    drift: np.ndarray  # float32 [n], 1 - cosine to dense; NaN where not estimated
+    exact: np.ndarray  # bool [n], the vector is the dense one
+
+    def __post_init__(self) -> None:
+        count = len(self.frame)
+        columns = (self.seconds, self.picture, self.reuse_rate, self.drift, self.exact)
+        if self.embeddings.ndim != 2 or {len(c) for c in (*columns, self.embeddings)} != {count}:
+            raise UsageError(f"expected {count} rows in every column and embeddings [n, E]")
+        if len(np.unique(self.frame)) != count:
+            raise UsageError("expected every frame once among the rows of a stretch")
+        check_unit(self.embeddings)
+
+
+def check_unit(embeddings: np.ndarray) -> None:
+    """Raise UsageError unless all rows have the length 1."""
+    off = np.abs(np.linalg.norm(embeddings.astype(np.float32), axis=-1) - 1)
+    if not bool((off <= UNIT_TOLERANCE).all()):  # a NaN compares false
+        raise UsageError(f"expected vectors of length 1, one is off by {np.max(off):.3g}")
+
+
+def to_table(rows: Rows, strategy: str) -> pa.Table:
+    """Return rows as they are stored."""
+    dimension = rows.embeddings.shape[1]
+    drift = np.asarray(rows.drift, np.float32)
+    columns = {
+        "frame": np.asarray(rows.frame, np.int32),
+        "seconds": np.asarray(rows.seconds, np.float64),
+        "picture": pa.array(rows.picture, pa.string()),
+        "strategy": pa.array([strategy] * len(rows.frame), pa.string()),
+        "reuse_rate": np.asarray(rows.reuse_rate, np.float32),
+        "drift": pa.array(drift, pa.float32(), mask=np.isnan(drift)),
+        "exact": np.asarray(rows.exact, bool),
+        "embedding": vector_column(rows.embeddings),
+    }
+    return pa.table(columns, schema=tables.embeddings(dimension))
+
+
+def vector_column(embeddings: np.ndarray) -> pa.Array:
+    """Return `[n, E]` as a column of float16 vectors."""
+    kind = tables.embeddings(embeddings.shape[1]).field("embedding").type
+    flat = pa.array(np.ascontiguousarray(embeddings, np.float16).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, type=kind)
+
+
+def vectors_of(table: pa.Table) -> np.ndarray:
+    """Return the vectors of a part's table: float16 `[n, E]`."""
+    dimension = table.schema.field("embedding").type.list_size
+    column = table.column("embedding").combine_chunks()
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
+
+
+def write_part(table: pa.Table, path: Path) -> None:
+    """Write a part; vectors do not compress, so only the other columns are."""
+    others = [name for name in table.schema.names if name != "embedding"]
+    pq.write_table(
+        table,
+        path,
+        compression=dict.fromkeys(others, "zstd"),
+        use_dictionary=["picture", "strategy"],
+    )
+
+
+def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a part, or some of its columns; raises StoreError where the file is not readable."""
+    try:
+        return pq.ParquetFile(path).read(columns=None if columns is None else list(columns))
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise StoreError(f"the part {path} cannot be read: {reason}; ingest again") from error

@@ -1,0 +1,195 @@
+"""The index of each space kept in step with its rows: loaded, followed, merged, built, saved."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import isqrt
+
+import numpy as np
+
+from engine.errors import StoreError
+from engine.storage import vectors
+from engine.storage.database import Database
+from engine.storage.durable import Reached, checksum, publish
+from engine.storage.files import Files
+from engine.storage.layout import Layout
+from engine.storage.ledger import SavedIndex
+from engine.storage.records import StoredSpace
+from engine.storage.snapshot import Snapshot
+from engine.storage.vectors import Base, Tuning
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """The state of one space's index."""
+
+    space_key: str
+    kind: str  # such as "flat" or "ivf2000,fp16"; "none" before the first build
+    num_rows: int  # rows that a search sees
+    num_indexed: int
+    num_delta: int  # rows searched exactly until they are merged
+    num_tombstones: int
+    state: str  # "ready", or what is the matter and what happens next
+
+
+class Indexes:
+    """The snapshots that searches use: read without a lock, changed under the writers' lock."""
+
+    def __init__(
+        self,
+        database: Database,
+        layout: Layout,
+        files: Files,
+        tuning: Tuning,
+        reached: Reached,
+    ) -> None:
+        self._writing = database.writing
+        self._reached = reached
+        self._layout = layout
+        self._ledger = files.ledger
+        self._files = files
+        self._tuning = tuning
+        self._snapshots: dict[int, Snapshot] = {}
+
+    def snapshot(self, space: StoredSpace) -> Snapshot:
+        """Return what a search of a space sees now, loading and catching up on first use."""
+        held = self._snapshots.get(space.space_id)
+        if held is not None:
+            return held
+        with self._writing:
+            if space.space_id not in self._snapshots:
+                self._snapshots[space.space_id] = self._load(space)
+            return self._snapshots[space.space_id]
+
+    def follow(self, space: StoredSpace, change: Callable[[Snapshot], Snapshot]) -> None:
+        """Apply a change that has been committed; the caller holds the writers' lock."""
+        held = self._snapshots.get(space.space_id)
+        if held is None:
+            return
+        try:
+            self._snapshots[space.space_id] = changed = change(held)
+            if changed.wants_merge:
+                self._snapshots[space.space_id] = self._merge(space, changed)
+        except BaseException:
+            # the rows are committed: the next use loads what the catalog says
+            self.forget(space.space_id)
+            raise
+
+    def forget_videos(self, video_ids: list[int]) -> None:
+        """Leave out videos that have been removed; the caller holds the writers' lock."""
+        for space_id, held in list(self._snapshots.items()):
+            self._snapshots[space_id] = held.without_videos(video_ids)
+
+    def forget(self, space_id: int) -> None:
+        """Drop what is loaded of a space."""
+        self._snapshots.pop(space_id, None)
+
+    def build(self, space: StoredSpace) -> Snapshot:
+        """Build the index of a space from its parts, save it and use it from now on."""
+        with self._writing:
+            empty = Snapshot(space.dimension, self._tuning)
+            seen = self._ledger.seen(space.space_id)
+            if len(seen):
+                base = vectors.build(
+                    space.dimension,
+                    len(seen),
+                    lambda: self._files.vectors(space.space_id, seen),
+                    self._tuning,
+                )
+                self._save(space, base)
+                empty = replace(empty, base=base)
+            else:
+                self._drop_saved(space)
+            self._snapshots[space.space_id] = empty
+            return empty
+
+    def status(self, space: StoredSpace) -> IndexStatus:
+        """Return the state of a space's index as the catalog has it, loading nothing."""
+        saved, num_rows = self._ledger.index(space.space_id), self._ledger.count(space.space_id)
+        if saved is None:
+            return IndexStatus(space.key, "none", num_rows, 0, num_rows, 0, "ready")
+        delta = self._ledger.count(space.space_id, after=saved.version)
+        indexed = num_rows - delta
+        state = "ready"
+        if not (self._layout.root / saved.path).exists():
+            state = "file missing; the next search builds it afresh"
+        dead = saved.num_rows - indexed
+        return IndexStatus(space.key, saved.kind, num_rows, indexed, delta, dead, state)
+
+    def _load(self, space: StoredSpace) -> Snapshot:
+        """Return the saved index with what has changed since; a large change is merged at once."""
+        seen = self._ledger.seen(space.space_id)
+        row_ids, version = seen.column("row_id").to_numpy(), seen.column("version").to_numpy()
+        snapshot = Snapshot(space.dimension, self._tuning)
+        fresh = np.ones(len(seen), bool)
+        saved = self._ledger.index(space.space_id)
+        base = None if saved is None else self._read(space, saved)
+        if saved is not None and base is not None:
+            merged = row_ids[version <= saved.version]
+            base = base.only(np.isin(base.row_ids, merged, assume_unique=True))
+            fresh = (version > saved.version) | ~np.isin(row_ids, base.row_ids, assume_unique=True)
+            snapshot = replace(snapshot, base=base)
+        pending = int(fresh.sum())
+        if pending > max(snapshot.num_rows, self._tuning.delta_rows):
+            return self.build(space)
+        found = list(self._files.vectors(space.space_id, seen.filter(fresh)))
+        if found:
+            snapshot = snapshot.adding(
+                np.concatenate([ids for ids, _ in found]),
+                np.concatenate([rows for _, rows in found]),
+            )
+        return self._merge(space, snapshot) if snapshot.wants_merge else snapshot
+
+    def _read(self, space: StoredSpace, saved: SavedIndex) -> Base | None:
+        """Return the saved index, or None for a damaged one, which is then forgotten."""
+        path = self._layout.root / saved.path
+        try:
+            if checksum(path) == saved.checksum:
+                return vectors.load(path)
+            reason = "its checksum is wrong"
+        except (OSError, StoreError) as error:
+            reason = str(error)
+        _log.warning("index of space %s is built afresh: %s", space.key, reason)
+        self._drop_saved(space)
+        return None
+
+    def _merge(self, space: StoredSpace, snapshot: Snapshot) -> Snapshot:
+        """Move the delta into the index: a copy with more rows, or a new one where that is due."""
+        base = snapshot.base
+        if base is None or self._wants_build(base, snapshot.num_rows):
+            return self.build(space)
+        for block in snapshot.delta:
+            base = vectors.extend(base, block.row_ids, block.vectors)
+        self._save(space, base)
+        return replace(snapshot, base=base, delta=())
+
+    def _wants_build(self, base: Base, num_rows: int) -> bool:
+        """Another type is due, the lists have become long, or many positions are tombstones."""
+        lists = base.index.num_lists
+        outgrown = isqrt(num_rows) > lists if lists else num_rows > self._tuning.flat_rows
+        return outgrown or 4 * (base.index.size - len(base.row_ids)) > base.index.size
+
+    def _save(self, space: StoredSpace, base: Base) -> None:
+        old = self._ledger.index(space.space_id)
+        path = self._layout.index(space.space_id, self._ledger.draw("file_ids"))
+        publish(path, base.index.save, what="index", reached=self._reached)
+        saved = SavedIndex(
+            space.space_id,
+            self._layout.relative(path),
+            checksum(path),
+            base.index.kind,
+            base.index.size,
+            self._ledger.version(space.space_id),
+        )
+        self._ledger.commit_index(saved)
+        self._reached("index: committed")
+        if old is not None:
+            (self._layout.root / old.path).unlink(missing_ok=True)
+
+    def _drop_saved(self, space: StoredSpace) -> None:
+        saved = self._ledger.index(space.space_id)
+        if saved is not None:
+            self._ledger.commit_no_index(space.space_id)
+            (self._layout.root / saved.path).unlink(missing_ok=True)

@@ -1,0 +1,88 @@
+"""One process writes: the lock on a data folder, and who holds it."""
+
+import fcntl
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from io import TextIOWrapper
+from pathlib import Path
+
+from engine.errors import StoreError
+from engine.storage.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that has a data folder; `url` where it is a server."""
+
+    pid: int
+    command: str
+    url: str | None = None
+
+
+class Lock:
+    """The lock of this process, from construction to `release`; the system frees it on a crash."""
+
+    def __init__(self, root: Path) -> None:
+        self._file = _grab(Layout(root).lock)
+        if self._file is None:
+            raise StoreError(_taken(root, holder(root)))
+        self._write(None)
+
+    def announce(self, url: str) -> None:
+        """Tell others where this process serves."""
+        self._write(url)
+
+    def release(self) -> None:
+        """Give the folder back."""
+        if self._file is not None:
+            self._file.truncate(0)
+            self._file.close()
+
+    def _write(self, url: str | None) -> None:
+        assert self._file is not None
+        command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(json.dumps(asdict(Holder(os.getpid(), command, url))))
+        self._file.flush()
+
+
+def holder(root: Path) -> Holder | None:
+    """Return who has a data folder, or None when it is free.
+
+    A command that finds a holder with a URL asks that server instead of opening the store.
+    """
+    path = Layout(root).lock
+    if not path.exists():
+        return None
+    free = _grab(path)
+    if free is not None:
+        free.close()
+        return None
+    try:
+        return Holder(**json.loads(path.read_text()))
+    except (json.JSONDecodeError, TypeError):
+        return Holder(0, "a process that has just started")
+
+
+def _grab(path: Path) -> TextIOWrapper | None:
+    """Return the locked file, or None when another process has it."""
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise StoreError(f"cannot use the data folder {path.parent}: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def _taken(root: Path, held: Holder | None) -> str:
+    if held is None:
+        return f"the data folder {root} was in use a moment ago; try again"
+    serving = f", serving at {held.url}" if held.url else ""
+    return f"the data folder {root} is in use by process {held.pid} ({held.command}){serving}"

@@ -1,0 +1,189 @@
+"""What a search sees: an index of merged rows and an exact delta; a change gives a new value."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from engine.errors import NotFoundError
+from engine.storage.vectors import Base, Found, Tuning
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Rows by falling score, equal scores by rising row id; `index` says how they were found."""
+
+    row_ids: np.ndarray  # int64 [k]: video_id << 32 | frame
+    scores: np.ndarray  # float32 [k], cosine
+    index: str  # such as "flat", "ivf2000,fp16, 131 lists + delta", "exact scan"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows that are searched exactly."""
+
+    row_ids: np.ndarray  # int64 [n], sorted
+    vectors: np.ndarray  # float32 [n, E]
+
+    def only(self, keep: np.ndarray) -> Self:
+        """Return the rows that a mask keeps."""
+        if keep.all():
+            return self
+        return replace(self, row_ids=self.row_ids[keep], vectors=self.vectors[keep])
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All rows of one space at one moment; readers keep theirs while a writer makes the next."""
+
+    dimension: int
+    tuning: Tuning
+    base: Base | None = None
+    delta: tuple[Block, ...] = ()  # larger blocks first
+
+    @property
+    def num_delta(self) -> int:
+        """Rows that are not merged yet."""
+        return sum(len(block.row_ids) for block in self.delta)
+
+    @property
+    def num_rows(self) -> int:
+        """All rows that a search sees."""
+        return self.num_delta + (0 if self.base is None else len(self.base.row_ids))
+
+    @property
+    def wants_merge(self) -> bool:
+        """The delta has become large beside the index."""
+        merged = 0 if self.base is None else len(self.base.row_ids)
+        return self.num_delta > max(self.tuning.delta_rows, merged // 8)
+
+    def without(self, row_ids: np.ndarray) -> Self:
+        """Return this without some rows."""
+        return self._filtered(lambda own: ~_marked(own, np.sort(row_ids)))
+
+    def without_videos(self, video_ids: Sequence[int]) -> Self:
+        """Return this without the rows of some videos."""
+        return self._filtered(lambda own: ~np.isin(own >> 32, video_ids))
+
+    def _filtered(self, keep: Callable[[np.ndarray], np.ndarray]) -> Self:
+        base = None if self.base is None else self.base.only(keep(self.base.row_ids))
+        blocks = (block.only(keep(block.row_ids)) for block in self.delta)
+        return replace(self, base=base, delta=tuple(b for b in blocks if len(b.row_ids)))
+
+    def adding(self, row_ids: np.ndarray, vectors: np.ndarray) -> Self:
+        """Return this with rows added to the delta; a row that was there takes its new vector."""
+        if not len(row_ids):
+            return self
+        rest = self.without(row_ids)
+        new, blocks = _sorted_block(row_ids, vectors.astype(np.float32)), list(rest.delta)
+        # blocks at least double from right to left, so a row is copied log(n) times in all
+        while blocks and len(blocks[-1].row_ids) < 2 * len(new.row_ids):
+            last = blocks.pop()
+            new = _sorted_block(
+                np.concatenate([last.row_ids, new.row_ids]),
+                np.concatenate([last.vectors, new.vectors]),
+            )
+        return replace(rest, delta=(*blocks, new))
+
+    def search(self, query: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
+        """Return the `k` nearest rows, of those allowed (sorted, unique) if given."""
+        found = [] if self.base is None else [self._search_base(self.base, query, k, allowed)]
+        how = [found[0].how] if found else []
+        for block in self._chosen_delta(allowed):
+            scores = block.vectors @ query
+            best = np.argpartition(-scores, k)[:k] if k < len(scores) else np.arange(len(scores))
+            found.append(Found(block.row_ids[best], scores[best], "delta"))
+        if self.delta:
+            how.append("delta" if how else "exact scan")
+        return _ranked([f.row_ids for f in found], [f.scores for f in found], k, " + ".join(how))
+
+    def _search_base(
+        self, base: Base, query: np.ndarray, k: int, allowed: np.ndarray | None
+    ) -> Found:
+        if allowed is None:
+            return base.search(query, k, base.everything, self.tuning)
+        positions = base.find(allowed)
+        return base.search(query, k, base.choose(positions[positions >= 0]), self.tuning)
+
+    def scores(self, query: np.ndarray, allowed: np.ndarray | None) -> Hits:
+        """Return the exact score of every row, of those allowed (sorted, unique) if given."""
+        row_ids: list[np.ndarray] = []
+        scores: list[np.ndarray] = []
+        for ids, vectors in self._chunks(allowed):
+            row_ids.append(ids)
+            scores.append(vectors @ query)
+        return _ranked(row_ids, scores, None, "exact scan")
+
+    def _chunks(self, allowed: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield all (allowed) rows, a bounded number of vectors at a time."""
+        if self.base is not None:
+            wanted, positions = self.base.row_ids, self.base.positions
+            if allowed is not None:
+                positions = self.base.find(allowed)
+                wanted, positions = allowed[positions >= 0], positions[positions >= 0]
+            for start in range(0, len(wanted), self.tuning.chunk_rows):
+                chunk = slice(start, start + self.tuning.chunk_rows)
+                yield wanted[chunk], self.base.unpack(positions[chunk])
+        for block in self._chosen_delta(allowed):
+            yield block.row_ids, block.vectors
+
+    def _chosen_delta(self, allowed: np.ndarray | None) -> Iterator[Block]:
+        for block in self.delta:
+            chosen = block if allowed is None else block.only(_members(block.row_ids, allowed))
+            if len(chosen.row_ids):
+                yield chosen
+
+    def vectors(self, row_ids: np.ndarray) -> np.ndarray:
+        """Return the vectors of rows in the order given: float32 `[n, E]`."""
+        result = np.empty((len(row_ids), self.dimension), np.float32)
+        missing = np.ones(len(row_ids), bool)
+        if self.base is not None:
+            positions = self.base.find(row_ids)
+            here = positions >= 0
+            result[here] = self.base.unpack(positions[here])
+            missing &= ~here
+        for block in self.delta:
+            at = np.searchsorted(block.row_ids, row_ids).clip(max=len(block.row_ids) - 1)
+            here = block.row_ids[at] == row_ids
+            result[here] = block.vectors[at[here]]
+            missing &= ~here
+        if missing.any():
+            row_id = int(row_ids[missing][0])
+            raise NotFoundError(f"no row for frame {row_id & 0xFFFFFFFF} of video {row_id >> 32}")
+        return result
+
+    def has(self, row_ids: np.ndarray) -> np.ndarray:
+        """Return for each row whether it is here: bool `[n]`."""
+        found = np.zeros(len(row_ids), bool)
+        for own in [block.row_ids for block in self.delta] + [
+            base.row_ids for base in (self.base,) if base is not None
+        ]:
+            found |= _members(row_ids, own)
+        return found
+
+
+def _members(row_ids: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return for each row id whether a sorted array has it; cheap where `row_ids` is short."""
+    if not len(among):
+        return np.zeros(len(row_ids), bool)
+    return among[np.searchsorted(among, row_ids).clip(max=len(among) - 1)] == row_ids
+
+
+def _marked(own: np.ndarray, row_ids: np.ndarray) -> np.ndarray:
+    """Return for each of a sorted array whether it is among a few row ids."""
+    marks = np.zeros(len(own), bool)
+    marks[np.searchsorted(own, row_ids[_members(row_ids, own)])] = True
+    return marks
+
+
+def _sorted_block(row_ids: np.ndarray, vectors: np.ndarray) -> Block:
+    order = np.argsort(row_ids)
+    return Block(row_ids[order], vectors[order])
+
+
+def _ranked(row_ids: list[np.ndarray], scores: list[np.ndarray], k: int | None, how: str) -> Hits:
+    ids = np.concatenate([np.empty(0, np.int64), *row_ids])
+    values = np.concatenate([np.empty(0, np.float32), *scores])
+    order = np.lexsort((ids, -values))[:k]
+    return Hits(ids[order], values[order], how or "none")

@@ -1,0 +1,215 @@
+"""FAISS indexes: built from batches of rows, saved, loaded and searched; never changed in place."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import isqrt
+from pathlib import Path
+from typing import Any, Self
+
+import faiss
+import numpy as np
+
+from engine.errors import StoreError
+
+_faiss: Any = faiss  # whose stubs lack the constructors that Python has
+
+Batches = Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]  # row ids [n], float16 [n, E]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Sizes at which searching changes its ways."""
+
+    flat_rows: int = 100_000  # up to here every search is exact
+    probe_share: float = 1 / 16  # of the allowed rows that an inverted-file search looks at
+    exact_rows: int = 20_000  # so few allowed rows are all looked at
+    delta_rows: int = 10_000  # and at least an eighth of the index, before the delta is merged
+    chunk_rows: int = 16_384  # so many vectors are unpacked at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The nearest rows of an index, best first, and how they were looked for."""
+
+    row_ids: np.ndarray  # int64 [k]
+    scores: np.ndarray  # float32 [k]
+    how: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """A FAISS index by position, wrapped in one by row id; what is read off it is kept."""
+
+    by_row: Any  # IndexIDMap
+
+    @cached_property
+    def by_position(self) -> Any:
+        """The flat or inverted-file index."""
+        return faiss.downcast_index(self.by_row.index)
+
+    @property
+    def size(self) -> int:
+        """The number of positions."""
+        return int(self.by_row.ntotal)
+
+    @property
+    def num_lists(self) -> int:
+        """The number of inverted lists; 0 for a flat index."""
+        return int(getattr(self.by_position, "nlist", 0))
+
+    @property
+    def kind(self) -> str:
+        """The type of the index in a word."""
+        return f"ivf{self.num_lists},fp16" if self.num_lists else "flat"
+
+    @cached_property
+    def row_ids(self) -> np.ndarray:
+        """The row id at every position: int64 `[n]`."""
+        return faiss.vector_to_array(self.by_row.id_map)
+
+    @cached_property
+    def centroids(self) -> np.ndarray:
+        """The centroid of each inverted list: float32 `[lists, E]`."""
+        return faiss.downcast_index(self.by_position.quantizer).reconstruct_n(0, self.num_lists)
+
+    @cached_property
+    def list_of(self) -> np.ndarray:
+        """The inverted list of each position: int32 `[n]`."""
+        places = faiss.vector_to_array(self.by_position.direct_map.array)
+        return (places >> 32).astype(np.int32)
+
+    def save(self, path: Path) -> None:
+        """Write a FAISS file whose ids are row ids."""
+        faiss.write_index(self.by_row, str(path))
+
+
+@dataclass(frozen=True)
+class Base:
+    """An index and the positions in it that count; several threads may search at once.
+
+    A row whose vector changed lies at several positions: the last one counts, the others are
+    tombstones, as are removed rows.
+    """
+
+    index: Index
+    row_ids: np.ndarray  # int64 [n], sorted: the rows that count
+    positions: np.ndarray  # int64 [n], where each of them lies
+
+    @cached_property
+    def everything(self) -> "Choice":
+        """All rows that count, ready for a search."""
+        return self.choose(self.positions)
+
+    def find(self, row_ids: np.ndarray) -> np.ndarray:
+        """Return the position of each row, -1 for one that does not count here."""
+        if not len(self.row_ids):
+            return np.full(len(row_ids), -1, np.int64)
+        at = np.searchsorted(self.row_ids, row_ids).clip(max=len(self.row_ids) - 1)
+        return np.where(self.row_ids[at] == row_ids, self.positions[at], -1)
+
+    def only(self, keep: np.ndarray) -> Self:
+        """Return this index with the rows outside a mask as tombstones."""
+        if keep.all():
+            return self
+        return replace(self, row_ids=self.row_ids[keep], positions=self.positions[keep])
+
+    def unpack(self, positions: np.ndarray) -> np.ndarray:
+        """Return the vectors at positions: float32 `[n, E]`."""
+        return self.index.by_position.reconstruct_batch(np.ascontiguousarray(positions, np.int64))
+
+    def choose(self, positions: np.ndarray) -> "Choice":
+        """Prepare a search among the rows at positions."""
+        selector, per_list = None, None
+        if len(positions) < self.index.size:
+            mask = np.zeros(self.index.size, bool)
+            mask[positions] = True
+            selector = _faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+        if self.index.num_lists:
+            lists = self.index.list_of[positions]
+            per_list = np.bincount(lists, minlength=self.index.num_lists)
+        return Choice(len(positions), selector, per_list)
+
+    def search(self, query: np.ndarray, k: int, among: "Choice", tuning: Tuning) -> Found:
+        """Return the `k` nearest rows among a choice; never fewer while the choice has more."""
+        index, k = self.index, min(k, among.count)
+        if k == 0:
+            return Found(np.empty(0, np.int64), np.empty(0, np.float32), index.kind)
+        how, parameters = index.kind, _faiss.SearchParameters(sel=among.selector)
+        if among.per_list is not None:
+            probes = self._probes(query, k, among.per_list, tuning)
+            how += f", {probes} lists" if probes < index.num_lists else ", exact scan"
+            parameters = _faiss.SearchParametersIVF(sel=among.selector, nprobe=probes)
+        scores, positions = index.by_position.search(query[None], k, params=parameters)
+        return Found(index.row_ids[positions[0]], scores[0], how)
+
+    def _probes(self, query: np.ndarray, k: int, per_list: np.ndarray, tuning: Tuning) -> int:
+        """Return how many of the nearest lists hold enough of the chosen rows."""
+        enough = max(tuning.exact_rows, 32 * k, int(per_list.sum() * tuning.probe_share))
+        nearest = np.argsort(-(self.index.centroids @ query), kind="stable")
+        reached = np.cumsum(per_list[nearest])
+        return min(int(np.searchsorted(reached, enough)) + 1, self.index.num_lists)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Rows to search among: how many, how FAISS tells them, how many lie in each list."""
+
+    count: int
+    selector: Any
+    per_list: np.ndarray | None
+
+
+def load(path: Path) -> Base:
+    """Read a saved index; all that it holds counts, the last position of each row id."""
+    try:
+        return _whole(faiss.read_index(str(path)))
+    except RuntimeError as error:
+        raise StoreError(f"the index {path} cannot be read; run `index build`") from error
+
+
+def build(dimension: int, num_rows: int, batches: Batches, tuning: Tuning) -> Base:
+    """Build an index of the type that suits the number of rows; `batches` may be called twice."""
+    inner: Any = faiss.IndexFlatIP(dimension)
+    if num_rows > tuning.flat_rows:
+        inner = _inverted_file(dimension, num_rows, batches)
+    index = faiss.IndexIDMap(inner)
+    for row_ids, vectors in batches():
+        index.add_with_ids(vectors.astype(np.float32), row_ids)
+    return _whole(index)
+
+
+def extend(base: Base, row_ids: np.ndarray, vectors: np.ndarray) -> Base:
+    """Return a copy of an index with more rows; a row that was there takes its new vector."""
+    index = faiss.clone_index(base.index.by_row)
+    index.add_with_ids(vectors.astype(np.float32), row_ids)
+    whole = _whole(index)
+    return whole.only(np.isin(whole.row_ids, np.union1d(base.row_ids, row_ids)))
+
+
+def _inverted_file(dimension: int, num_rows: int, batches: Batches) -> Any:
+    num_lists = 2 * isqrt(num_rows)
+    quantizer = faiss.IndexFlatIP(dimension)
+    kind, metric = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+    # by_residual is False: the codes are the stored float16 values, so scores are exact
+    inner = faiss.IndexIVFScalarQuantizer(quantizer, dimension, num_lists, kind, metric, False)
+    inner.cp.spherical = True
+    inner.cp.min_points_per_centroid = 1
+    inner.train(_sample(batches, num_rows, 64 * num_lists))
+    inner.make_direct_map()
+    return inner
+
+
+def _sample(batches: Batches, num_rows: int, count: int) -> np.ndarray:
+    """Return about `count` rows drawn evenly, the same on every run."""
+    draw = np.random.default_rng(0)
+    share = min(1.0, count / num_rows)
+    return np.concatenate(
+        [vectors[draw.random(len(vectors)) <= share].astype(np.float32) for _, vectors in batches()]
+    )
+
+
+def _whole(by_row: Any) -> Base:
+    index = Index(by_row)
+    row_ids, backwards = np.unique(index.row_ids[::-1], return_index=True)
+    return Base(index, row_ids, index.size - 1 - backwards)
