@@ -17,4 +17,5 @@ class JobOut(BaseModel):
     progress: dict[str, Any]
     error: str | None
     created_at: datetime
-    updated_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None

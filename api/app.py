@@ -1,0 +1,75 @@
+"""The HTTP API around one engine."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from api.config import ServerSettings
+from api.errors import handle_errors
+from api.jobs import Jobs
+from api.middleware import BodyLimit, RequestId
+from api.routes import health, jobs, page, query, videos
+from engine import __version__
+from engine.session import Engine
+
+log = logging.getLogger(__name__)
+DRAIN_SECONDS = 50.0
+
+
+def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
+    """Build the application; the engine stays the caller's to close."""
+    queue = Jobs(engine.store, ingest_work(engine))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        queue.start()
+        yield
+        app.state.draining = True
+        if not await asyncio.to_thread(queue.drain, DRAIN_SECONDS):
+            log.warning("an ingest did not stop in time; it resumes at its last committed stretch")
+
+    app = FastAPI(
+        title="dejavu-engine",
+        version=__version__,
+        description="Ask video questions: moments for a text, answers with evidence, SQL.",
+        lifespan=lifespan,
+    )
+    app.state.engine = engine
+    app.state.settings = settings
+    app.state.jobs = queue
+    app.state.places = asyncio.Semaphore(settings.max_queries)
+    app.state.draining = False
+    handle_errors(app)
+    for module in (query, videos, jobs, health, page):
+        app.include_router(module.router)
+    app.add_middleware(
+        BodyLimit, max_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes
+    )
+    app.add_middleware(RequestId)
+    return app
+
+
+def ingest_work(
+    engine: Engine,
+) -> Callable[
+    [Mapping[str, Any], Callable[[Mapping[str, Any]], None], threading.Event], str | None
+]:
+    """Return what a job of the kind `ingest` does."""
+
+    def work(
+        request: Mapping[str, Any],
+        report: Callable[[Mapping[str, Any]], None],
+        stop: threading.Event,
+    ) -> str | None:
+        paths = [Path(path) for path in request["paths"]]
+        found = engine.ingest(paths, progress=report, stop=stop, **request.get("options", {}))
+        failed = [f"{video.name}: {video.reason}" for video in found.quarantined]
+        return "; ".join(failed) or None
+
+    return work

@@ -1,0 +1,87 @@
+"""What a route may ask for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.config import Role, ServerSettings
+from api.errors import Problem
+from api.jobs import Jobs
+from engine.session import Engine
+
+_bearer = HTTPBearer(auto_error=False, description="a key of DEJAVU_API_KEYS")
+
+
+def get_engine(request: Request) -> Engine:
+    """Return the engine that this server runs on."""
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+def get_settings(request: Request) -> ServerSettings:
+    """Return the server's settings."""
+    settings: ServerSettings = request.app.state.settings
+    return settings
+
+
+def get_jobs(request: Request) -> Jobs:
+    """Return the server's queue."""
+    jobs: Jobs = request.app.state.jobs
+    return jobs
+
+
+EngineDep = Annotated[Engine, Depends(get_engine)]
+SettingsDep = Annotated[ServerSettings, Depends(get_settings)]
+JobsDep = Annotated[Jobs, Depends(get_jobs)]
+KeyDep = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+def _role(settings: SettingsDep, key: KeyDep) -> Role:
+    if not settings.api_keys:
+        return "write"
+    role = settings.role_of(key.credentials) if key else None
+    if role is None:
+        said = "the key is not known" if key else "no key"
+        raise Problem(401, f"{said}; send Authorization: Bearer KEY", www_authenticate="Bearer")
+    return role
+
+
+def may_write(role: Annotated[Role, Depends(_role)]) -> None:
+    """Let only keys with the role write pass."""
+    if role != "write":
+        raise Problem(403, "this key has the role read; needed: write")
+
+
+async def take_turn(request: Request, settings: SettingsDep) -> AsyncIterator[None]:
+    """Hold one of the places for queries; without a free one soon, the caller comes back later."""
+    places: asyncio.Semaphore = request.app.state.places
+    try:
+        await asyncio.wait_for(places.acquire(), settings.query_wait_seconds)
+    except TimeoutError as error:
+        said = f"{settings.max_queries} queries are running, as many as are allowed"
+        raise Problem(503, said, retry_after="2") from error
+    try:
+        yield
+    finally:
+        places.release()
+
+
+CanRead = Depends(_role)
+CanWrite = Depends(may_write)
+Turn = Depends(take_turn)
+
+
+def inside_roots(settings: ServerSettings, given: str) -> Path:
+    """Resolve a path that a request names; outside the allowed folders it is refused."""
+    path = Path(given)
+    resolved = (path if path.is_absolute() else Path.cwd() / path).resolve()
+    if not any(resolved.is_relative_to(root) for root in settings.roots):
+        allowed = ", ".join(map(str, settings.roots)) or "none; set DEJAVU_VIDEO_ROOTS"
+        raise Problem(403, f"{given!r} is outside the video roots; allowed: {allowed}")
+    if not resolved.exists():
+        raise Problem(404, f"no file {given!r}")
+    return resolved

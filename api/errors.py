@@ -1,0 +1,89 @@
+"""Errors as problem+json (RFC 9457), each with the request's id."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException as AnyHTTPException
+
+from engine.errors import (
+    EngineError,
+    ExecutionError,
+    ModelError,
+    NotFoundError,
+    QueryError,
+    StoreError,
+    UsageError,
+    VideoError,
+)
+
+log = logging.getLogger(__name__)
+_STATUS: tuple[tuple[type[EngineError], int], ...] = (
+    (NotFoundError, 404),
+    (QueryError, 400),
+    (UsageError, 400),
+    (VideoError, 422),
+    (ModelError, 500),
+    (StoreError, 503),
+    (ExecutionError, 500),
+)
+
+
+class Problem(HTTPException):
+    """An error of HTTP itself: a limit, a missing key, a file out of bounds."""
+
+    def __init__(self, status: int, detail: str, **headers: str) -> None:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        super().__init__(status, detail, named)
+
+
+def problem(
+    request: Request, status: int, detail: str, *, headers: Any = None, **more: Any
+) -> JSONResponse:
+    """Build the response for one error."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": request.url.path,
+        "request_id": request.scope.get("request_id", ""),
+        **more,
+    }
+    return JSONResponse(
+        body, status, media_type="application/problem+json", headers=dict(headers or {})
+    )
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Register a handler for every kind of error."""
+
+    @app.exception_handler(EngineError)
+    async def engine_error(request: Request, error: EngineError) -> JSONResponse:
+        status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+        more: dict[str, Any] = {}
+        if isinstance(error, QueryError) and error.position is not None:
+            more = {"position": error.position, "caret": error.caret()}
+        return problem(request, status, str(error), **more)
+
+    @app.exception_handler(RequestValidationError)
+    async def not_valid(request: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            {"at": ".".join(map(str, each["loc"][1:])), "problem": each["msg"]}
+            for each in error.errors()
+        ]
+        first = errors[0]
+        detail = f"{first['at']}: {first['problem']}" if first["at"] else first["problem"]
+        return problem(request, 422, detail, errors=errors)
+
+    @app.exception_handler(AnyHTTPException)
+    async def http_error(request: Request, error: AnyHTTPException) -> JSONResponse:
+        return problem(request, error.status_code, error.detail, headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem(request, 500, "unforeseen error; the server's log has it under request_id")

@@ -1,0 +1,125 @@
+"""Ingests in the background: one worker, jobs kept in the catalog, progress for who listens."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from engine.errors import EngineError, NotFoundError
+from engine.storage.records import Job
+from engine.storage.store import Store
+
+log = logging.getLogger(__name__)
+Progress = Callable[[Mapping[str, Any]], None]
+Work = Callable[[Mapping[str, Any], Progress, threading.Event], str | None]
+
+
+class Jobs:
+    """The queue of one server.
+
+    `work(request, report, stop)` does one job: it reports progress, gives up soon after `stop` is
+    set, and returns why it failed or None. Jobs that a server left behind are taken up again by the
+    next one; an ingest resumes where its last stretch was committed.
+    """
+
+    def __init__(self, store: Store, work: Work) -> None:
+        self._catalog = store.catalog
+        self._work = work
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._cancelled: set[str] = set()
+        self._running: tuple[str, threading.Event] | None = None
+        self._version = 0
+        self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
+
+    def start(self) -> None:
+        """Take up what was left, then what comes."""
+        for job in self._catalog.jobs("running"):
+            self._catalog.update_job(job.job_id, status="queued")
+        self._thread.start()
+
+    def submit(self, kind: str, request: Mapping[str, Any]) -> str:
+        """Queue a job and return its id."""
+        job_id = self._catalog.add_job(kind, request)
+        self._tell()
+        return job_id
+
+    def num_queued(self) -> int:
+        """How many wait."""
+        return len(self._catalog.jobs("queued"))
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a queued job now, a running one when its stretch is done."""
+        job = self._catalog.job(job_id)
+        with self._changed:
+            if self._running and self._running[0] == job_id:
+                self._cancelled.add(job_id)
+                self._running[1].set()
+            elif job.status == "queued":
+                self._catalog.update_job(job_id, status="cancelled")
+        self._tell()
+        return self._catalog.job(job_id)
+
+    def wait(self, version: int, seconds: float) -> int:
+        """Wait until something changed after `version`; return the version now."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._version != version, seconds)
+            return self._version
+
+    def drain(self, seconds: float) -> bool:
+        """Finish the stretch in hand and stop; return whether it did in time."""
+        self._stop.set()
+        with self._changed:
+            if self._running:
+                self._running[1].set()
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            queued = self._catalog.jobs("queued")
+            if queued:
+                self._do(min(queued, key=lambda job: (job.created_at, job.job_id)))
+            else:
+                self.wait(self._version, 1.0)
+
+    def _do(self, job: Job) -> None:
+        stop = threading.Event()
+        with self._changed:
+            self._running = (job.job_id, stop)
+        self._catalog.update_job(job.job_id, status="running")
+        self._tell()
+        if self._stop.is_set():
+            stop.set()
+        try:
+            failure = self._work(job.request, lambda p: self._report(job.job_id, p), stop)
+        except EngineError as error:
+            failure = str(error)
+        with self._changed:
+            self._running = None
+        self._finish(job.job_id, failure, stopped=stop.is_set())
+        self._tell()
+
+    def _finish(self, job_id: str, failure: str | None, *, stopped: bool) -> None:
+        try:
+            if job_id in self._cancelled:
+                self._catalog.update_job(job_id, status="cancelled")
+            elif stopped:
+                self._catalog.update_job(job_id, status="queued")
+            elif failure is not None:
+                self._catalog.update_job(job_id, status="failed", error=failure)
+            else:
+                self._catalog.update_job(job_id, status="ready")
+        except NotFoundError:
+            log.debug("job %s is gone", job_id)
+
+    def _report(self, job_id: str, progress: Mapping[str, Any]) -> None:
+        self._catalog.update_job(job_id, progress=progress)
+        self._tell()
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._version += 1
+            self._changed.notify_all()

@@ -1,0 +1,81 @@
+"""What holds for every request: an id, a limit on its body, a count."""
+
+import re
+import time
+import uuid
+from typing import Any
+
+from prometheus_client import Counter, Histogram
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import Problem, problem
+
+REQUESTS = Counter("dejavu_requests_total", "Requests answered", ["method", "route", "status"])
+SECONDS = Histogram("dejavu_request_seconds", "Time to answer", ["method", "route"])
+_ID = re.compile(r"[\w.-]{1,64}")
+
+
+class RequestId:
+    """Give each request an id, its own if it brought a sane one, and return it as X-Request-Id."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on with the id in the scope."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        scope["request_id"] = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        start, status = time.perf_counter(), 500
+
+        async def tagged(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = (b"x-request-id", scope["request_id"].encode())
+                message["headers"] = [*message["headers"], own]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, tagged)
+        finally:
+            route = getattr(scope.get("route"), "path", "unknown")
+            REQUESTS.labels(scope["method"], route, status).inc()
+            SECONDS.labels(scope["method"], route).observe(time.perf_counter() - start)
+
+
+class BodyLimit:
+    """Refuse a body that is longer than allowed, also one that did not say its length."""
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int, max_upload_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+        self.max_upload_bytes = max_upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on with a counted body."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        upload = headers.get(b"content-type", b"").startswith(b"multipart/form-data")
+        allowed = self.max_upload_bytes if upload else self.max_bytes
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message: Any = await receive()
+            seen += len(message.get("body", b""))
+            if seen > allowed:
+                raise Problem(413, f"the body is longer than the {allowed} bytes allowed")
+            return message
+
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > allowed:
+            answer = problem(Request(scope), 413, f"{length} bytes; allowed: {allowed}")
+            await answer(scope, receive, send)
+            return
+        await self.app(scope, counted, send)

@@ -1,0 +1,27 @@
+"""The web page: static files, no build step."""
+
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+
+router = APIRouter(include_in_schema=False)
+WEB = Path(__file__).resolve().parents[1] / "web"
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+
+@router.get("/")
+def page() -> FileResponse:
+    """Return the page."""
+    return FileResponse(WEB / "index.html", headers=HEADERS)
+
+
+@router.get("/web/{name}")
+def part(name: str) -> FileResponse:
+    """Return one of the page's files."""
+    known = {path.name: path for path in WEB.iterdir()}
+    return FileResponse(known.get(name, WEB / "index.html"), headers=HEADERS)

@@ -1,0 +1,200 @@
+"""`/videos`: bring in, list, show, remove, and look at them."""
+
+import asyncio
+import io
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+from PIL import Image
+from starlette.background import BackgroundTask
+from starlette.datastructures import UploadFile
+
+from api.deps import CanRead, CanWrite, EngineDep, JobsDep, SettingsDep, inside_roots
+from api.errors import Problem
+from engine.errors import UsageError
+from engine.session import Engine
+from engine.storage.records import Video
+from engine.video.decode import get_frame_at
+from engine.video.gop import Gop
+from engine.video.write import cut_clip
+from schemas.video import Accepted, VideoIn, VideoOut, VideoPage
+
+router = APIRouter(prefix="/videos", tags=["videos"], dependencies=[CanRead])
+_BLOCK = 1 << 20
+
+
+@router.post("", status_code=202, dependencies=[CanWrite], openapi_extra={
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": VideoIn.model_json_schema()},
+            "multipart/form-data": {"schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {"file": {"type": "string", "format": "binary"}},
+            }},
+        },
+    },
+})  # fmt: skip
+async def post_video(
+    request: Request, response: Response, engine: EngineDep, jobs: JobsDep, settings: SettingsDep
+) -> Accepted:
+    """Bring in a video: an upload as multipart form field `file`, or a path the server can see."""
+    if jobs.num_queued() >= settings.max_queued_jobs:
+        raise Problem(
+            429, f"{settings.max_queued_jobs} jobs are waiting, the most allowed", retry_after="30"
+        )
+    kind = request.headers.get("content-type", "")
+    if kind.startswith("multipart/form-data"):
+        async with request.form(max_files=1, max_fields=4) as form:
+            file = form.get("file")
+            if not isinstance(file, UploadFile):
+                raise Problem(422, "file: field required")
+            path = await _keep(file, engine.store.layout.uploads)
+        options: dict[str, object] = {}
+    else:
+        body = VideoIn.model_validate_json(await request.body() or b"{}")
+        path = inside_roots(settings, body.path)
+        options = body.model_dump(exclude={"path"}, exclude_none=True)
+    job = jobs.submit("ingest", {"paths": [str(path)], "options": options})
+    response.headers["Location"] = f"/jobs/{job}"
+    return Accepted(id=job, job_url=f"/jobs/{job}", status="queued")
+
+
+@router.get("")
+def list_videos(
+    engine: EngineDep,
+    name: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: str | None = None,
+) -> VideoPage:
+    """List videos in the order they came in; `name` may be a glob."""
+    after = _number(cursor) if cursor else -1
+    found = sorted(engine.store.catalog.videos(name), key=lambda video: video.video_id)
+    page = [video for video in found if video.video_id > after][: limit + 1]
+    more = len(page) > limit
+    return VideoPage(
+        videos=[_out(video) for video in page[:limit]],
+        next_cursor=str(page[limit - 1].video_id) if more else None,
+    )
+
+
+@router.get("/{video_id}")
+def show_video(engine: EngineDep, video_id: int) -> VideoOut:
+    """Show one video and what its ingest reported."""
+    return _out(engine.store.catalog.video(video_id))
+
+
+@router.delete("/{video_id}", status_code=204, dependencies=[CanWrite])
+def remove_video(engine: EngineDep, video_id: int) -> None:
+    """Remove a video's rows from store and index; the file itself stays, uploads go too."""
+    video = engine.store.catalog.video(video_id)
+    engine.store.catalog.remove_video(video_id)
+    path = Path(video.path)
+    if path.parent == engine.store.layout.uploads:
+        path.unlink(missing_ok=True)
+
+
+@router.get("/{video_id}/frames/{seconds}.jpg", response_class=Response)
+async def get_frame(
+    engine: EngineDep,
+    video_id: int,
+    seconds: float,
+    width: Annotated[int, Query(ge=16, le=3840)] = 480,
+) -> Response:
+    """Return the frame shown at an instant as JPEG."""
+    path, gops = _source(engine, video_id)
+
+    def draw() -> bytes:
+        frame = get_frame_at(path, seconds, gops=gops)
+        picture = Image.fromarray(frame.image)
+        if picture.width > width:
+            picture = picture.resize((width, max(1, picture.height * width // picture.width)))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=82)
+        return buffer.getvalue()
+
+    return Response(
+        await asyncio.to_thread(draw),
+        media_type="image/jpeg",
+        headers={"Cache-Control": "private, max-age=86400"},
+    )
+
+
+@router.get("/{video_id}/clip.mp4", response_class=FileResponse)
+async def get_clip(
+    engine: EngineDep, settings: SettingsDep, video_id: int, start: float, stop: float
+) -> FileResponse:
+    """Cut `[start, stop)` into a file that browsers play; answers range requests."""
+    if not 0 <= stop - start <= settings.clip_seconds:
+        allowed = f"a clip of up to {settings.clip_seconds:g} seconds"
+        raise UsageError(f"start {start:g}, stop {stop:g}; allowed: {allowed}")
+    path, gops = _source(engine, video_id)
+    with tempfile.NamedTemporaryFile(suffix=".mp4", delete=False) as file:
+        out = Path(file.name)
+    try:
+        await asyncio.to_thread(cut_clip, path, start, stop, out, gops=gops)
+    except BaseException:
+        out.unlink(missing_ok=True)
+        raise
+    return FileResponse(
+        out, media_type="video/mp4", background=BackgroundTask(out.unlink, missing_ok=True)
+    )
+
+
+def _source(engine: Engine, video_id: int) -> tuple[str, list[Gop]]:
+    """Return where a video's bytes are and how to enter them."""
+    video = engine.store.catalog.video(video_id)
+    gops = [
+        Gop(g.index, g.start_seconds, g.stop_seconds, g.num_packets, g.key_pts)
+        for g in engine.store.catalog.gops(video_id)
+    ]
+    if not gops:
+        raise Problem(409, f"{video.name!r} has no frames to show; its status is {video.status}")
+    return video.path, gops
+
+
+async def _keep(file: UploadFile, folder: Path) -> Path:
+    """Stream an upload to disk under its own name, cleaned of anything but a file name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = Path(file.filename or "upload").name.lstrip(".") or "upload"
+    target = folder / name
+    for number in range(1, 10_000):
+        if not target.exists():
+            break
+        target = folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with part.open("wb") as out:
+            while block := await file.read(_BLOCK):
+                out.write(block)
+        part.rename(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def _number(cursor: str) -> int:
+    if not cursor.isdigit():
+        raise UsageError(f"cursor {cursor!r} did not come from this list")
+    return int(cursor)
+
+
+def _out(video: Video) -> VideoOut:
+    return VideoOut(
+        id=video.video_id,
+        name=video.name,
+        duration_seconds=video.duration_seconds,
+        fps=video.fps,
+        width=video.width,
+        height=video.height,
+        codec=video.codec,
+        num_frames=video.num_frames,
+        ingested_at=video.ingested_at,
+        status=video.status,
+        error=video.error,
+        report=video.report,
+    )
