@@ -1,0 +1,226 @@
+"""The bound holds: statistics by simulation, the controller on made-up streams."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from engine.errors import UsageError
+from engine.vision.audit import audit_size, student, upper_mean
+from engine.vision.bound import Bounded
+from engine.vision.controller import LOOSEST, TIGHTEST, Controller, scale
+from engine.vision.gate.limits import Limits
+from engine.vision.gate.refresh import Refresh
+from engine.vision.strategies.base import Chunk, Encoded, StreamState
+from engine.vision.strategies.dense import Dense
+from engine.vision.strategies.earlygate import EarlyGate
+from engine.vision.tower import VisionConfig, VisionTower
+
+CONFIG = VisionConfig(layers=3, width=32, heads=2, mlp=64, patch=8, image_size=16, dimension=16)
+DENSE_COST = 100.0
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A dense encoder of one-pixel frames: the unit vector at the angle that the pixel holds."""
+
+    tower: VisionTower
+    name: str = "dense"
+
+    def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
+        return [self.answer(chunk, torch.zeros(len(chunk.pixels)), DENSE_COST) for chunk in chunks]
+
+    def answer(self, chunk: Chunk, drift: Tensor, cost: float) -> Encoded:
+        angle = chunk.pixels[:, 0, 0, 0].float() / 255 + (1 - drift).acos()
+        count = len(angle)
+        seen = (chunk.state.num_frames if chunk.state else 0) + count
+        return Encoded(
+            embeddings=torch.stack([angle.cos(), angle.sin()], 1),
+            computed=torch.full((count, 2), 4, dtype=torch.int32),
+            macs=torch.full((count,), cost, dtype=torch.float64),
+            full=drift == 0,
+            state=None if chunk.last else StreamState(seen, chunk.pixels[:0], None, {}, {}),
+        )
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """Drifts by what the second pixel of each frame says, more with the scale."""
+
+    truth: Truth
+    factor: float = 1.0
+    name: str = "made-up"
+
+    @property
+    def tower(self) -> VisionTower:
+        return self.truth.tower
+
+    def with_scale(self, scale: float) -> "MadeUp":
+        return replace(self, factor=self.factor * scale)
+
+    def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
+        results = []
+        for chunk in chunks:
+            drift = chunk.pixels[:, 1, 0, 0].float() / 1000 * self.factor**1.3
+            if chunk.state is None and len(drift):
+                drift[0] = 0.0
+            results.append(self.truth.answer(chunk, drift.clamp(max=1.0), DENSE_COST / 4))
+        return results
+
+
+@pytest.fixture(scope="module")
+def truth() -> Truth:
+    return Truth(VisionTower(CONFIG))
+
+
+def stream(levels: Sequence[float], seed: int) -> Tensor:
+    """One-pixel frames whose drift is around `levels` thousandths, leaning right."""
+    random = np.random.default_rng(seed)
+    drift = random.exponential(1.0, len(levels)) * np.asarray(levels)
+    pixels = np.zeros((len(levels), 3, 1, 1), np.uint8)
+    pixels[:, 0, 0, 0] = random.integers(0, 256, len(levels))
+    pixels[:, 1, 0, 0] = drift.clip(0, 255)
+    return torch.from_numpy(pixels)
+
+
+def drift_of(encoded: Encoded, truth: Truth, pixels: Tensor) -> float:
+    [exact] = truth.encode([Chunk(pixels, last=True)])
+    return float((1 - (encoded.embeddings * exact.embeddings).sum(1)).mean())
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize("shape", ["even", "exponential", "square"])
+def test_upper_bound_covers_the_mean_as_often_as_it_says(confidence: float, shape: str) -> None:
+    random = np.random.default_rng(1)
+    draw: dict[str, Callable[[int], np.ndarray]] = {
+        "even": random.random,
+        "exponential": lambda n: random.exponential(1.0, n),
+        "square": lambda n: random.random(n) ** 2,
+    }
+    covered, rounds = 0, 800
+    for _ in range(rounds):
+        drifts = draw[shape](200)
+        sample = random.choice(drifts, audit_size(200, confidence), replace=False)
+        covered += upper_mean(sample.tolist(), confidence) >= drifts.mean()
+    assert covered / rounds >= confidence - 0.02
+
+
+def test_audit_grows_with_the_confidence_and_stops_with_the_stream() -> None:
+    assert audit_size(1000, 0.9) < audit_size(1000, 0.95) < audit_size(1000, 0.99)
+    assert audit_size(1000, 0.95) == audit_size(100_000, 0.95) == 16
+    assert audit_size(4, 0.95) == 4
+    assert upper_mean([0.1], 0.95) == math.inf
+    assert student(0.95, 10) == pytest.approx(1.812, rel=0.01)
+    with pytest.raises(UsageError, match="confidence"):
+        audit_size(10, 1.0)
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        [2] * 150,
+        [15] * 150,
+        [120] * 150,
+        [2] * 100 + [90] * 100,
+        [90] * 60 + [1] * 140,
+        [1, 40] * 90,
+        [5] * 70 + [100] * 10 + [5] * 70,
+        [50] * 7,
+    ],
+    ids=["still", "usual", "busy", "jump", "calms", "mixed", "burst", "short"],
+)
+def test_bound_is_kept_where_redundancy_jumps(truth: Truth, levels: list[float]) -> None:
+    clips = [stream(levels, seed) for seed in range(40)]
+    bounded = Bounded(MadeUp(truth), truth, max_drift=0.02)
+    encoded = bounded.encode([Chunk(clip, last=True) for clip in clips])
+    drifts = [drift_of(each, truth, clip) for each, clip in zip(encoded, clips, strict=True)]
+    assert sum(drift <= 0.02 for drift in drifts) >= 38
+    assert max(drifts) <= 0.03
+    assert all(report.upper <= 0.02 for report in bounded.report)
+    assert all(report.num_frames == len(levels) for report in bounded.report)
+
+
+def test_still_streams_stay_cheap_and_hopeless_ones_say_so(truth: Truth) -> None:
+    bounded = Bounded(MadeUp(truth), truth)
+    still, hopeless = bounded.encode(
+        [Chunk(stream([level] * 300, 3), last=True) for level in (2, 255)]
+    )
+    first, second = bounded.report
+    assert float(still.macs.mean()) < 0.4 * DENSE_COST
+    assert not first.fell_back
+    assert first.scale == scale(LOOSEST)
+    assert second.fell_back
+    assert second.re_embedded > 0
+    assert second.worst > first.worst
+    assert hopeless.drift is not None
+    assert bool((hopeless.drift[hopeless.full] == 0).all())
+
+
+@given(st.lists(st.floats(0, 1), max_size=6), st.floats(0, 1), st.integers(TIGHTEST, LOOSEST))
+@settings(max_examples=60, deadline=None)
+def test_controller_moves_against_the_drift(block: list[float], earlier: float, rung: int) -> None:
+    controller = Controller(0.02)
+    move = controller.move(rung, block, [earlier] if earlier else [])
+    assert move.rung <= LOOSEST
+    if block and min(*block, 1.0) > 0.05:
+        assert move.redo
+        assert move.rung < rung
+    if max([*block, earlier]) < 0.005:
+        assert move.rung >= rung
+
+
+@pytest.mark.parametrize("cuts", [[64], [1, 20, 43], [63, 0, 1]])
+def test_results_do_not_depend_on_chunks_or_company(truth: Truth, cuts: list[int]) -> None:
+    clips = [stream([30] * 64, seed) for seed in range(3)]
+    [alone] = Bounded(MadeUp(truth), truth).encode([Chunk(clips[0], last=True)])
+    bounded = Bounded(MadeUp(truth), truth)
+    states: list[StreamState | None] = [None] * 3
+    at = 0
+    for count in cuts:
+        chunks = [
+            Chunk(clip[at : at + count], state, last=at + count == 64)
+            for clip, state in zip(clips, states, strict=True)
+        ]
+        encoded = bounded.encode(chunks)
+        states = [each.state for each in encoded]
+        at += count
+    assert torch.equal(encoded[0].embeddings, alone.embeddings)
+    assert encoded[0].drift is not None
+    assert alone.drift is not None
+    assert torch.equal(encoded[0].drift, alone.drift)
+
+
+def test_early_gate_is_held_under_the_bound() -> None:
+    torch.manual_seed(0)
+    tower = VisionTower(CONFIG).eval().requires_grad_(False)
+    for parameter in tower.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    clip = torch.randint(0, 256, (1, 3, 16, 16)).repeat(80, 1, 1, 1)
+    moved = torch.randint(0, 256, (80, 3, 16, 16))
+    clip = torch.where((torch.arange(80) > 40)[:, None, None, None], moved, clip)
+    clip = clip.clamp(0, 255).to(torch.uint8)
+    dense = Dense(tower)
+    gate = EarlyGate(tower, Limits.uniform(CONFIG, 2.0), Refresh(cut=1.0))
+    [loose], [exact] = gate.encode([Chunk(clip, last=True)]), dense.encode([Chunk(clip, last=True)])
+    bounded = Bounded(gate, dense)
+    [kept] = bounded.encode([Chunk(clip, last=True)])
+    before = 1 - torch.cosine_similarity(loose.embeddings, exact.embeddings).mean()
+    after = 1 - torch.cosine_similarity(kept.embeddings, exact.embeddings).mean()
+    assert before > 0.02
+    assert after <= 0.02
+    assert bounded.report[0].mean == pytest.approx(float(after), abs=0.02)
+
+
+def test_bounds_are_checked(truth: Truth) -> None:
+    with pytest.raises(UsageError, match="max_drift"):
+        Bounded(MadeUp(truth), truth, max_drift=0.0)
+    bounded = Bounded(MadeUp(truth), truth)
+    [empty] = bounded.encode([Chunk(stream([], 0), last=True)])
+    assert len(empty.embeddings) == 0
+    assert empty.state is None
