@@ -40,41 +40,55 @@ class Packed:
     count: Tensor  # int32 [1], S B before the gate
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a gate compares, and how far a root may be."""
+
+    keys: Tensor  # [P, C] of the tokens computed so far: their hidden states, or made from them
+    roots: Tensor  # [T, C], the same of the cached roots, by table row; changed in place
+    limits: Tensor  # float32 [S, B, N], may be expanded; negative: always compute
+    # limits times exp(weight . h / rms(h) + bias), the exponent kept in [-4, 4]
+    weight: Tensor | None = None  # [D]
+    bias: Tensor | None = None  # [4], by slot
+
+
 def narrow(
     h: Tensor,
-    roots: Tensor,
+    compared: Compared,
     tokens: Tokens,
     packed: Packed,
-    thresholds: Tensor,
     norm: tuple[Tensor, Tensor, float],
     references: Sequence[Sequence[int]],
 ) -> None:
     """Run one gate: decide by `choose_roots`, then pack the tokens that are still computed.
 
     Class tokens (position 0) are always computed; that of frame f gets packed row f, whether the
-    frame is there or not. Hidden states that become roots are copied into `roots`.
+    frame is there or not. Keys of what becomes a root are copied into the roots.
 
     Args:
         h: `[P, D]` hidden states of the tokens computed so far.
-        roots: `[T, D]` hidden states of the cached roots, by table row; changed in place.
+        compared: what is compared, and the limits.
         tokens: what is known of each token.
         packed: filled.
-        thresholds: float32 `[S, B, N]`, may be expanded; negative: always compute.
         norm: weight and bias `[D]` of the layer's first LayerNorm, and its epsilon.
         references: for each slot one or two sources that it may follow, each before the slot.
     """
     slots, streams, num_tokens = tokens.row_of.shape
-    if h.ndim != 2 or roots.ndim != 2 or h.shape[1] != roots.shape[1] or len(references) < slots:
-        raise ValueError(f"expected [P, D] and [T, D], got {h.shape = }, {roots.shape = }")
-    if thresholds.shape != tokens.row_of.shape or slots > 4:
-        raise ValueError(f"expected [S, B, N], S <= 4, got {thresholds.shape = }")
+    keys, roots, limits = compared.keys, compared.roots, compared.limits
+    if keys.shape[1:] != roots.shape[1:] or len(keys) != len(h) or keys.ndim != 2:
+        raise ValueError(f"expected [P, C] and [T, C], got {keys.shape = }, {roots.shape = }")
+    if limits.shape != tokens.row_of.shape or slots > min(4, len(references)):
+        raise ValueError(f"expected [S, B, N], S <= 4, got {limits.shape = }")
     if not runs_triton(h):
-        return narrow_reference(h, roots, tokens, packed, thresholds, norm, references)
+        return narrow_reference(h, compared, tokens, packed, norm, references)
     weight, bias, eps = norm
-    width = h.shape[1]
+    width, key_width = h.shape[1], keys.shape[1]
     _narrow_kernel[(streams * num_tokens,)](
         h,
+        keys,
         roots,
+        compared.weight,
+        compared.bias,
         tokens.row_of,
         tokens.follows,
         tokens.page,
@@ -86,19 +100,21 @@ def narrow(
         packed.queries,
         packed.num_queries,
         packed.count,
-        thresholds,
+        limits,
         weight,
         bias,
         eps,
         streams,
         num_tokens,
         roots.shape[0],
-        *thresholds.stride(),
+        *limits.stride(),
         D=width,
+        C=key_width,
         SLOTS=slots,
         FIRST=sum(allowed[0] << 4 * slot for slot, allowed in enumerate(references)),
         SECOND=sum(allowed[-1] << 4 * slot for slot, allowed in enumerate(references)),
         BLOCK_D=triton.next_power_of_2(width),
+        BLOCK_C=triton.next_power_of_2(key_width),
         num_warps=2,
     )
     return None
@@ -106,22 +122,29 @@ def narrow(
 
 def narrow_reference(
     h: Tensor,
-    roots: Tensor,
+    compared: Compared,
     tokens: Tokens,
     packed: Packed,
-    thresholds: Tensor,
     norm: tuple[Tensor, Tensor, float],
     references: Sequence[Sequence[int]],
 ) -> None:
     """Decide with `choose_roots_reference` and pack slot after slot."""
     slots, streams, num_tokens = tokens.row_of.shape
+    keys, roots = compared.keys, compared.roots
     weight, bias, eps = norm
     known = tokens.row_of >= 0
     known[:, :, 0] = False
     limits = torch.full((len(h),), -1.0, device=h.device)
-    limits[tokens.row_of[known].long()] = thresholds[known]
+    limits[tokens.row_of[known].long()] = compared.limits[known]
+    if compared.weight is not None and compared.bias is not None:
+        rms = h.float().square().mean(1).add(1e-6).sqrt()
+        raised = h.float() @ compared.weight.float() / rms
+        slot = torch.zeros(len(h), dtype=torch.long, device=h.device)
+        places = torch.arange(slots, device=h.device)[:, None, None].expand(known.shape)
+        slot[tokens.row_of[known].long()] = places[known]
+        limits = limits * (raised + compared.bias.float()[slot]).clamp(-4, 4).exp()
     follows, source = choose_roots_reference(
-        h, tokens.row_of, roots[tokens.root.long()], tokens.follows.to(torch.int8), limits,
+        keys, tokens.row_of, roots[tokens.root.long()], tokens.follows.to(torch.int8), limits,
         references[:slots],
     )  # fmt: skip
     own = torch.arange(1, slots + 1, device=h.device)[:, None, None]
@@ -149,7 +172,7 @@ def narrow_reference(
         packed.num_queries[frame] = len(own_rows)
     rows = torch.cat([tokens.root[None], target])
     tokens.page.copy_(rows.gather(0, source.long()))
-    roots[tokens.spare[computed[0]].long()] = h[tokens.row_of[0][computed[0]].long()]
+    roots[tokens.spare[computed[0]].long()] = keys[tokens.row_of[0][computed[0]].long()]
     old = tokens.root.clone()
     tokens.root.copy_(tokens.spare.where(computed[0], old))
     tokens.spare.copy_(old.where(computed[0], tokens.spare))
@@ -163,12 +186,12 @@ def _pick(values, index, K: tl.constexpr):
 
 
 @triton.jit
-def _distance(own, source, row, root, h_ptr, roots_ptr, offs_d, D: tl.constexpr):
+def _distance(own, source, row, root, keys_ptr, roots_ptr, offs_c, C: tl.constexpr):
     # the root of source 0 lies in the table, that of a slot among the packed rows
-    cached_width = tl.where(source == 0, D, 0)
-    inside_width = tl.where(source > 0, D, 0)
-    cached = tl.load(roots_ptr + root * D + offs_d, mask=offs_d < cached_width, other=0.0)
-    inside = tl.load(h_ptr + row * D + offs_d, mask=offs_d < inside_width, other=0.0)
+    cached_width = tl.where(source == 0, C, 0)
+    inside_width = tl.where(source > 0, C, 0)
+    cached = tl.load(roots_ptr + root * C + offs_c, mask=offs_c < cached_width, other=0.0)
+    inside = tl.load(keys_ptr + row * C + offs_c, mask=offs_c < inside_width, other=0.0)
     change = own - (cached.to(tl.float32) + inside.to(tl.float32))
     return tl.sum(change * change)
 
@@ -176,7 +199,10 @@ def _distance(own, source, row, root, h_ptr, roots_ptr, offs_d, D: tl.constexpr)
 @triton.jit
 def _narrow_kernel(
     h_ptr,  # [P, D]
-    roots_ptr,  # [T, D]
+    keys_ptr,  # [P, C]
+    roots_ptr,  # [T, C]
+    learned_ptr,  # [D] or None
+    learned_bias_ptr,  # [4] or None
     row_of_ptr,  # [S, B, N]
     follows_ptr,  # [S, B, N]
     page_ptr,  # [S, B, N]
@@ -188,21 +214,23 @@ def _narrow_kernel(
     queries_ptr,  # [S B, N]
     num_queries_ptr,  # [S B]
     count_ptr,  # [1]
-    thresholds_ptr,  # [S, B, N]
+    limits_ptr,  # [S, B, N]
     weight_ptr,  # [D]
     bias_ptr,  # [D]
     eps,
     streams,
     num_tokens,
     num_roots,
-    threshold_stride_s,
-    threshold_stride_b,
-    threshold_stride_n,
+    limit_stride_s,
+    limit_stride_b,
+    limit_stride_n,
     D: tl.constexpr,
+    C: tl.constexpr,
     SLOTS: tl.constexpr,
     FIRST: tl.constexpr,
     SECOND: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr,
 ):
     # one program per stream and position walks over the slots; vectors of 8 hold the sources
     at = tl.program_id(0)
@@ -217,34 +245,42 @@ def _narrow_kernel(
     spare = tl.load(spare_ptr + at)
     root_row = root.to(tl.int64)
     source = tl.zeros((8,), dtype=tl.int32)
-    offs_d = tl.arange(0, BLOCK_D)
+    offs_d, offs_c = tl.arange(0, BLOCK_D), tl.arange(0, BLOCK_C)
     inside_d = offs_d < D
 
     for slot in tl.static_range(SLOTS):
         own_row = _pick(row, slot + 1, 8).to(tl.int64)
         chosen = _pick(follows, slot + 1, 8)
         if (own_row >= 0) & (position > 0):
-            threshold = tl.load(
-                thresholds_ptr
-                + slot * threshold_stride_s
-                + stream * threshold_stride_b
-                + position * threshold_stride_n
+            limit = tl.load(
+                limits_ptr
+                + slot * limit_stride_s
+                + stream * limit_stride_b
+                + position * limit_stride_n
             )
-            own = tl.load(h_ptr + own_row * D + offs_d, mask=inside_d, other=0.0).to(tl.float32)
-            nearest = tl.where(threshold >= 0, tl.sum(own * own) * threshold * threshold, -1.0)
+            if learned_ptr is not None:
+                state = tl.load(h_ptr + own_row * D + offs_d, mask=inside_d, other=0.0)
+                state = state.to(tl.float32)
+                learned = tl.load(learned_ptr + offs_d, mask=inside_d, other=0.0).to(tl.float32)
+                raised = tl.sum(state * learned) * tl.rsqrt(tl.sum(state * state) / D + 1e-6)
+                raised += tl.load(learned_bias_ptr + slot).to(tl.float32)
+                limit *= tl.exp(tl.minimum(tl.maximum(raised, -4.0), 4.0))
+            own = tl.load(keys_ptr + own_row * C + offs_c, mask=offs_c < C, other=0.0)
+            own = own.to(tl.float32)
+            nearest = tl.where(limit >= 0, tl.sum(own * own) * limit * limit, -1.0)
             chosen = slot + 1
             first: tl.constexpr = (FIRST >> (4 * slot)) & 15
             second: tl.constexpr = (SECOND >> (4 * slot)) & 15
             origin = _pick(source, first, 8)
             near = _pick(row, origin, 8).to(tl.int64)
-            distance = _distance(own, origin, near, root_row, h_ptr, roots_ptr, offs_d, D)
+            distance = _distance(own, origin, near, root_row, keys_ptr, roots_ptr, offs_c, C)
             if distance <= nearest:
                 chosen = first
                 nearest = distance
             if second != first:
                 origin = _pick(source, second, 8)
                 near = _pick(row, origin, 8).to(tl.int64)
-                distance = _distance(own, origin, near, root_row, h_ptr, roots_ptr, offs_d, D)
+                distance = _distance(own, origin, near, root_row, keys_ptr, roots_ptr, offs_c, C)
                 if (distance < nearest) | ((distance == nearest) & (chosen == slot + 1)):
                     chosen = second
         resolved = tl.where(chosen == slot + 1, slot + 1, _pick(source, chosen, 8))
@@ -285,8 +321,8 @@ def _narrow_kernel(
         for slot in tl.static_range(SLOTS):
             if _pick(ones, slot + 1, 8) > 0:
                 own_row = _pick(row, slot + 1, 8).to(tl.int64)
-                kept = tl.load(h_ptr + own_row * D + offs_d, mask=inside_d, other=0.0)
-                own = kept.to(tl.float32)
+                own = tl.load(h_ptr + own_row * D + offs_d, mask=inside_d, other=0.0)
+                own = own.to(tl.float32)
                 mean = tl.sum(own) / D
                 centred = tl.where(inside_d, own - mean, 0.0)
                 scale = tl.rsqrt(tl.sum(centred * centred) / D + eps)
@@ -294,4 +330,5 @@ def _narrow_kernel(
                 new_row = _pick(rank, slot + 1, 8).to(tl.int64)
                 tl.store(normed_ptr + new_row * D + offs_d, normed, mask=inside_d)
                 if slot == 0:
-                    tl.store(roots_ptr + spare.to(tl.int64) * D + offs_d, kept, mask=inside_d)
+                    key = tl.load(keys_ptr + own_row * C + offs_c, mask=offs_c < C, other=0.0)
+                    tl.store(roots_ptr + spare.to(tl.int64) * C + offs_c, key, mask=offs_c < C)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kernels.launch import runs_triton
-from kernels.narrow import Packed, Tokens, narrow, narrow_reference
+from kernels.narrow import Compared, Packed, Tokens, narrow, narrow_reference
 
 REFERENCES = ((0,), (0, 1), (0, 2), (2, 1))
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -73,13 +73,16 @@ def test_equals_the_definition(
     assert runs_triton(h)
     norm = (torch.randn(width, device=DEVICE), torch.randn(width, device=DEVICE), 1e-5)
     frames = slots * streams
+    learned = (torch.randn(width, device=DEVICE), torch.randn(4, device=DEVICE))
+    learned = learned if threshold == 0.6 else (None, None)
     limits = torch.full((slots, streams, tokens), threshold, device=DEVICE)
     for _ in range(2):  # the gates of two layers, one after the other
         expected_state, expected_roots = copy(state), roots.clone()
         expected = empty(frames, tokens, width, dtype)
-        narrow_reference(h, expected_roots, expected_state, expected, limits, norm, REFERENCES)
+        definition = Compared(h, expected_roots, limits, *learned)
+        narrow_reference(h, definition, expected_state, expected, norm, REFERENCES)
         given = empty(frames, tokens, width, dtype)
-        narrow(h, roots, state, given, limits, norm, REFERENCES)
+        narrow(h, Compared(h, roots, limits, *learned), state, given, norm, REFERENCES)
         check(state, given, expected_state, expected, len(roots))
         torch.testing.assert_close(roots, expected_roots, rtol=0, atol=0)
         h = h[given.origin.clamp(min=0).long()] + 0.3 * torch.randn_like(h)
@@ -120,7 +123,8 @@ def test_wrong_shapes_are_refused() -> None:
     h, roots, state = start(1, 1, 5, 16, torch.float32)
     norm = (torch.ones(16), torch.zeros(16), 1e-5)
     packed = empty(1, 5, 16, torch.float32)
-    with pytest.raises(ValueError, match=r"\[P, D\]"):
-        narrow(h, roots[:, :8], state, packed, torch.zeros(1, 1, 5), norm, REFERENCES)
+    compared = Compared(h, roots[:, :8], torch.zeros(1, 1, 5))
+    with pytest.raises(ValueError, match=r"\[P, C\]"):
+        narrow(h, compared, state, packed, norm, REFERENCES)
     with pytest.raises(ValueError, match=r"\[S, B, N\]"):
-        narrow(h, roots, state, packed, torch.zeros(1, 1, 4), norm, REFERENCES)
+        narrow(h, Compared(h, roots, torch.zeros(1, 1, 4)), state, packed, norm, REFERENCES)
