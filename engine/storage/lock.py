@@ -39,6 +39,7 @@ class Lock:
         if self._file is not None:
             self._file.truncate(0)
             self._file.close()
+            self._file = None
 
     def _write(self, url: str | None) -> None:
         assert self._file is not None
