@@ -1,0 +1,35 @@
+"""One settings object, read once at the edge: keyword arguments before `DEJAVU_…` variables."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What holds for a whole engine; each field also reads an environment variable."""
+
+    model_config = SettingsConfigDict(env_prefix="DEJAVU_", extra="forbid", frozen=True)
+
+    data: Path = Path("data")
+    model: str = "builtin"
+    device: str = "auto"
+    revision: str | None = None
+
+    fps: float = Field(2.0, gt=0, description="sampled frames per second of video")
+    strategy: str = "auto"
+    max_drift: float = Field(0.02, gt=0, lt=1)
+
+    gap_seconds: float = Field(1.0, ge=0, description="hits this close make one moment")
+    near_duplicate: float = Field(
+        0.995, gt=0, le=1, description="peaks more alike than this show the same picture"
+    )
+    false_match_rate: float = Field(0.001, gt=0, lt=0.5, description="of a bare CLIP_MATCH")
+    exact: bool = Field(True, description="refine approximate rows that could enter a top-k")
+
+    sql_memory: str = Field("1GB", pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")
+    sql_seconds: float = Field(60.0, gt=0)
+    sql_rows: int = Field(1_000_000, gt=0)
+    threads: int = Field(2, gt=0, description="of DuckDB and of the decoder")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,0 +1,85 @@
+"""Spans of videos in which texts match."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from engine.moments import Span, Step, chain_spans, find_spans
+from engine.operators.base import Context, Operator, read_table, row_ids
+from engine.operators.measure import centred, cosines, subject_vector
+from engine.operators.null import load_null, quantile
+from schemas.tables import MOMENTS
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Merge hits of each text into spans; several texts must follow one another as asked.
+
+    A hit scores at least `min_score`; without it the calibrated match decides.
+    """
+
+    source: Operator
+    steps: tuple[Step, ...]
+    gap_seconds: float | None
+    min_score: float | None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of `moments`."""
+        return MOMENTS
+
+    def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
+        """Score all frames per text, then walk through the videos one after another."""
+        rows = read_table(self.source, context)
+        order = np.lexsort((rows.column("seconds").to_numpy(), rows.column("video_id").to_numpy()))
+        rows = rows.take(pa.array(order))
+        ids, seconds = row_ids(rows), rows.column("seconds").to_numpy()
+        curves = [self._curve(context, step, ids) for step in self.steps]
+        videos = ids >> 32
+        bounds = np.flatnonzero(np.diff(videos)) + 1
+        for part in np.split(np.arange(len(ids)), bounds):
+            spans = self._spans(context, seconds[part], [curve[part] for curve in curves])
+            if spans:
+                yield _batch(int(videos[part[0]]), spans)
+
+    def _spans(
+        self, context: Context, seconds: NDArray[np.float64], curves: list[NDArray[np.float64]]
+    ) -> list[Span]:
+        default = context.options.gap_seconds if self.gap_seconds is None else self.gap_seconds
+        found = [
+            find_spans(
+                seconds,
+                curve,
+                np.isfinite(curve),
+                default if step.gap_seconds is None else step.gap_seconds,
+            )
+            for step, curve in zip(self.steps, curves, strict=True)
+        ]
+        return chain_spans(self.steps, found)
+
+    def _curve(self, context: Context, step: Step, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The cosine of every frame that is a hit, and minus infinity elsewhere."""
+        if len(ids) == 0:
+            return np.empty(0)
+        vector = subject_vector(context, step.text)
+        scores = cosines(context, vector, ids)
+        if self.min_score is not None:
+            return np.where(scores >= self.min_score, scores, -np.inf)
+        null = load_null(context)
+        cut = quantile(null, 1 - context.options.false_match_rate)
+        hits = centred(context, null, vector, scores, ids) >= cut
+        return np.where(hits, scores, -np.inf)
+
+
+def _batch(video_id: int, spans: list[Span]) -> pa.RecordBatch:
+    columns = {
+        "video_id": [video_id] * len(spans),
+        "start_seconds": [span.start_seconds for span in spans],
+        "stop_seconds": [span.stop_seconds for span in spans],
+        "peak_seconds": [span.peak_seconds for span in spans],
+        "score": [span.score for span in spans],
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=MOMENTS)

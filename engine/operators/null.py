@@ -1,0 +1,93 @@
+"""What unrelated texts score: the background against which a match counts as one.
+
+A frame v and a text t score c = (v - v0) · (t - t0), with v0 and t0 the means over sample frames
+and background texts, so that texts which fit everything and frames which fit every text lose their
+lead. Some background texts do fit some frames, so the width of the null is read off its lower
+half, where no true match lies, and mirrored.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from math import erf, sqrt
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import ExecutionError
+from engine.operators.base import Context
+
+_SAMPLE = 1024
+_LOWER = 0.01  # the quantile of the lower half that sets the width
+_GROWTH = 4  # so many times more rows ask for a new null
+_erf = np.vectorize(erf, otypes=[np.float64])
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """The distribution of centred scores that unrelated texts and frames have."""
+
+    mean_text: NDArray[np.float32]
+    mean_frame: NDArray[np.float32]
+    middle: float
+    width: float
+
+
+def probability(null: Null, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of unrelated pairs that score lower, 0…1."""
+    shares: NDArray[np.float64] = 0.5 * (1 + _erf((scores - null.middle) / (null.width * sqrt(2))))
+    return shares
+
+
+def quantile(null: Null, share: float) -> float:
+    """The centred score that this share of unrelated pairs stays below."""
+    return null.middle + null.width * NormalDist().inv_cdf(share)
+
+
+def load_null(context: Context) -> Null:
+    """The null of the query's space: stored, or made anew where the store has outgrown it."""
+    rows = context.store.rows(context.space, None, ["row_id"])
+    ids = rows.column("row_id").to_numpy()
+    texts = context.background.texts
+    key = sha256("\n".join(texts).encode()).hexdigest()[:16]
+    known = context.store.catalog.calibration(context.space) or {}
+    stored = known.get("null")
+    if stored and stored["background"] == key and len(ids) <= _GROWTH * max(stored["rows"], 64):
+        return _read(stored)
+    if len(ids) + len(context.background.images) < 2:
+        raise ExecutionError("no frames to calibrate a match against", operator="null")
+    null = _measure(context, ids)
+    stored = {
+        "background": key,
+        "rows": len(ids),
+        "mean_text": null.mean_text.tolist(),
+        "mean_frame": null.mean_frame.tolist(),
+        "middle": null.middle,
+        "width": null.width,
+    }
+    context.store.catalog.set_calibration(context.space, {**known, "null": stored})
+    return null
+
+
+def _measure(context: Context, ids: NDArray[np.int64]) -> Null:
+    step = max(1, len(ids) // _SAMPLE)
+    frames = context.store.vectors(context.space, ids[::step])
+    if context.background.images:
+        frames = np.concatenate([frames, context.encoder.embed_images(context.background.images)])
+    texts = context.encoder.embed_texts(context.background.texts)
+    mean_frame, mean_text = frames.mean(0), texts.mean(0)
+    scores = (frames - mean_frame) @ (texts - mean_text).T
+    middle = float(np.median(scores))
+    low = float(np.quantile(scores, _LOWER))
+    width = max((middle - low) / -NormalDist().inv_cdf(_LOWER), 1e-6)
+    return Null(mean_text, mean_frame, middle, width)
+
+
+def _read(stored: dict[str, Any]) -> Null:
+    return Null(
+        np.asarray(stored["mean_text"], np.float32),
+        np.asarray(stored["mean_frame"], np.float32),
+        float(stored["middle"]),
+        float(stored["width"]),
+    )

@@ -1,0 +1,44 @@
+"""Choices that one query may make for itself: the engine's settings, or a statement's OPTIONS."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from engine.errors import UsageError, unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How missing frames are embedded, how exact an answer must be, how long it may take."""
+
+    fps: float | None = None  # None: as the engine is set
+    strategy: str | None = None
+    max_drift: float | None = None
+    exact: bool = True
+    refine_frames: int | None = None  # None: as many as it takes
+    refine_seconds: float | None = None
+    budget_seconds: float | None = None
+    false_match_rate: float = 0.001
+    gap_seconds: float = 1.0
+
+    def override(self, given: Mapping[str, Any]) -> "Options":
+        """Return the options with some replaced; names and types are checked."""
+        kinds = {field.name: str(field.type).split(" |")[0] for field in fields(self)}
+        checked = {}
+        for name, value in given.items():
+            if name.lower() not in kinds:
+                raise UsageError(unknown("option", name, kinds))
+            checked[name.lower()] = _check(name.lower(), value, kinds[name.lower()])
+        return replace(self, **checked)
+
+
+def _check(name: str, value: Any, kind: str) -> Any:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind == "float" and number and value > 0:
+        return float(value)
+    if kind == "int" and number and value >= 0 and int(value) == value:
+        return int(value)
+    if (kind == "bool" and isinstance(value, bool)) or (kind == "str" and isinstance(value, str)):
+        return value
+    wanted = {"float": "a number above 0", "int": "a count", "bool": "true or false"}
+    raise UsageError(f"option {name} takes {wanted.get(kind, 'a text')}, got {value!r}")

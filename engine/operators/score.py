@@ -1,0 +1,33 @@
+"""Scores of frames as columns."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from engine.operators.base import Context, Operator, row_ids
+from engine.operators.measure import Match, score_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Add a column per match: exact scores of every row, no index involved."""
+
+    source: Operator
+    matches: tuple[Match, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The source's columns and one of doubles per match."""
+        schema = self.source.schema
+        for match in self.matches:
+            schema = schema.append(pa.field(match.name, pa.float64()))
+        return schema
+
+    def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
+        """Score batch by batch."""
+        for batch in self.source.batches(context):
+            ids = row_ids(batch)
+            columns = [score_rows(context, match, ids) for match in self.matches]
+            arrays = [*batch.columns, *(pa.array(column) for column in columns)]
+            yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)

@@ -1,0 +1,37 @@
+"""Counts and times what an operator gives."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+
+import pyarrow as pa
+
+from engine.operators.base import Context, Operator
+from engine.operators.work import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Pass everything on; rows, batches and seconds go into the context's work under `place`."""
+
+    source: Operator
+    place: int
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The source's columns."""
+        return self.source.schema
+
+    def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
+        """Time each pull."""
+        run = context.work.runs.setdefault(self.place, Run())
+        feed = self.source.batches(context)
+        while True:
+            start = perf_counter()
+            batch = next(feed, None)
+            run.seconds += perf_counter() - start
+            if batch is None:
+                return
+            run.rows += batch.num_rows
+            run.batches += 1
+            yield batch

@@ -1,0 +1,52 @@
+"""What a query did: rows per operator, what was decoded and encoded, how rows were found."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What embedding missing frames took."""
+
+    videos: int = 0
+    gops: int = 0
+    frames: int = 0
+    full: int = 0  # frames for which nothing was reused
+    reused: int = 0  # frames that took something from another
+    tokens: int = 0  # of all layers after the first
+    tokens_reused: int = 0
+    macs: float = 0.0
+    macs_dense: float = 0.0  # what dense would have taken
+    decode_seconds: float = 0.0
+    encode_seconds: float = 0.0
+    saved_seconds: float | None = None  # against dense, where that was measured
+    complete: bool = True  # False: the budget ended first
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """What making candidates exact took, and how sure the order is."""
+
+    rows: int = 0
+    seconds: float = 0.0
+    complete: bool = True
+    confidence: float = 1.0
+
+
+@dataclass(slots=True)
+class Run:
+    """One operator's rows, batches and seconds, those of its sources included."""
+
+    rows: int = 0
+    batches: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Work:
+    """Gathered while a plan runs."""
+
+    runs: dict[int, Run] = field(default_factory=dict)  # by the place of the node in the plan
+    embedded: list[Embedded] = field(default_factory=list)
+    refined: list[Refined] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)  # how each search went: index used or why not
+    stored_frames: int = 0  # frames whose embedding was there already

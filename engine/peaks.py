@@ -1,0 +1,126 @@
+"""From single hits to the spots of videos worth showing."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.answering.ground import smooth
+from engine.moments import Span, find_spans, frame_stops, is_apart
+from engine.operators.base import Context, row_ids
+from engine.operators.measure import cosines
+from engine.storage.store import Hits
+
+_SAMPLE = 512  # rows that tell what the text scores on average
+_LEVEL = 0.5  # of the way from that to the video's peak; what lies above belongs to a moment
+_SMOOTH_SECONDS = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A span of a video."""
+
+    video_id: int
+    span: Span
+    row_id: int  # of its highest frame
+
+
+class Peaks:
+    """Groups hits for one vector; a video's curve is scored once, however often hits are asked."""
+
+    def __init__(
+        self,
+        context: Context,
+        vector: NDArray[np.float32],
+        min_score: float | None,
+        near_duplicate: float,
+    ) -> None:
+        self.context, self.vector = context, vector
+        self.min_score, self.near_duplicate = min_score, near_duplicate
+        self.floor = self._average() if min_score is None else min_score
+        self.dropped = 0
+        self._frames: dict[int, list[Spot]] = {}
+        self._moments: dict[int, list[Spot]] = {}
+
+    def group(self, hits: Hits, group_by: Literal["frame", "moment", "video"]) -> list[Spot]:
+        """Return the spots whose highest frame is among the hits, best first, without doubles."""
+        ids = hits.row_ids
+        if self.min_score is not None:
+            ids = ids[hits.scores >= self.min_score]
+        self._score({int(video) for video in np.unique(ids >> 32)} - set(self._moments))
+        known = self._frames if group_by == "frame" else self._moments
+        wanted = {int(row) for row in ids}
+        spots = [
+            spot
+            for video in dict.fromkeys(int(row) >> 32 for row in ids)
+            for spot in known[video][: 1 if group_by == "video" else None]
+            if spot.row_id in wanted
+        ]
+        spots.sort(key=lambda spot: (-spot.span.score, spot.row_id))
+        return spots if group_by == "video" else self._apart(spots)
+
+    def _apart(self, spots: list[Spot]) -> list[Spot]:
+        """Keep the best of the spots that show the same picture."""
+        rows = np.asarray([spot.row_id for spot in spots], np.int64)
+        vectors = self.context.store.vectors(self.context.space, rows).astype(np.float64)
+        kept: list[Spot] = []
+        shown: list[NDArray[np.float64]] = []
+        for spot, vector in zip(spots, vectors, strict=True):
+            if is_apart(vector, shown, self.near_duplicate):
+                kept.append(spot)
+                shown.append(vector)
+        self.dropped = len(spots) - len(kept)
+        return kept
+
+    def _score(self, videos: set[int]) -> None:
+        if not videos:
+            return
+        names = ["video_id", "frame", "seconds"]
+        rows = self.context.store.rows(self.context.space, sorted(videos), names)
+        ids, seconds = row_ids(rows), rows.column("seconds").to_numpy()
+        scores = cosines(self.context, self.vector, ids)
+        for video in videos:
+            own = np.flatnonzero(ids >> 32 == video)
+            own = own[np.argsort(seconds[own])]
+            self._frames[video] = _frames(ids[own], seconds[own], scores[own])
+            self._moments[video] = self._spots(ids[own], seconds[own], scores[own])
+
+    def _spots(
+        self, ids: NDArray[np.int64], seconds: NDArray[np.float64], scores: NDArray[np.float64]
+    ) -> list[Spot]:
+        if self.min_score is not None:
+            is_hit = scores >= self.min_score
+        else:
+            curve = smooth(seconds, scores, _SMOOTH_SECONDS)
+            floor = min(float(np.median(curve)), self.floor)
+            is_hit = curve >= floor + _LEVEL * (float(curve.max()) - floor)
+        spans = find_spans(seconds, scores, is_hit, self.context.options.gap_seconds)
+        return _sorted(ids, spans)
+
+    def _average(self) -> float:
+        """What the vector scores on average over the whole store."""
+        rows = self.context.store.rows(self.context.space, None, ["row_id"])
+        ids = rows.column("row_id").to_numpy()
+        if len(ids) == 0:
+            return 0.0
+        sample = ids[:: max(1, len(ids) // _SAMPLE)]
+        return float(np.mean(cosines(self.context, self.vector, sample)))
+
+
+def _frames(
+    ids: NDArray[np.int64], seconds: NDArray[np.float64], scores: NDArray[np.float64]
+) -> list[Spot]:
+    stops = frame_stops(seconds)
+    spans = [
+        Span(start, stop, start, score, place)
+        for place, (start, stop, score) in enumerate(
+            zip(seconds.tolist(), stops.tolist(), scores.tolist(), strict=True)
+        )
+    ]
+    return _sorted(ids, spans)
+
+
+def _sorted(ids: NDArray[np.int64], spans: list[Span]) -> list[Spot]:
+    spots = [Spot(int(ids[span.peak] >> 32), span, int(ids[span.peak])) for span in spans]
+    return sorted(spots, key=lambda spot: -spot.span.score)

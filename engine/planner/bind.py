@@ -1,0 +1,213 @@
+"""Names to relations, functions to columns: a parsed statement becomes a logical plan."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from sqlglot import exp
+from sqlglot.optimizer.scope import traverse_scope
+
+from engine.errors import BindError
+from engine.planner.block import Block, Reference
+from engine.planner.facts import gather
+from engine.planner.handle import Handles, is_predicate
+from engine.planner.logical import (
+    Answer,
+    Embed,
+    Filter,
+    Input,
+    Match,
+    Plan,
+    Relational,
+    Scan,
+    Score,
+)
+from engine.planner.parse import Statement, position_of
+from engine.planner.relations import FORMS, RELATIONS
+from engine.planner.safety import check_safe
+from engine.planner.spans import bind_moments, lift_sequence
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What the functions of a statement want of one input."""
+
+    matches: list[Match] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+
+
+def bind(statement: Statement, *, false_match_rate: float) -> Relational:
+    """Check a statement and return its plan: nothing pushed down, every input read in full."""
+    check_safe(statement)
+    return _Binder(statement, false_match_rate).plan()
+
+
+class _Binder:
+    def __init__(self, statement: Statement, false_match_rate: float) -> None:
+        self.statement = statement
+        self.cut = 1 - (statement.options.get("false_match_rate", false_match_rate))
+        self.query = statement.query.copy()
+        self.blocks = list(self._blocks())
+        self.handles = Handles(self.blocks, statement.sql)
+        self.wanted: dict[str, Wanted] = {}
+        self.moments: dict[str, Plan] = {}
+
+    def plan(self) -> Relational:
+        for block in self.blocks:
+            for reference in block.references.values():
+                self._name(block, reference)
+        for block in self.blocks:
+            _keep_names(block.select)
+            for call in list(block.scope.find_all(exp.Anonymous)):
+                if call.name.lower() in FORMS:
+                    self._replace(block, call)
+        self.handles.hide()
+        facts = gather(self.blocks)
+        inputs = []
+        for block in self.blocks:
+            for reference in block.references.values():
+                plan = self._base(reference)
+                predicates = tuple(facts.predicates.get(reference.name, ()))
+                plan = Filter(plan, predicates) if predicates else plan
+                inputs.append(Input(reference.name, plan))
+        return Relational(self.query, tuple(inputs), tuple(facts.joins), tuple(facts.needs))
+
+    def _blocks(self) -> Iterator[Block]:
+        counts: dict[str, int] = {}
+        for scope in traverse_scope(self.query):
+            if not isinstance(scope.expression, exp.Select):
+                continue
+            references = []
+            for alias, (_, source) in scope.selected_sources.items():
+                if isinstance(source, exp.Table) and _relation(source) in RELATIONS:
+                    relation = _relation(source)
+                    counts[relation] = counts.get(relation, 0) + 1
+                    name = f"{relation}_{counts[relation]}"
+                    references.append(Reference(name, alias.lower(), relation, source))
+            yield Block(scope, scope.expression, references)
+
+    def _name(self, block: Block, reference: Reference) -> None:
+        """Let the tail read an input by its own name, called as the statement calls it."""
+        table = reference.table
+        if reference.relation == "moments":
+            steps = lift_sequence(block, table)
+            self.moments[reference.name] = bind_moments(table, steps, self.statement.sql)
+        if not table.alias:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(reference.relation)))
+        table.set("this", exp.to_identifier(reference.name, quoted=True))
+
+    def _replace(self, block: Block, call: exp.Anonymous) -> None:
+        """Put the column that will hold a function's value in the place of its call."""
+        kind = call.name.lower()
+        arguments = call.expressions
+        wanted = "video_id" if kind == "video_qa" else "frame"
+        if not arguments or not isinstance(arguments[0], exp.Column):
+            self._fail(call, f"expected {FORMS[kind]}")
+        reference, path = self.handles.resolve(block, arguments[0], wanted)
+        if kind == "video_qa":
+            column = self._answer(reference, call)
+        else:
+            subject = self._subject(kind, call)
+            bare = kind == "clip_match" and is_predicate(call)
+            by_chance = bare or kind == "clip_prob"
+            match = Match("", subject, "probability" if by_chance else "similarity")
+            column = self._match(reference, match)
+            if bare:
+                value = self.handles.column(reference, path, column)
+                call.replace(exp.GTE(this=value, expression=exp.Literal.number(self.cut)))
+                return
+        call.replace(self.handles.column(reference, path, column))
+
+    def _match(self, reference: Reference, match: Match) -> str:
+        """Return the column of an equal match, or a new one."""
+        matches = self._wanted(reference).matches
+        for known in matches:
+            if (known.subject, known.measure) == (match.subject, match.measure):
+                return known.name
+        name = self._column("match")
+        matches.append(Match(name, match.subject, match.measure))
+        return name
+
+    def _answer(self, reference: Reference, call: exp.Anonymous) -> str:
+        question, choices = self._text(call, 1), None
+        if len(call.expressions) == 3:
+            listed = call.expressions[2]
+            texts = listed.expressions if isinstance(listed, exp.Array) else []
+            if len(texts) < 2 or not all(_is_text(text) for text in texts):
+                self._fail(call, f"expected {FORMS['video_qa']} with at least two choices")
+            choices = tuple(text.this for text in texts)
+        elif len(call.expressions) != 2:
+            self._fail(call, f"expected {FORMS['video_qa']}")
+        answers = self._wanted(reference).answers
+        for known in answers:
+            if (known.question, known.choices) == (question, choices):
+                return known.name
+        name = self._column("answer")
+        answers.append(Answer(Scan("videos"), name, question, choices))
+        return name
+
+    def _subject(self, kind: str, call: exp.Anonymous) -> str | bytes:
+        if len(call.expressions) != 2:
+            self._fail(call, f"expected {FORMS[kind]}")
+        if kind != "image_match":
+            return self._text(call, 1)
+        given = call.expressions[1]
+        image = (
+            self.statement.images.get(given.name) if isinstance(given, exp.Placeholder) else None
+        )
+        if image is None:
+            self._fail(call, "IMAGE_MATCH takes a bound parameter with the image's bytes")
+        return image
+
+    def _text(self, call: exp.Anonymous, index: int) -> str:
+        if len(call.expressions) <= index or not _is_text(call.expressions[index]):
+            self._fail(call, f"expected {FORMS[call.name.lower()]}")
+        text = str(call.expressions[index].this)
+        if not text.strip():
+            self._fail(call, f"{call.name.upper()} needs a text that is not empty")
+        return text
+
+    def _base(self, reference: Reference) -> Plan:
+        """The whole relation with the columns that the functions want."""
+        wanted = self._wanted(reference)
+        plan: Plan
+        if reference.relation == "moments":
+            plan = self.moments[reference.name]
+        elif reference.relation == "frames":
+            plan = Embed(Scan("gops")) if wanted.matches else Scan("frames")
+        else:
+            plan = Scan("gops" if reference.relation == "gops" else "videos")
+        if wanted.matches:
+            plan = Score(plan, tuple(wanted.matches))
+        for answer in wanted.answers:
+            plan = Answer(plan, answer.name, answer.question, answer.choices)
+        return plan
+
+    def _wanted(self, reference: Reference) -> Wanted:
+        return self.wanted.setdefault(reference.name, Wanted())
+
+    def _column(self, kind: str) -> str:
+        wants = self.wanted.values()
+        count = sum(len(want.matches if kind == "match" else want.answers) for want in wants)
+        return f"__{kind}_{count + 1}"
+
+    def _fail(self, node: exp.Expr, message: str) -> NoReturn:
+        raise BindError(message, sql=self.statement.sql, position=position_of(node))
+
+
+def _keep_names(select: exp.Select) -> None:
+    """Call results by the text that asked for them, not by the columns put in its place."""
+    for item in list(select.expressions):
+        used = any(call.name.lower() in FORMS for call in item.find_all(exp.Anonymous))
+        if used and not isinstance(item, (exp.Alias, exp.Dot)):
+            item.replace(exp.alias_(item.copy(), item.sql("duckdb"), quoted=True))
+
+
+def _relation(table: exp.Table) -> str:
+    inner = table.this
+    named = isinstance(inner, (exp.Identifier, exp.Anonymous))
+    return inner.name.lower() if named else ""
+
+
+def _is_text(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Literal) and bool(node.is_string)

@@ -1,0 +1,155 @@
+"""What a plan is expected to cost, from the catalog and from rates measured before."""
+
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Final
+
+import pyarrow as pa
+
+from engine.operators.base import Context, read_table
+from engine.operators.embed import find_missing
+from engine.planner import logical
+from engine.planner.logical import Plan, children
+from engine.planner.lower import Build
+
+# seconds per unit of work on two cores; the first two give way to what an ingest has measured
+DECODE: Final = 0.05  # per second of video
+ENCODE: Final = 0.03  # per frame
+_ROW: Final = 2e-7  # read, filter or join one row
+_PRODUCT: Final = 5e-10  # one multiplication and addition of a score
+_CALL: Final = 2e-3  # start an operator, embed a text
+_ANSWER: Final = 0.05  # one video
+_KEPT: Final = 1 / 3  # by a predicate of which nothing is known
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Rows given and seconds taken by one operator alone."""
+
+    rows: float
+    seconds: float
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Estimator:
+    """Estimates costs; relations of the catalog are really counted, which is cheap."""
+
+    context: Context
+    costs: list[Cost]
+
+    def visit(self, plan: Plan) -> Cost:
+        """Return the cost of a node, having noted it in the order in which plans are shown."""
+        place = len(self.costs)
+        self.costs.append(Cost(0, 0))
+        inputs = [self.visit(child) for child in children(plan)]
+        self.costs[place] = estimate(plan, self.context, inputs)
+        return self.costs[place]
+
+
+def estimate_all(plan: Plan, context: Context) -> list[Cost]:
+    """Return the cost of every node, in the order in which plans are shown."""
+    estimator = Estimator(context, [])
+    estimator.visit(plan)
+    return estimator.costs
+
+
+@singledispatch
+def estimate(plan: Plan, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
+    """Return what one node costs over inputs of known size."""
+    raise TypeError(f"no cost of {type(plan).__name__}")
+
+
+@estimate.register
+def _(plan: logical.Scan, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
+    if plan.relation == "frames":
+        rows = context.store.rows(context.space, None, ["row_id"]).num_rows
+        return Cost(rows * _KEPT ** len(plan.predicates), _CALL + rows * _ROW)
+    rows = _count(plan, context).num_rows
+    return Cost(rows, _CALL + rows * _ROW)
+
+
+@estimate.register
+def _(plan: logical.Embed, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
+    gops = _count(plan.source, context)
+    videos = [int(value) for value in gops.column("video_id").unique().to_pylist()]
+    missing = find_missing(context, gops, videos)
+    seconds = sum(item.stop_seconds - item.start_seconds for item in missing)
+    stored = context.store.rows(context.space, videos, ["row_id"]).num_rows
+    fresh = seconds * (context.options.fps or 2.0)
+    rates = (context.store.catalog.calibration(context.space) or {}).get("rates", {})
+    decode = seconds * rates.get("decode", DECODE)
+    encode = fresh * rates.get("encode", ENCODE)
+    note = f"{stored} frames stored"
+    if missing:
+        note += f", {fresh:.0f} to embed: decode {decode:.2f} s, encode {encode:.2f} s"
+    return Cost(stored + fresh, _CALL + stored * _ROW + decode + encode, note)
+
+
+@estimate.register
+def _(plan: logical.Filter, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
+    rows = inputs[0].rows
+    return Cost(rows * _KEPT ** len(plan.predicates), _CALL + rows * _ROW)
+
+
+@estimate.register
+def _(plan: logical.SemiJoin, context: Context, inputs: list[Cost]) -> Cost:
+    rows = inputs[0].rows * _KEPT
+    if _is_catalog(plan):
+        rows = float(_count(plan, context).num_rows)
+    return Cost(rows, _CALL + inputs[0].rows * _ROW)
+
+
+@estimate.register
+def _(plan: logical.Score, context: Context, inputs: list[Cost]) -> Cost:
+    products = inputs[0].rows * len(plan.matches) * _dimension(context)
+    return Cost(inputs[0].rows, _CALL * len(plan.matches) + products * _PRODUCT)
+
+
+@estimate.register
+def _(plan: logical.Search, context: Context, inputs: list[Cost]) -> Cost:
+    products = inputs[0].rows * _dimension(context)
+    return Cost(min(plan.count, inputs[0].rows), _CALL + products * _PRODUCT)
+
+
+@estimate.register
+def _(plan: logical.Top, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
+    return Cost(min(plan.count, inputs[0].rows), inputs[0].rows * _ROW)
+
+
+@estimate.register
+def _(plan: logical.Limit, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
+    return Cost(min(plan.count, inputs[0].rows), 0)
+
+
+@estimate.register
+def _(plan: logical.Moments, context: Context, inputs: list[Cost]) -> Cost:
+    products = inputs[0].rows * len(plan.steps) * _dimension(context)
+    return Cost(inputs[0].rows * 0.02, _CALL * len(plan.steps) + products * _PRODUCT)
+
+
+@estimate.register
+def _(plan: logical.Answer, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
+    videos = min(inputs[0].rows, len(context.store.catalog.videos()))
+    return Cost(inputs[0].rows, videos * _ANSWER)
+
+
+@estimate.register
+def _(plan: logical.Relational, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
+    rows = sum(item.rows for item in inputs)
+    return Cost(rows, _CALL + rows * _ROW)
+
+
+def _count(plan: Plan, context: Context) -> pa.Table:
+    return read_table(Build(pa.schema([]), 0).operator(plan), context)
+
+
+def _is_catalog(plan: Plan) -> bool:
+    return all(
+        isinstance(node, (logical.Scan, logical.Filter, logical.SemiJoin))
+        for node in logical.walk(plan)
+    )
+
+
+def _dimension(context: Context) -> int:
+    return context.store.catalog.space(context.space).dimension

@@ -1,0 +1,166 @@
+"""Plans as text: the tree, the rules that fired, what each part is expected to cost and did."""
+
+from collections.abc import Sequence
+from functools import singledispatch
+
+from engine.operators.base import Context
+from engine.operators.work import Run, Work
+from engine.planner import logical
+from engine.planner.cost import Cost, estimate_all
+from engine.planner.logical import Plan, children
+
+
+@singledispatch
+def describe(plan: Plan) -> str:
+    """Return one node as one line."""
+    raise TypeError(f"no description of {type(plan).__name__}")
+
+
+@describe.register
+def _(plan: logical.Scan) -> str:
+    return f"Scan {plan.relation}{_where(plan.predicates)}"
+
+
+@describe.register
+def _(plan: logical.Embed) -> str:
+    return f"{type(plan).__name__} frames of"
+
+
+@describe.register
+def _(plan: logical.Filter) -> str:
+    return f"Filter{_where(plan.predicates)}"
+
+
+@describe.register
+def _(plan: logical.SemiJoin) -> str:
+    return f"SemiJoin on {plan.key} = {plan.other_key}"
+
+
+@describe.register
+def _(plan: logical.Score) -> str:
+    listed = ", ".join(f"{match.name} = {match}" for match in plan.matches)
+    return f"Score {listed}"
+
+
+@describe.register
+def _(plan: logical.Search) -> str:
+    return f"Search best {plan.count} by {plan.match.name} = {plan.match}"
+
+
+@describe.register
+def _(plan: logical.Top) -> str:
+    return f"Top {plan.count} by {plan.column}"
+
+
+@describe.register
+def _(plan: logical.Limit) -> str:
+    return f"Limit {plan.count}"
+
+
+@describe.register
+def _(plan: logical.Moments) -> str:
+    words = []
+    for step in plan.steps:
+        word = repr(step.text)
+        word += f" holds {step.hold_seconds:g} s" if step.hold_seconds else ""
+        word += f" gap {step.gap_seconds:g} s" if step.gap_seconds is not None else ""
+        word += f" within {step.within_seconds:g} s" if step.within_seconds is not None else ""
+        words.append(word)
+    gap = "" if plan.gap_seconds is None else f", gap {plan.gap_seconds:g} s"
+    cut = "calibrated cut" if plan.min_score is None else f"score >= {plan.min_score:g}"
+    return f"Moments {' then '.join(words)}{gap}, {cut}"
+
+
+@describe.register
+def _(plan: logical.Answer) -> str:
+    choices = f" out of {len(plan.choices)} choices" if plan.choices else ""
+    return f"Answer {plan.name} = {plan.question!r}{choices}"
+
+
+@describe.register
+def _(plan: logical.Relational) -> str:
+    return f"Relational {plan.query.sql('duckdb')}"
+
+
+def tree(plan: Plan, depth: int = 0) -> list[tuple[Plan, str]]:
+    """Return every node with its indented line, top first."""
+    lines = [(plan, "  " * depth + describe(plan))]
+    if isinstance(plan, logical.Relational):
+        for item in plan.inputs:
+            inner = tree(item.plan, depth + 1)
+            first = "  " * (depth + 1) + f"{item.name} ← {describe(item.plan)}"
+            lines += [(inner[0][0], first), *inner[1:]]
+        return lines
+    for child in children(plan):
+        lines += tree(child, depth + 1)
+    return lines
+
+
+def show(plan: Plan) -> str:
+    """Return the whole plan as text."""
+    return "\n".join(line for _, line in tree(plan))
+
+
+def explain_text(
+    plan: Plan, rules: Sequence[str], context: Context, *, analyzed: float | None = None
+) -> str:
+    """Explain a plan, and after it ran for `analyzed` seconds also what it did."""
+    costs = estimate_all(plan, context)
+    lines = tree(plan)
+    width = min(max(len(line) for _, line in lines[1:] or lines), 72)
+    text = []
+    for place, ((_, line), cost) in enumerate(zip(lines, costs, strict=True)):
+        run = None if analyzed is None else context.work.runs.get(place, Run())
+        text.append(f"{line:<{width}}  {_cost(cost, run)}")
+    text.append("rules: " + (", ".join(rules) or "none"))
+    text.append(f"estimated: {sum(cost.seconds for cost in costs):.3f} s")
+    if analyzed is not None:
+        text += _done(context.work, analyzed)
+    return "\n".join(text)
+
+
+def _cost(cost: Cost, run: Run | None) -> str:
+    note = f" ({cost.note})" if cost.note else ""
+    expected = f"~{cost.rows:.0f} rows, {cost.seconds:.3f} s{note}"
+    if run is None:
+        return expected
+    if not run.batches:
+        return f"{expected} | not read"
+    return f"{expected} | {run.rows} rows, {run.seconds:.3f} s"
+
+
+def _done(work: Work, seconds: float) -> list[str]:
+    """What the plan did: decoded, encoded, reused, refined, searched."""
+    lines = [f"took: {seconds:.3f} s"]
+    lines += [f"index: {found}" for found in dict.fromkeys(work.found)]
+    if not work.found:
+        lines.append("index: not used, every row is scored exactly where a score is asked for")
+    lines.append(f"frames from store: {work.stored_frames}")
+    for item in work.embedded:
+        rate = item.tokens_reused / item.tokens if item.tokens else 0.0
+        lines += [
+            f"decoded: {item.gops} GOPs of {item.videos} videos in {item.decode_seconds:.2f} s",
+            f"embedded: {item.frames} frames in {item.encode_seconds:.2f} s, {item.full} full, "
+            f"{item.reused} with reuse, {rate:.1%} of the tokens reused",
+            f"saved: {_saved(item.macs, item.macs_dense)} of the multiply-adds, "
+            f"{_seconds_saved(item.saved_seconds)} of wall time",
+        ]
+        lines += [] if item.complete else ["the budget ended before everything was embedded"]
+    for refined in work.refined:
+        lines.append(
+            f"refined: {refined.rows} rows in {refined.seconds:.2f} s, the order is certain with "
+            f"{refined.confidence:.0%}" + ("" if refined.complete else ", the budget ended first")
+        )
+    return lines
+
+
+def _saved(done: float, dense: float) -> str:
+    return f"{1 - done / dense:.1%}" if dense else "none"
+
+
+def _seconds_saved(seconds: float | None) -> str:
+    return "an unmeasured part" if seconds is None else f"{seconds:.2f} s"
+
+
+def _where(predicates: logical.Predicates) -> str:
+    return " where " + " and ".join(p.sql("duckdb") for p in predicates) if predicates else ""

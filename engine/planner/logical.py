@@ -1,0 +1,185 @@
+"""What a statement asks for, as immutable nodes; how it is done stands in the operators."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from hashlib import sha256
+from typing import Any, Literal, TypeAlias
+
+from sqlglot import exp
+
+from engine.moments import Step
+
+Predicates: TypeAlias = tuple[exp.Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A score of each frame against a text or an image, kept in the column `name`."""
+
+    name: str
+    subject: str | bytes
+    measure: Literal["similarity", "probability"] = "similarity"
+
+    def __str__(self) -> str:
+        subject = (
+            f"image {sha256(self.subject).hexdigest()[:8]}"
+            if isinstance(self.subject, bytes)
+            else repr(self.subject)
+        )
+        return subject if self.measure == "similarity" else f"probability of {subject}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Rows of the catalog's `videos` or `gops`, or of the stored `frames`."""
+
+    relation: Literal["videos", "gops", "frames"]
+    predicates: Predicates = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """The frames of the source's GOPs with their embeddings; missing ones are made."""
+
+    source: "Plan"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Rows for which all predicates hold."""
+
+    source: "Plan"
+    predicates: Predicates
+
+
+@dataclass(frozen=True, slots=True)
+class SemiJoin:
+    """Rows of the source whose key occurs in the other's."""
+
+    source: "Plan"
+    other: "Plan"
+    key: str
+    other_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The source with one more column per match."""
+
+    source: "Plan"
+    matches: tuple[Match, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The `count` rows that score highest, through the index where that pays."""
+
+    source: "Plan"
+    match: Match
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """The `count` rows with the largest value in a column."""
+
+    source: "Plan"
+    column: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Any `count` rows."""
+
+    source: "Plan"
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Spans in which the texts match, in their order; without a cut the calibrated one holds."""
+
+    source: "Plan"
+    steps: tuple[Step, ...]
+    gap_seconds: float | None
+    min_score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The source with a column that answers a question about each row's video."""
+
+    source: "Plan"
+    name: str
+    question: str
+    choices: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One relation that the tail reads, under its own name."""
+
+    name: str
+    plan: "Plan"
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Rows of input `left` count only where their key occurs in input `right`."""
+
+    left: str
+    right: str
+    left_key: str
+    right_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The statement needs no more of an input than `count` rows, the largest in `column`."""
+
+    input: str
+    count: int
+    column: str | None = None  # None: any rows will do
+
+
+@dataclass(frozen=True, slots=True)
+class Relational:
+    """The rest of the statement, DuckDB's, over its inputs; joins and needs are facts about it."""
+
+    query: exp.Query
+    inputs: tuple[Input, ...]
+    joins: tuple[Join, ...] = ()
+    needs: tuple[Need, ...] = ()
+
+
+Plan: TypeAlias = (
+    Scan | Embed | Filter | SemiJoin | Score | Search | Top | Limit | Moments | Answer | Relational
+)
+
+
+def children(plan: Plan) -> Iterator[Plan]:
+    """Yield the plans that a plan reads, first the one whose rows it passes on."""
+    if isinstance(plan, Relational):
+        yield from (item.plan for item in plan.inputs)
+        return
+    for name in ("source", "other"):
+        if any(field.name == name for field in fields(plan)):
+            yield getattr(plan, name)
+
+
+def transform(plan: Plan, rewrite: Callable[[Plan], Plan]) -> Plan:
+    """Rewrite every node, children first."""
+    if isinstance(plan, Relational):
+        inputs = tuple(replace(item, plan=transform(item.plan, rewrite)) for item in plan.inputs)
+        return rewrite(replace(plan, inputs=inputs))
+    names = [name for name in ("source", "other") if name in {f.name for f in fields(plan)}]
+    changed: dict[str, Any] = {n: transform(getattr(plan, n), rewrite) for n in names}
+    return rewrite(replace(plan, **changed) if changed else plan)
+
+
+def walk(plan: Plan) -> Iterator[Plan]:
+    """Yield a plan and all that it reads."""
+    yield plan
+    for child in children(plan):
+        yield from walk(child)

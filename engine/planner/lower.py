@@ -1,0 +1,121 @@
+"""Logical nodes to operators, one function per kind."""
+
+from dataclasses import dataclass
+from functools import singledispatch
+
+import pyarrow as pa
+
+from engine.operators.answer import Answer
+from engine.operators.base import Operator
+from engine.operators.embed import Embed
+from engine.operators.filter import Filter
+from engine.operators.limit import Limit
+from engine.operators.measure import Match
+from engine.operators.moments import Moments
+from engine.operators.relational import Relational
+from engine.operators.scan import Scan
+from engine.operators.score import Score
+from engine.operators.search import Search
+from engine.operators.semi_join import SemiJoin
+from engine.operators.timed import Timed
+from engine.operators.top import Top
+from engine.planner import logical
+from engine.planner.logical import Plan
+from engine.planner.relations import RELATIONS
+
+
+@dataclass(slots=True)
+class Build:
+    """Builds operators in the order in which a plan is shown; `timed` ones report under it."""
+
+    columns: pa.Schema
+    max_rows: int
+    timed: bool = False
+    place: int = 0
+
+    def operator(self, plan: Plan) -> Operator:
+        """Return the operator of a node."""
+        place = self.place
+        self.place += 1
+        operator = lower(plan, self)
+        return Timed(operator, place) if self.timed else operator
+
+
+@singledispatch
+def lower(plan: Plan, build: Build) -> Operator:  # noqa: ARG001
+    """Return the operator of one node over the operators of what it reads."""
+    raise TypeError(f"no operator for {type(plan).__name__}")
+
+
+@lower.register
+def _(plan: logical.Scan, build: Build) -> Operator:  # noqa: ARG001
+    return Scan(plan.relation, RELATIONS[plan.relation], _sql(plan.predicates))
+
+
+@lower.register
+def _(plan: logical.Embed, build: Build) -> Operator:
+    return Embed(build.operator(plan.source))
+
+
+@lower.register
+def _(plan: logical.Filter, build: Build) -> Operator:
+    return Filter(build.operator(plan.source), _sql(plan.predicates))
+
+
+@lower.register
+def _(plan: logical.SemiJoin, build: Build) -> Operator:
+    source = build.operator(plan.source)
+    return SemiJoin(source, build.operator(plan.other), plan.key, plan.other_key)
+
+
+@lower.register
+def _(plan: logical.Score, build: Build) -> Operator:
+    return Score(build.operator(plan.source), tuple(_match(match) for match in plan.matches))
+
+
+@lower.register
+def _(plan: logical.Search, build: Build) -> Operator:
+    if _is_whole(plan.source):
+        build.place += 1  # the place of the Embed, which only sees to it that nothing is missing
+        return Search(lower(plan.source, build), _match(plan.match), plan.count, whole=True)
+    return Search(build.operator(plan.source), _match(plan.match), plan.count)
+
+
+@lower.register
+def _(plan: logical.Top, build: Build) -> Operator:
+    return Top(build.operator(plan.source), plan.column, plan.count)
+
+
+@lower.register
+def _(plan: logical.Limit, build: Build) -> Operator:
+    return Limit(build.operator(plan.source), plan.count)
+
+
+@lower.register
+def _(plan: logical.Moments, build: Build) -> Operator:
+    return Moments(build.operator(plan.source), plan.steps, plan.gap_seconds, plan.min_score)
+
+
+@lower.register
+def _(plan: logical.Answer, build: Build) -> Operator:
+    return Answer(build.operator(plan.source), plan.name, plan.question, plan.choices)
+
+
+@lower.register
+def _(plan: logical.Relational, build: Build) -> Operator:
+    inputs = tuple((item.name, build.operator(item.plan)) for item in plan.inputs)
+    return Relational(plan.query.sql("duckdb"), inputs, build.columns, build.max_rows)
+
+
+def _sql(predicates: logical.Predicates) -> tuple[str, ...]:
+    return tuple(predicate.sql("duckdb") for predicate in predicates)
+
+
+def _match(match: logical.Match) -> Match:
+    return Match(match.name, match.subject, match.measure)
+
+
+def _is_whole(plan: Plan) -> bool:
+    """Whether a plan is every frame of every video."""
+    inner = plan.source if isinstance(plan, logical.Embed) else None
+    return isinstance(inner, logical.Scan) and not inner.predicates

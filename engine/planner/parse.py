@@ -1,0 +1,227 @@
+"""Text to a syntax tree: DuckDB's dialect, with parameters, EXPLAIN, OPTIONS and sequences."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Literal
+
+from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.errors import ParseError as GrammarError
+from sqlglot.errors import TokenError
+from sqlglot.tokenizer_core import Token, TokenType
+
+from engine.errors import BindError, ParseError, UsageError, unknown
+from engine.operators.options import Options
+from engine.planner.sequence import rewrite_sequences
+
+Explain = Literal["no", "plan", "analyze"]
+_EXPLAIN = re.compile(r"\s*explain(\s+analyze)?\b", re.IGNORECASE)
+_DIALECT = DuckDB()
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A parsed statement; `images` holds the bytes of bound parameters, by placeholder."""
+
+    sql: str
+    query: exp.Query
+    options: Mapping[str, Any] = field(default_factory=dict)
+    explain: Explain = "no"
+    images: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def parse(sql: str, positional: Sequence[Any] = (), named: Mapping[str, Any] = {}) -> Statement:
+    """Parse one SELECT with its parameters bound; anything else is a ParseError with a caret."""
+    explain, text = _split_explain(sql)
+    try:
+        tokens = list(_DIALECT.tokenize(text))
+        tokens, images = _bind_parameters(tokens, sql, positional, named)
+        tokens, options = _split_options(tokens, sql)
+        trees = _DIALECT.parser().parse(rewrite_sequences(tokens, sql), text)
+    except TokenError as error:
+        raise ParseError(f"cannot read the statement: {_first_line(error)}", sql=sql) from error
+    except GrammarError as error:
+        raise _grammar_error(error, sql) from error
+    statements = [tree for tree in trees if tree is not None]
+    if len(statements) != 1:
+        raise ParseError(f"expected one statement, got {len(statements)}", sql=sql)
+    query = statements[0]
+    if not isinstance(query, exp.Query):
+        given = (tokens[0].text if tokens else "nothing").upper()
+        raise ParseError(f"only SELECT is accepted, got {given}", sql=sql, position=0)
+    return Statement(sql, query, options, explain, images)
+
+
+def position_of(node: exp.Expr) -> int | None:
+    """Return where a node starts in the text it was parsed from, if that is known."""
+    starts = [part.meta["start"] for part in node.walk() if "start" in part.meta]
+    return min(starts, default=None)
+
+
+def _split_explain(sql: str) -> tuple[Explain, str]:
+    found = _EXPLAIN.match(sql)
+    if not found:
+        return "no", sql
+    # blanks keep every later position true
+    return ("analyze" if found[1] else "plan"), " " * found.end() + sql[found.end() :]
+
+
+def _bind_parameters(
+    tokens: Sequence[Token], sql: str, positional: Sequence[Any], named: Mapping[str, Any]
+) -> tuple[list[Token], dict[str, bytes]]:
+    """Put literals where parameters stand; bytes stay placeholders for IMAGE_MATCH."""
+    bound: list[Token] = []
+    images: dict[str, bytes] = {}
+    used: set[str] = set()
+    count = 0
+    feed = iter(tokens)
+    for token in feed:
+        if token.token_type == TokenType.PLACEHOLDER:
+            count += 1
+            name = f"?{count}"
+        elif token.token_type == TokenType.PARAMETER:
+            name = next(feed, token).text
+        else:
+            bound.append(token)
+            continue
+        value = _look_up(name, sql, token, positional, named)
+        used.add(name)
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            images[name.lstrip("?")] = bytes(value)
+            bound += [
+                _at(token, TokenType.PARAMETER, "$"),
+                _at(token, TokenType.VAR, name.lstrip("?")),
+            ]
+        else:
+            bound += _literal(value, token, sql)
+    spare = [f"${name}" for name in named if name not in used]
+    spare += [f"?{n + 1}" for n in range(len(positional)) if not _is_used(n + 1, used)]
+    if spare:
+        raise BindError(f"parameter {spare[0]} is given but the statement does not use it", sql=sql)
+    return bound, images
+
+
+def _is_used(number: int, used: set[str]) -> bool:
+    return f"?{number}" in used or str(number) in used
+
+
+def _look_up(
+    name: str, sql: str, token: Token, positional: Sequence[Any], named: Mapping[str, Any]
+) -> Any:
+    number = name.lstrip("?")
+    if number.isdigit() and int(number) <= len(positional):
+        return positional[int(number) - 1]
+    if name in named:
+        return named[name]
+    shown = "?" if name.startswith("?") else f"${name}"
+    near = unknown("parameter", name, named) if named and not number.isdigit() else ""
+    raise BindError(near or f"no value for parameter {shown}", sql=sql, position=token.start)
+
+
+def _literal(value: Any, anchor: Token, sql: str) -> list[Token]:
+    if value is None:
+        return [_at(anchor, TokenType.NULL, "NULL")]
+    if isinstance(value, bool):
+        return [_at(anchor, TokenType.TRUE if value else TokenType.FALSE, str(value).upper())]
+    if isinstance(value, str):
+        return [_at(anchor, TokenType.STRING, value)]
+    if isinstance(value, (int, float)) and abs(value) != float("inf") and value == value:
+        number = _at(anchor, TokenType.NUMBER, repr(abs(value)))
+        return [_at(anchor, TokenType.DASH, "-"), number] if value < 0 else [number]
+    if isinstance(value, date):
+        kind = "TIMESTAMP" if isinstance(value, datetime) else "DATE"
+        return list(_cast(value.isoformat(), kind, anchor))
+    if isinstance(value, (list, tuple)):
+        inner = [
+            token for item in value for token in (*_literal(item, anchor, sql), _comma(anchor))
+        ]
+        opening, closing = (
+            _at(anchor, TokenType.L_BRACKET, "["),
+            _at(anchor, TokenType.R_BRACKET, "]"),
+        )
+        return [opening, *inner[:-1], closing]
+    raise BindError(
+        f"a parameter may be a text, number, boolean, date, list, bytes or None, got {value!r}",
+        sql=sql,
+        position=anchor.start,
+    )
+
+
+def _cast(text: str, kind: str, anchor: Token) -> Iterator[Token]:
+    yield _at(anchor, TokenType.STRING, text)
+    yield _at(anchor, TokenType.DCOLON, "::")
+    yield _at(anchor, TokenType[kind], kind)
+
+
+def _comma(anchor: Token) -> Token:
+    return _at(anchor, TokenType.COMMA, ",")
+
+
+def _at(anchor: Token, kind: TokenType, text: str) -> Token:
+    return Token(
+        kind, text=text, line=anchor.line, col=anchor.col, start=anchor.start, end=anchor.end
+    )
+
+
+def _split_options(tokens: list[Token], sql: str) -> tuple[list[Token], dict[str, Any]]:
+    """Cut `OPTIONS (name = value, …)` off the end."""
+    tokens = tokens[:-1] if tokens and tokens[-1].token_type == TokenType.SEMICOLON else tokens
+    starts = [
+        index
+        for index, token in enumerate(tokens[:-1])
+        if token.text.upper() == "OPTIONS" and tokens[index + 1].token_type == TokenType.L_PAREN
+    ]
+    if not starts or tokens[-1].token_type != TokenType.R_PAREN:
+        return tokens, {}
+    start = starts[-1]
+    inner = [*tokens[start + 2 : -1], _comma(tokens[-1])]
+    if any(token.token_type == TokenType.R_PAREN for token in inner):
+        return tokens, {}
+    given, entry = {}, list[Token]()
+    for token in inner:
+        if token.token_type != TokenType.COMMA:
+            entry.append(token)
+            continue
+        name, value = _option(entry, sql, tokens[start])
+        given[name] = value
+        entry = []
+    try:
+        Options().override(given)
+    except UsageError as error:
+        raise BindError(str(error), sql=sql, position=tokens[start].start) from error
+    return tokens[:start], given
+
+
+def _option(entry: list[Token], sql: str, anchor: Token) -> tuple[str, Any]:
+    if len(entry) < 3 or entry[1].token_type not in (TokenType.EQ, TokenType.FARROW):
+        place = entry[0] if entry else anchor
+        raise ParseError("expected name = value in OPTIONS", sql=sql, position=place.start)
+    sign = -1 if entry[2].token_type == TokenType.DASH else 1
+    value = entry[-1]
+    words = {TokenType.TRUE: True, TokenType.FALSE: False, TokenType.STRING: value.text}
+    if value.token_type in words:
+        return entry[0].text, words[value.token_type]
+    if value.token_type == TokenType.NUMBER:
+        return entry[0].text, sign * float(value.text)
+    raise ParseError("an option takes a literal or a parameter", sql=sql, position=value.start)
+
+
+def _grammar_error(error: GrammarError, sql: str) -> ParseError:
+    detail = error.errors[0] if error.errors else {}
+    message = str(detail.get("description") or _first_line(error)).rstrip(".")
+    # the grammar's own classes say nothing to whoever typed the statement
+    message = re.sub(
+        r"Required keyword: '(\w+)' missing for <class '.*\.(\w+)'>", r"\2 is incomplete", message
+    )
+    line, column = detail.get("line"), detail.get("col")
+    if line is None or column is None:
+        return ParseError(message.lower(), sql=sql)
+    start = sum(len(row) + 1 for row in sql.split("\n")[: line - 1])
+    position = max(0, start + column - len(str(detail.get("highlight") or " ")))
+    return ParseError(message[:1].lower() + message[1:], sql=sql, position=position)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

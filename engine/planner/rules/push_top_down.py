@@ -1,0 +1,43 @@
+"""Whoever needs only the best rows need compute nothing else for the others."""
+
+from dataclasses import replace
+
+from sqlglot import exp
+
+from engine.planner.logical import Answer, Filter, Limit, Plan, Score, Top, transform
+from engine.planner.predicates import reads
+
+
+def push_top_down(plan: Plan) -> Plan:
+    """Move Top and Limit below what adds columns, and Top below a cut-off on its own column."""
+    return transform(plan, _push)
+
+
+def _push(plan: Plan) -> Plan:
+    if not isinstance(plan, (Top, Limit)):
+        return plan
+    source = plan.source
+    if isinstance(source, Answer) or (isinstance(source, Score) and not _makes(source, plan)):
+        return replace(source, source=replace(plan, source=source.source))
+    if isinstance(plan, Top) and isinstance(source, Score) and len(source.matches) > 1:
+        own = tuple(match for match in source.matches if match.name == plan.column)
+        others = tuple(match for match in source.matches if match.name != plan.column)
+        return Score(Top(Score(source.source, own), plan.column, plan.count), others)
+    if isinstance(plan, Top) and isinstance(source, Filter) and _are_cuts(source, plan.column):
+        return replace(source, source=replace(plan, source=source.source))
+    return plan
+
+
+def _makes(score: Score, plan: Top | Limit) -> bool:
+    return isinstance(plan, Top) and any(match.name == plan.column for match in score.matches)
+
+
+def _are_cuts(source: Filter, column: str) -> bool:
+    """Whether all predicates keep exactly the rows above some value of the column."""
+    return all(
+        isinstance(part, (exp.GT, exp.GTE))
+        and isinstance(part.this, exp.Column)
+        and part.this.name == column
+        and not reads(part.expression)
+        for part in source.predicates
+    )

@@ -1,0 +1,94 @@
+"""The arguments of `moments(…)`: texts in an order, durations, a cut."""
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+from sqlglot import exp
+
+from engine.errors import BindError, unknown
+from engine.moments import Step
+from engine.planner.block import Block
+from engine.planner.logical import Embed, Moments, Scan
+from engine.planner.parse import position_of
+from engine.planner.sequence import SEQUENCE, STEP
+
+_FORM = "moments('text' [THEN 'text' WITHIN 10s] [, gap => 1.0, min_score => 0.3])"
+_NAMED = ("gap", "min_score")
+
+
+def lift_sequence(block: Block, table: exp.Table) -> list[exp.Expr]:
+    """Take the texts of `moments` from its parentheses, or from WHERE where it has none."""
+    if isinstance(table.this, exp.Anonymous):
+        return list(table.this.expressions)
+    for conjunct in block.conjuncts():
+        if _is_sequence(conjunct):
+            lifted = conjunct.copy()
+            conjunct.replace(exp.true())
+            return [lifted]
+    return []
+
+
+def bind_moments(table: exp.Table, arguments: Sequence[exp.Expr], sql: str) -> Moments:
+    """Check the arguments and return the plan of the relation."""
+    texts = [item for item in arguments if not isinstance(item, exp.Kwarg)]
+    if len(texts) != 1:
+        _fail(table, f"expected {_FORM}", sql)
+    given = {}
+    for item in arguments:
+        if isinstance(item, exp.Kwarg):
+            name = item.this.name.lower()
+            if name not in _NAMED:
+                _fail(item, unknown("argument of moments", name, _NAMED), sql)
+            given[name] = _number(item.expression, sql)
+    gap = given.get("gap")
+    if gap is not None and gap < 0:
+        _fail(table, f"gap is a duration in seconds, at least 0, got {gap:g}", sql)
+    return Moments(Embed(Scan("gops")), _steps(texts[0], sql), gap, given.get("min_score"))
+
+
+def _is_sequence(node: exp.Expr) -> bool:
+    if not isinstance(node, exp.Anonymous):
+        return False
+    name = node.name.lower()
+    return name == SEQUENCE or (name == "clip_match" and len(node.expressions) == 1)
+
+
+def _steps(node: exp.Expr, sql: str) -> tuple[Step, ...]:
+    if not (isinstance(node, exp.Anonymous) and node.name.lower() == SEQUENCE):
+        return (Step(_text(node, sql)),)
+    steps = []
+    for call in node.expressions:
+        assert isinstance(call, exp.Anonymous)
+        assert call.name.lower() == STEP
+        text, hold, gap, within = call.expressions
+        steps.append(
+            Step(
+                _text(text, sql),
+                0.0 if isinstance(hold, exp.Null) else float(hold.this),
+                None if isinstance(gap, exp.Null) else float(gap.this),
+                None if isinstance(within, exp.Null) else float(within.this),
+            )
+        )
+    if steps[0].within_seconds is not None:
+        _fail(node, "WITHIN belongs to a text after THEN", sql)
+    return tuple(steps)
+
+
+def _text(node: exp.Expr, sql: str) -> str:
+    if isinstance(node, exp.Anonymous) and node.name.lower() == "clip_match" and node.expressions:
+        node = node.expressions[-1]
+    if not isinstance(node, exp.Literal) or not node.is_string or not node.this.strip():
+        _fail(node, f"expected {_FORM}", sql)
+    return str(node.this)
+
+
+def _number(node: exp.Expr, sql: str) -> float:
+    sign = -1.0 if isinstance(node, exp.Neg) else 1.0
+    literal = node.this if isinstance(node, exp.Neg) else node
+    if not isinstance(literal, exp.Literal) or literal.is_string:
+        _fail(node, "expected a number", sql)
+    return sign * float(literal.this)
+
+
+def _fail(node: exp.Expr, message: str, sql: str) -> NoReturn:
+    raise BindError(message, sql=sql, position=position_of(node))

@@ -1,0 +1,121 @@
+"""A query's story: text → vector → search → frames → moments."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Literal, get_args
+
+import numpy as np
+
+from engine.errors import UsageError, unknown
+from engine.operators.base import Context
+from engine.operators.measure import subject_vector
+from engine.operators.search import find_best
+from engine.operators.work import Work
+from engine.peaks import Peaks, Spot
+from engine.selection import Selection, select_frames
+
+GroupBy = Literal["frame", "moment", "video"]
+_DEPTH = 8  # hits looked at first, per result asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A part `[start_seconds, stop_seconds)` of a video that fits a text."""
+
+    video_id: int
+    name: str
+    start_seconds: float
+    stop_seconds: float
+    peak_seconds: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What the answer rests on; `complete` is False where a budget ended first."""
+
+    videos: int
+    frames: int
+    embedded: int  # frames embedded for this query
+    refined: int  # approximate rows made exact for it
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """Moments, best first."""
+
+    moments: list[Moment]
+    coverage: Coverage
+    timing: dict[str, float]  # seconds per stage
+    plan: str
+
+
+def query(
+    context: Context,
+    subject: str | bytes,
+    *,
+    top_k: int = 10,
+    videos: Sequence[int | str] | None = None,
+    group_by: GroupBy = "moment",
+    min_score: float | None = None,
+    near_duplicate: float = 0.995,
+) -> QueryResult:
+    """Find what fits a text or an image; there are fewer than `top_k` only where no more is left.
+
+    `videos` are ids, names or globs. Adjacent hits are one moment; of moments that show the same
+    picture the best is kept.
+    """
+    _check(subject, top_k, group_by)
+    clock = [perf_counter()]
+    vector = subject_vector(context, subject)
+    clock.append(perf_counter())
+    selection = select_frames(context, videos)
+    clock.append(perf_counter())
+    peaks = Peaks(context, vector, min_score, near_duplicate)
+    spots: list[Spot] = []
+    depth, index = _DEPTH * top_k, "nothing to search"
+    while selection.count:
+        hits = find_best(context, vector, depth, selection.allowed)
+        index = hits.index
+        spots = peaks.group(hits, group_by)
+        most = min(top_k, len(selection.names)) if group_by == "video" else top_k
+        if len(spots) >= most or len(hits.row_ids) < depth:
+            break
+        depth *= 4
+    clock.append(perf_counter())
+    names = selection.names
+    return QueryResult(
+        moments=[_moment(spot, names[spot.video_id]) for spot in spots[:top_k]],
+        coverage=_coverage(selection, context.work),
+        timing=dict(zip(("encode", "select", "search"), np.diff(clock).tolist(), strict=True)),
+        plan=f"best {depth} frames by {index}, grouped by {group_by}, {peaks.dropped} duplicates",
+    )
+
+
+def _check(subject: str | bytes, top_k: int, group_by: str) -> None:
+    if group_by not in get_args(GroupBy):
+        raise UsageError(unknown("group_by", group_by, get_args(GroupBy)))
+    if top_k < 1:
+        raise UsageError(f"top_k is {top_k}; allowed: 1 or more")
+    if not subject or (isinstance(subject, str) and not subject.strip()):
+        raise UsageError("the text to look for is empty")
+
+
+def _moment(spot: Spot, name: str) -> Moment:
+    span = spot.span
+    return Moment(
+        spot.video_id, name, span.start_seconds, span.stop_seconds, span.peak_seconds, span.score
+    )
+
+
+def _coverage(selection: Selection, work: Work) -> Coverage:
+    return Coverage(
+        videos=len(selection.names),
+        frames=selection.count,
+        embedded=sum(item.frames for item in work.embedded),
+        refined=sum(item.rows for item in work.refined),
+        complete=all(item.complete for item in work.embedded)
+        and all(item.complete for item in work.refined),
+    )

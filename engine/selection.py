@@ -1,0 +1,53 @@
+"""Which videos and frames a query looks at."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import NotFoundError
+from engine.operators.base import Context
+from engine.operators.embed import Embed
+from engine.operators.scan import Scan
+from engine.planner.relations import RELATIONS
+from engine.storage.records import Video
+from engine.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Videos by id with their names; `allowed` rows, or None for all there are."""
+
+    names: Mapping[int, str]
+    count: int  # of frames
+    allowed: NDArray[np.int64] | None
+
+
+def select_videos(store: Store, wanted: Sequence[int | str] | None) -> list[Video]:
+    """Return the videos with these ids, names or globs; each must mean at least one."""
+    if wanted is None:
+        return store.catalog.videos()
+    found: dict[int, Video] = {}
+    for item in wanted:
+        if isinstance(item, str) and re.search(r"[*?\[]", item):
+            matching = store.catalog.videos(item)
+            if not matching:
+                raise NotFoundError(f"no stored video's name matches {item!r}")
+        else:
+            matching = [store.catalog.video(item)]
+        found |= {video.video_id: video for video in matching}
+    return list(found.values())
+
+
+def select_frames(context: Context, wanted: Sequence[int | str] | None) -> Selection:
+    """Return the frames of the wanted videos, embedding those that have none yet."""
+    videos = select_videos(context.store, wanted)
+    names = {video.video_id: video.name for video in videos}
+    listed = ", ".join(str(video_id) for video_id in names) or "NULL"
+    predicates = () if wanted is None else (f"video_id IN ({listed})",)
+    Embed(Scan("gops", RELATIONS["gops"], predicates)).prepare(context)
+    ids = None if wanted is None else list(names)
+    rows = context.store.rows(context.space, ids, ["row_id"]).column("row_id").to_numpy()
+    return Selection(names, len(rows), None if wanted is None else rows)

@@ -1,0 +1,76 @@
+"""A SQL statement's story: prepare, run, report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import pyarrow as pa
+
+from engine.operators.base import Context, read_table
+from engine.operators.work import Work
+from engine.planner.explain import explain_text
+from engine.planner.prepare import prepare
+
+
+@dataclass(frozen=True, slots=True)
+class SqlResult:
+    """The rows of a statement, and how they came about."""
+
+    table: pa.Table
+    explain: str  # the plan; after EXPLAIN ANALYZE or `analyze`, with what really happened
+    work: Work
+    seconds: float
+
+    def arrow(self) -> pa.Table:
+        """Return the rows as an Arrow table."""
+        return self.table
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows as dictionaries."""
+        listed: list[dict[str, Any]] = self.table.to_pylist()
+        return listed
+
+
+def run_sql(
+    context: Context,
+    sql: str,
+    positional: Sequence[Any] = (),
+    named: Mapping[str, Any] = {},
+    *,
+    max_rows: int,
+    explain: bool = False,
+    analyze: bool = False,
+) -> SqlResult:
+    """Run a statement; EXPLAIN, or `explain`, returns its plan as rows and reads nothing."""
+    started = perf_counter()
+    prepared = prepare(
+        sql,
+        positional,
+        named,
+        context.sandbox,
+        false_match_rate=context.options.false_match_rate,
+        max_rows=max_rows,
+        analyze=analyze,
+    )
+    options = context.options.override(prepared.statement.options)
+    context = replace(context, options=options)
+    analyze = analyze or prepared.statement.explain == "analyze"
+    shown = explain or prepared.statement.explain != "no"
+    if shown and not analyze:
+        text = explain_text(prepared.plan, prepared.rules, context)
+        return _result(_lines(text), text, context, started)
+    table = read_table(prepared.operator, context)
+    seconds = perf_counter() - started
+    text = explain_text(
+        prepared.plan, prepared.rules, context, analyzed=seconds if analyze else None
+    )
+    return _result(_lines(text) if shown or analyze else table, text, context, started)
+
+
+def _lines(text: str) -> pa.Table:
+    return pa.table({"explain": text.splitlines()})
+
+
+def _result(table: pa.Table, text: str, context: Context, started: float) -> SqlResult:
+    return SqlResult(table, text, context.work, perf_counter() - started)
