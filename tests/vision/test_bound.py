@@ -156,7 +156,7 @@ def test_still_streams_stay_cheap_and_hopeless_ones_say_so(truth: Truth) -> None
     assert first.scale == scale(LOOSEST)
     assert second.fell_back
     assert second.re_embedded > 0
-    assert second.worst > first.worst
+    assert bool(hopeless.full.all())
     assert hopeless.drift is not None
     assert bool((hopeless.drift[hopeless.full] == 0).all())
 
