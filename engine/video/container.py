@@ -71,15 +71,14 @@ def content_hash(path: str | Path) -> str:
     """Return the SHA-256 of all bytes in hexadecimal; a file that changes meanwhile is an error."""
     path = Path(path)
     digest = hashlib.sha256()
+    before = file_stamp(path)
     try:
         with path.open("rb") as file:
-            before = file_stamp(path)
             while chunk := file.read(CHUNK_BYTES):
                 digest.update(chunk)
-            after = file_stamp(path)
     except OSError as error:
         raise _unreadable(path, error) from error
-    if before != after:
+    if before != file_stamp(path):
         raise VideoError(f"{path.name} changed while it was read", path=str(path))
     return digest.hexdigest()
 

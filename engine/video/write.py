@@ -32,6 +32,7 @@ class H264:
             "preset": self.preset,
             "crf": str(self.crf),
             "bf": str(self.bframes),
+            "b_strategy": "0",  # B-frames wherever they may stand, whatever the content
             "g": str(self.gop),
         }
 
