@@ -87,10 +87,18 @@ def choose(candidates: list[Tensor], which: Tensor) -> Tensor:
     return chosen
 
 
-def soft(logits: Tensor) -> Tensor:
-    """Sampled shares, nearly 0 or 1, with a gradient."""
-    chances = logits.float().softmax(-1).clamp(min=1e-8).log()
-    return F.gumbel_softmax(chances, tau=TAU)[..., 0]
+def soft(noise: float = 1.0) -> Decide:
+    """Sampled shares, nearly 0 or 1, with a gradient.
+
+    Noise 1 is the Gumbel softmax, where a logit is a chance; 0 decides as served.
+    """
+
+    def sample(logits: Tensor) -> Tensor:
+        margin = logits[..., 0].float() - logits[..., 1].float()
+        even = torch.rand_like(margin).clamp(1e-6, 1 - 1e-6)  # difference of two Gumbel draws
+        return ((margin + noise * even.logit()) / TAU).sigmoid()
+
+    return sample
 
 
 def hard(logits: Tensor) -> Tensor:

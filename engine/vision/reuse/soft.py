@@ -21,6 +21,7 @@ class SoftResult:
     embeddings: Tensor  # [B, F, E], projected, not normalised
     shares: Tensor  # [B, F, L - 1, N]; zero for the full frame and the class token
     hidden: list[Tensor]  # L - 1 times [B, F, N, D]: the input of layer 1, 2, ... as gated
+    last: Tensor  # [B, F, N, D], the output of the last layer
 
 
 Policy = Callable[[int, int], Decide]  # gate and slot to how its shares are decided
@@ -70,11 +71,13 @@ def encode_clips(
         h, qkv = states.split([config.width, 3 * config.width], -1)
         hidden.append(h.unflatten(0, (clips, slots)))
     last = tower.layer(config.layers - 1)
-    mixed = last.attend(qkv)
-    if config.class_token:
-        h, mixed = h[:, 0], mixed[:, 0]
-    embeddings = tower.finish(last.finish(h, mixed))
-    return SoftResult(embeddings.unflatten(0, (clips, slots)), torch.stack(shares, 2), hidden)
+    h = last.finish(h, last.attend(qkv))
+    return SoftResult(
+        tower.finish(h).unflatten(0, (clips, slots)),
+        torch.stack(shares, 2),
+        hidden,
+        h.unflatten(0, (clips, slots)),
+    )
 
 
 def _gate(

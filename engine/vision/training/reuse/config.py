@@ -1,0 +1,42 @@
+"""Every setting of a training run, with the published values."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engine.errors import UsageError
+from engine.vision.reuse.parts import ReuseConfig
+from engine.vision.reuse.schedule import pattern
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """What is trained, on what loss, with which optimiser."""
+
+    target: float = 0.85  # reuse rate below which the loss pays
+    parts: ReuseConfig = field(default_factory=ReuseConfig)
+    pattern: str = "chain"  # of the frames of a clip, see `schedule.PATTERNS`
+    init: Literal["published", "calibrated"] = "calibrated"  # of the decisions' first product
+    noise: tuple[float, float] = (1.0, 1.0)  # of the sampled gates, first step to last
+    epochs: int = 5
+    batch: int = 12  # clips a step
+    lr_codec: float = 2.5e-3
+    lr_restoration: float = 5e-4
+    lr_decision: float = 2.5e-3
+    gamma: float = 0.95  # of all learning rates, per epoch
+    clip_norm: float = 0.5
+    weight_similarity: float = 1.0
+    weight_hidden: tuple[float, ...] = (0.0,)  # last hidden state first; published base: (0, 1.5)
+    weight_reuse: float = 0.35
+    cap: float = 0.95  # rate of one frame and gate beyond which more is not rewarded
+    refresh: int = 0  # frames between full ones when validated and served
+    patience: int = 7  # epochs without a better validation before it stops
+    save_every: int = 200  # steps between two states to resume from
+    seed: int = 12345
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.target < 1:
+            raise UsageError(f"target must be a reuse rate in [0, 1), got {self.target}")
+        for name in ("epochs", "batch", "save_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
+        pattern(self.pattern)

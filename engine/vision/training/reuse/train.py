@@ -1,0 +1,243 @@
+"""The training loop: soft gates against the frozen tower, validated as served, resumable."""
+
+import contextlib
+import csv
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import ExponentialLR
+
+from engine.errors import ModelError
+from engine.vision.model import Space
+from engine.vision.reuse.checkpoint import Card, save_parts
+from engine.vision.reuse.gating import soft
+from engine.vision.reuse.parts import ReuseParts
+from engine.vision.reuse.schedule import Schedule, pattern
+from engine.vision.reuse.soft import encode_clips
+from engine.vision.tower import VisionTower
+from engine.vision.training.reuse.calibrate import calibrate
+from engine.vision.training.reuse.clips import Batch, batches
+from engine.vision.training.reuse.config import TrainConfig
+from engine.vision.training.reuse.frames import FrameSource, Window
+from engine.vision.training.reuse.loss import Losses, reuse_loss, teach
+from engine.vision.training.reuse.validate import Validation, layer_drift, validate
+
+try:
+    from torch.utils.tensorboard import SummaryWriter
+except ImportError:
+    SummaryWriter = None  # type: ignore[assignment, misc]
+
+logger = logging.getLogger(__name__)
+COLUMNS = ("step", "epoch", "loss", "similarity", "hidden", "reuse", "rate", "seconds")
+EVERY = 10  # steps between two lines of the log
+
+
+class Trainer:
+    """One run: parts, optimiser and where it stands; everything lies in the folder `out`."""
+
+    def __init__(
+        self, tower: VisionTower, config: TrainConfig, out: Path, *, space: Space | None = None
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.tower = tower.requires_grad_(False).eval()
+        self.config = config
+        self.out = out
+        self.space = space
+        self.pattern = pattern(config.pattern)
+        self.parts = ReuseParts(tower.config, config.parts).to(tower.device)
+        self.optimizer = AdamW(parameter_groups(self.parts, config), weight_decay=0.0)
+        self.schedule = ExponentialLR(self.optimizer, config.gamma)
+        self.epoch = self.step_in_epoch = self.step = self.stale = 0
+        self.best = float("inf")
+        self.figures: dict[str, Any] = {}
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.board = None if SummaryWriter is None else SummaryWriter(str(out))
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best parts so far."""
+        return self.out / f"reusevit-{self.config.target:g}.safetensors"
+
+    @property
+    def state_file(self) -> Path:
+        """What a broken-off run resumes from."""
+        return self.out / "state.pt"
+
+    def run(self, source: FrameSource, held_out: Sequence[Window]) -> Validation:
+        """Train from where the run stands to its last epoch; return the best validation."""
+        if self.state_file.exists():
+            self._resume()
+        while self.epoch < self.config.epochs and self.stale < self.config.patience:
+            self._train_epoch(source)
+            self.schedule.step()
+            self.epoch, self.step_in_epoch = self.epoch + 1, 0
+            self._judge(held_out)
+            self._save_state()
+        if not self.figures:
+            raise ModelError("nothing was trained: the source has no full batch of clips")
+        if self.board:
+            self.board.close()
+        return Validation(**self.figures["validation"])
+
+    def train_step(self, batch: Batch) -> Losses:
+        """Take one step on one batch."""
+        self.parts.train()
+        with self._precision():
+            losses = self._losses(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        clip_grad_norm_(self.parts.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        return losses
+
+    def _losses(self, batch: Batch) -> Losses:
+        values = self.tower.normalise(batch.pixels.flatten(0, 1))
+        values = values.unflatten(0, batch.pixels.shape[:2])
+        cues: Tensor | None = None
+        if batch.maps is not None:
+            cues = self.parts.cue(batch.maps.flatten(0, 1)).unflatten(0, batch.maps.shape[:2])
+        decide = soft(self._noise())
+        result = encode_clips(
+            self.tower, self.parts, values, cues, self.pattern, lambda _gate, _slot: decide
+        )
+        scored = self.pattern.num_scored
+        return reuse_loss(result, teach(self.tower, values[:, -scored:]), self.config, scored)
+
+    def _noise(self) -> float:
+        """From the first value to the last over the epochs, in equal steps."""
+        first, last = self.config.noise
+        return first + (last - first) * self.epoch / max(self.config.epochs - 1, 1)
+
+    def _train_epoch(self, source: FrameSource) -> None:
+        """Train on one pass over the source."""
+        started = time.perf_counter()
+        for batch in batches(
+            source,
+            self.pattern,
+            self.parts,
+            epoch=self.epoch,
+            batch=self.config.batch,
+            skip=self.step_in_epoch,
+            patch=self.tower.config.patch,
+            device=self.tower.device,
+        ):
+            if self.step == 0 and self.config.init == "calibrated":
+                calibrate(self.tower, self.parts, batch, self.pattern)
+            losses = self.train_step(batch)
+            self.step, self.step_in_epoch = self.step + 1, self.step_in_epoch + 1
+            if self.step % EVERY == 0:
+                self._log(losses, time.perf_counter() - started)
+            if self.step % self.config.save_every == 0:
+                self._save_state()
+
+    def _judge(self, held_out: Sequence[Window]) -> None:
+        """Validate with hard gates; keep the parts if they are the best so far."""
+        schedule = Schedule(self.config.refresh)
+        found = validate(self.tower, self.parts, held_out, schedule=schedule)
+        loss = found.loss(self.config.target, self.config.weight_reuse)
+        logger.info(
+            "epoch %d: drift %.4f (p95 %.4f), reuse %.3f, %.2f x fewer multiply-accumulates",
+            *(self.epoch, found.drift, found.drift_p95, found.reuse, found.reduction),
+        )
+        if self.board:
+            for name in ("drift", "drift_p95", "reuse", "reduction"):
+                self.board.add_scalar(f"validation/{name}", getattr(found, name), self.step)
+        self.stale = 0 if loss < self.best else self.stale + 1
+        if loss < self.best:
+            self.best = loss
+            drifts = layer_drift(self.tower, self.parts, held_out[:16], self.pattern)
+            self.figures = {
+                "validation": dataclasses.asdict(found),
+                "layer_drift": drifts,
+                "epoch": self.epoch,
+                "steps": self.step,
+            }
+            save_parts(self.checkpoint, self.parts, self._card(), dtype=torch.float16)
+            report = {"config": dataclasses.asdict(self.config), **self.figures}
+            (self.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+
+    def _card(self) -> Card:
+        return Card(
+            config=self.config.parts,
+            backbone=self.space.model if self.space else "",
+            weight_hash=self.space.weight_hash if self.space else "",
+            target=self.config.target,
+            refresh=self.config.refresh,
+            figures=self.figures,
+        )
+
+    def _log(self, losses: Losses, seconds: float) -> None:
+        names = COLUMNS[2:-1]
+        numbers = torch.stack([losses.total, *(getattr(losses, name) for name in names[1:])])
+        values = [round(value, 6) for value in numbers.detach().tolist()]
+        path = self.out / "log.csv"
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(COLUMNS)
+            writer.writerow([self.step, self.epoch, *values, round(seconds, 1)])
+        if self.board:
+            for name, value in zip(names, values, strict=True):
+                self.board.add_scalar(f"training/{name}", value, self.step)
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        if self.tower.device.type == "cuda":
+            return torch.autocast("cuda", dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def _save_state(self) -> None:
+        """Write all that a resumed run needs, under a temporary name first."""
+        state = {
+            "config": json.dumps(dataclasses.asdict(self.config), sort_keys=True),
+            "parts": self.parts.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "place": [self.epoch, self.step_in_epoch, self.step, self.stale],
+            "best": self.best,
+            "figures": json.dumps(self.figures),
+            "random": torch.get_rng_state(),
+        }
+        if self.tower.device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(self.tower.device)
+        temporary = self.state_file.with_suffix(".tmp")
+        torch.save(state, temporary)
+        temporary.replace(self.state_file)
+
+    def _resume(self) -> None:
+        state = torch.load(self.state_file, map_location="cpu", weights_only=True)
+        if state["config"] != json.dumps(dataclasses.asdict(self.config), sort_keys=True):
+            raise ModelError(f"{self.state_file}: a run with other settings; choose another folder")
+        self.parts.load_state_dict(state["parts"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.epoch, self.step_in_epoch, self.step, self.stale = state["place"]
+        self.best = state["best"]
+        self.figures = json.loads(state["figures"])
+        torch.set_rng_state(state["random"])
+        if "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"], self.tower.device)
+
+
+def parameter_groups(parts: ReuseParts, config: TrainConfig) -> list[dict[str, Any]]:
+    """Three groups with a learning rate each: codec net, restorations, decisions."""
+    named = list(parts.named_parameters())
+    groups = (
+        ("codec.", config.lr_codec),
+        (".restoration.", config.lr_restoration),
+        (".decision.", config.lr_decision),
+    )
+    found = [
+        {"params": [p for name, p in named if key in f".{name}"], "lr": rate}
+        for key, rate in groups
+    ]
+    return [group for group in found if group["params"]]
