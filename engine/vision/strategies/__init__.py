@@ -10,6 +10,7 @@ from engine.vision.model import Space
 from engine.vision.strategies.base import Strategy
 from engine.vision.strategies.dense import Dense
 from engine.vision.strategies.interpolate import Interpolate
+from engine.vision.strategies.reusevit import build_reusevit
 from engine.vision.tower import VisionTower
 
 Builder = Callable[[VisionTower, Space | None, Path | None, Mapping[str, Any]], Strategy]
@@ -65,4 +66,5 @@ STRATEGIES: dict[str, Builder] = {
     "dense": _dense,
     "earlygate": build_earlygate,
     "interpolate": _interpolate,
+    "reusevit": build_reusevit,
 }

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import UsageError, unknown
-from engine.vision.model import Space
+from engine.vision.model import BUILTIN, Space
 from engine.vision.reuse.cache import Cache
 from engine.vision.reuse.checkpoint import load_parts
 from engine.vision.reuse.cue import check_cues, codec_cues, no_history, pixel_cues, windows
@@ -20,7 +20,8 @@ from engine.vision.reuse.schedule import ORDER, Schedule, Step
 from engine.vision.strategies.base import Chunk, Encoded, StreamState
 from engine.vision.tower import VisionTower
 
-OPTIONS = ("refresh", "bias")
+OPTIONS = ("target", "refresh", "bias")
+DEFAULT_TARGET = "0.85"
 
 
 @dataclass(slots=True)
@@ -191,13 +192,34 @@ class ReuseViT:
 
 
 def build_reusevit(
-    tower: VisionTower, *, space: Space | None, parts: Path, options: Mapping[str, Any]
+    tower: VisionTower, space: Space | None, parts: Path | None, options: Mapping[str, Any]
 ) -> ReuseViT:
-    """Load reuse parts trained for this backbone; options: refresh (frames) and bias (logits)."""
+    """Load reuse parts trained for this backbone, the shipped ones if none are named.
+
+    Options: `target` (which of the shipped ones), `refresh` (frames between full ones) and `bias`
+    (added to every logit of reuse).
+    """
     for name in options:
         if name not in OPTIONS:
             raise UsageError(unknown("option of reusevit", name, OPTIONS))
-    loaded = load_parts(parts, tower.config, weight_hash=space.weight_hash if space else "")
+    path = parts or shipped_parts(space, options.get("target"))
+    loaded = load_parts(path, tower.config, weight_hash=space.weight_hash if space else "")
     refresh = int(options.get("refresh", loaded.card.refresh))
     bias = float(options.get("bias", 0.0))
     return ReuseViT(tower, loaded.parts, schedule=Schedule(refresh), bias=bias)
+
+
+def shipped_parts(space: Space | None, target: Any = None) -> Path:
+    """Where the parts lie that ship with the built-in model; other models have none."""
+    if space is None or space.model != "builtin":
+        raise UsageError(
+            "reusevit needs parts trained for this model: name a file, or make one with "
+            "`dejavu-engine train reuse`"
+        )
+    found = {
+        path.stem.removeprefix("reusevit-"): path for path in BUILTIN.glob("reusevit-*.safetensors")
+    }
+    wanted = DEFAULT_TARGET if target is None else str(target)
+    if wanted not in found:
+        raise UsageError(unknown("target", wanted, found))
+    return found[wanted]
