@@ -18,16 +18,16 @@ class Frames:
     tokens: int
 
     @classmethod
-    def of_sizes(cls, sizes: Sequence[int], tokens: int, device: torch.device) -> "Frames":
-        """Lay out the frames of streams whose next step has that many; 0 leaves a stream out."""
-        placed = [
-            (slot, stream)
-            for slot in range(max(sizes))
-            for stream, size in enumerate(sizes)
-            if slot < size
-        ]
+    def of_places(
+        cls,
+        placed: Sequence[tuple[int, int]],
+        num_streams: int,
+        tokens: int,
+        device: torch.device,
+    ) -> "Frames":
+        """Lay out frames by their slot and stream, ascending."""
         slots, streams = torch.tensor(placed, device=device).unbind(1)
-        return cls(slots, streams, max(sizes), len(sizes), tokens)
+        return cls(slots, streams, placed[-1][0] + 1, num_streams, tokens)
 
     def __len__(self) -> int:
         return len(self.slots)

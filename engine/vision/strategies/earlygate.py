@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.vision.gate.batch import Frames
+from engine.vision.fused.earlygate import FusedGate
 from engine.vision.gate.cuts import changes, sketch
-from engine.vision.gate.forward import encode_step, step_macs
+from engine.vision.gate.forward import step_macs
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
 from engine.vision.gate.refresh import Refresh
-from engine.vision.gate.roots import Roots
+from engine.vision.gate.steps import PlainSteps, Steps
 from engine.vision.reuse.schedule import ORDER, REFERENCES, Schedule, Step
 from engine.vision.strategies.base import Chunk, Encoded, StreamState
 from engine.vision.tower import VisionTower
@@ -26,7 +26,8 @@ class EarlyGate:
     """Gate every layer but the first on the change of its input since the root was computed.
 
     In groups of four frames are encoded in the order 4-2-1-3 and may follow two roots, an earlier
-    and a later one; with `sequential` each frame follows the one before it.
+    and a later one; with `sequential` each frame follows the one before it. With `fused` steps run
+    as one graph on the GPU, as many streams at once as it has room for.
     """
 
     tower: VisionTower
@@ -34,6 +35,7 @@ class EarlyGate:
     refresh: Refresh = field(default_factory=Refresh)
     schedule: Schedule = field(default_factory=Schedule)
     sequential: bool = False
+    fused: FusedGate | None = None
     name: str = "earlygate"
 
     def with_scale(self, scale: float) -> "EarlyGate":
@@ -43,25 +45,29 @@ class EarlyGate:
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         """Encode the streams together, step by step, packing the computed rows of all of them."""
-        config = self.tower.config
+        steps: Steps = self.fused or PlainSteps(self.tower, SOURCES)
+        room = self.fused.streams if self.fused else max(1, len(chunks))
+        batches = (chunks[start : start + room] for start in range(0, len(chunks), room))
+        return [encoded for batch in batches for encoded in self._encode(batch, steps)]
+
+    def _encode(self, chunks: Sequence[Chunk], steps: Steps) -> list[Encoded]:
         streams = [self._receive(chunk) for chunk in chunks]
-        saved = [chunk.state.tensors if chunk.state else {} for chunk in chunks]
-        roots = Roots.gather(saved, config, self.tower.position, self.limits.width(config))
-        while any(steps := [self._next(stream) for stream in streams]):
-            self._advance(streams, steps, roots)
+        steps.load([chunk.state.tensors if chunk.state else {} for chunk in chunks], self.limits)
+        while any(following := [self._next(stream) for stream in streams]):
+            self._advance(streams, following, steps)
         return [
-            self._result(stream, {} if stream.last else roots.of(at))
+            self._result(stream, {} if stream.last else steps.saved(at))
             for at, stream in enumerate(streams)
         ]
 
     def _receive(self, chunk: Chunk) -> "_Stream":
-        state, pixels = chunk.state, chunk.pixels
+        state, pixels = chunk.state, chunk.pixels.to(self.tower.device, non_blocking=True)
         scalars = state.scalars if state else {"since": None, "spent": 0.0, "marks": []}
         sketches = sketch(pixels, self.tower.config.patch)
         before = state.tensors.get("sketch") if state else None
         marks, spent = self.refresh.marks(changes(sketches, before).tolist(), scalars["spent"])
         return _Stream(
-            pixels=torch.cat([state.pending, pixels]) if state else pixels,
+            pixels=torch.cat([state.pending.to(pixels.device), pixels]) if state else pixels,
             marks=[*scalars["marks"], *marks],
             since=scalars["since"],
             spent=spent,
@@ -79,27 +85,25 @@ class EarlyGate:
         )
 
     def _advance(
-        self, streams: Sequence["_Stream"], steps: Sequence[Step | None], roots: Roots
+        self, streams: Sequence["_Stream"], following: Sequence[Step | None], steps: Steps
     ) -> None:
         """Encode the next step of every stream that has one."""
-        sizes = [step.size if step else 0 for step in steps]
-        frames = Frames.of_sizes(sizes, self.tower.config.tokens, self.tower.device)
-        placed = list(zip(frames.slots.tolist(), frames.streams.tolist(), strict=True))
+        sizes = [step.size if step else 0 for step in following]
+        placed = [
+            (slot, at) for slot in range(max(sizes)) for at, size in enumerate(sizes) if slot < size
+        ]
         numbers = [streams[at].done + ORDER[sizes[at]][slot] for slot, at in placed]
         pixels = torch.stack(
             [streams[at].pixels[n] for (_, at), n in zip(placed, numbers, strict=True)]
         )
-        full = [step is not None and step.full for step in steps]
-        whole = torch.tensor([full[at] for _, at in placed], device=self.tower.device)
-        stepped = encode_step(
-            self.tower, self.limits, roots, frames, pixels, whole, SOURCES[: max(sizes)]
-        )
+        full = [step is not None and step.full for step in following]
+        stepped = steps.step(placed, pixels, [full[at] for _, at in placed])
         macs = step_macs(self.tower.config, self.limits, stepped)
         for row, ((_, at), number) in enumerate(zip(placed, numbers, strict=True)):
             streams[at].results[number] = _Row(
                 stepped.embeddings[row], stepped.computed[row], macs[row], full[at]
             )
-        for stream, step in zip(streams, steps, strict=True):
+        for stream, step in zip(streams, following, strict=True):
             if step:
                 stream.done += step.size
                 stream.since = 0 if step.full else (stream.since or 0) + step.size

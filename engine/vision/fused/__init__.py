@@ -1,0 +1,1 @@
+"""Whole forwards on a GPU, each captured once as one CUDA graph."""

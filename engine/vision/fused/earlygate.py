@@ -1,0 +1,243 @@
+"""The early gate's whole forward of a group as one CUDA graph, with nothing read by the host."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engine.errors import UsageError
+from engine.vision.fused.gate_memory import SLOTS, Memory, patch_columns
+from engine.vision.gate.forward import Stepped
+from engine.vision.gate.learned import LearnedLimits
+from engine.vision.gate.limits import Limits
+from engine.vision.tower import VisionTower
+from kernels.attention import attend
+from kernels.gated_attention import gated_attention
+from kernels.narrow import Compared, narrow
+from kernels.norm import normalise
+from kernels.patchify import patchify
+from kernels.product import product
+
+
+@dataclass(slots=True)
+class FusedGate:
+    """Steps of up to `streams` streams side by side, with their roots kept in place.
+
+    The graph is captured once; how many frames a step has, and how many of their tokens are
+    computed, is read on the device. A tower without a class token is not supported.
+    """
+
+    tower: VisionTower
+    limits: Limits | LearnedLimits
+    references: Sequence[Sequence[int]]
+    streams: int = 64
+    forced: bool = False
+    memory: Memory = field(init=False)
+    _patch: Tensor = field(init=False)
+    _scatter: tuple[Tensor, Tensor] = field(init=False)
+    _scale: tuple[Tensor, Tensor] = field(init=False)
+    _graph: torch.cuda.CUDAGraph | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        config = self.tower.config
+        if not config.class_token:
+            raise UsageError("the fused early gate needs a tower with a class token")
+        self.memory = Memory.allocate(
+            self.tower, self.streams, self.limits.width(config), forced=self.forced
+        )
+        weight = self.tower.patch.weight
+        self._patch = F.pad(weight, (0, patch_columns(config) - weight.shape[1])).contiguous()
+        cell = torch.arange(len(self.memory.patches), device=self.tower.device)
+        frame, patch = cell // (config.tokens - 1), cell % (config.tokens - 1) + 1
+        self._scale = (
+            torch.tensor(config.mean, device=self.tower.device),
+            torch.tensor(config.std, device=self.tower.device),
+        )
+        self._scatter = (patch.int(), (frame * config.tokens + patch).int())
+        if self.tower.device.type == "cuda":
+            self._capture()
+
+    def load(self, saved: Sequence[Mapping[str, Tensor]], limits: Limits | LearnedLimits) -> None:
+        """Put the roots of stream b from `saved[b]`; of the limits only the thresholds may vary."""
+        if len(saved) > self.streams:
+            raise UsageError(f"expected at most {self.streams} streams, got {len(saved)}")
+        base = limits.base if isinstance(limits, LearnedLimits) else limits
+        self.force(torch.tensor(base.thresholds).view(-1, 1, 1, 1) * base.scale)
+        width = self.tower.config.width
+        for stream, tensors in enumerate(saved):
+            if "compared" in tensors:
+                rows = self.memory.root[:, stream].long()
+                self.memory.roots[rows] = tensors["compared"].to(self.memory.roots)
+                cached = self.memory.table[:, width:]
+                cached[rows] = tensors["keys_values"].to(cached)
+
+    def force(self, thresholds: Tensor) -> None:
+        """Set the thresholds, `[L - 1, 4, B, N]` or fewer of each, for the next steps."""
+        self.memory.thresholds.copy_(thresholds)
+
+    def saved(self, stream: int) -> dict[str, Tensor]:
+        """Return a copy of a stream's roots, in the order of layers and positions."""
+        rows = self.memory.root[:, stream].long()
+        width = self.tower.config.width
+        return {
+            "compared": self.memory.roots[rows],
+            "keys_values": self.memory.table[:, width:][rows],
+            "outputs": self.memory.h.new_empty(0, self.memory.tokens, width),
+        }
+
+    def step(
+        self, placed: Sequence[tuple[int, int]], pixels: Tensor, whole: Sequence[bool]
+    ) -> Stepped:
+        """Encode frames; the host waits for nothing if `pixels` are pinned or on the device.
+
+        Args:
+            placed: slot and stream of each frame.
+            pixels: uint8 `[n, 3, S, S]`, in that order.
+            whole: for each frame whether every token is computed.
+        """
+        memory, num = self.memory, len(placed)
+        memory.control.copy_(self._control(placed, whole), non_blocking=True)
+        memory.pixels[:num].copy_(pixels, non_blocking=True)
+        if self._graph is None:
+            self._forward()
+        else:
+            self._graph.replay()
+        order = memory.placing[2][:num].long()
+        first = torch.full((num, 1), memory.tokens, device=order.device)
+        computed = torch.cat([first, memory.num_queries[:, order].T.long()], 1)
+        return Stepped(memory.embeddings[order], computed, self._compared(order, computed))
+
+    def _control(self, placed: Sequence[tuple[int, int]], whole: Sequence[bool]) -> Tensor:
+        """Lay out a step's control words, pinned where there is a GPU."""
+        memory, num = self.memory, len(placed)
+        words = torch.zeros(2 + 3 * memory.frames, dtype=torch.int32)
+        words[0], words[1] = num * (memory.tokens - 1), num * memory.tokens
+        place, full, order = words[2:].view(3, -1)
+        at = torch.tensor([slot * memory.streams + stream for slot, stream in placed])
+        place.fill_(-1)
+        place[at] = torch.arange(num, dtype=torch.int32)
+        full[at] = torch.tensor(whole, dtype=torch.int32)
+        order[:num] = at
+        return words.pin_memory() if memory.control.is_cuda else words
+
+    def _compared(self, order: Tensor, computed: Tensor) -> Tensor:
+        """Rows compared in all gates times their candidates, `[n]`; none of whole frames."""
+        slot = order // self.streams
+        candidates = torch.ones_like(order)
+        for index, allowed in enumerate(self.references):
+            candidates = candidates.where(slot != index, len(allowed))
+        rows = (computed[:, :-1] - 1).sum(1) * candidates
+        return rows.masked_fill(self.memory.placing[1].flatten()[order] > 0, 0)
+
+    def _capture(self) -> None:
+        """Compile every kernel on an empty step, then record."""
+        side = torch.cuda.Stream(self.tower.device)
+        side.wait_stream(torch.cuda.current_stream(self.tower.device))
+        with torch.cuda.stream(side), torch.inference_mode():
+            self._forward()
+        torch.cuda.current_stream(self.tower.device).wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph), torch.inference_mode():
+            self._forward()
+
+    def _forward(self) -> None:
+        config, memory = self.tower.config, self.memory
+        self._begin()
+        self._embed()
+        layer = self.tower.layer(0)
+        _normalise(memory.h, layer.norm1, memory.normed, memory.count[1:2])
+        product(
+            memory.normed, layer.qkv.weight, layer.qkv.bias, out=memory.fresh,
+            count=memory.count[1:2],
+        )  # fmt: skip
+        attend(memory.fresh, config.heads, config.tokens, out=memory.mixed)
+        self._finish_layer(0, memory.frames * config.tokens, None, memory.h)
+        for index in range(1, config.layers):
+            self._gate(index)
+            last = index == config.layers - 1
+            gated_attention(
+                memory.table, memory.page.view(memory.frames, -1), memory.packed_of(index - 1),
+                config.heads, memory.mixed, class_only=last,
+            )  # fmt: skip
+            if not last:
+                self._finish_layer(index, len(memory.h), memory.origin, memory.h)
+        # class tokens are the first packed rows
+        self._finish_layer(config.layers - 1, memory.frames, memory.origin, memory.mixed)
+        memory.embeddings.copy_(self.tower.finish(memory.mixed[: memory.frames]))
+
+    def _begin(self) -> None:
+        """Set the counts, and every token of the frames that are there as computed."""
+        memory = self.memory
+        place, whole, _ = memory.placing
+        memory.count[:2] = memory.control[:2]
+        memory.count[2:] = memory.frames
+        memory.num_queries.fill_(1)
+        there = place[:, :, None] >= 0
+        at = torch.arange(memory.tokens, dtype=torch.int32, device=place.device)
+        memory.row_of.copy_((place[:, :, None] * memory.tokens + at).where(there, -1))
+        own = torch.arange(1, SLOTS + 1, dtype=torch.int32, device=place.device)
+        memory.follows.copy_(own[:, None, None].where(there, 0).expand_as(memory.follows))
+        memory.limits.copy_(memory.thresholds.masked_fill(whole[None, :, :, None] > 0, -1.0))
+
+    def _embed(self) -> None:
+        """Frames' bytes to hidden states, the tokens of frame j in rows `j N` and after."""
+        tower, memory, config = self.tower, self.memory, self.tower.config
+        source, target = self._scatter
+        h = memory.after if config.pre_norm else memory.h
+        patchify(
+            memory.pixels, config.patch, *self._scale, memory.patches, count=memory.count[:1]
+        )  # fmt: skip
+        product(
+            memory.patches, self._patch, tower.patch.bias, residual=tower.position, source=source,
+            out=h, target=target, count=memory.count[:1],
+        )  # fmt: skip
+        first = h.view(memory.frames, memory.tokens, -1)[:, 0]
+        first.copy_((tower.class_token + tower.position[0]).expand_as(first))
+        if isinstance(tower.pre, nn.LayerNorm):
+            _normalise(h, tower.pre, memory.h, memory.count[1:2])
+
+    def _gate(self, index: int) -> None:
+        """Decide at the input of a layer, and project what is still computed."""
+        memory, layer, gate = self.memory, self.tower.layer(index), index - 1
+        compared = Compared(memory.h, memory.roots, self._per_token(gate))
+        if isinstance(self.limits, LearnedLimits):
+            assert memory.keys is not None
+            projection = self.limits.projection[gate]
+            product(memory.h, projection, out=memory.keys, count=memory.count[index : index + 1])
+            compared = Compared(
+                memory.keys, memory.roots, self._per_token(gate), self.limits.weight[gate],
+                self.limits.bias[gate],
+            )  # fmt: skip
+        packed = memory.packed_of(gate)
+        norm = (layer.norm1.weight, layer.norm1.bias, layer.norm1.eps)
+        narrow(memory.h, compared, memory.tokens_of(gate), packed, norm, self.references)
+        product(
+            packed.normed, layer.qkv.weight, layer.qkv.bias, out=memory.table,
+            target=packed.target, count=packed.count,
+        )  # fmt: skip
+
+    def _per_token(self, gate: int) -> Tensor:
+        return self.memory.limits[gate].expand_as(self.memory.row_of)
+
+    def _finish_layer(self, index: int, rows: int, origin: Tensor | None, out: Tensor) -> None:
+        """Out-projection and MLP of the first `rows` packed rows, as many as there are."""
+        memory, layer = self.memory, self.tower.layer(index)
+        whole = rows == memory.frames
+        count = None if whole else memory.count[index + 1 : index + 2]
+        after, normed, wide = memory.after[:rows], memory.normed[:rows], memory.wide[:rows]
+        product(
+            memory.mixed[:rows], layer.out.weight, layer.out.bias, residual=memory.h,
+            source=origin, out=after, count=count,
+        )  # fmt: skip
+        _normalise(after, layer.norm2, normed, count)
+        product(
+            normed, layer.up.weight, layer.up.bias, activation=layer.activation, out=wide,
+            count=count,
+        )  # fmt: skip
+        product(wide, layer.down.weight, layer.down.bias, residual=after, out=out, count=count)
+
+
+def _normalise(x: Tensor, norm: nn.LayerNorm, out: Tensor, count: Tensor | None) -> None:
+    normalise(x, norm.weight, norm.bias, norm.eps, count=count, out=out)

@@ -1,0 +1,58 @@
+"""Where the steps of one call run, with the roots of its streams."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine.vision.gate.batch import Frames
+from engine.vision.gate.forward import Stepped, encode_step
+from engine.vision.gate.learned import LearnedLimits
+from engine.vision.gate.limits import Limits
+from engine.vision.gate.roots import Roots
+from engine.vision.tower import VisionTower
+
+
+class Steps(Protocol):
+    """Steps of streams side by side; what they leave behind is kept until the next `load`."""
+
+    def load(self, saved: Sequence[Mapping[str, Tensor]], limits: Limits | LearnedLimits) -> None:
+        """Begin with these streams' roots; one without any starts with a full frame."""
+
+    def step(
+        self, placed: Sequence[tuple[int, int]], pixels: Tensor, whole: Sequence[bool]
+    ) -> Stepped:
+        """Encode the frames `[n, 3, S, S]` at these slots and streams, whole or gated."""
+
+    def saved(self, stream: int) -> dict[str, Tensor]:
+        """Return a copy of what a stream keeps."""
+
+
+class PlainSteps:
+    """Plain PyTorch on any device: the definition."""
+
+    def __init__(self, tower: VisionTower, references: Sequence[Sequence[int]]) -> None:
+        self.tower = tower
+        self.references = references
+
+    def load(self, saved: Sequence[Mapping[str, Tensor]], limits: Limits | LearnedLimits) -> None:
+        """Gather the roots side by side."""
+        self.limits, self.num_streams = limits, len(saved)
+        config = self.tower.config
+        self.roots = Roots.gather(saved, config, self.tower.position, limits.width(config))
+
+    def step(
+        self, placed: Sequence[tuple[int, int]], pixels: Tensor, whole: Sequence[bool]
+    ) -> Stepped:
+        """Pack the frames' computed rows and run them through the tower."""
+        device = self.tower.device
+        frames = Frames.of_places(placed, self.num_streams, self.tower.config.tokens, device)
+        return encode_step(
+            self.tower, self.limits, self.roots, frames, pixels,
+            torch.tensor(whole, device=device), self.references[: frames.num_slots],
+        )  # fmt: skip
+
+    def saved(self, stream: int) -> dict[str, Tensor]:
+        """Return a copy of a stream's roots."""
+        return self.roots.of(stream)

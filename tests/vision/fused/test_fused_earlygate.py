@@ -1,0 +1,178 @@
+"""The fused early gate against the plain one: same decisions, same vectors, no host syncs."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.errors import UsageError
+from engine.vision.fused.earlygate import FusedGate
+from engine.vision.gate.learned import LearnedLimits
+from engine.vision.gate.limits import Limits
+from engine.vision.gate.refresh import Refresh
+from engine.vision.strategies.base import Chunk, Encoded, StreamState
+from engine.vision.strategies.earlygate import SOURCES, EarlyGate
+from engine.vision.tower import VisionConfig, VisionTower
+
+TINY = VisionConfig(layers=4, width=32, heads=2, mlp=64, patch=8, image_size=32, dimension=16)
+PLAIN = replace(TINY, pre_norm=False, patch_bias=True, projection=False, dimension=32, patch=4)
+# on a GPU the real kernels run on shapes near real towers'
+LARGE = VisionConfig(
+    layers=5, width=384, heads=6, mlp=1536, patch=14, image_size=224, dimension=256
+)
+CUDA = torch.cuda.is_available()
+DEVICE = "cuda" if CUDA else "cpu"
+DTYPE = torch.bfloat16 if CUDA else torch.float32
+
+
+@pytest.fixture(autouse=True)
+def references_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole forward in the interpreter would take minutes; kernels have their own tests."""
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+
+
+def make_tower(config: VisionConfig) -> VisionTower:
+    torch.manual_seed(0)
+    tower = VisionTower(config).eval().requires_grad_(False)
+    for name, parameter in tower.named_parameters():
+        if "norm" not in name and not name.startswith(("pre.", "post.")):
+            torch.nn.init.normal_(parameter, std=0.2 if config.width < 64 else 0.03)
+    return tower.to(DEVICE, DTYPE)
+
+
+def make_clip(config: VisionConfig, frames: int, seed: int, noise: float = 0.5) -> Tensor:
+    """Frames of which a patch-shaped share changes each time, more and less strongly."""
+    source = torch.Generator().manual_seed(seed)
+    size, patch = config.image_size, config.patch
+    frame = torch.randint(0, 256, (3, size, size), generator=source).float()
+    clip = []
+    for _ in range(frames):
+        strength = torch.rand(1, config.side, config.side, generator=source) ** 3 * noise
+        strength = strength.repeat_interleave(patch, 1).repeat_interleave(patch, 2)
+        fresh = torch.randint(0, 256, (3, size, size), generator=source)
+        frame = frame * (1 - strength) + fresh * strength
+        clip.append(frame.round().to(torch.uint8))
+    return torch.stack(clip)
+
+
+def learned(config: VisionConfig, base: Limits) -> LearnedLimits:
+    torch.manual_seed(1)
+    gates, width = config.layers - 1, config.width
+    tensors = {
+        "projection": torch.randn(gates, 16, width) / width**0.5,
+        "weight": torch.randn(gates, width) / width,
+        "bias": torch.randn(gates, 4) * 0.1,
+    }
+    return LearnedLimits.of_tensors(base, {n: t.to(DEVICE, DTYPE) for n, t in tensors.items()})
+
+
+def pair(config: VisionConfig, kind: str, threshold: float, streams: int = 3) -> list[EarlyGate]:
+    """The plain gate and the fused one."""
+    tower, base = make_tower(config), Limits.uniform(config, threshold)
+    limits = learned(config, base) if kind == "learned" else base
+    plain = EarlyGate(tower, limits, Refresh(cut=1.0))
+    return [plain, replace(plain, fused=FusedGate(tower, limits, SOURCES, streams))]
+
+
+def same(given: Encoded, expected: Encoded) -> None:
+    """On a CPU exactly the same decisions; in bfloat16 a few fall to the other side."""
+    assert torch.equal(given.full, expected.full)
+    a, b = given.embeddings.float(), expected.embeddings.float()
+    if CUDA:
+        drift = 1 - torch.cosine_similarity(a, b)
+        assert drift.max() < 2e-3
+        share = given.computed.double().mean() / expected.computed.double().mean()
+        assert 0.97 < share < 1.03
+    else:
+        assert torch.equal(given.computed, expected.computed)
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(given.macs, expected.macs)
+
+
+CONFIGS = [LARGE] if CUDA else [TINY, PLAIN]
+IDS = ["large"] if CUDA else ["clip", "plain"]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=IDS)
+@pytest.mark.parametrize("kind", ["fixed", "learned"])
+@pytest.mark.parametrize("threshold", [-1.0, 0.15, 0.4])
+def test_equals_the_plain_gate(config: VisionConfig, kind: str, threshold: float) -> None:
+    plain, fused = pair(config, kind, threshold)
+    clips = [make_clip(config, frames, seed) for seed, frames in enumerate((11, 1, 7, 4, 5))]
+    chunks = [Chunk(clip, last=True) for clip in clips]
+    for given, expected in zip(fused.encode(chunks), plain.encode(chunks), strict=True):
+        same(given, expected)
+        if threshold < 0:
+            assert (given.computed == config.tokens).all()
+
+
+@pytest.mark.parametrize("kind", ["fixed", "learned"])
+def test_state_resumes_in_either(kind: str) -> None:
+    config = CONFIGS[0]
+    plain, fused = pair(config, kind, 0.3)
+    clip = make_clip(config, 14, 5)
+    [whole] = plain.encode([Chunk(clip, last=True)])
+    state: StreamState | None = None
+    parts = []
+    for turn, (start, stop) in enumerate(pairwise((0, 6, 7, 14))):
+        gate = fused if turn % 2 == 0 else plain
+        [encoded] = gate.encode([Chunk(clip[start:stop], state, last=stop == 14)])
+        state = encoded.state
+        parts.append(encoded.embeddings)
+    joined = torch.cat(parts).float()
+    if CUDA:
+        assert (1 - torch.cosine_similarity(joined, whole.embeddings.float())).max() < 2e-3
+    else:
+        torch.testing.assert_close(joined, whole.embeddings, rtol=1e-4, atol=1e-5)
+
+
+def test_company_changes_nothing() -> None:
+    config = CONFIGS[0]
+    _, fused = pair(config, "fixed", 0.3)
+    clips = [make_clip(config, frames, seed) for seed, frames in enumerate((9, 6, 13))]
+    together = fused.encode([Chunk(clip, last=True) for clip in clips])
+    for clip, expected in zip(clips, together, strict=True):
+        [alone] = fused.encode([Chunk(clip, last=True)])
+        assert torch.equal(alone.computed, expected.computed)
+        assert torch.equal(alone.embeddings, expected.embeddings)
+
+
+def test_scaled_limits_reach_the_graph() -> None:
+    config = CONFIGS[0]
+    _, fused = pair(config, "fixed", 0.2)
+    clip = make_clip(config, 9, 3)
+    rows = [
+        int(fused.with_scale(scale).encode([Chunk(clip, last=True)])[0].computed.sum())
+        for scale in (0.0, 1.0, 3.0)
+    ]
+    assert rows == sorted(rows, reverse=True)
+    assert rows[0] > rows[2]
+
+
+def test_a_tower_without_class_token_is_refused() -> None:
+    tower = make_tower(replace(TINY, class_token=False))
+    with pytest.raises(UsageError, match="class token"):
+        FusedGate(tower, Limits.uniform(tower.config, 0.1), SOURCES, 1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not CUDA, reason="needs a CUDA device")
+def test_a_step_waits_for_nothing() -> None:
+    config = LARGE
+    _, gate = pair(config, "fixed", 0.3)
+    fused = gate.fused
+    assert fused is not None
+    fused.load([{}, {}], gate.limits)
+    pixels = make_clip(config, 2, 0).pin_memory()
+    group = make_clip(config, 8, 1).pin_memory()
+    placed = [(slot, stream) for slot in range(4) for stream in range(2)]
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        fused.step([(0, 0), (0, 1)], pixels, [True, True])
+        stepped = fused.step(placed, group, [False] * 8)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert stepped.embeddings.isfinite().all()
