@@ -1,0 +1,189 @@
+"""`query`, `ask` and `sql`."""
+
+import csv
+import html
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+
+from api.cli import flags, show
+from api.cli.connect import connect
+from api.cli.page import write_page
+from api.remote import Remote
+from engine.ask import Answer
+from engine.errors import UsageError, unknown
+from engine.query import GroupBy, QueryResult
+
+FORMATS = ("table", "json", "csv", "parquet")
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the commands."""
+    parent.command()(query)
+    parent.command()(ask)
+    parent.command()(sql)
+
+
+def query(
+    text: Annotated[str, typer.Argument(help="What to look for.")],
+    video: flags.Videos = None,
+    top: Annotated[int, typer.Option(help="How many results.", min=1)] = 10,
+    group_by: Annotated[str, typer.Option(help="frame, moment or video.")] = "moment",
+    min_score: Annotated[float | None, typer.Option(help="Leave out what scores less.")] = None,
+    exact: Annotated[
+        bool, typer.Option(help="Refine approximate rows until the order is certain.")
+    ] = True,
+    page: Annotated[Path | None, typer.Option("--html", help="Write a page with pictures.")] = None,
+    data: flags.Data = flags.DATA,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Find the moments that fit a text."""
+    if group_by not in get_args(GroupBy):
+        raise UsageError(unknown("group_by", group_by, get_args(GroupBy)))
+    with connect(data, model, device) as engine:
+        found = engine.query(
+            text,
+            top_k=top,
+            videos=video,
+            group_by=group_by,  # type: ignore[arg-type]
+            min_score=min_score,
+            exact=exact,
+        )
+        if page is not None:
+            write_page(page, text, found.moments, engine)
+    if as_json:
+        show.print_json(found)
+        return
+    print_moments(found)
+    if page is not None:
+        show.out.print(f"[dim]page written to {page}[/]")
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="What to answer.")],
+    choice: Annotated[list[str] | None, typer.Option(help="A possible answer; repeatable.")] = None,
+    video: flags.Videos = None,
+    data: flags.Data = flags.DATA,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Answer a question, with the seconds that show it."""
+    with connect(data, model, device) as engine:
+        answered = engine.ask(question, choice, videos=video)
+    if as_json:
+        show.print_json(answered)
+    else:
+        print_answer(answered)
+
+
+def sql(
+    statement: Annotated[str, typer.Argument(help="One SELECT; - reads it from stdin.")],
+    param: Annotated[
+        list[str] | None, typer.Option(help="name=value for $name; repeatable.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="table, json, csv or parquet.")] = "table",
+    explain: Annotated[bool, typer.Option(help="Show the plan.")] = False,
+    analyze: Annotated[bool, typer.Option(help="Run it and show what it really did.")] = False,
+    data: flags.Data = flags.DATA,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Run a SELECT over videos, gops, frames and moments('text')."""
+    if form not in FORMATS:
+        raise UsageError(unknown("format", form, FORMATS))
+    text = sys.stdin.read() if statement == "-" else statement
+    if explain or analyze:
+        text = f"EXPLAIN {'ANALYZE ' if analyze else ''}{text}"
+    named = dict(_parameter(given) for given in param or ())
+    with connect(data, model, device) as engine:
+        if isinstance(engine, Remote):
+            table = engine.sql(text, **named)
+        else:
+            table = engine.sql(text, **named).arrow()
+    write_table(table, "json" if as_json else form, plan=explain or analyze)
+
+
+def print_moments(found: QueryResult) -> None:
+    """Print moments as a table with where they came from."""
+    rows = [
+        (
+            place,
+            moment.name,
+            f"{show.clock(moment.start_seconds)} – {show.clock(moment.stop_seconds)}",
+            show.clock(moment.peak_seconds),
+            round(moment.score, 4),
+        )
+        for place, moment in enumerate(found.moments, start=1)
+    ]
+    show.print_table(("#", "video", "moment", "best at", "score"), rows)
+    covered = found.coverage
+    parts = [f"{covered.frames:,} frames of {covered.videos:,} videos"]
+    parts += [f"{covered.embedded:,} embedded now"] if covered.embedded else []
+    parts += [f"{covered.refined:,} made exact"] if covered.refined else []
+    parts += [] if covered.complete else ["ended by its budget"]
+    milliseconds = 1000 * sum(found.timing.values())
+    show.out.print(f"[dim]{', '.join(parts)}, {milliseconds:.0f} ms; {found.plan}[/]")
+
+
+def print_answer(answered: Answer) -> None:
+    """Print an answer, its choices and its evidence."""
+    show.out.print(f"[bold]{answered.text}[/]  {answered.confidence:.0%}  [dim]{answered.how}[/]")
+    ranked = sorted(answered.scores.items(), key=lambda pair: -pair[1])[:6]
+    widest = max(len(choice) for choice, _ in ranked)
+    for choice, share in ranked:
+        bar = "█" * round(24 * share)
+        show.out.print(f"  {choice.ljust(widest)}  [magenta]{bar.ljust(24)}[/] {share:6.1%}")
+    for moment in answered.evidence[:5]:
+        span = f"{show.clock(moment.start_seconds)} – {show.clock(moment.stop_seconds)}"
+        show.out.print(f"  [dim]seen in[/] {moment.name} [bold]{span}[/]")
+
+
+def write_table(table: pa.Table, form: str, *, plan: bool = False) -> None:
+    """Write rows on stdout in a form."""
+    if form == "parquet":
+        if sys.stdout.isatty():
+            raise UsageError("parquet is no text; send it to a file: … --format parquet > out")
+        pq.write_table(table, pa.PythonFile(sys.stdout.buffer, mode="w"))
+    elif form == "json":
+        show.print_json(table.to_pylist())
+    elif form == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(table.column_names)
+        writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    elif plan:
+        for line in table.column(0).to_pylist():
+            sys.stdout.write(f"{line}\n")
+    else:
+        columns = table.column_names
+        rows = [[_cell(row[name]) for name in columns] for row in table.to_pylist()]
+        show.print_table(columns, rows)
+        show.out.print(f"[dim]{table.num_rows:,} rows[/]")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    return json.dumps(show.plain(value)) if isinstance(value, dict | list) else str(value)
+
+
+def _parameter(given: str) -> tuple[str, Any]:
+    name, equals, value = given.partition("=")
+    if not equals or not name.isidentifier():
+        raise UsageError(f"--param {html.escape(given)!r}; expected name=value")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

@@ -1,0 +1,118 @@
+"""`doctor`: what is here, what is wrong and how to mend it."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import typer
+
+from api.cli import flags, show
+from engine.errors import EngineError
+from engine.storage.lock import holder
+from engine.vision.model import load_model
+
+PACKAGES = ("torch", "triton", "transformers", "av", "duckdb", "pyarrow", "faiss-cpu", "fastapi")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    state: Literal["good", "note", "bad"]
+    found: str
+    mend: str = ""
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the command."""
+    parent.command()(doctor)
+
+
+def doctor(
+    data: flags.Data = flags.DATA,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Look at the installation, the device, the model and the data folder."""
+    findings = [_python(), *_packages(), _gpu(), _hardware_decode(), _disk(data), _store(data)]
+    findings.append(_model(model, device))
+    if as_json:
+        show.print_json(findings)
+    else:
+        marks = {"good": "[green]✓[/]", "note": "[yellow]·[/]", "bad": "[red]✗[/]"}
+        for finding in findings:
+            mend = f"  [dim]→ {finding.mend}[/]" if finding.mend else ""
+            show.out.print(f"{marks[finding.state]} {finding.what}: {finding.found}{mend}")
+    if any(finding.state == "bad" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    good = version.startswith(("3.11.", "3.12."))
+    return Finding(
+        "Python", "good" if good else "bad", version, "" if good else "use Python 3.11 or 3.12"
+    )
+
+
+def _packages() -> list[Finding]:
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(Finding(name, "good", importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            mend = f"pip install {name}"
+            found.append(Finding(name, "bad", "not installed", mend))
+    return found
+
+
+def _gpu() -> Finding:
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        name = torch.cuda.get_device_name()
+        return Finding("GPU", "good", f"{name}, {free >> 30} of {total >> 30} GiB free")
+    threads = f"none; encoding runs on {torch.get_num_threads()} CPU threads"
+    return Finding("GPU", "note", threads, "with an NVIDIA GPU: a CUDA build of torch")
+
+
+def _hardware_decode() -> Finding:
+    if importlib.util.find_spec("PyNvVideoCodec"):
+        return Finding("hardware decode", "good", "PyNvVideoCodec")
+    mend = "with an NVIDIA GPU: pip install 'dejavu-engine[gpu]'"
+    return Finding("hardware decode", "note", "none; PyAV decodes on the CPU", mend)
+
+
+def _disk(data: Path) -> Finding:
+    folder = next(p for p in (data, *data.resolve().parents) if p.exists())
+    if not os.access(folder, os.W_OK):
+        return Finding("data folder", "bad", f"{folder} is not writable", "choose another --data")
+    free = shutil.disk_usage(folder).free
+    return Finding(
+        "data folder", "good" if free > 1 << 30 else "bad", f"{data}, {free >> 30} GiB free"
+    )
+
+
+def _store(data: Path) -> Finding:
+    held = holder(data)
+    if held is None:
+        return Finding("store", "good", "free" if data.exists() else "none yet")
+    where = f" at {held.url}" if held.url else ""
+    return Finding("store", "note", f"held by process {held.pid} ({held.command}){where}")
+
+
+def _model(name: str, device: str) -> Finding:
+    try:
+        model = load_model(name, device=device)
+    except EngineError as error:
+        return Finding("model", "bad", str(error))
+    config = model.tower.config
+    shape = f"{config.layers} layers, width {config.width}, {config.tokens} tokens"
+    return Finding("model", "good", f"{model.space.key} on {model.device}, {shape}")

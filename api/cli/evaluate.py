@@ -1,0 +1,127 @@
+"""`eval`: what a model and a strategy are worth on the tasks of the field."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from api.cli import flags, show
+from engine.answering.head import Reader, load_reader
+from engine.errors import UsageError, unknown
+from engine.evaluation.datasets.base import Dataset
+from engine.evaluation.datasets.how2qa import load_how2qa
+from engine.evaluation.datasets.msrvtt import load_msrvtt
+from engine.evaluation.datasets.nextqa import load_nextqa
+from engine.evaluation.evaluate import at_most, evaluate_files, evaluate_world, find_videos
+from engine.evaluation.files import sample_files
+from engine.evaluation.report import Report
+from engine.vision.model import BUILTIN, Model, load_model
+from engine.vision.strategies import build_strategy
+from engine.vision.strategies.base import Strategy
+
+TASKS = ("all", "retrieval", "qa", "grounding")
+# sampled frames a second and the most frames of a video, as the field's protocols have them
+PROTOCOL = {"msrvtt": (1.0, 12), "how2qa": (1.0, 600), "nextqa": (6.0, 32), "nextgqa": (6.0, 32)}
+
+Annotations = Annotated[Path | None, typer.Option(help="The dataset's own annotation file (csv).")]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the command."""
+    parent.command("eval")(evaluate)
+
+
+def evaluate(
+    task: Annotated[str, typer.Argument(help="all, retrieval, qa or grounding.")] = "all",
+    dataset: Annotated[
+        str, typer.Option(help="world, msrvtt, how2qa, nextqa or nextgqa.")
+    ] = "world",
+    videos: Annotated[Path | None, typer.Option(help="Folder of the dataset's videos.")] = None,
+    annotations: Annotations = None,
+    spans: Annotated[
+        Path | None, typer.Option(help="NExT-GQA's gsub_*.json, beside --annotations.")
+    ] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="Compared with dense; repeatable.")
+    ] = None,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    clips: Annotated[int, typer.Option(help="Clips of the world.", min=2)] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the world's pool.")] = 7,
+    split: Annotated[str, typer.Option(help="Of the world: val or test.")] = "test",
+    workers: flags.Workers = 2,
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Score retrieval, answers and grounded answers, per strategy, in one table."""
+    if task not in TASKS:
+        raise UsageError(unknown("task", task, TASKS))
+    loaded = load_model(model, device=device)
+    judged = {
+        name: build_strategy(name, loaded.tower, space=loaded.space)
+        for name in ("dense", *(strategy or ()))
+    }
+    reader = find_reader(loaded)
+    with show.err.status(f"evaluating {', '.join(judged)} on {dataset}"):
+        if dataset == "world":
+            report = evaluate_world(
+                loaded,
+                judged,
+                split=split,  # type: ignore[arg-type]
+                clips=clips,
+                seed=seed,
+                workers=workers,
+                streams=64 if loaded.device.type == "cuda" else 8,
+                reader=reader,
+            )
+        else:
+            report = _on_files(loaded, judged, dataset, videos, annotations, spans, task, reader)
+    show.print_report(report, as_json=as_json, path=out)
+
+
+def find_reader(model: Model) -> Reader | None:
+    """Return the answering head that ships for a model, if one does."""
+    path = BUILTIN / "answers.safetensors"
+    if model.space.model != "builtin" or not path.exists():
+        return None
+    return load_reader(path, model.space.weight_hash)
+
+
+def _on_files(
+    model: Model,
+    judged: dict[str, Strategy],
+    name: str,
+    videos: Path | None,
+    annotations: Path | None,
+    spans: Path | None,
+    task: str,
+    reader: Reader | None,
+) -> Report:
+    if name not in PROTOCOL:
+        raise UsageError(unknown("dataset", name, ("world", *PROTOCOL)))
+    if videos is None or annotations is None:
+        raise UsageError(f"dataset {name} needs --videos DIR and --annotations FILE")
+    if name == "nextgqa" and spans is None:
+        raise UsageError("dataset nextgqa needs --spans gsub_val.json or gsub_test.json")
+    loaders = {
+        "msrvtt": load_msrvtt,
+        "how2qa": load_how2qa,
+        "nextqa": load_nextqa,
+        "nextgqa": partial(load_nextqa, grounding=spans),
+    }
+    data: Dataset = loaders[name](annotations)
+    if (task == "retrieval") != bool(data.captions) and task != "all":
+        has = "retrieval" if data.captions else "qa"
+        raise UsageError(f"dataset {name} has no annotations for {task}; allowed: all, {has}")
+    fps, most = PROTOCOL[name]
+    failed: list[tuple[str, str]] = []
+    sampled = sample_files(
+        find_videos(videos, data.videos), fps, model.preprocessing, failed=failed
+    )
+    thinned = (at_most(pixels, most) for pixels in sampled)
+    with torch.inference_mode():
+        report = evaluate_files(model, judged, data, thinned, reader=reader)
+    unusable = tuple(f"left out {video}: {reason}" for video, reason in failed)
+    return Report(report.title, report.columns, report.rows, report.notes + unusable, report.data)

@@ -1,0 +1,46 @@
+"""Flags that several commands share; each also reads a `DEJAVU_…` variable."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    Path, typer.Option("--data", envvar="DEJAVU_DATA", help="Folder that holds everything stored.")
+]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model", envvar="DEJAVU_MODEL", help="builtin, a Hugging Face folder, or a hub id."
+    ),
+]
+Device = Annotated[
+    str, typer.Option("--device", envvar="DEJAVU_DEVICE", help="auto, cpu, cuda or cuda:N.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Videos = Annotated[
+    list[str] | None, typer.Option("--video", help="Only these: name, id or glob; repeatable.")
+]
+Fps = Annotated[
+    float, typer.Option("--fps", envvar="DEJAVU_FPS", help="Sampled frames per second.")
+]
+StrategyName = Annotated[
+    str,
+    typer.Option(
+        "--strategy",
+        envvar="DEJAVU_STRATEGY",
+        help="auto, dense, earlygate, reusevit or interpolate.",
+    ),
+]
+MaxDrift = Annotated[
+    float,
+    typer.Option(
+        "--max-drift",
+        envvar="DEJAVU_MAX_DRIFT",
+        help="Bound on the mean cosine drift of each video's vectors.",
+    ),
+]
+Workers = Annotated[int, typer.Option("--workers", help="Processes or threads to use.", min=1)]
+OutFile = Annotated[Path | None, typer.Option("--out", help="Write the figures here as JSON.")]
+
+DATA = Path("data")

@@ -1,0 +1,77 @@
+"""The commands, and what happens when one fails."""
+
+import logging
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from api.cli import (
+    ask,
+    bench,
+    checkpoint,
+    demo,
+    doctor,
+    evaluate,
+    ingest,
+    serve,
+    store,
+    train,
+    world,
+)
+from engine import __version__
+from engine.errors import EngineError, QueryError, UsageError
+
+app = typer.Typer(
+    name="dejavu-engine",
+    help="Ask hours of video questions, and pay for each frame's embedding once.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DEJAVU"},
+)
+for module in (demo, ingest, ask, store, serve, world, train, evaluate, bench, checkpoint, doctor):
+    module.register(app)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Log, and show errors in full.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Set what holds for every command."""
+    if version:
+        print(f"dejavu-engine {__version__}")
+        raise typer.Exit
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("matplotlib", "urllib3", "filelock", "httpcore", "asyncio", "PIL", "libav"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def main() -> None:
+    """Run a command; an error is one line, its kind is the exit code."""
+    debug = "--debug" in sys.argv
+    try:
+        code = app(standalone_mode=False)
+    except EngineError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, QueryError) and error.caret():
+            print(error.caret(), file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except click.exceptions.Abort:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has seen enough
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

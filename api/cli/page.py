@@ -1,0 +1,56 @@
+"""A query's result as one self-contained HTML file."""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from api.cli import show
+from api.remote import Remote
+from engine.query import Moment
+from engine.session import Engine
+from engine.video.decode import get_frame_at
+from engine.video.gop import index_gops
+
+_STYLE = (
+    "body{font:15px/1.5 system-ui;margin:2rem auto;max-width:70rem;padding:0 1rem}"
+    "main{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem}"
+    "figure{margin:0;border:1px solid #ddd;border-radius:.8rem;overflow:hidden}"
+    "img{width:100%;display:block;background:#000}figcaption{padding:.6rem .8rem}"
+    "small{color:#667;display:flex;justify-content:space-between}"
+)
+
+
+def write_page(path: Path, text: str, moments: Sequence[Moment], engine: Engine | Remote) -> None:
+    """Write the moments with a picture of each one's peak."""
+    figures = "".join(_figure(moment, _picture(moment, engine)) for moment in moments)
+    title = html.escape(text)
+    path.write_text(
+        f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style>"
+        f"<h1>{title}</h1><main>{figures}</main>\n"
+    )
+
+
+def _figure(moment: Moment, jpeg: bytes) -> str:
+    span = f"{show.clock(moment.start_seconds)} – {show.clock(moment.stop_seconds)}"
+    source = base64.b64encode(jpeg).decode()
+    return (
+        f'<figure><img alt="" src="data:image/jpeg;base64,{source}"><figcaption>'
+        f"{html.escape(moment.name)}<small><span>{span}</span><span>{moment.score:.3f}</span>"
+        "</small></figcaption></figure>"
+    )
+
+
+def _picture(moment: Moment, engine: Engine | Remote) -> bytes:
+    if isinstance(engine, Remote):
+        return engine.fetch(f"/videos/{moment.video_id}/frames/{moment.peak_seconds:.3f}.jpg")
+    video = engine.store.catalog.video(moment.video_id).path
+    frame = get_frame_at(video, moment.peak_seconds, gops=index_gops(video))
+    picture = Image.fromarray(frame.image)
+    picture.thumbnail((480, 480))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()

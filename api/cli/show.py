@@ -1,0 +1,72 @@
+"""How results look: tables for people, one JSON document for programs."""
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from engine.evaluation.report import Report
+from engine.evaluation.report import show as show_cell
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def plain(value: Any) -> Any:
+    """Turn records into what JSON has words for; not-a-number becomes null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    return str(value)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on stdout."""
+    sys.stdout.write(json.dumps(plain(value), indent=2) + "\n")
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None
+) -> None:
+    """Print a table; columns of numbers stand at the right."""
+    listed = [list(row) for row in rows]
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for place, name in enumerate(columns):
+        numbers = listed and all(isinstance(row[place], int | float | None) for row in listed)
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in listed:
+        table.add_row(*(show_cell(cell) for cell in row))
+    out.print(table)
+
+
+def print_report(report: Report, *, as_json: bool, path: Path | None = None) -> None:
+    """Print a measured table and, if asked for, write it as JSON too."""
+    if path is not None:
+        report.write_json(path)
+    if as_json:
+        print_json(report.as_dict())
+        return
+    print_table(report.columns, report.rows, title=f"[bold]{report.title}[/]")
+    for note in report.notes:
+        out.print(f"[dim]{note}[/]")
+    if path is not None:
+        out.print(f"[dim]written to {path}[/]")
+
+
+def clock(seconds: float) -> str:
+    """Show a time as `1:02.5`."""
+    minutes, rest = divmod(round(seconds, 1), 60)
+    return f"{int(minutes)}:{rest:04.1f}"

@@ -1,0 +1,267 @@
+"""`videos`, `index`, `spaces` and `jobs`: what is stored."""
+
+from typing import Annotated, Any
+
+import typer
+
+from api.cli import flags, show
+from api.cli.connect import find_server
+from engine.errors import NotFoundError
+from engine.storage.store import Store
+
+videos = typer.Typer(help="The videos in the store.", no_args_is_help=True)
+index = typer.Typer(help="The search index.", no_args_is_help=True)
+spaces = typer.Typer(help="The embedding spaces: one for each model.", no_args_is_help=True)
+jobs = typer.Typer(help="Work that a server does in the background.", no_args_is_help=True)
+Which = Annotated[str, typer.Argument(help="Name or id.")]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the groups of commands."""
+    for app, name in ((videos, "videos"), (index, "index"), (spaces, "spaces"), (jobs, "jobs")):
+        parent.add_typer(app, name=name)
+
+
+@videos.command("ls")
+def list_videos(
+    pattern: Annotated[str | None, typer.Argument(help="Name or glob.")] = None,
+    data: flags.Data = flags.DATA,
+    as_json: flags.Json = False,
+) -> None:
+    """List the videos with how they were encoded."""
+    remote = find_server(data)
+    if remote is not None:
+        found = remote.videos(pattern)
+    else:
+        with Store.open(data) as store:
+            found = [_record(video) for video in store.catalog.videos(pattern)]
+    if as_json:
+        show.print_json(found)
+        return
+    columns = ("id", "name", "length", "size", "codec", "status", "strategy", "reuse", "drift")
+    show.print_table(columns, [_row(video) for video in found])
+
+
+@videos.command("show")
+def show_video(which: Which, data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
+    """Show one video: its stream, and what its ingest did and cost."""
+    remote = find_server(data)
+    if remote is not None:
+        matches = [v for v in remote.videos() if which in (v["name"], str(v["id"]))]
+        if not matches:
+            raise NotFoundError(f"no video {which!r}")
+        found = matches[0]
+    else:
+        with Store.open(data) as store:
+            found = _record(store.catalog.video(_given(which)))
+    if as_json:
+        show.print_json(found)
+        return
+    report = found.pop("report", None) or {}
+    for name, value in {**found, **report}.items():
+        if value not in (None, [], {}):
+            show.out.print(f"[dim]{name.replace('_', ' '):>20}[/]  {_said(value)}")
+
+
+@videos.command("rm")
+def remove_video(which: Which, data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
+    """Remove a video's rows; the file itself stays."""
+    remote = find_server(data)
+    if remote is not None:
+        names = {video["name"]: video["id"] for video in remote.videos()}
+        remote.call("DELETE", f"/videos/{names.get(which, which)}")
+    else:
+        with Store.open(data) as store:
+            store.catalog.remove_video(_given(which))
+    if as_json:
+        show.print_json({"removed": which})
+    else:
+        show.out.print(f"removed {which}")
+
+
+@videos.command()
+def verify(
+    which: Annotated[str | None, typer.Argument(help="Name or id; all by default.")] = None,
+    data: flags.Data = flags.DATA,
+    as_json: flags.Json = False,
+) -> None:
+    """Prove that every video has every row it should, in files that are whole."""
+    with Store.open(data) as store:
+        video = store.catalog.video(_given(which)).video_id if which else None
+        problems = store.verify(video)
+        count = 1 if which else len(store.catalog.videos())
+    if as_json:
+        show.print_json({"videos": count, "problems": problems})
+    elif problems:
+        rows = [(problem.video_id, problem.kind, problem.message) for problem in problems]
+        show.print_table(("video", "kind", "problem"), rows)
+    else:
+        show.out.print(f"[green]✓[/] {count} videos have all their rows")
+    if problems:
+        raise typer.Exit(1)
+
+
+@index.command("status")
+def index_status(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
+    """Show each space's index."""
+    with Store.open(data) as store:
+        _print_status(store, as_json=as_json)
+
+
+@index.command("build")
+def index_build(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
+    """Rebuild every index from the stored rows."""
+    with Store.open(data) as store:
+        for space in store.catalog.spaces():
+            store.build_index(space.key)
+        _print_status(store, as_json=as_json)
+
+
+@index.command("compact")
+def index_compact(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
+    """Fold small and superseded files together and merge the index."""
+    with Store.open(data) as store:
+        removed = store.compact()
+    if as_json:
+        show.print_json({"files_removed": removed})
+    else:
+        show.out.print(f"{removed} files folded away")
+
+
+@spaces.command("ls")
+def list_spaces(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
+    """List the spaces; a star marks the one in use."""
+    with Store.open(data) as store:
+        found, current = store.catalog.spaces(), store.catalog.current_space()
+    if as_json:
+        show.print_json({"current": current and current.key, "spaces": found})
+        return
+    rows = [
+        ("*" if space == current else "", space.key, space.model, space.revision, space.dimension)
+        for space in found
+    ]
+    show.print_table(("", "key", "model", "revision", "dimension"), rows)
+
+
+@spaces.command("use")
+def use_space(
+    key: Annotated[str, typer.Argument(help="Key of the space.")],
+    data: flags.Data = flags.DATA,
+    as_json: flags.Json = False,
+) -> None:
+    """Make a space the one that queries use."""
+    with Store.open(data) as store:
+        store.catalog.use_space(key)
+    if as_json:
+        show.print_json({"current": key})
+    else:
+        show.out.print(f"using {key}")
+
+
+@spaces.command("rm")
+def remove_space(
+    key: Annotated[str, typer.Argument(help="Key of the space.")],
+    data: flags.Data = flags.DATA,
+    as_json: flags.Json = False,
+) -> None:
+    """Remove a space with all its rows."""
+    with Store.open(data) as store:
+        store.remove_space(key)
+    if as_json:
+        show.print_json({"removed": key})
+    else:
+        show.out.print(f"removed {key}")
+
+
+@jobs.command("ls")
+def list_jobs(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
+    """List jobs, newest first."""
+    remote = find_server(data)
+    if remote is not None:
+        found = remote.call("GET", "/jobs")
+    else:
+        with Store.open(data) as store:
+            found = [_job(job) for job in store.catalog.jobs()]
+    if as_json:
+        show.print_json(found)
+        return
+    rows = [(job["id"], job["kind"], job["status"], str(job["created_at"])) for job in found]
+    show.print_table(("id", "kind", "status", "created"), rows)
+
+
+@jobs.command("show")
+def show_job(
+    job_id: Annotated[str, typer.Argument(help="Id of the job.")], data: flags.Data = flags.DATA
+) -> None:
+    """Show one job as JSON."""
+    remote = find_server(data)
+    if remote is not None:
+        show.print_json(remote.call("GET", f"/jobs/{job_id}"))
+        return
+    with Store.open(data) as store:
+        show.print_json(_job(store.catalog.job(job_id)))
+
+
+@jobs.command("cancel")
+def cancel_job(
+    job_id: Annotated[str, typer.Argument(help="Id of the job.")], data: flags.Data = flags.DATA
+) -> None:
+    """Cancel a job of the running server; without one, a job that waits."""
+    remote = find_server(data)
+    if remote is not None:
+        show.print_json(remote.call("DELETE", f"/jobs/{job_id}"))
+        return
+    with Store.open(data) as store:
+        store.catalog.update_job(job_id, status="cancelled")
+        show.print_json(_job(store.catalog.job(job_id)))
+
+
+def _given(which: str) -> int | str:
+    return int(which) if which.isdigit() else which
+
+
+def _record(video: Any) -> dict[str, Any]:
+    record: dict[str, Any] = show.plain(video)
+    return {"id": record.pop("video_id"), **record}
+
+
+def _job(job: Any) -> dict[str, Any]:
+    record: dict[str, Any] = show.plain(job)
+    return {"id": record.pop("job_id"), **record}
+
+
+def _row(video: dict[str, Any]) -> tuple[Any, ...]:
+    report = video.get("report") or {}
+    seconds, reuse = video["duration_seconds"], report.get("reuse_rate")
+    return (
+        video["id"],
+        video["name"],
+        None if seconds is None else show.clock(seconds),
+        f"{video['width']}×{video['height']}" if video["width"] else None,
+        video["codec"],
+        video["status"] if not video["error"] else f"{video['status']}: {video['error']}",
+        report.get("strategy"),
+        None if reuse is None else f"{reuse:.1%}",
+        report.get("drift"),
+    )
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_said(item)}" for name, item in value.items())
+    return ", ".join(map(_said, value)) if isinstance(value, list) else str(value)
+
+
+def _print_status(store: Store, *, as_json: bool) -> None:
+    found = store.index_status()
+    if as_json:
+        show.print_json(found)
+        return
+    rows = [
+        (s.space_key, s.kind, s.num_rows, s.num_indexed, s.num_delta, s.num_tombstones, s.state)
+        for s in found
+    ]
+    columns = ("space", "kind", "rows", "indexed", "delta", "tombstones", "state")
+    show.print_table(columns, rows)
