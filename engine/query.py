@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import UsageError, unknown
 from engine.operators.base import Context
@@ -73,13 +74,19 @@ def query(
     clock.append(perf_counter())
     selection = select_frames(context, videos)
     clock.append(perf_counter())
+    depth, certain, index = _DEPTH * top_k, top_k, "nothing to search"
     peaks = Peaks(context, vector, min_score, near_duplicate)
     spots: list[Spot] = []
-    depth, index = _DEPTH * top_k, "nothing to search"
     while selection.count:
-        hits = find_best(context, vector, depth, selection.allowed)
+        hits = find_best(context, vector, depth, selection.allowed, certain=certain)
         index = hits.index
+        refining = bool(context.work.refined)
+        if refining:  # rows made exact change the curves
+            peaks = Peaks(context, vector, min_score, near_duplicate)
         spots = peaks.group(hits, group_by)
+        if refining and certain < depth and _uncertain(spots[:top_k], hits.row_ids[:certain]):
+            certain *= 2
+            continue
         most = min(top_k, len(selection.names)) if group_by == "video" else top_k
         if len(spots) >= most or len(hits.row_ids) < depth:
             break
@@ -92,6 +99,11 @@ def query(
         timing=dict(zip(("encode", "select", "search"), np.diff(clock).tolist(), strict=True)),
         plan=f"best {depth} frames by {index}, grouped by {group_by}, {peaks.dropped} duplicates",
     )
+
+
+def _uncertain(spots: Sequence[Spot], certain: NDArray[np.int64]) -> bool:
+    """Whether the highest frame of a spot is not among the rows made exact."""
+    return not {spot.row_id for spot in spots} <= set(certain.tolist())
 
 
 def _check(subject: str | bytes, top_k: int, group_by: str) -> None:

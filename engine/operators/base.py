@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine.errors import ExecutionError
 from engine.operators.options import Options
+from engine.operators.refine import Redecode
 from engine.operators.sandbox import Sandbox
 from engine.operators.work import Embedded, Work
 from engine.storage.store import Store
@@ -76,9 +77,10 @@ class Context:
     space: str
     encoder: Encoder
     sandbox: Sandbox
-    background: Background
+    background: Callable[[], Background]  # called only where a match must be calibrated
     embed: Embedder  # decodes and embeds what is missing of the given ranges, and stores it
     respond: Responder
+    redecode: Redecode | None = None  # pictures of stored frames; None: rows stay as they are
     options: Options = field(default_factory=Options)
     batch_rows: int = 65_536
     started: float = field(default_factory=monotonic)

@@ -11,6 +11,7 @@ from engine.operators.base import Context, Operator, read_table, row_ids
 from engine.operators.embed import Embed
 from engine.operators.measure import Match, score_rows, subject_vector
 from engine.operators.null import load_null
+from engine.operators.refine import Refiner, refine_top_k
 from engine.storage.store import Hits
 
 
@@ -69,8 +70,27 @@ def find_best(
     vector: NDArray[np.float32],
     count: int,
     allowed: NDArray[np.int64] | None = None,
+    *,
+    certain: int | None = None,
 ) -> Hits:
-    """The `count` best (allowed) rows; the one place where a top-k is decided."""
-    hits = context.store.search(context.space, vector, count, allowed=allowed)
+    """The `count` best (allowed) rows; the one place where a top-k is decided.
+
+    The first `certain` of them (all, unless given) are made exact where the query asks for it.
+    """
+    options = context.options
+    if options.exact and context.redecode is not None:
+        refiner = Refiner(
+            context.store,
+            context.space,
+            context.redecode,
+            context.encoder.embed_images,
+            max_frames=options.refine_frames,
+            max_seconds=options.refine_seconds,
+        )
+        k = count if certain is None else certain
+        hits, refined = refine_top_k(refiner, vector, k, depth=count, allowed=allowed)
+        context.work.refined.append(refined)
+    else:
+        hits = context.store.search(context.space, vector, count, allowed=allowed)
     context.work.found.append(hits.index)
     return hits
