@@ -1,0 +1,41 @@
+"""Publishing a file: the order of its steps, and what a failure leaves."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import StoreError
+from engine.storage.durable import checksum, publish
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    path, seen = tmp_path / "new" / "folder" / "file", []
+
+    def fill(file: Path) -> None:
+        file.write_text("text")
+
+    publish(path, fill, what="part", reached=lambda p: seen.append((p, path.exists())))
+    assert seen == [
+        ("part: begin", False),
+        ("part: written", False),
+        ("part: synced", False),
+        ("part: renamed", True),
+        ("part: published", True),
+    ]
+    assert path.read_text() == "text"
+    assert [found.name for found in path.parent.iterdir()] == ["file"]
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    def fill(file: Path) -> None:
+        file.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StoreError, match=r"cannot write .*No space left"):
+        publish(tmp_path / "file", fill, what="part", reached=lambda _: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checksum(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert checksum(tmp_path / "empty").startswith("e3b0c44298fc1c14")

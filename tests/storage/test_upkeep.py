@@ -1,0 +1,130 @@
+"""Compaction, verification, sweeping, and an index that is damaged or gone."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.errors import StoreError
+from engine.storage.store import Rows, Store
+from engine.video.container import VideoInfo
+from engine.vision.model import Space
+
+MakeRows = Callable[..., Rows]
+
+
+def parts_of(store: Store, video_id: int) -> list[Path]:
+    return sorted(store.layout.parts.glob(f"*/{video_id}/*.parquet"))
+
+
+def test_compaction_folds_parts_and_overlays(
+    store_with_two_videos: Store, make_rows: MakeRows, space: Space
+) -> None:
+    store = store_with_two_videos
+    store.supersede(space.key, 1, np.array([2, 12]), make_rows(0, 2, 5).embeddings)
+    before = store.rows(space.key, columns=["row_id", "strategy", "exact", "embedding"])
+    assert store.compact() == 3
+    assert [len(parts_of(store, video_id)) for video_id in (1, 2)] == [1, 1]
+    assert store.rows(space.key, columns=before.schema.names).equals(before)
+    assert store.committed_stretches(1, space.key, "fps=2", "reusevit") == {0, 1}
+    assert store.verify() == []
+    assert store.compact() == 0
+
+
+def test_compaction_leaves_a_hidden_sampling_alone(
+    store_with_two_videos: Store, make_rows: MakeRows, space: Space
+) -> None:
+    store, args = store_with_two_videos, (1, space.key, "fps=4", "dense")
+    for stretch in range(2):
+        rows = make_rows(stretch * 5, stretch * 5 + 5)
+        store.write_part(*args, stretch, 0.0, 1.0, rows)
+    store.compact()
+    assert len(parts_of(store, 1)) == 3
+    store.finish_segment(*args, 10)
+    assert len(store.rows(space.key, [1])) == 10
+    assert store.verify() == []
+
+
+def test_compaction_keeps_the_index_as_it_is(
+    tmp_path: Path, store_with_two_videos: Store, space: Space
+) -> None:
+    store_with_two_videos.build_index(space.key)
+    store_with_two_videos.compact()
+    store_with_two_videos.close()
+    with Store.open(tmp_path / "data") as store:
+        status = store.index_status()[0]
+        assert (status.num_indexed, status.num_delta, status.num_tombstones) == (40, 0, 0)
+
+
+def test_verify_finds_damage(
+    store_with_two_videos: Store, make_info: Callable[[str], VideoInfo], space: Space
+) -> None:
+    store = store_with_two_videos
+    gone, changed = parts_of(store, 1)
+    gone.unlink()
+    with changed.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff")
+    (store.layout.parts / "stray").touch()
+    ready = store.catalog.add_video(make_info("/c.mp4"), "hash c", "c")
+    store.catalog.set_status(ready, "ready")
+    found = {(problem.video_id, problem.kind) for problem in store.verify()}
+    assert found == {(None, "stray"), (1, "missing"), (1, "damaged"), (ready, "incomplete")}
+    assert [problem.kind for problem in store.verify(2)] == []
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.load_index(space.key)
+
+
+def test_verify_counts_against_what_was_promised(
+    store_with_two_videos: Store, space: Space
+) -> None:
+    store_with_two_videos.finish_segment(1, space.key, "fps=2", "reusevit", 23)
+    problems = store_with_two_videos.verify(1)
+    assert [problem.message for problem in problems] == [
+        f"a in space {space.key}: 3 of 23 rows are missing; ingest it again"
+    ]
+
+
+def test_leftovers_are_swept_and_nothing_else(
+    tmp_path: Path, store_with_two_videos: Store, space: Space
+) -> None:
+    store = store_with_two_videos
+    store.build_index(space.key)
+    left = [store.layout.parts / "1" / "1" / ".0000000009.parquet.tmp"]
+    left += [store.layout.parts / "1" / "9" / "0000000010.parquet"]
+    left += [store.layout.indexes / "1" / "0000000011.faiss"]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    store.close()
+    with Store.open(tmp_path / "data") as again:
+        assert not any(path.exists() for path in left)
+        assert again.verify() == []
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
+def test_a_damaged_index_is_built_afresh_and_said(
+    damage: str,
+    tmp_path: Path,
+    store_with_two_videos: Store,
+    make_rows: MakeRows,
+    space: Space,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store, query = store_with_two_videos, make_rows(0, 1).embeddings[0]
+    store.build_index(space.key)
+    expected = store.search(space.key, query, 5).row_ids.tolist()
+    store.close()
+    (path,) = (tmp_path / "data" / "indexes").rglob("*.faiss")
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "gone":
+        path.write_bytes(content[:-100] if damage == "cut" else content[:-9] + b"x" * 9)
+    with Store.open(tmp_path / "data") as again, caplog.at_level(logging.WARNING):
+        assert [problem.kind for problem in again.verify()] == ["index"]
+        assert again.search(space.key, query, 5).row_ids.tolist() == expected
+        assert "is built afresh" in caplog.text
+        assert again.build_index(space.key).state == "ready"
+        assert again.verify() == []
