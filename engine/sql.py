@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from engine.operators.base import Context, read_table
 from engine.operators.work import Work
-from engine.planner.explain import explain_text
+from engine.planner.explain import explain_text, show
 from engine.planner.prepare import prepare
 
 
@@ -62,10 +62,10 @@ def run_sql(
         return _result(_lines(text), text, context, started)
     table = read_table(prepared.operator, context)
     seconds = perf_counter() - started
-    text = explain_text(
-        prepared.plan, prepared.rules, context, analyzed=seconds if analyze else None
-    )
-    return _result(_lines(text) if shown or analyze else table, text, context, started)
+    if not shown and not analyze:
+        return _result(table, show(prepared.plan), context, started)
+    text = explain_text(prepared.plan, prepared.rules, context, analyzed=seconds)
+    return _result(_lines(text), text, context, started)
 
 
 def _lines(text: str) -> pa.Table:

@@ -1,10 +1,14 @@
 """Fixtures that all tests share, and where kernels run without a GPU."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+
+# machines that only encode have no store to query
+pytest_plugins = ["tests.asking"] if find_spec("duckdb") else []
 
 # without a GPU the kernels run in Triton's interpreter, else a kernel test would compare the
 # reference with itself; set before any module that imports triton is loaded

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ExecutionError
-from engine.operators.base import Context
+from engine.operators.base import Background, Context
 
 _SAMPLE = 1024
 _LOWER = 0.01  # the quantile of the lower half that sets the width
@@ -49,15 +49,16 @@ def load_null(context: Context) -> Null:
     """The null of the query's space: stored, or made anew where the store has outgrown it."""
     rows = context.store.rows(context.space, None, ["row_id"])
     ids = rows.column("row_id").to_numpy()
-    texts = context.background.texts
+    background = context.background()
+    texts = background.texts
     key = sha256("\n".join(texts).encode()).hexdigest()[:16]
     known = context.store.catalog.calibration(context.space) or {}
     stored = known.get("null")
     if stored and stored["background"] == key and len(ids) <= _GROWTH * max(stored["rows"], 64):
         return _read(stored)
-    if len(ids) + len(context.background.images) < 2:
+    if len(ids) + len(background.images) < 2:
         raise ExecutionError("no frames to calibrate a match against", operator="null")
-    null = _measure(context, ids)
+    null = _measure(context, background, ids)
     stored = {
         "background": key,
         "rows": len(ids),
@@ -70,12 +71,12 @@ def load_null(context: Context) -> Null:
     return null
 
 
-def _measure(context: Context, ids: NDArray[np.int64]) -> Null:
+def _measure(context: Context, background: Background, ids: NDArray[np.int64]) -> Null:
     step = max(1, len(ids) // _SAMPLE)
     frames = context.store.vectors(context.space, ids[::step])
-    if context.background.images:
-        frames = np.concatenate([frames, context.encoder.embed_images(context.background.images)])
-    texts = context.encoder.embed_texts(context.background.texts)
+    if background.images:
+        frames = np.concatenate([frames, context.encoder.embed_images(background.images)])
+    texts = context.encoder.embed_texts(background.texts)
     mean_frame, mean_text = frames.mean(0), texts.mean(0)
     scores = (frames - mean_frame) @ (texts - mean_text).T
     middle = float(np.median(scores))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, get_args
 
 from engine.errors import UsageError, unknown
 
@@ -23,7 +23,7 @@ class Options:
 
     def override(self, given: Mapping[str, Any]) -> "Options":
         """Return the options with some replaced; names and types are checked."""
-        kinds = {field.name: str(field.type).split(" |")[0] for field in fields(self)}
+        kinds = {name: (get_args(kind) or (kind,))[0] for name, kind in _types().items()}
         checked = {}
         for name, value in given.items():
             if name.lower() not in kinds:
@@ -32,13 +32,17 @@ class Options:
         return replace(self, **checked)
 
 
-def _check(name: str, value: Any, kind: str) -> Any:
+def _types() -> dict[str, Any]:
+    return {field.name: field.type for field in fields(Options)}
+
+
+def _check(name: str, value: Any, kind: type) -> Any:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind == "float" and number and value > 0:
+    if kind is float and number and value > 0:
         return float(value)
-    if kind == "int" and number and value >= 0 and int(value) == value:
+    if kind is int and number and value >= 0 and int(value) == value:
         return int(value)
-    if (kind == "bool" and isinstance(value, bool)) or (kind == "str" and isinstance(value, str)):
+    if (kind is bool and isinstance(value, bool)) or (kind is str and isinstance(value, str)):
         return value
-    wanted = {"float": "a number above 0", "int": "a count", "bool": "true or false"}
+    wanted = {float: "a number above 0", int: "a count", bool: "true or false"}
     raise UsageError(f"option {name} takes {wanted.get(kind, 'a text')}, got {value!r}")

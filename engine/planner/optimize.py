@@ -8,7 +8,6 @@ from engine.planner.logical import Plan
 from engine.planner.rules.apply_joins import apply_joins
 from engine.planner.rules.apply_needs import apply_needs
 from engine.planner.rules.cut_before_next_score import cut_before_next_score
-from engine.planner.rules.merge_filters import merge_filters
 from engine.planner.rules.push_filter_below_embed import push_filter_below_embed
 from engine.planner.rules.push_filter_below_moments import push_filter_below_moments
 from engine.planner.rules.push_filter_below_score import push_filter_below_score
@@ -31,7 +30,6 @@ RULES: Final[tuple[Rule, ...]] = (
     push_semi_join_down,
     push_filter_below_embed,
     push_filter_below_semi_join,
-    merge_filters,
     push_filter_into_scan,
     cut_before_next_score,
     search_for_top,

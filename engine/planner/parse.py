@@ -198,13 +198,12 @@ def _option(entry: list[Token], sql: str, anchor: Token) -> tuple[str, Any]:
     if len(entry) < 3 or entry[1].token_type not in (TokenType.EQ, TokenType.FARROW):
         place = entry[0] if entry else anchor
         raise ParseError("expected name = value in OPTIONS", sql=sql, position=place.start)
-    sign = -1 if entry[2].token_type == TokenType.DASH else 1
     value = entry[-1]
     words = {TokenType.TRUE: True, TokenType.FALSE: False, TokenType.STRING: value.text}
     if value.token_type in words:
         return entry[0].text, words[value.token_type]
     if value.token_type == TokenType.NUMBER:
-        return entry[0].text, sign * float(value.text)
+        return entry[0].text, float("".join(token.text for token in entry[2:]))
     raise ParseError("an option takes a literal or a parameter", sql=sql, position=value.start)
 
 

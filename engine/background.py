@@ -1,0 +1,31 @@
+"""Texts and pictures of all kinds, against which a match must stand out."""
+
+from itertools import islice, product
+
+from engine.operators.base import Background
+from engine.world.clip import make_pool
+from engine.world.render import render_at
+
+_CLIPS = 64  # made-up clips, one picture each
+_WHO = (
+    *("a man", "a woman", "a child", "two people", "a crowd", "a dog", "a cat", "a bird"),
+    *("a horse", "a red car", "a truck", "a bicycle", "a boat", "an aeroplane", "a train"),
+    *("a tree", "a house", "food on a plate", "a computer screen", "a ball"),
+)
+_WHERE = (
+    *("in a kitchen", "on a street", "in a park", "at the beach", "on a stage", "in an office"),
+    *("at night", "in the snow", "on a field", "in a shop"),
+)
+
+
+def background_of(model: str) -> Background:
+    """Return what a model's matches are measured against: its own world, or everyday life.
+
+    The built-in model knows made-up clips only, so texts of everyday life would all be alike to it.
+    """
+    if model != "builtin":
+        return Background(tuple(f"{who} {where}" for who, where in product(_WHO, _WHERE)))
+    clips = list(islice(make_pool("train", _CLIPS, seed=0), _CLIPS))
+    texts = [span.caption for clip in clips for span in clip.spans]
+    images = [render_at(clip, clip.duration_seconds / 2) for clip in clips]
+    return Background(tuple(dict.fromkeys([*texts, *(c.caption for c in clips)])), tuple(images))

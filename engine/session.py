@@ -1,0 +1,204 @@
+"""The engine as a user holds it: ingest, query, sql, ask, explain."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from engine.answering.head import Reader, load_reader
+from engine.ask import Answer, answer_video, ask, reply
+from engine.background import background_of
+from engine.config import Settings
+from engine.errors import UsageError, unknown
+from engine.ingest import IngestOptions, IngestReport, Progress, ensure, ingest
+from engine.operators.base import Background, Context, Range, Reply
+from engine.operators.options import Options
+from engine.operators.sandbox import Sandbox
+from engine.operators.work import Embedded
+from engine.query import GroupBy, QueryResult, query
+from engine.sql import SqlResult, run_sql
+from engine.storage.store import Store
+from engine.vision.model import BUILTIN, Model, load_model
+
+
+class Engine:
+    """One data folder with one model; use as a context manager, or close it."""
+
+    def __init__(self, settings: Settings, store: Store, model: Model) -> None:
+        self.settings = settings
+        self.store = store
+        self.model = model
+        self.space = model.space.key
+        self._embedding = Lock()
+        self._sandbox = Sandbox(
+            memory=settings.sql_memory, threads=settings.threads, seconds=settings.sql_seconds
+        )
+        store.catalog.add_space(model.space)
+        store.catalog.use_space(self.space)
+
+    @classmethod
+    def open(
+        cls,
+        root: str | Path | None = None,
+        model: str | None = None,
+        device: str | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Open or create a data folder; what is not given comes from `DEJAVU_…` or its default."""
+        given = {"data": root, "model": model, "device": device, **settings}
+        wrong = next((name for name in given if name not in Settings.model_fields), None)
+        if wrong:
+            raise UsageError(unknown("setting", wrong, Settings.model_fields))
+        try:
+            chosen = Settings(**{name: value for name, value in given.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            reason = f"setting {name}: {first['msg'].lower()}, got {first['input']!r}"
+            raise UsageError(reason) from error
+        loaded = load_model(chosen.model, device=chosen.device, revision=chosen.revision)
+        return cls(chosen, Store.open(chosen.data), loaded)
+
+    def __enter__(self) -> Self:
+        """Return the engine itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Give the data folder back; the engine is unusable afterwards."""
+        self._sandbox.close()
+        self.store.close()
+
+    def ingest(
+        self,
+        paths: str | Path | Sequence[str | Path],
+        *,
+        fps: float | None = None,
+        strategy: str | None = None,
+        max_drift: float | None = None,
+        progress: Progress | None = None,
+    ) -> IngestReport:
+        """Embed videos and folders of videos; what is stored already costs nothing."""
+        listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
+        options = self.ingest_options(fps=fps, strategy=strategy, max_drift=max_drift)
+        with self._embedding:
+            return ingest(
+                self.store, self.model, [Path(path) for path in listed], options, progress
+            )
+
+    def query(
+        self,
+        text: str | bytes,
+        top_k: int = 10,
+        videos: Sequence[int | str] | None = None,
+        group_by: GroupBy = "moment",
+        min_score: float | None = None,
+        exact: bool | None = None,
+        **options: Any,
+    ) -> QueryResult:
+        """Find the moments that fit a text, or an image's bytes."""
+        given = options if exact is None else {**options, "exact": exact}
+        return query(
+            self._context(given),
+            text,
+            top_k=top_k,
+            videos=videos,
+            group_by=group_by,
+            min_score=min_score,
+            near_duplicate=self.settings.near_duplicate,
+        )
+
+    def sql(self, sql: str, /, *positional: Any, **named: Any) -> SqlResult:
+        """Run a SELECT; `?` takes positional values, `$name` named ones."""
+        return run_sql(self._context({}), sql, positional, named, max_rows=self.settings.sql_rows)
+
+    def explain(self, sql: str, /, *positional: Any, analyze: bool = False, **named: Any) -> str:
+        """Return the plan of a SELECT; with `analyze` run it and say what it really did."""
+        result = run_sql(
+            self._context({}),
+            sql,
+            positional,
+            named,
+            max_rows=self.settings.sql_rows,
+            explain=True,
+            analyze=analyze,
+        )
+        return result.explain
+
+    def ask(
+        self,
+        question: str,
+        choices: Sequence[str] | None = None,
+        videos: Sequence[int | str] | None = None,
+    ) -> Answer:
+        """Answer a question, out of choices where given, with the moments that support it."""
+        return ask(self._context({}), question, choices, videos=videos, reader=self._reader)
+
+    def ingest_options(
+        self,
+        *,
+        fps: float | None = None,
+        strategy: str | None = None,
+        max_drift: float | None = None,
+    ) -> IngestOptions:
+        """Return the settings of an ingest with some replaced."""
+        return IngestOptions(
+            fps=self.settings.fps if fps is None else fps,
+            strategy=strategy or self.settings.strategy,
+            max_drift=self.settings.max_drift if max_drift is None else max_drift,
+        )
+
+    @cached_property
+    def _background(self) -> Background:
+        return background_of(self.settings.model)
+
+    @cached_property
+    def _reader(self) -> Reader | None:
+        """The trained head that belongs to the model, where one does."""
+        path = BUILTIN / "answers.safetensors"
+        if self.settings.model != "builtin" or not path.exists():
+            return None
+        return load_reader(path, self.model.space.weight_hash)
+
+    def _context(self, given: dict[str, Any]) -> Context:
+        settings = self.settings
+        options = Options(
+            fps=settings.fps,
+            strategy=settings.strategy,
+            max_drift=settings.max_drift,
+            exact=settings.exact,
+            false_match_rate=settings.false_match_rate,
+            gap_seconds=settings.gap_seconds,
+        ).override(given)
+        return Context(
+            store=self.store,
+            space=self.space,
+            encoder=self.model,
+            sandbox=self._sandbox,
+            background=lambda: self._background,
+            embed=self._embed,
+            respond=self._respond,
+            options=options,
+        )
+
+    def _embed(self, missing: Sequence[Range], options: Options) -> Embedded:
+        chosen = self.ingest_options(
+            fps=options.fps, strategy=options.strategy, max_drift=options.max_drift
+        )
+        with self._embedding:
+            return ensure(self.store, self.model, missing, chosen, options.budget_seconds)
+
+    def _respond(self, video_id: int, question: str, choices: tuple[str, ...] | None) -> Reply:
+        return reply(answer_video(self._context({}), video_id, question, choices, self._reader))
