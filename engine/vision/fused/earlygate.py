@@ -59,19 +59,20 @@ class FusedGate:
         if self.tower.device.type == "cuda":
             self._capture()
 
-    def load(self, saved: Sequence[Mapping[str, Tensor]], limits: Limits | LearnedLimits) -> None:
-        """Put the roots of stream b from `saved[b]`; of the limits only the thresholds may vary."""
-        if len(saved) > self.streams:
-            raise UsageError(f"expected at most {self.streams} streams, got {len(saved)}")
+    def begin(self, num_streams: int, limits: Limits | LearnedLimits) -> None:
+        """Set the thresholds; of the limits nothing else may vary."""
+        if num_streams > self.streams:
+            raise UsageError(f"expected at most {self.streams} streams, got {num_streams}")
         base = limits.base if isinstance(limits, LearnedLimits) else limits
         self.force(torch.tensor(base.thresholds).view(-1, 1, 1, 1) * base.scale)
-        width = self.tower.config.width
-        for stream, tensors in enumerate(saved):
-            if "compared" in tensors:
-                rows = self.memory.root[:, stream].long()
-                self.memory.roots[rows] = tensors["compared"].to(self.memory.roots)
-                cached = self.memory.table[:, width:]
-                cached[rows] = tensors["keys_values"].to(cached)
+
+    def load(self, stream: int, saved: Mapping[str, Tensor]) -> None:
+        """Copy a stream's roots in; one without any starts with a full frame."""
+        if "compared" in saved:
+            rows = self.memory.root[:, stream].long()
+            self.memory.roots[rows] = saved["compared"].to(self.memory.roots)
+            cached = self.memory.table[:, self.tower.config.width :]
+            cached[rows] = saved["keys_values"].to(cached)
 
     def force(self, thresholds: Tensor) -> None:
         """Set the thresholds, `[L - 1, 4, B, N]` or fewer of each, for the next steps."""

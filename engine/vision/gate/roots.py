@@ -1,6 +1,6 @@
 """What a stream keeps of the frames that its next ones may follow: one root per position."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,25 +21,22 @@ class Roots:
     outputs: Tensor  # [1, B, N, D] after the last layer; [0, …] where the class token is all
 
     @classmethod
-    def gather(
-        cls, saved: Sequence[Mapping[str, Tensor]], config: VisionConfig, like: Tensor, width: int
-    ) -> "Roots":
-        """Copy the streams' saved roots side by side; a stream without any gets zeros."""
-        depth, tokens, hidden = config.layers - 1, config.tokens, config.width
+    def empty(cls, config: VisionConfig, like: Tensor, num_streams: int, width: int) -> "Roots":
+        """Allocate zeros for streams side by side."""
+        depth, grid = config.layers - 1, (num_streams, config.tokens)
         tail = 0 if config.class_token else 1
-        shapes = {
-            "compared": (depth, tokens, width),
-            "keys_values": (depth, tokens, 2 * hidden),
-            "outputs": (tail, tokens, hidden),
-        }
-        stacked = {}
-        for name, (layers, *shape) in shapes.items():
-            whole = like.new_zeros(layers, len(saved), *shape)
-            for at, tensors in enumerate(saved):
-                if name in tensors:
-                    whole[:, at] = tensors[name]
-            stacked[name] = whole
-        return cls(**stacked)
+        return cls(
+            like.new_zeros(depth, *grid, width),
+            like.new_zeros(depth, *grid, 2 * config.width),
+            like.new_zeros(tail, *grid, config.width),
+        )
+
+    def load(self, stream: int, saved: Mapping[str, Tensor]) -> None:
+        """Copy a stream's saved roots in, if it has any."""
+        if "compared" in saved:
+            self.compared[:, stream] = saved["compared"]
+            self.keys_values[:, stream] = saved["keys_values"]
+            self.outputs[:, stream] = saved["outputs"]
 
     def of(self, stream: int) -> dict[str, Tensor]:
         """Return a stream's own tensors, apart from the others, to be saved."""

@@ -15,10 +15,13 @@ from engine.vision.tower import VisionTower
 
 
 class Steps(Protocol):
-    """Steps of streams side by side; what they leave behind is kept until the next `load`."""
+    """Steps of streams side by side; what they leave behind is kept until the next `begin`."""
 
-    def load(self, saved: Sequence[Mapping[str, Tensor]], limits: Limits | LearnedLimits) -> None:
-        """Begin with these streams' roots; one without any starts with a full frame."""
+    def begin(self, num_streams: int, limits: Limits | LearnedLimits) -> None:
+        """Make room for that many streams, and set the limits of the steps to come."""
+
+    def load(self, stream: int, saved: Mapping[str, Tensor]) -> None:
+        """Put a stream's roots in its place; one without any starts with a full frame."""
 
     def step(
         self, placed: Sequence[tuple[int, int]], pixels: Tensor, whole: Sequence[bool]
@@ -36,11 +39,15 @@ class PlainSteps:
         self.tower = tower
         self.references = references
 
-    def load(self, saved: Sequence[Mapping[str, Tensor]], limits: Limits | LearnedLimits) -> None:
-        """Gather the roots side by side."""
-        self.limits, self.num_streams = limits, len(saved)
-        config = self.tower.config
-        self.roots = Roots.gather(saved, config, self.tower.position, limits.width(config))
+    def begin(self, num_streams: int, limits: Limits | LearnedLimits) -> None:
+        """Allocate the roots side by side."""
+        self.limits, self.num_streams = limits, num_streams
+        width = limits.width(self.tower.config)
+        self.roots = Roots.empty(self.tower.config, self.tower.position, num_streams, width)
+
+    def load(self, stream: int, saved: Mapping[str, Tensor]) -> None:
+        """Copy a stream's roots in."""
+        self.roots.load(stream, saved)
 
     def step(
         self, placed: Sequence[tuple[int, int]], pixels: Tensor, whole: Sequence[bool]

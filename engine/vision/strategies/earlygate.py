@@ -46,19 +46,27 @@ class EarlyGate:
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         """Encode the streams together, step by step, packing the computed rows of all of them."""
         steps: Steps = self.fused or PlainSteps(self.tower, SOURCES)
-        room = self.fused.streams if self.fused else max(1, len(chunks))
-        batches = (chunks[start : start + room] for start in range(0, len(chunks), room))
-        return [encoded for batch in batches for encoded in self._encode(batch, steps)]
-
-    def _encode(self, chunks: Sequence[Chunk], steps: Steps) -> list[Encoded]:
-        streams = [self._receive(chunk) for chunk in chunks]
-        steps.load([chunk.state.tensors if chunk.state else {} for chunk in chunks], self.limits)
-        while any(following := [self._next(stream) for stream in streams]):
-            self._advance(streams, following, steps)
-        return [
-            self._result(stream, {} if stream.last else steps.saved(at))
-            for at, stream in enumerate(streams)
-        ]
+        room = self.fused.streams if self.fused else len(chunks)
+        waiting = list(enumerate(chunks))[::-1]
+        places: list[tuple[int, _Stream] | None] = [None] * min(room, len(chunks))
+        results: dict[int, Encoded] = {}
+        steps.begin(len(places), self.limits)
+        while waiting or any(places):
+            # a stream whose chunk is done makes place for the next one
+            for at, held in enumerate(places):
+                if held is None and waiting:
+                    number, chunk = waiting.pop()
+                    steps.load(at, chunk.state.tensors if chunk.state else {})
+                    places[at] = number, self._receive(chunk)
+            following = [self._next(held[1]) if held else None for held in places]
+            if any(following):
+                self._advance([held[1] if held else None for held in places], following, steps)
+            for at, (held, step) in enumerate(zip(places, following, strict=True)):
+                if held and not step:
+                    number, stream = held
+                    results[number] = self._result(stream, {} if stream.last else steps.saved(at))
+                    places[at] = None
+        return [results[number] for number in range(len(chunks))]
 
     def _receive(self, chunk: Chunk) -> "_Stream":
         state, pixels = chunk.state, chunk.pixels.to(self.tower.device, non_blocking=True)
@@ -85,13 +93,14 @@ class EarlyGate:
         )
 
     def _advance(
-        self, streams: Sequence["_Stream"], following: Sequence[Step | None], steps: Steps
+        self, places: Sequence["_Stream | None"], following: Sequence[Step | None], steps: Steps
     ) -> None:
         """Encode the next step of every stream that has one."""
         sizes = [step.size if step else 0 for step in following]
         placed = [
             (slot, at) for slot in range(max(sizes)) for at, size in enumerate(sizes) if slot < size
         ]
+        streams = {at: stream for at, stream in enumerate(places) if stream}
         numbers = [streams[at].done + ORDER[sizes[at]][slot] for slot, at in placed]
         pixels = torch.stack(
             [streams[at].pixels[n] for (_, at), n in zip(placed, numbers, strict=True)]
@@ -103,8 +112,8 @@ class EarlyGate:
             streams[at].results[number] = _Row(
                 stepped.embeddings[row], stepped.computed[row], macs[row], full[at]
             )
-        for stream, step in zip(streams, following, strict=True):
-            if step:
+        for stream, step in zip(places, following, strict=True):
+            if stream and step:
                 stream.done += step.size
                 stream.since = 0 if step.full else (stream.since or 0) + step.size
 

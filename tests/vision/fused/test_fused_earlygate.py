@@ -164,7 +164,7 @@ def test_a_step_waits_for_nothing() -> None:
     _, gate = pair(config, "fixed", 0.3)
     fused = gate.fused
     assert fused is not None
-    fused.load([{}, {}], gate.limits)
+    fused.begin(2, gate.limits)
     pixels = make_clip(config, 2, 0).pin_memory()
     group = make_clip(config, 8, 1).pin_memory()
     placed = [(slot, stream) for slot in range(4) for stream in range(2)]
