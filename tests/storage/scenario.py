@@ -40,13 +40,13 @@ def run(store: Store, done: Callable[[str], None] = lambda _: None) -> None:
     catalog.add_space(SPACE)
     store.load_index(SPACE.key)
     for name in "ab":
-        _ingest(store, _video(store, name, name), "fps=2", "reusevit", 3, done)
+        _ingest(store, _video(store, name, name), "fps=2", "reusevit", 2, done)
     if catalog.find_content("hash new") is None:
         _ingest(store, _video(store, "c", "old"), "fps=2", "dense", 1, done)
         _video(store, "c", "new")
         done("c replaced")
     _refine(store, done)
-    _ingest(store, catalog.video("b"), "fps=4", "dense", 4, done)
+    _ingest(store, catalog.video("b"), "fps=4", "dense", 3, done)
     store.build_index(SPACE.key)
     done("built")
     store.compact()

@@ -39,7 +39,7 @@ def test_readers_never_see_half_a_change(
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()
-    for stretch in range(25):
+    for stretch in range(15):
         rows = make_rows(stretch * 10, stretch * 10 + 10, stretch)
         store.write_part(video_id, space.key, "fps=2", "reusevit", stretch, 0.0, 1.0, rows)
         if stretch % 5 == 4:
@@ -50,4 +50,4 @@ def test_readers_never_see_half_a_change(
     for reader in readers:
         reader.join()
     assert wrong == []
-    assert len(store.search(space.key, query, 1000).row_ids) == 250
+    assert len(store.search(space.key, query, 1000).row_ids) == 150
