@@ -4,6 +4,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels.launch import runs_triton
 
@@ -47,24 +48,26 @@ def attend(
         return attend_reference(qkv, heads, tokens, starts, out, weights, class_only)
     if frames == 0:
         return out
-    block_m, block_n = 128, 128
+    block_m, block_n, size = 64, 128, width // heads
     blocks = 0 if class_only else triton.cdiv(tokens - 1, block_m)
     _attend_kernel[(blocks + 1, frames * heads)](
         qkv,
+        TensorDescriptor.from_tensor(qkv, [block_m, size]),
+        TensorDescriptor.from_tensor(qkv, [block_n, size]),
         starts,
         out,
         weights,
         qkv.stride(0),
-        (width // heads) ** -0.5 * 1.4426950408889634,  # exp2 in place of exp
+        size**-0.5 * 1.4426950408889634,  # exp2 in place of exp
         N=tokens,
         D=width,
         H=heads,
-        DH=width // heads,
+        DH=size,
         BLOCK_M=block_m,
         BLOCK_N=block_n,
-        BLOCK_C=64,
+        BLOCK_C=128,
         CLASS_ONLY=class_only,
-        num_warps=8,
+        num_warps=4,
         num_stages=2,
     )
     return out
@@ -96,6 +99,8 @@ def attend_reference(
 @triton.jit
 def _attend_kernel(
     qkv_ptr,  # [R, 3D]
+    query_desc,  # the same
+    key_desc,  # the same
     starts_ptr,  # [F] or None
     out_ptr,  # [F N, D], or [F, D]
     weights_ptr,  # [F, H, N] or None
@@ -128,26 +133,22 @@ def _attend_kernel(
             N, D, H, DH, BLOCK_C, CLASS_ONLY,
         )  # fmt: skip
     else:
+        row = start.to(tl.int32)
         m = (block - 1) * BLOCK_M + 1 + tl.arange(0, BLOCK_M)
         inside = (m < N)[:, None]
-        q = tl.load(base + m[:, None] * stride + d[None, :], mask=inside, other=0.0)
+        q = query_desc.load([row + (block - 1) * BLOCK_M + 1, head * DH])
         peak = tl.sum(q.to(tl.float32) * first_k[None, :], 1) * scale
         total = tl.full((BLOCK_M,), 1.0, tl.float32)
         acc = tl.zeros((BLOCK_M, DH), tl.float32) + first_v[None, :]
         for key in range(1, N, BLOCK_N):
-            n = key + tl.arange(0, BLOCK_N)
-            rows = base + n[:, None] * stride + d[None, :]
-            if (N - 1) % BLOCK_N == 0:
-                k = tl.load(rows + D)
-                v = tl.load(rows + 2 * D)
-                s = tl.dot(q, k.T) * scale
-            else:
-                k = tl.load(rows + D, mask=(n < N)[:, None], other=0.0)
-                v = tl.load(rows + 2 * D, mask=(n < N)[:, None], other=0.0)
-                s = tl.where((n < N)[None, :], tl.dot(q, k.T) * scale, float("-inf"))
-            new_peak = tl.maximum(peak, tl.max(s, 1))
+            k = key_desc.load([row + key, D + head * DH])
+            v = key_desc.load([row + key, 2 * D + head * DH])
+            s = tl.dot(q, k.T)
+            if (N - 1) % BLOCK_N != 0:
+                s = tl.where((key + tl.arange(0, BLOCK_N) < N)[None, :], s, float("-inf"))
+            new_peak = tl.maximum(peak, tl.max(s, 1) * scale)
             shrink = tl.exp2(peak - new_peak)
-            p = tl.exp2(s - new_peak[:, None])
+            p = tl.exp2(s * scale - new_peak[:, None])
             total = total * shrink + tl.sum(p, 1)
             acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None])
             peak = new_peak
@@ -174,32 +175,36 @@ def _attend_class(
     BLOCK_C: tl.constexpr,
     CLASS_ONLY: tl.constexpr,
 ):
+    # sixteen equal rows, the fewest that a product of the tensor cores takes
     d = tl.arange(0, DH)
-    q = tl.load(base + d).to(tl.float32) * scale
-    first = tl.sum(q * first_k, 0)
-    peak = first
-    total = 1.0
-    acc = first_v
+    rows = tl.arange(0, 16)
+    q = tl.load(base + rows[:, None] * 0 + d[None, :])
+    peak = tl.sum(q.to(tl.float32) * first_k[None, :], 1) * scale
+    total = tl.full((16,), 1.0, tl.float32)
+    acc = tl.zeros((16, DH), tl.float32) + first_v[None, :]
+    first = peak
     for key in range(1, N, BLOCK_C):
         n = key + tl.arange(0, BLOCK_C)
-        rows = base + n[:, None] * stride + d[None, :]
-        k = tl.load(rows + D, mask=(n < N)[:, None], other=0.0).to(tl.float32)
-        v = tl.load(rows + 2 * D, mask=(n < N)[:, None], other=0.0).to(tl.float32)
-        s = tl.where(n < N, tl.sum(k * q[None, :], 1), float("-inf"))
-        new_peak = tl.maximum(peak, tl.max(s, 0))
+        keys = base + D + n[:, None] * stride + d[None, :]
+        k = tl.load(keys, mask=(n < N)[:, None], other=0.0)
+        v = tl.load(keys + D, mask=(n < N)[:, None], other=0.0)
+        s = tl.where((n < N)[None, :], tl.dot(q, k.T), float("-inf"))
+        new_peak = tl.maximum(peak, tl.max(s, 1) * scale)
         shrink = tl.exp2(peak - new_peak)
-        p = tl.exp2(s - new_peak)
-        total = total * shrink + tl.sum(p, 0)
-        acc = acc * shrink + tl.sum(p[:, None] * v, 0)
+        p = tl.exp2(s * scale - new_peak[:, None])
+        total = total * shrink + tl.sum(p, 1)
+        acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None])
         peak = new_peak
     row = frame if CLASS_ONLY else frame * N
-    tl.store(out_ptr + row * D + head * DH + d, (acc / total).to(out_ptr.dtype.element_ty))
+    only = (rows == 0)[:, None]
+    target = out_ptr + row * D + head * DH + rows[:, None] * 0 + d[None, :]
+    tl.store(target, (acc / total[:, None]).to(out_ptr.dtype.element_ty), mask=only)
     if weights_ptr is not None:
-        weights = weights_ptr + (frame * H + head) * N
-        tl.store(weights, tl.exp2(first - peak) / total)
+        weights = weights_ptr + (frame * H + head) * N + rows * 0
+        tl.store(weights, tl.exp2(first - peak) / total, mask=rows == 0)
         for key in range(1, N, BLOCK_C):
             n = key + tl.arange(0, BLOCK_C)
-            rows = base + n[:, None] * stride + d[None, :]
-            k = tl.load(rows + D, mask=(n < N)[:, None], other=0.0).to(tl.float32)
-            p = tl.exp2(tl.sum(k * q[None, :], 1) - peak) / total
-            tl.store(weights + n, p, mask=n < N)
+            keys = base + D + n[:, None] * stride + d[None, :]
+            k = tl.load(keys, mask=(n < N)[:, None], other=0.0)
+            p = tl.exp2(tl.dot(q, k.T) * scale - peak[:, None]) / total[:, None]
+            tl.store(weights[:, None] + n[None, :], p, mask=only & (n < N)[None, :])

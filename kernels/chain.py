@@ -132,9 +132,10 @@ def chain(
         H=heads,
         SLOTS=slots,
         BLOCK_D=triton.next_power_of_2(width),
+        BLOCK_C=min(256, triton.next_power_of_2(width)),
         BLOCK_H=triton.next_power_of_2(heads),
         HIDDEN=HIDDEN,
-        num_warps=2,
+        num_warps=1,
     )
     return None
 
@@ -199,16 +200,8 @@ def _unpack(decision: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 @triton.jit
-def _cosine(x, x_length, root, c, p0, p1, p2, c_length, length0, length1, length2):
-    y = _pick(root, c, p0, p1, p2)
-    y_length = tl.where(root == 0, c_length, tl.where(root == 1, length0, length1))
-    y_length = tl.where(root == 3, length2, y_length)
-    return tl.sum(x * y, 0) / (x_length * y_length)
-
-
-@triton.jit
-def _pick(root, c, p0, p1, p2):
-    return tl.where(root == 0, c, tl.where(root == 1, p0, tl.where(root == 2, p1, p2)))
+def _length(squares):
+    return tl.sqrt(tl.sum(squares, 0)) + 1e-7
 
 
 @triton.jit
@@ -252,8 +245,8 @@ def _decide(
 
 @triton.jit
 def _emit(
-    x,
-    y,
+    row_ptr,
+    origin_ptr,
     reuse,
     slot,
     root,
@@ -272,9 +265,11 @@ def _emit(
     root_ptr,
     target_ptr,
     flag_ptr,
-    d,
     D: tl.constexpr,
+    BLOCK_D: tl.constexpr,
 ):
+    d = tl.arange(0, BLOCK_D)
+    x = tl.load(row_ptr + d, mask=d < D, other=0.0)
     frame = slot * streams + b
     after = (tl.load(starts_after_ptr + frame) + n).to(tl.int32)
     tl.store(flag_ptr, reuse.to(tl.int8))
@@ -285,13 +280,14 @@ def _emit(
         tl.store(root_ptr + at_reused, (start + n).to(tl.int32))
         tl.store(target_ptr + at_reused, after)
         row = difference_ptr + at_reused.to(tl.int64) * D
-        tl.store(row + d, (x - y).to(difference_ptr.dtype.element_ty), mask=d < D)
+        y = tl.load(origin_ptr + d, mask=d < D, other=0.0).to(tl.float32)
+        tl.store(row + d, (x.to(tl.float32) - y).to(difference_ptr.dtype.element_ty), mask=d < D)
     else:
         before = tl.load(starts_before_ptr + frame) + n
         tl.store(before_ptr + at_kept, before.to(tl.int32))
         tl.store(after_ptr + at_kept, after)
         row = mixed_ptr + at_kept.to(tl.int64) * D
-        tl.store(row + d, x.to(mixed_ptr.dtype.element_ty), mask=d < D)
+        tl.store(row + d, x, mask=d < D)
 
 
 @triton.jit
@@ -321,6 +317,7 @@ def _chain_kernel(
     H: tl.constexpr,
     SLOTS: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr,
     BLOCK_H: tl.constexpr,
     HIDDEN: tl.constexpr,
 ):
@@ -328,98 +325,114 @@ def _chain_kernel(
     at = tl.program_id(0).to(tl.int64)
     b = tl.program_id(0) // N
     n = tl.program_id(0) % N
-    size = tl.load(sizes_ptr + b)
-    d = tl.arange(0, BLOCK_D)
     step = tl.full((), N, tl.int64) * streams  # rows from slot to slot
-    c = tl.load(cached_ptr + at * D + d, mask=d < D, other=0.0).to(tl.float32)
-    p0 = tl.load(in_ptr + at * D + d, mask=d < D, other=0.0).to(tl.float32)
-    p1 = p0
-    p2 = p0
-    p3 = p0
-    if SLOTS > 1:
-        p1 = tl.load(in_ptr + (at + step) * D + d, mask=d < D, other=0.0).to(tl.float32)
-    if SLOTS > 2:
-        p2 = tl.load(in_ptr + (at + 2 * step) * D + d, mask=d < D, other=0.0).to(tl.float32)
-    if SLOTS > 3:
-        p3 = tl.load(in_ptr + (at + 3 * step) * D + d, mask=d < D, other=0.0).to(tl.float32)
-    l_c = tl.sqrt(tl.sum(c * c, 0)) + 1e-7
-    l0 = tl.sqrt(tl.sum(p0 * p0, 0)) + 1e-7
-    l1 = l0
-    l2 = l0
+    row0 = in_ptr + at * D
+    row1 = row0 + (step * D if SLOTS > 1 else 0)
+    row2 = row0 + (2 * step * D if SLOTS > 2 else 0)
+    row3 = row0 + (3 * step * D if SLOTS > 3 else 0)
+    cached = cached_ptr + at * D
 
-    past = tl.sum(p0 * c, 0) / (l0 * l_c)
+    # all products at once, chunk by chunk, then the decisions on numbers alone
+    zero = tl.zeros((BLOCK_C,), tl.float32)
+    cc, c0, c1, c2, n0, n1, n2, n3 = zero, zero, zero, zero, zero, zero, zero, zero
+    d10, d20, d21, d30, d31, c3 = zero, zero, zero, zero, zero, zero
+    for start in tl.static_range(0, D, BLOCK_C):
+        e = start + tl.arange(0, BLOCK_C)
+        c = tl.load(cached + e, mask=e < D, other=0.0).to(tl.float32)
+        p0 = tl.load(row0 + e, mask=e < D, other=0.0).to(tl.float32)
+        cc += c * c
+        n0 += p0 * p0
+        c0 += p0 * c
+        if SLOTS > 1:
+            p1 = tl.load(row1 + e, mask=e < D, other=0.0).to(tl.float32)
+            n1 += p1 * p1
+            c1 += p1 * c
+            d10 += p1 * p0
+        if SLOTS > 2:
+            p2 = tl.load(row2 + e, mask=e < D, other=0.0).to(tl.float32)
+            n2 += p2 * p2
+            c2 += p2 * c
+            d20 += p2 * p0
+            d21 += p2 * p1
+        if SLOTS > 3:
+            p3 = tl.load(row3 + e, mask=e < D, other=0.0).to(tl.float32)
+            n3 += p3 * p3
+            c3 += p3 * c
+            d30 += p3 * p0
+            d31 += p3 * p1
+    l_c = _length(cc)
+    l0 = _length(n0)
+    s_c0 = tl.sum(c0, 0) / (l0 * l_c)
     reuse0 = _decide(
-        past, 0, 0, n, b, streams, weights_ptr, decision_ptr, cue_ptr, full_ptr, forced_ptr,
+        s_c0, 0, 0, n, b, streams, weights_ptr, decision_ptr, cue_ptr, full_ptr, forced_ptr,
         N, H, BLOCK_H, HIDDEN,
     )  # fmt: skip
     root0 = tl.where(reuse0, 0, 1)
-    reuse1 = reuse0
-    reuse2 = reuse0
-    reuse3 = reuse0
-    root1 = root0
-    root2 = root0
-    root3 = root0
+    reuse1, reuse2, reuse3, root1, root2, root3 = reuse0, reuse0, reuse0, root0, root0, root0
     if SLOTS > 1:
-        l1 = tl.sqrt(tl.sum(p1 * p1, 0)) + 1e-7
-        past = tl.sum(p1 * c, 0) / (l1 * l_c)
-        other = _cosine(p1, l1, root0, c, p0, p1, p2, l_c, l0, l1, l2)
+        l1 = _length(n1)
+        s_c1 = tl.sum(c1, 0) / (l1 * l_c)
+        s_01 = tl.sum(d10, 0) / (l1 * l0)
+        other = tl.where(root0 == 0, s_c1, s_01)
         reuse1 = _decide(
-            tl.maximum(past, other), 1, 1, n, b, streams, weights_ptr, decision_ptr, cue_ptr,
+            tl.maximum(s_c1, other), 1, 1, n, b, streams, weights_ptr, decision_ptr, cue_ptr,
             full_ptr, forced_ptr, N, H, BLOCK_H, HIDDEN,
         )  # fmt: skip
-        root1 = tl.where(reuse1, tl.where(other > past, root0, 0), 2)
+        root1 = tl.where(reuse1, tl.where(other > s_c1, root0, 0), 2)
     if SLOTS > 2:
-        l2 = tl.sqrt(tl.sum(p2 * p2, 0)) + 1e-7
-        past = tl.sum(p2 * c, 0) / (l2 * l_c)
-        other = _cosine(p2, l2, root1, c, p0, p1, p2, l_c, l0, l1, l2)
+        l2 = _length(n2)
+        s_c2 = tl.sum(c2, 0) / (l2 * l_c)
+        s_02 = tl.sum(d20, 0) / (l2 * l0)
+        s_12 = tl.sum(d21, 0) / (l2 * l1)
+        other = tl.where(root1 == 0, s_c2, tl.where(root1 == 1, s_02, s_12))
         reuse2 = _decide(
-            tl.maximum(past, other), 2, 2, n, b, streams, weights_ptr, decision_ptr, cue_ptr,
+            tl.maximum(s_c2, other), 2, 2, n, b, streams, weights_ptr, decision_ptr, cue_ptr,
             full_ptr, forced_ptr, N, H, BLOCK_H, HIDDEN,
         )  # fmt: skip
-        root2 = tl.where(reuse2, tl.where(other > past, root1, 0), 3)
+        root2 = tl.where(reuse2, tl.where(other > s_c2, root1, 0), 3)
     if SLOTS > 3:
-        l3 = tl.sqrt(tl.sum(p3 * p3, 0)) + 1e-7
-        past = _cosine(p3, l3, root1, c, p0, p1, p2, l_c, l0, l1, l2)
-        other = _cosine(p3, l3, root0, c, p0, p1, p2, l_c, l0, l1, l2)
+        l3 = _length(n3)
+        s_c3 = tl.sum(c3, 0) / (l3 * l_c)
+        s_03 = tl.sum(d30, 0) / (l3 * l0)
+        s_13 = tl.sum(d31, 0) / (l3 * l1)
+        past = tl.where(root1 == 0, s_c3, tl.where(root1 == 1, s_03, s_13))
+        other = tl.where(root0 == 0, s_c3, s_03)
         reuse3 = _decide(
             tl.maximum(past, other), 3, 2, n, b, streams, weights_ptr, decision_ptr, cue_ptr,
             full_ptr, forced_ptr, N, H, BLOCK_H, HIDDEN,
         )  # fmt: skip
         root3 = tl.where(reuse3, tl.where(other > past, root0, root1), 4)
 
-    there = tl.minimum(size, SLOTS)
+    there = tl.minimum(tl.load(sizes_ptr + b), SLOTS)
     r0 = tl.where(reuse0 & (there > 0), 1, 0)
     r1 = r0 + tl.where(reuse1 & (there > 1), 1, 0)
     r2 = r1 + tl.where(reuse2 & (there > 2), 1, 0)
     num_reused = r2 + tl.where(reuse3 & (there > 3), 1, 0)
     kept = tl.atomic_add(counts_ptr, there - num_reused)
     taken = tl.atomic_add(counts_ptr + 1, num_reused)
-    if there > 0:
-        _emit(
-            p0, c, reuse0, 0, root0, kept, taken, n, b, streams,
-            starts_before_ptr, starts_after_ptr, starts_cache_ptr, mixed_ptr, before_ptr,
-            after_ptr, difference_ptr, root_ptr, target_ptr, reused_ptr + at, d, D,
-        )  # fmt: skip
-        if root0 == 1:
-            tl.store(cached_ptr + at * D + d, p0.to(cached_ptr.dtype.element_ty), mask=d < D)
-    if there > 1:
-        _emit(
-            p1, _pick(root1, c, p0, p1, p2), reuse1, 1, root1, kept + 1 - r0, taken + r0,
-            n, b, streams, starts_before_ptr, starts_after_ptr, starts_cache_ptr, mixed_ptr,
-            before_ptr, after_ptr, difference_ptr, root_ptr, target_ptr,
-            reused_ptr + at + step, d, D,
-        )  # fmt: skip
-    if there > 2:
-        _emit(
-            p2, _pick(root2, c, p0, p1, p2), reuse2, 2, root2, kept + 2 - r1, taken + r1,
-            n, b, streams, starts_before_ptr, starts_after_ptr, starts_cache_ptr, mixed_ptr,
-            before_ptr, after_ptr, difference_ptr, root_ptr, target_ptr,
-            reused_ptr + at + 2 * step, d, D,
-        )  # fmt: skip
-    if there > 3:
-        _emit(
-            p3, _pick(root3, c, p0, p1, p2), reuse3, 3, root3, kept + 3 - r2, taken + r2,
-            n, b, streams, starts_before_ptr, starts_after_ptr, starts_cache_ptr, mixed_ptr,
-            before_ptr, after_ptr, difference_ptr, root_ptr, target_ptr,
-            reused_ptr + at + 3 * step, d, D,
-        )  # fmt: skip
+    for slot in tl.static_range(SLOTS):
+        if slot == 0:
+            root, reuse, before = root0, reuse0, 0
+        elif slot == 1:
+            root, reuse, before = root1, reuse1, r0
+        elif slot == 2:
+            root, reuse, before = root2, reuse2, r1
+        else:
+            root, reuse, before = root3, reuse3, r2
+        if there > slot:
+            row = in_ptr + (at + slot * step) * D
+            origin = cached
+            if root > 0:
+                origin = in_ptr + (at + (root - 1) * step) * D
+            _emit(
+                row, origin, reuse, slot, root, kept + slot - before, taken + before, n, b, streams,
+                starts_before_ptr, starts_after_ptr, starts_cache_ptr, mixed_ptr, before_ptr,
+                after_ptr, difference_ptr, root_ptr, target_ptr, reused_ptr + at + slot * step,
+                D, BLOCK_D,
+            )  # fmt: skip
+    # last, since the differences start from the old cached row
+    tl.debug_barrier()
+    if (there > 0) & (root0 == 1):
+        d = tl.arange(0, BLOCK_D)
+        own = tl.load(row0 + d, mask=d < D, other=0.0)
+        tl.store(cached + d, own, mask=d < D)

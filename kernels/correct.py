@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.launch import runs_triton
+from kernels.launch import multiprocessors, runs_triton
 from kernels.product import product
 
 
@@ -42,9 +42,10 @@ def correct(
     rows = len(difference)
     if rows == 0:
         return None
-    block_m, block_n = 64, 256 if width % 256 == 0 else 128
+    block_m, block_n = 64, 128
     tiles_n = 4 * triton.cdiv(width, block_n)
-    _correct_kernel[(triton.cdiv(rows, block_m) * tiles_n,)](
+    shares = max(1, 2 * multiprocessors(states) // tiles_n)
+    _correct_kernel[(tiles_n * shares,)](
         states,
         narrow,
         root,
@@ -52,6 +53,7 @@ def correct(
         up,
         count,
         rows,
+        shares,
         D=width,
         C=size,
         BLOCK_M=block_m,
@@ -88,36 +90,32 @@ def _correct_kernel(
     up_ptr,  # [4, C, D]
     count_ptr,  # [1] or None
     M,
+    shares,
     D: tl.constexpr,
     C: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
+    # a program keeps its columns of `up` and walks over its share of the rows
     num_rows = M
     if count_ptr is not None:
         num_rows = tl.load(count_ptr)
     tiles_part: tl.constexpr = (D + BLOCK_N - 1) // BLOCK_N
-    first = tl.program_id(0) // (4 * tiles_part) * BLOCK_M
-    if first < num_rows:
-        part = tl.program_id(0) // tiles_part % 4
-        column = tl.program_id(0) % tiles_part * BLOCK_N
+    part = tl.program_id(0) // tiles_part % 4
+    n = tl.program_id(0) % tiles_part * BLOCK_N + tl.arange(0, BLOCK_N)
+    c = part * C + tl.arange(0, C)
+    there = part * D + n[None, :]
+    up = tl.load(up_ptr + c[:, None] * D + n[None, :], mask=(n < D)[None, :], other=0.0)
+    share = tl.program_id(0) // (4 * tiles_part)
+    for first in tl.range(share * BLOCK_M, num_rows, shares * BLOCK_M, num_stages=3):
         m = first + tl.arange(0, BLOCK_M)
-        n = column + tl.arange(0, BLOCK_N)
-        c = tl.arange(0, C)
         inside = m < num_rows
         mask = inside[:, None] & (n < D)[None, :]
         root = tl.load(root_ptr + m, mask=inside, other=0).to(tl.int64)
         target = tl.load(target_ptr + m, mask=inside, other=0).to(tl.int64)
-        there = part * D + n[None, :]
         start = tl.load(states_ptr + root[:, None] * (4 * D) + there, mask=mask, other=0.0)
-        narrow = tl.load(
-            narrow_ptr + m.to(tl.int64)[:, None] * (4 * C) + part * C + c[None, :],
-            mask=inside[:, None],
-            other=0.0,
-        )
-        up = tl.load(
-            up_ptr + (part * C + c)[:, None] * D + n[None, :], mask=(n < D)[None, :], other=0.0
-        )
+        rows = narrow_ptr + m.to(tl.int64)[:, None] * (4 * C) + c[None, :]
+        narrow = tl.load(rows, mask=inside[:, None], other=0.0)
         value = start.to(tl.float32) + tl.dot(narrow, up, input_precision="ieee")
         at = states_ptr + target[:, None] * (4 * D) + there
         tl.store(at, value.to(states_ptr.dtype.element_ty), mask=mask)

@@ -5,7 +5,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn import functional as F
 
-from kernels.launch import runs_triton
+from kernels.launch import multiprocessors, runs_triton
 
 
 def normalise(
@@ -15,46 +15,54 @@ def normalise(
     eps: float,
     *,
     source: Tensor | None = None,
-    count: Tensor | None = None,
     out: Tensor | None = None,
+    target: Tensor | None = None,
+    count: Tensor | None = None,
 ) -> Tensor:
-    """Write LayerNorm of `x[source]` into the first `count` rows of `out`.
+    """Write LayerNorm of the first `count` rows `x[source]` to `out[target]`.
 
     Args:
         x: `[R, D]`, rows may be strided.
         weight: `[D]`.
         bias: `[D]`.
         eps: added to the variance.
-        source: int32 `[M]`, the row of `x` for each row of `out`; None: the same row.
-        count: int32 `[1]`, how many rows there are; None: all. Later rows are not written.
-        out: `[M, D]`; None allocates it.
+        source: int32 `[M]`, the row of `x` of each row; None: the same row.
+        out: `[S, D]`, rows may be strided; None allocates `[M, D]`.
+        target: int32 `[M]`, the row of `out` of each row, none twice; None: the same row.
+        count: int32 `[1]`, how many rows there are; None: all M. Later rows are not written.
 
     Returns:
         `out`.
     """
     if x.ndim != 2 or weight.shape != x.shape[1:] or bias.shape != x.shape[1:]:
         raise ValueError(f"expected [R, D] and [D], got {x.shape = } and {weight.shape = }")
+    num_rows, width = len(x) if source is None else len(source), x.shape[1]
     if out is None:
-        out = x.new_empty(len(x) if source is None else len(source), x.shape[1])
+        out = x.new_empty(num_rows, width)
+    if target is None:
+        num_rows = min(num_rows, len(out))
     if not runs_triton(x):
-        return normalise_reference(x, weight, bias, eps, source, count, out)
-    if len(out) == 0:
+        return normalise_reference(x, weight, bias, eps, source, out, target, count)
+    if num_rows == 0:
         return out
-    width = x.shape[1]
-    _normalise_kernel[(triton.cdiv(len(out), 4),)](
+    # a fixed grid: programs that find nothing to do would cost more than a short product's rows
+    programs = min(num_rows, 16 * multiprocessors(x))
+    _normalise_kernel[(programs,)](
         x,
         weight,
         bias,
         source,
-        count,
         out,
-        len(out),
+        target,
+        count,
+        num_rows,
+        programs,
         x.stride(0),
+        out.stride(0),
         eps,
         D=width,
         BLOCK_D=triton.next_power_of_2(width),
-        ROWS=4,
-        num_warps=4,
+        num_warps=2,
     )
     return out
 
@@ -65,13 +73,17 @@ def normalise_reference(
     bias: Tensor,
     eps: float,
     source: Tensor | None,
-    count: Tensor | None,
     out: Tensor,
+    target: Tensor | None,
+    count: Tensor | None,
 ) -> Tensor:
-    """Define it: `out[i] = LayerNorm(x[source[i]])` in float32."""
-    n = len(out) if count is None else int(count)
-    chosen = (x[:n] if source is None else x[source[:n].long()]).float()
-    out[:n] = F.layer_norm(chosen, x.shape[1:], weight.float(), bias.float(), eps).to(out.dtype)
+    """Define it: `out[target] = LayerNorm(x[source])` in float32."""
+    chosen = x if source is None else x[source.long()]
+    n = len(chosen) if count is None else int(count)
+    if target is None:
+        n = min(n, len(out))
+    y = F.layer_norm(chosen[:n].float(), x.shape[1:], weight.float(), bias.float(), eps)
+    out[slice(n) if target is None else target[:n].long()] = y.to(out.dtype)
     return out
 
 
@@ -81,34 +93,35 @@ def _normalise_kernel(
     weight_ptr,  # [D]
     bias_ptr,  # [D]
     source_ptr,  # [M] or None
+    out_ptr,  # [S, D]
+    target_ptr,  # [M] or None
     count_ptr,  # [1] or None
-    out_ptr,  # [M, D]
     M,
+    programs,
     x_stride,
+    out_stride,
     eps,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
-    ROWS: tl.constexpr,
 ):
     num_rows = M
     if count_ptr is not None:
         num_rows = tl.load(count_ptr)
-    first = tl.program_id(0) * ROWS
-    if first < num_rows:
-        m = first + tl.arange(0, ROWS)
+    for m in range(tl.program_id(0), num_rows, programs):
         d = tl.arange(0, BLOCK_D)
-        inside = m < num_rows
         source = m
         if source_ptr is not None:
-            source = tl.load(source_ptr + m, mask=inside, other=0)
-        mask = inside[:, None] & (d < D)[None, :]
-        offset = source.to(tl.int64)[:, None] * x_stride + d[None, :]
-        x = tl.load(x_ptr + offset, mask=mask, other=0.0).to(tl.float32)
-        mean = tl.sum(x, 1) / D
-        centred = tl.where((d < D)[None, :], x - mean[:, None], 0.0)
-        scale = tl.rsqrt(tl.sum(centred * centred, 1) / D + eps)
+            source = tl.load(source_ptr + m)
+        row = x_ptr + tl.cast(source, tl.int64) * x_stride
+        x = tl.load(row + d, mask=d < D, other=0.0).to(tl.float32)
+        mean = tl.sum(x, 0) / D
+        centred = tl.where(d < D, x - mean, 0.0)
+        scale = tl.rsqrt(tl.sum(centred * centred, 0) / D + eps)
         weight = tl.load(weight_ptr + d, mask=d < D, other=0.0).to(tl.float32)
         bias = tl.load(bias_ptr + d, mask=d < D, other=0.0).to(tl.float32)
-        y = centred * scale[:, None] * weight[None, :] + bias[None, :]
-        offset = m.to(tl.int64)[:, None] * D + d[None, :]
-        tl.store(out_ptr + offset, y.to(out_ptr.dtype.element_ty), mask=mask)
+        y = centred * scale * weight + bias
+        target = m
+        if target_ptr is not None:
+            target = tl.load(target_ptr + m)
+        row = out_ptr + tl.cast(target, tl.int64) * out_stride
+        tl.store(row + d, y.to(out_ptr.dtype.element_ty), mask=d < D)

@@ -51,12 +51,13 @@ def product(
     columns = weight.shape[0]
     if num_rows == 0:
         return out
-    block_m, block_n, block_k = 128, 256 if columns % 256 == 0 else 128, 64
+    # long sums repay wide tiles, short ones two tiles side by side: one finishes as one multiplies
+    wide = inner >= 2048 and columns % 256 == 0
+    block_m, block_n, block_k = 128, 256 if wide else 128, 64
     if rows.element_size() == 4:
-        block_m, block_n, block_k = 64, 128, 32
-    halves = block_n // 128
+        wide, block_m, block_n, block_k = False, 64, 128, 32
     tiles = triton.cdiv(num_rows, block_m) * triton.cdiv(columns, block_n)
-    programs = min(tiles, multiprocessors(rows))
+    programs = min(tiles, multiprocessors(rows) * (1 if wide else 2))
     _product_kernel[(programs,)](
         TensorDescriptor.from_tensor(rows, [block_m, block_k]),
         TensorDescriptor.from_tensor(weight, [block_n, block_k]),
@@ -76,8 +77,8 @@ def product(
         BLOCK_M=block_m,
         BLOCK_N=block_n,
         BLOCK_K=block_k,
-        HALVES=halves,
-        num_warps=8,
+        HALVES=block_n // 128,
+        num_warps=8 if wide else 4,
         num_stages=3,
     )
     return out
@@ -149,7 +150,7 @@ def _product_kernel(
         num_rows = tl.load(count_ptr)
     tiles_n: tl.constexpr = (N + BLOCK_N - 1) // BLOCK_N
     num_tiles = tl.cdiv(num_rows, BLOCK_M) * tiles_n
-    for tile in range(tl.program_id(0), num_tiles, programs):
+    for tile in tl.range(tl.program_id(0), num_tiles, programs, flatten=True):
         row = tile // tiles_n * BLOCK_M
         column = tile % tiles_n * BLOCK_N
         acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)

@@ -19,12 +19,14 @@ def test_normalise_equals_reference(rows: int, width: int, num: int | None) -> N
     weight, bias = torch.randn(2, width, device=DEVICE).to(TYPE)
     source = torch.randint(0, rows + 4, (rows,), device=DEVICE).int()
     count = None if num is None else torch.tensor([num], dtype=torch.int32, device=DEVICE)
-    ours = torch.full((rows, width), float("nan"), device=DEVICE, dtype=TYPE)
+    target = torch.randperm(rows + 2, device=DEVICE)[:rows].int()
+    holder = torch.full((rows + 2, 2 * width), float("nan"), device=DEVICE, dtype=TYPE)
+    x, ours = table[:, width:], holder[:, :width]
     expected = ours.float()
-    x = table[:, width:]
-    normalise(x, weight, bias, 1e-5, source=source, count=count, out=ours)
-    normalise_reference(x, weight, bias, 1e-5, source, count, expected)
+    normalise(x, weight, bias, 1e-5, source=source, out=ours, target=target, count=count)
+    normalise_reference(x, weight, bias, 1e-5, source, expected, target, count)
     assert torch.equal(ours.isnan(), expected.isnan())
+    assert holder[:, width:].isnan().all()
     difference = (ours.float() - expected).nan_to_num().norm()
     assert difference <= TOLERANCE * expected.nan_to_num().norm() + 1e-6
 
