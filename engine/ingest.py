@@ -1,0 +1,119 @@
+"""A video's story: file → identity → groups of pictures → frames → embeddings → rows."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from math import inf
+from pathlib import Path
+from time import monotonic, perf_counter
+
+from engine.ingesting.discover import discover
+from engine.ingesting.encode import Encoder
+from engine.ingesting.identify import by_rate
+from engine.ingesting.interrupt import interruptible
+from engine.ingesting.journal import Journal
+from engine.ingesting.plan import Task
+from engine.ingesting.pool import Failed, Pool
+from engine.ingesting.prepare import Prepared, Sampling, prepare_task
+from engine.ingesting.redecode import redecode as redecode
+from engine.ingesting.report import Event as Event
+from engine.ingesting.report import IngestOptions as IngestOptions
+from engine.ingesting.report import IngestReport as IngestReport
+from engine.ingesting.report import Progress as Progress
+from engine.ingesting.tasks import plan_files, plan_ranges, register_files
+from engine.ingesting.write import Writer
+from engine.operators.base import Range
+from engine.operators.work import Embedded
+from engine.storage.store import Store
+from engine.vision.model import Model
+
+
+def ingest(
+    store: Store,
+    model: Model,
+    paths: Sequence[str | Path],
+    options: IngestOptions,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Embed the videos that `paths` mean: files, folders, globs.
+
+    What is stored already costs nothing more than reading the file once. A file that cannot be used
+    is put on record with the reason and stops no other. Ctrl-C commits what is begun; the next run
+    goes on there.
+    """
+    started = perf_counter()
+    files = discover(paths)
+    store.catalog.add_space(model.space)
+    journal = Journal(store, model.space.key, options, progress)
+    encoder = Encoder(model, options)
+    tasks = plan_files(journal, files)
+    with interruptible(progress.stopped if progress else lambda: False) as stopped:
+        complete = _embed(journal, encoder, tasks, stopped)
+    return IngestReport(
+        videos=journal.reports,
+        seconds=perf_counter() - started,
+        device=str(model.device),
+        strategy=encoder.strategy.name if encoder.strategy else None,
+        choice=encoder.choice,
+        interrupted=not complete,
+    )
+
+
+def ensure(
+    store: Store,
+    model: Model,
+    ranges: Sequence[Range],
+    options: IngestOptions,
+    budget_seconds: float | None = None,
+) -> Embedded:
+    """Embed exactly the groups of pictures in `ranges` that lack embeddings, within a budget.
+
+    A video that has rows keeps their sampling. What cannot be read leaves the answer incomplete.
+    """
+    deadline = inf if budget_seconds is None else monotonic() + budget_seconds
+    store.catalog.add_space(model.space)
+    total = Embedded()
+    for fps, parts in by_rate(store, ranges, model.space.key, options.fps).items():
+        journal = Journal(store, model.space.key, replace(options, fps=fps))
+        encoder = Encoder(model, journal.options)
+        tasks = plan_ranges(journal, parts)
+        complete = _embed(journal, encoder, tasks, lambda: monotonic() > deadline)
+        total = journal.embedded(total, encoder.saved_seconds, complete=complete)
+    return total
+
+
+def register(store: Store, paths: Sequence[str | Path]) -> IngestReport:
+    """Put videos on record without embedding them; queries embed what they need of them."""
+    started = perf_counter()
+    reports = register_files(store, discover(paths))
+    return IngestReport(reports, perf_counter() - started, "none", None, "not embedded", False)
+
+
+def _embed(
+    journal: Journal, encoder: Encoder, tasks: Iterator[Task], stopped: Callable[[], bool]
+) -> bool:
+    """Decode, encode and write until all tasks are done; return False if stopped before."""
+    options, streams = journal.options, encoder.streams
+    sampling = Sampling(options.fps, encoder.model.preprocessing, encoder.cue_side)
+    pool = Pool(
+        tasks=tasks,
+        prepare=partial(prepare_task, sampling),
+        workers=options.workers or os.cpu_count() or 1,
+        ahead=streams + 1,
+        stall_seconds=options.stall_seconds,
+    )
+    with pool, Writer(journal.commit) as writer:
+        for first in pool:
+            batch = [first, *pool.ready(streams - 1)]
+            prepared = [item for item in batch if isinstance(item, Prepared)]
+            for item in prepared:
+                journal.decoded(item)
+            for done in encoder.encode(prepared):
+                journal.encoded(done)
+                writer.put(done)
+            for failed in (item for item in batch if isinstance(item, Failed)):
+                journal.fail(failed)
+            if stopped():
+                return False
+    return True

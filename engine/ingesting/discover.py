@@ -1,0 +1,68 @@
+"""Which files are meant: paths, folders and globs, each file once."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from glob import has_magic
+from pathlib import Path
+
+from engine.errors import NotFoundError
+
+SUFFIXES = re.compile(
+    r"\.(3g2|3gp|26[45]|asf|avi|dv|flv|gif|h26[45]|hevc|ivf|m2?ts|m4v|mkv|mov|mp4|mpe?g|mxf|nut|obu"
+    r"|og[mv]|rm|rmvb|ts|vob|webm|wmv|wtv|y4m)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file to ingest; `name` is how it is called: its path below the folder that was given."""
+
+    path: Path
+    name: str
+
+
+def discover(paths: Sequence[str | Path]) -> list[Found]:
+    """Return the files that `paths` mean, each once, in a stable order.
+
+    A file is taken whatever it is called, as is what a glob matches; of a folder's files those that
+    are called like videos. Links are followed; a folder that contains itself is entered once.
+    """
+    found: dict[Path, Found] = {}
+    for given in paths:
+        for item in _given(Path(given).expanduser()):
+            found.setdefault(item.path, item)
+    return list(found.values())
+
+
+def _given(path: Path) -> Iterator[Found]:
+    if path.is_dir():
+        yield from _folder(path)
+    elif path.exists() or path.is_symlink() or not has_magic(str(path)):
+        if not (path.exists() or path.is_symlink()):
+            raise NotFoundError(f"no file or folder {str(path)!r}")
+        yield Found(path.absolute(), path.name)
+    else:
+        anchor = Path(path.anchor or ".")
+        matches = sorted(anchor.glob(str(path.relative_to(path.anchor))))
+        if not matches:
+            raise NotFoundError(f"nothing matches {str(path)!r}")
+        for match in matches:
+            yield from _folder(match) if match.is_dir() else [Found(match.absolute(), match.name)]
+
+
+def _folder(folder: Path) -> Iterator[Found]:
+    entered: set[tuple[int, int]] = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        status = Path(root).stat()
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        folders.sort()
+        for name in sorted(files):
+            path = Path(root) / name
+            if SUFFIXES.fullmatch(path.suffix):
+                yield Found(path.absolute(), path.relative_to(folder).as_posix())

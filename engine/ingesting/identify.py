@@ -1,0 +1,102 @@
+"""Who a file is, and what of it is stored already."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from engine.errors import VideoError
+from engine.ingesting.discover import Found
+from engine.ingesting.plan import Source, Stretch
+from engine.ingesting.report import IngestOptions, Missing
+from engine.operators.base import Range
+from engine.storage.store import Store
+from engine.video.container import VideoInfo, content_hash, file_stamp, probe
+from engine.video.gop import Gop, index_gops
+
+CLAIM_SECONDS = 1.0  # containers round how long they are
+
+
+def identify(store: Store, found: Found, name: str) -> tuple[Source, VideoInfo]:
+    """Register a file by its content; the same content under another name stays one video.
+
+    Raises VideoError, after the file was put on record with the reason, where it cannot be used.
+    """
+    content = None
+    try:
+        stamp = file_stamp(found.path)
+        content = content_hash(found.path)
+        info = probe(found.path)
+        known = store.catalog.find_content(content)
+        gops = stored_gops(store, known.video_id) if known else ()
+        gops = gops or tuple(index_gops(found.path))
+    except VideoError as error:
+        store.catalog.quarantine(name, str(found.path), str(error), content_hash=content)
+        raise
+    video_id = store.catalog.add_video(info, content, name)
+    if not stored_gops(store, video_id):
+        store.catalog.add_gops(video_id, gops)
+    return Source(found.path, stamp, video_id, name, gops), info
+
+
+def stored_gops(store: Store, video_id: int) -> tuple[Gop, ...]:
+    """Return the groups of pictures on record."""
+    return tuple(
+        Gop(gop.index, gop.start_seconds, gop.stop_seconds, gop.num_packets, gop.key_pts)
+        for gop in store.catalog.gops(video_id)
+    )
+
+
+def names_for(store: Store, found: Sequence[Found]) -> Iterator[str]:
+    """Yield a name for each file: as short as it can be without standing for another file.
+
+    A name that another path has keeps meaning that path; folders are put in front until it is free.
+    """
+    with store.catalog.connection() as cursor:
+        rows = cursor.execute("SELECT name, path FROM aliases").fetchall()
+    taken: dict[str, str] = dict(rows)
+    for item in found:
+        path, parts = str(item.path), item.path.parts
+        depth = len(Path(item.name).parts)
+        name = item.name
+        while taken.get(name, path) != path and depth < len(parts):
+            depth += 1
+            name = "/".join(parts[-depth:]).replace("//", "/")
+        taken[name] = path
+        yield name
+
+
+def committed(store: Store, video_id: int, space_key: str, options: IngestOptions) -> list[Stretch]:
+    """Return what is stored at this sampling by the strategy asked for, or exactly.
+
+    Any strategy will do where the choice was left to the engine.
+    """
+    with store.catalog.connection() as cursor:
+        rows = cursor.execute(
+            "SELECT start_seconds, stop_seconds FROM stretches JOIN spaces USING (space_id)"
+            " WHERE video_id = ? AND space_key = ? AND sampling = ?"
+            " AND (strategy IN (?, 'dense') OR ? = 'auto') ORDER BY start_seconds",
+            [video_id, space_key, options.sampling, options.strategy, options.strategy],
+        ).fetchall()
+    return [Stretch(start, stop) for start, stop in rows]
+
+
+def shortfall(info: VideoInfo, gops: Sequence[Gop]) -> Missing | None:
+    """Return the end that the container promises and the file does not have."""
+    claimed, stop = info.start_seconds + info.duration_seconds, gops[-1].stop_seconds
+    packets = sum(gop.num_packets for gop in gops)
+    short = info.num_frames is not None and packets < info.num_frames
+    if (short and claimed > stop) or claimed > stop + CLAIM_SECONDS:
+        return Missing(stop, claimed, "the file ends before its container says")
+    return None
+
+
+def by_rate(
+    store: Store, ranges: Sequence[Range], space_key: str, fps: float
+) -> dict[float, list[Range]]:
+    """Group ranges by how their videos' seen rows were sampled; by `fps` where there are none."""
+    grouped: dict[float, list[Range]] = {}
+    for part in ranges:
+        segments = store.catalog.segments(part.video_id, space_key)
+        shown = [segment.sampling for segment in segments if segment.shown]
+        rate = float(shown[0].removesuffix("fps")) if shown else fps
+        grouped.setdefault(rate, []).append(part)
+    return grouped

@@ -1,0 +1,31 @@
+"""Ctrl-C as a request: what is begun is committed, then the ingest ends."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def interruptible(stopped: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+    """Give a function that says whether to stop: after one Ctrl-C, or when `stopped` says so.
+
+    A second Ctrl-C interrupts at once. Signals reach the main thread alone; in others only
+    `stopped` counts.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked.is_set() or stopped()
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,245 @@
+"""What has become of each video so far: told to whoever listens, and put on record at its end."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from threading import Lock
+from time import perf_counter
+
+from engine.errors import VideoError
+from engine.ingesting.encode import Done
+from engine.ingesting.plan import Source, Stretch
+from engine.ingesting.pool import Failed
+from engine.ingesting.prepare import Prepared
+from engine.ingesting.report import (
+    Event,
+    IngestOptions,
+    Missing,
+    Progress,
+    Stage,
+    VideoReport,
+)
+from engine.operators.work import Embedded
+from engine.storage.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One video while it is ingested."""
+
+    source: Source
+    report: VideoReport
+    left: set[Stretch]  # not yet committed, nor given up
+    whole: bool  # False: only parts of the video were asked for
+    given: set[Stretch] = field(default_factory=set)  # came from the decoder
+    drifts: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Journal:
+    """The entries of one run; its methods may be called from any thread."""
+
+    store: Store
+    space_key: str
+    options: IngestOptions
+    progress: Progress | None = None
+    reports: list[VideoReport] = field(default_factory=list)
+    expected: int = 0  # sampled frames of all videos, an estimate until all are open
+    gops: int = 0  # decoded
+    full: int = 0
+    tokens: int = 0
+    tokens_reused: int = 0
+    _entries: dict[int, Entry] = field(default_factory=dict)
+    _frames: dict[Stage, int] = field(default_factory=dict)
+    _started: float = field(default_factory=perf_counter)
+    _lock: Lock = field(default_factory=Lock)
+
+    def open(
+        self,
+        source: Source,
+        report: VideoReport,
+        stretches: Sequence[Stretch],
+        *,
+        whole: bool = True,
+    ) -> None:
+        """Take up a video of which these stretches are to be done."""
+        entry = Entry(source, report, set(stretches), whole)
+        with self._lock:
+            self._entries[source.video_id] = entry
+            self.expected += sum(
+                len(source.times(part.start_seconds, part.stop_seconds, self.options.fps))
+                for part in stretches
+            )
+        if not stretches:
+            self.finish(entry)
+
+    def decoded(self, prepared: Prepared) -> None:
+        """Count a stretch that was decoded."""
+        entry, stretch = self._entry(prepared.task.source), prepared.stretch
+        entry.given.add(stretch)
+        report = entry.report
+        report.pictures += prepared.decoded
+        report.decode_seconds += prepared.decode_seconds
+        report.missing += prepared.missing
+        self.gops += len(entry.source.between(stretch.start_seconds, stretch.stop_seconds))
+        self._tell("decode", report, len(prepared.frames))
+
+    def encoded(self, done: Done) -> None:
+        """Count a stretch that was encoded."""
+        entry, frames = self._entry(done.prepared.task.source), len(done.prepared.frames)
+        report, total = entry.report, entry.report.frames + frames
+        if total:
+            share = float(done.rows.reuse_rate.sum())
+            report.reuse_rate = (report.reuse_rate * report.frames + share) / total
+        entry.drifts += done.rows.drift[done.rows.drift == done.rows.drift].tolist()
+        report.drift = sum(entry.drifts) / len(entry.drifts) if entry.drifts else None
+        report.frames, report.strategy = total, done.strategy
+        report.macs += done.macs
+        report.macs_dense += done.macs_dense
+        report.encode_seconds += done.seconds
+        self.full += done.full
+        self.tokens += done.tokens
+        self.tokens_reused += done.tokens_reused
+        self._tell("encode", report, frames)
+
+    def commit(self, done: Done) -> None:
+        """Write a stretch, durably, and finish its video if it was the last one."""
+        source, stretch = done.prepared.task.source, done.prepared.stretch
+        entry, started = self._entry(source), perf_counter()
+        self.store.write_part(
+            source.video_id,
+            self.space_key,
+            self.options.sampling,
+            done.strategy,
+            stretch.number(source.origin_seconds),
+            stretch.start_seconds,
+            stretch.stop_seconds,
+            done.rows,
+        )
+        entry.report.write_seconds += perf_counter() - started
+        self._tell("write", entry.report, len(done.rows.frame))
+        self._settle(entry, [stretch])
+
+    def fail(self, failed: Failed) -> None:
+        """Give up the stretches of a task that did not come."""
+        entry = self._entry(failed.task.source)
+        lost = [part for part in failed.task.stretches if part not in entry.given]
+        for part in lost:
+            missing = Missing(part.start_seconds, part.stop_seconds, str(failed.error))
+            entry.report.missing.append(missing)
+        self._settle(entry, lost)
+
+    def finish(self, entry: Entry) -> None:
+        """Put a video's end on record: all rows there, or nothing that can be used."""
+        source, report, catalog = entry.source, entry.report, self.store.catalog
+        try:
+            source.check_unchanged()
+        except VideoError as error:
+            catalog.remove_video(source.video_id)
+            catalog.quarantine(source.name, str(source.path), str(error))
+            report.outcome, report.reason, report.rows = "quarantined", str(error), 0
+            return
+        strategy = report.strategy or self._unfinished(source)
+        report.rows = self._count(source, strategy)
+        report.outcome = "ready" if strategy else "known"
+        if not entry.whole:
+            return
+        if not report.rows:
+            reasons = [gap.reason for gap in report.missing] or ["no picture could be decoded"]
+            report.outcome, report.reason = "quarantined", reasons[0]
+            catalog.set_status(source.video_id, "quarantined", reasons[0], asdict(report))
+            return
+        if strategy:
+            self.store.finish_segment(
+                source.video_id,
+                self.space_key,
+                self.options.sampling,
+                strategy,
+                report.rows,
+            )
+            catalog.set_status(source.video_id, "ready", _spoken(report.missing), asdict(report))
+        logger.debug("%s: %d rows", source.name, report.rows)
+
+    def _settle(self, entry: Entry, stretches: Sequence[Stretch]) -> None:
+        with self._lock:
+            before = len(entry.left)
+            entry.left.difference_update(stretches)
+            complete = before and not entry.left
+        if complete:
+            self.finish(entry)
+
+    def _unfinished(self, source: Source) -> str | None:
+        """Return the strategy of rows that only lack the word that they are all there."""
+        own = [
+            segment
+            for segment in self.store.catalog.segments(source.video_id, self.space_key)
+            if segment.sampling == self.options.sampling
+        ]
+        finished = any(segment.num_frames is not None for segment in own)
+        return own[0].strategy if own and not finished else None
+
+    def embedded(self, before: Embedded, saved_seconds: float | None, complete: bool) -> Embedded:
+        """Return `before` with what this run did added."""
+        sums = [report for report in self.reports if report.frames]
+        frames = sum(report.frames for report in sums)
+        whole = all(report.outcome in ("ready", "known") for report in self.reports)
+        return Embedded(
+            videos=before.videos + len(sums),
+            gops=before.gops + self.gops,
+            frames=before.frames + frames,
+            full=before.full + self.full,
+            reused=before.reused + frames - self.full,
+            tokens=before.tokens + self.tokens,
+            tokens_reused=before.tokens_reused + self.tokens_reused,
+            macs=before.macs + sum(report.macs for report in sums),
+            macs_dense=before.macs_dense + sum(report.macs_dense for report in sums),
+            decode_seconds=before.decode_seconds + sum(report.decode_seconds for report in sums),
+            encode_seconds=before.encode_seconds + sum(report.encode_seconds for report in sums),
+            saved_seconds=None if saved_seconds is None else saved_seconds * frames,
+            complete=before.complete and complete and whole,
+        )
+
+    def _count(self, source: Source, strategy: str | None) -> int:
+        """Rows of a video at this sampling, seen or not yet seen."""
+        with self.store.catalog.connection() as cursor:
+            [(rows,)] = cursor.execute(
+                "SELECT coalesce(sum(num_frames), 0) FROM stretches JOIN spaces USING (space_id)"
+                " WHERE video_id = ? AND space_key = ? AND sampling = ?"
+                " AND strategy = coalesce(?, strategy)",
+                [source.video_id, self.space_key, self.options.sampling, strategy],
+            ).fetchall()
+        return int(rows)
+
+    def _entry(self, source: Source) -> Entry:
+        return self._entries[source.video_id]
+
+    def _tell(self, stage: Stage, report: VideoReport, frames: int) -> None:
+        with self._lock:
+            done = self._frames[stage] = self._frames.get(stage, 0) + frames
+            if self.progress is None:
+                return
+            rate = done / max(perf_counter() - self._started, 1e-9)
+            left = max(self.expected - done, 0)
+            self.progress.report(
+                Event(
+                    stage=stage,
+                    video=report.name,
+                    frames=done,
+                    expected=max(self.expected, done),
+                    frames_per_second=rate,
+                    reuse_rate=self.tokens_reused / self.tokens if self.tokens else None,
+                    eta_seconds=left / rate if rate else None,
+                )
+            )
+
+
+def _spoken(missing: Sequence[Missing]) -> str | None:
+    """Say in one line what could not be used, or None."""
+    if not missing:
+        return None
+    gaps = sorted(missing, key=lambda gap: gap.start_seconds)
+    spans = ", ".join(f"{gap.start_seconds:.2f}–{gap.stop_seconds:.2f} s" for gap in gaps[:5])
+    more = f" and {len(gaps) - 5} more" if len(gaps) > 5 else ""
+    return f"missing {spans}{more}: {gaps[0].reason}"

@@ -1,0 +1,133 @@
+"""A stretch of video to pixels that a tower takes: decoded, sampled, resized once."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from engine.ingesting.plan import Stretch, Task
+from engine.ingesting.report import Missing
+from engine.video.decode import Damage, Frame, decode_range
+from engine.video.hints import codec_hints
+from engine.video.sample import sample_frames
+from engine.vision.preprocess import Preprocessing, prepare
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a stretch becomes pixels."""
+
+    fps: float
+    preprocessing: Preprocessing
+    cue_side: int | None = None  # cells along the maps of codec cues, for strategies that want them
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A sampled frame, ready to be encoded."""
+
+    number: int
+    seconds: float
+    picture: str
+    pixels: Tensor  # uint8 [3, S, S]
+    cues: Tensor | None  # [C, side, side]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The sampled frames of one stretch."""
+
+    task: Task
+    stretch: Stretch
+    frames: list[Ready]
+    missing: list[Missing]
+    decoded: int  # pictures
+    decode_seconds: float
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Passes sound frames on and keeps account of the rest."""
+
+    tick: Callable[[], None]
+    decoded: int = 0
+    damage: list[Damage] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+    reason: str = ""
+    _seen: int = 0
+    _broken: float | None = None
+
+    def sound(self, frames: Iterator[Frame], stop_seconds: float) -> Iterator[Frame]:
+        """Yield the frames that are not damaged."""
+        for frame in frames:
+            self.tick()
+            self.decoded += 1
+            self._note()
+            if frame.corrupt:
+                self._broken = frame.seconds if self._broken is None else self._broken
+                continue
+            self._close(frame.seconds)
+            yield frame
+        self._note()
+        self._close(stop_seconds)
+
+    def _note(self) -> None:
+        if len(self.damage) > self._seen:
+            first = self.damage[self._seen]
+            self._seen, self.reason = len(self.damage), first.reason
+            self._broken = first.seconds if self._broken is None else self._broken
+
+    def _close(self, seconds: float) -> None:
+        if self._broken is not None and self._broken < seconds:
+            reason = self.reason or "damaged pictures"
+            self.missing.append(Missing(self._broken, seconds, reason))
+        self._broken = None
+
+
+def prepare_task(sampling: Sampling, task: Task, tick: Callable[[], None]) -> Iterator[Prepared]:
+    """Decode a task in one pass and yield its stretches; `tick` is called for every picture."""
+    source, stop = task.source, task.stretches[-1].stop_seconds
+    fps = sampling.fps
+    times = source.times(task.stretches[0].start_seconds, stop, fps)
+    watch = _Watch(tick)
+    decoded = decode_range(
+        source.path,
+        task.entry_seconds,
+        stop,
+        gops=source.gops,
+        cues=sampling.cue_side is not None,
+        damage=watch.damage,
+    )
+    sampled = sample_frames(watch.sound(decoded, stop), times)
+
+    def place(frame: Frame) -> int:
+        assert frame.number is not None
+        shown = times.seconds(frame.number)
+        return sum(shown >= stretch.stop_seconds - 1e-6 for stretch in task.stretches)
+
+    groups = groupby(sampled, key=place)
+    at, group = -1, iter(list[Frame]())
+    for index, stretch in enumerate(task.stretches):
+        started, before = perf_counter(), watch.decoded
+        if at < index:
+            at, group = next(groups, (len(task.stretches), iter(list[Frame]())))
+        ready = [_ready(frame, sampling) for frame in (group if at == index else ())]
+        seconds = perf_counter() - started
+        missing, watch.missing = watch.missing, []
+        if not ready and len(source.times(stretch.start_seconds, stretch.stop_seconds, fps)):
+            reason = watch.reason or "no picture could be decoded"
+            missing = [Missing(stretch.start_seconds, stretch.stop_seconds, reason)]
+        yield Prepared(task, stretch, ready, missing, watch.decoded - before, seconds)
+    source.check_unchanged()
+
+
+def _ready(frame: Frame, sampling: Sampling) -> Ready:
+    assert frame.number is not None
+    preprocessing, side, cues = sampling.preprocessing, sampling.cue_side, None
+    if side is not None:
+        cues = torch.from_numpy(codec_hints(frame, side, fit=preprocessing.mode))
+    pixels = prepare(frame.image, preprocessing)
+    return Ready(frame.number, frame.seconds, frame.picture, pixels, cues)

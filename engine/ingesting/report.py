@@ -1,0 +1,147 @@
+"""What an ingest is asked for, what it says while it runs and what it did."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+from engine.errors import UsageError
+
+Stage = Literal["decode", "encode", "write"]
+Outcome = Literal["ready", "known", "quarantined", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """How videos are sampled, decoded and encoded."""
+
+    fps: float = 2.0  # sampled frames per second of video
+    strategy: str = "auto"  # a name, or the fastest that keeps the bound
+    max_drift: float | None = 0.02  # mean 1 - cosine to dense per video; None: no bound
+    workers: int | None = None  # decoding threads; None: one per core
+    streams: int | None = None  # stretches encoded side by side; None: by device
+    stall_seconds: float = 60.0  # a decoder silent for that long is given up
+
+    def __post_init__(self) -> None:
+        if self.fps <= 0:
+            raise UsageError(f"fps must be positive, got {self.fps}")
+        for name in ("workers", "streams"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, got {value}")
+
+    @property
+    def sampling(self) -> str:
+        """The name that rows sampled like this are stored under."""
+        return f"{self.fps:g}fps"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A part of a video, `[start_seconds, stop_seconds)`, that could not be used."""
+
+    start_seconds: float
+    stop_seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """How far one stage has come, in sampled frames of all videos together."""
+
+    stage: Stage
+    video: str  # the one that moved on
+    frames: int
+    expected: int  # an estimate until the last video has been looked at
+    frames_per_second: float
+    reuse_rate: float | None  # of what was encoded so far
+    eta_seconds: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return asdict(self)
+
+
+class Progress(Protocol):
+    """Who wants to know how far an ingest is, and may stop it."""
+
+    def report(self, event: Event) -> None:
+        """Take in an event; called from several threads, one at a time."""
+
+    def stopped(self) -> bool:
+        """Return True to let the ingest commit what is begun and end."""
+
+
+@dataclass(slots=True)
+class VideoReport:
+    """What became of one file."""
+
+    name: str
+    path: str
+    outcome: Outcome
+    video_id: int | None = None
+    reason: str | None = None  # why it was quarantined
+    strategy: str | None = None
+    pictures: int = 0  # decoded
+    frames: int = 0  # sampled and embedded in this run
+    rows: int = 0  # stored by now
+    reuse_rate: float = 0.0  # mean over `frames`
+    drift: float | None = None  # estimated mean over `frames`, where it was estimated
+    macs: float = 0.0
+    macs_dense: float = 0.0
+    decode_seconds: float = 0.0  # of one thread
+    encode_seconds: float = 0.0
+    write_seconds: float = 0.0
+    missing: list[Missing] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What an ingest did, by video, in the order they were found."""
+
+    videos: list[VideoReport]
+    seconds: float
+    device: str
+    strategy: str | None  # None: nothing had to be encoded
+    choice: str  # why this strategy, in words
+    interrupted: bool
+
+    @property
+    def quarantined(self) -> list[VideoReport]:
+        """The videos that could not be used."""
+        return [video for video in self.videos if video.outcome == "quarantined"]
+
+    @property
+    def frames(self) -> int:
+        """Frames embedded."""
+        return sum(video.frames for video in self.videos)
+
+    @property
+    def rows(self) -> int:
+        """Rows that the videos have by now."""
+        return sum(video.rows for video in self.videos)
+
+    @property
+    def reuse_rate(self) -> float:
+        """Mean over all embedded frames."""
+        total = sum(video.reuse_rate * video.frames for video in self.videos)
+        return total / self.frames if self.frames else 0.0
+
+    @property
+    def resume(self) -> str | None:
+        """How to go on after an interruption, else None."""
+        if not self.interrupted:
+            return None
+        done = sum(video.outcome in ("ready", "known") for video in self.videos)
+        return (
+            f"stopped with {done} videos complete; the same command goes on where this one"
+            " stopped, and no committed stretch is encoded again"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return {
+            **asdict(self),
+            "frames": self.frames,
+            "rows": self.rows,
+            "reuse_rate": self.reuse_rate,
+            "resume": self.resume,
+        }
