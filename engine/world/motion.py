@@ -8,6 +8,7 @@ SINE = (
     0, 1060, 2048, 2896, 3547, 3956, 4096, 3956, 3547, 2896, 2048, 1060,
     0, -1060, -2048, -2896, -3547, -3956, -4096, -3956, -3547, -2896, -2048, -1060,
 )  # fmt: skip
+PULSES = {"grow": (70, 150), "shrink": (150, 70)}  # percent of the radius
 STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 
 
@@ -22,8 +23,21 @@ def make_keys(
         return _circle(start, stop, at, draw)
     if motion == "bounce":
         return _bounce(start, stop, at, draw)
-    scale = {"grow": 175, "shrink": 45}.get(motion, 100)
-    return [Key(start, x, y, radius), Key(stop, x, y, radius * scale // 100)]
+    if motion in PULSES:
+        return _pulses(PULSES[motion], start, stop, at, draw.between(1600, 2400))
+    return [Key(start, x, y, radius), Key(stop, x, y, radius)]
+
+
+def _pulses(
+    scales: tuple[int, int], start: int, stop: int, at: tuple[int, int, int], period: int
+) -> list[Key]:
+    """Grow or shrink over each period, and begin anew."""
+    x, y, radius = at
+    keys = []
+    for tick in range(start, stop, period):
+        keys.append(Key(tick, x, y, radius * scales[0] // 100))
+        keys.append(Key(tick + period - 1, x, y, radius * scales[1] // 100))
+    return keys
 
 
 def _straight(

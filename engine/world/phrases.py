@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from engine.world.captions import DOES, name_act, name_thing, plural
 from engine.world.draw import Draw
 from engine.world.scene import Shot, Thing
-from engine.world.splits import COLOURS, MOTIONS, PATTERNS, SHAPES, SIZES
+from engine.world.script import ALONE
+from engine.world.splits import PATTERNS, SHAPES, SIZES, Split, colours_of, motions_of
 
 PHRASES = 4
 
@@ -19,8 +20,11 @@ class Phrases:
     stop: int
 
 
-def make_phrases(shot: Shot, tick: int, draw: Draw) -> Phrases | None:
-    """Say something true about one thing shown at a tick, then three false things."""
+def make_phrases(split: Split, shot: Shot, tick: int, draw: Draw) -> Phrases | None:
+    """Say something true about one thing shown at a tick, then three false things.
+
+    What is false here is true elsewhere in the split, so the texts alone tell nothing.
+    """
     shown = [thing for thing in shot.things if thing.shown_at(tick)]
     if not shown:
         return None
@@ -28,12 +32,17 @@ def make_phrases(shot: Shot, tick: int, draw: Draw) -> Phrases | None:
     act, colour = thing.act_at(tick), thing.colour_at(tick)
     full, doing = draw.chance(50), act.other < 0 and draw.chance(50)
     told = name_thing(thing, tick, full=full)
-    swaps = [(colour, tuple(COLOURS)), (_noun(thing.shape, thing), _nouns(thing))]
+    shapes = [shape for shape in SHAPES if colour in colours_of(split, shape)]
+    swaps = [
+        (colour, colours_of(split, thing.shape)),
+        (_noun(thing.shape, thing), tuple(_noun(shape, thing) for shape in shapes)),
+    ]
     if full:
         swaps += [(thing.size, tuple(SIZES)), (thing.pattern, PATTERNS)]
     if doing:
         told = f"{told} {name_act(shot, thing, act, form=2)}"
-        swaps += [(DOES[act.motion][2], _DOINGS)] * 2
+        doings = [name for name in motions_of(split, thing.shape) if name in ALONE]
+        swaps += [(DOES[act.motion][2], tuple(DOES[name][2] for name in ("still", *doings)))] * 2
     looks = {f"{other.colour_at(tick)} {_noun(other.shape, other)}" for other in shown}
     false = _falsify(told, swaps, looks, draw)
     colours = [*thing.colours, (thing.stop, "")]
@@ -43,15 +52,8 @@ def make_phrases(shot: Shot, tick: int, draw: Draw) -> Phrases | None:
     return Phrases((told, *false), start, min(thing.stop, end, act.stop if doing else end))
 
 
-_DOINGS = tuple(DOES[name][2] for name in ("still", *MOTIONS) if name not in ("collide", "chase"))
-
-
 def _noun(shape: str, thing: Thing) -> str:
     return plural(shape) if thing.count > 1 else shape
-
-
-def _nouns(thing: Thing) -> tuple[str, ...]:
-    return tuple(_noun(shape, thing) for shape in SHAPES)
 
 
 def _falsify(

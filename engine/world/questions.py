@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from engine.world.captions import DOES, NUMBERS, name_act, name_thing, plural
 from engine.world.draw import Draw
 from engine.world.scene import TICKS, Question, Script, Shot, Thing
-from engine.world.splits import COLOURS, MOTIONS, PATTERNS, SHAPES
+from engine.world.splits import (
+    COLOURS,
+    MOTIONS,
+    PATTERNS,
+    SHAPES,
+    Split,
+    colours_of,
+    motions_of,
+)
 
 CHOICES = 4
 Spans = tuple[tuple[float, float], ...]
@@ -62,9 +70,11 @@ def lasting_things(script: Script) -> list[tuple[Shot, Thing]]:
 
 def _ask(
     kind: str, text: str, right: str, wrong: list[str], spans: list[tuple[int, int]], draw: Draw
-) -> Question:
-    """Mix the right choice with the first distractors that differ from it."""
+) -> Question | None:
+    """Mix the right choice with the first distractors that differ from it, if there are enough."""
     others = [choice for choice in dict.fromkeys(wrong) if choice != right][: CHOICES - 1]
+    if len(others) < CHOICES - 1:
+        return None
     choices = draw.sample([right, *others], CHOICES)
     seconds: Spans = tuple((start / TICKS, stop / TICKS) for start, stop in spans)
     return Question(kind, text, tuple(choices), choices.index(right), seconds)
@@ -75,6 +85,15 @@ def _mixed(present: list[str], names: tuple[str, ...], draw: Draw) -> list[str]:
     return draw.sample(present, len(present)) + draw.sample(names, len(names))
 
 
+def fair(split: Split, shape: str, colour: str) -> bool:
+    """Whether a pair may be a distractor.
+
+    In training only pairs that are true elsewhere in training may, else the text alone would tell
+    what is false, and on the held-out pairs that habit would be wrong every time.
+    """
+    return split != "train" or colour in colours_of(split, shape)
+
+
 def _colour(script: Script, draw: Draw) -> Question | None:
     things = [(shot, thing) for shot, thing in lasting_things(script) if len(thing.colours) == 1]
     if not things:
@@ -83,6 +102,7 @@ def _colour(script: Script, draw: Draw) -> Question | None:
     noun = thing.shape if thing.count == 1 else plural(thing.shape)
     present = [name for shot in script.shots for other in shot.things for _, name in other.colours]
     wrong = _mixed(present, tuple(COLOURS), draw)
+    wrong = [name for name in wrong if fair(script.split, thing.shape, name)]
     text = f"What colour {'is' if thing.count == 1 else 'are'} the {noun}?"
     spans = [(thing.start, thing.stop)]
     return _ask("colour", text, thing.colours[0][1], wrong, spans, draw)
@@ -97,7 +117,7 @@ def _shape(script: Script, draw: Draw) -> Question | None:
     stop = thing.stop if (start, colour) == thing.colours[-1] else thing.colours[1][0]
     present = [other.shape for shot in script.shots for other in shot.things]
     text = f"What shape is the {colour} object?"
-    wrong = _mixed(present, SHAPES, draw)
+    wrong = [name for name in _mixed(present, SHAPES, draw) if fair(script.split, name, colour)]
     return _ask("shape", text, thing.shape, wrong, [(max(start, thing.start), stop)], draw)
 
 
@@ -129,10 +149,20 @@ def _pattern(script: Script, draw: Draw) -> Question | None:
 
 def _doings(script: Script, thing: Thing, draw: Draw) -> list[str]:
     """What else a thing might be said to do: its own other acts, those of others, then any."""
+    things = lasting_things(script)
     own = [act.motion for act in thing.acts]
-    others = [act.motion for _, other in lasting_things(script) for act in other.acts]
+    others = [act.motion for _, other in things for act in other.acts]
     names = own + draw.sample(others, len(others)) + draw.sample(("still", *MOTIONS), 11)
-    return [DOES[name][0] for name in names if name not in ("collide", "chase")]
+    if script.split == "train":
+        names = [name for name in names if name in ("still", *motions_of("train", thing.shape))]
+    targets = [the(other, other.start) for _, other in things if other.shape != thing.shape]
+    told = []
+    for name in names:
+        if name not in ("collide", "chase"):
+            told.append(DOES[name][0])
+        elif targets:
+            told.append(f"{DOES[name][0]} {draw.choice(targets)}")
+    return told
 
 
 def _motion(script: Script, draw: Draw) -> Question | None:
@@ -200,15 +230,22 @@ def _brief(script: Script, draw: Draw) -> Question | None:
         return None
     _, thing = found
     colour = thing.colours[0][1]
-    wrong = [
-        _named(draw.choice([name for name in COLOURS if name != colour]), thing.shape),
-        _named(colour, draw.choice([name for name in SHAPES if name != thing.shape])),
-        _named(draw.choice(tuple(COLOURS)), draw.choice(SHAPES)),
-        _named(draw.choice(tuple(COLOURS)), draw.choice(SHAPES)),
+    pairs = [
+        (draw.choice(tuple(COLOURS)), thing.shape),
+        (colour, draw.choice(SHAPES)),
+        *((draw.choice(tuple(COLOURS)), draw.choice(SHAPES)) for _ in range(40)),
     ]
-    shown = {_named(name, other.shape) for shot in script.shots for other in shot.things
-             for _, name in other.colours}  # fmt: skip
-    wrong = [text for text in wrong if text not in shown]
+    shown = {
+        (name, other.shape)
+        for shot in script.shots
+        for other in shot.things
+        for _, name in other.colours
+    }
+    wrong = [
+        _named(name, shape)
+        for name, shape in pairs
+        if (name, shape) not in shown and fair(script.split, shape, name)
+    ]
     right = _named(colour, thing.shape)
     spans = [(thing.start, thing.stop)]
     return _ask("brief", "What is there only for a moment?", right, wrong, spans, draw)
@@ -221,6 +258,7 @@ def _brief_colour(script: Script, draw: Draw) -> Question | None:
     _, thing = found
     present = [name for shot in script.shots for other in shot.things for _, name in other.colours]
     wrong = _mixed(present, tuple(COLOURS), draw)
+    wrong = [name for name in wrong if fair(script.split, thing.shape, name)]
     text = f"What colour is the {thing.shape} that is there only for a moment?"
     return _ask("brief", text, thing.colours[0][1], wrong, [(thing.start, thing.stop)], draw)
 

@@ -80,22 +80,40 @@ def _look(canvas: Image, view: tuple[int, int, int], size: int) -> Canvas:
 
 
 def _draw(canvas: Canvas, thing: Thing, tick: int, view: tuple[int, int, int]) -> None:
-    """Paint a thing's objects with the trail of where they were."""
-    colour = thing.colour_at(tick)
+    """Paint a thing's objects with the trail of where they were, and how small, in the last time.
+
+    A trail lies behind its object, except where the object has grown: that shows as dark echoes.
+    """
+    colour, size = thing.colour_at(tick), canvas.shape[1]
     for keys in thing.keys:
         here = position_at(keys, tick)
+        side, left, top = place(here, view, size)
+        body = sprite(thing.shape, thing.pattern, colour, side), left, top
+        echoes = []
         for ago, strength in TRAIL:
             then = tick - ago
             there = position_at(keys, then)
-            moved = abs(there[0] - here[0]) + abs(there[1] - here[1])
-            if thing.start <= then and 60 < moved < UNITS // 2:
-                side, left, top = _place(there, view, canvas.shape[1])
+            if thing.start > then or not _trails(there, here):
+                continue
+            side, left, top = place(there, view, size)
+            if there[2] < here[2]:
+                dark = "black" if colour != "black" else "white"
+                echoes.append((ghost(thing.shape, dark, side, strength), left, top))
+            else:
                 _paint(canvas, ghost(thing.shape, colour, side, strength), left, top)
-        side, left, top = _place(here, view, canvas.shape[1])
-        _paint(canvas, sprite(thing.shape, thing.pattern, colour, side), left, top)
+        _paint(canvas, *body)
+        for echo in echoes:
+            _paint(canvas, *echo)
 
 
-def _place(at: tuple[int, int, int], view: tuple[int, int, int], size: int) -> tuple[int, int, int]:
+def _trails(there: tuple[int, int, int], here: tuple[int, int, int]) -> bool:
+    """Whether an object moved or changed its size, but did not jump."""
+    moved = abs(there[0] - here[0]) + abs(there[1] - here[1])
+    swelled = abs(there[2] - here[2])
+    return (60 < moved < UNITS // 2 or swelled > 12) and 3 * swelled < here[2]
+
+
+def place(at: tuple[int, int, int], view: tuple[int, int, int], size: int) -> tuple[int, int, int]:
     """Side, left and top of an object in pixels."""
     x, y, near = view
     radius = at[2] * 1100 // 1000 * near // 1024  # the masks leave a margin for the outline

@@ -257,7 +257,7 @@ def _switch(cast: _Cast, thing: Thing, tick: int) -> Thing:
         return thing
     before = _clean(thing.keys[0], tick)
     last = before[-1]
-    inside = (min(max(last.x, 500), 3600), min(max(last.y, 500), 3600), last.radius)
+    inside = (min(max(last.x, 500), 3600), min(max(last.y, 500), 3600), SIZES[thing.size])
     after = make_keys(motion, tick + 1, first.stop, inside, cast.draw)
     acts = (Act(first.start, tick, first.motion), Act(tick, first.stop, motion))
     return replace(thing, acts=acts, keys=((*before, *after),))

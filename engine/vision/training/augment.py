@@ -6,36 +6,32 @@ from torch.nn import functional as F
 
 
 def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Spoil pictures `[B, 3, S, S]` (bytes) a little; returns floats in `[0, 1]`, bfloat16.
+    """Spoil pictures `[B, 3, S, S]` (bytes) a little; returns bfloat16 in `[0, 1]`.
 
-    All get sensor noise; of quarters of the batch one is blurred, one is coded in blocks and one is
-    coded at half the colour resolution, too.
+    All get a lift and sensor noise; the first quarter of the batch is blurred, the second is coded
+    in blocks at half the colour resolution.
     """
     batch, device = len(pixels), pixels.device
-    values = pixels.to(torch.bfloat16) / 255
-    gain, lift, noise = (
-        torch.rand(batch, 1, 1, 1, device=device, generator=generator) for _ in range(3)
-    )
-    values = values * (0.9 + 0.2 * gain) + 0.06 * (lift - 0.5)
+    draws = torch.rand(3, batch, 1, 1, 1, device=device, generator=generator)
+    gain, lift, noise = draws.to(torch.bfloat16)
     grain = torch.randn(
         batch, 1, *pixels.shape[2:], device=device, generator=generator, dtype=torch.bfloat16
     )
-    values = values + grain * (0.03 * noise * noise).to(torch.bfloat16)
+    values = pixels.to(torch.bfloat16)
+    values.mul_((0.9 + 0.2 * gain) / 255).add_(grain.mul_(0.03 * noise * noise))
+    values.add_(0.06 * (lift - 0.5))
     quarter = batch // 4
     if quarter:
         values[:quarter] = _blur(values[:quarter])
-        strength = 0.02 + 0.08 * torch.rand(
-            2 * quarter, 1, 1, 1, device=device, generator=generator
-        )
-        values[quarter : 3 * quarter] = _code(values[quarter : 3 * quarter], strength)
-        values[2 * quarter : 3 * quarter] = _subsample(values[2 * quarter : 3 * quarter])
-    return values.clamp(0, 1).to(torch.bfloat16)
+        strength = 0.02 + 0.08 * torch.rand(quarter, 1, 1, 1, device=device, generator=generator)
+        values[quarter : 2 * quarter] = _subsample(_code(values[quarter : 2 * quarter], strength))
+    return values.clamp_(0, 1)
 
 
 def _blur(values: Tensor) -> Tensor:
     side = values.shape[-1]
-    small = F.interpolate(values, size=side * 5 // 8, mode="bilinear", antialias=True)
-    return F.interpolate(small, size=side, mode="bilinear")
+    small = F.interpolate(values.float(), size=side * 5 // 8, mode="bilinear", antialias=True)
+    return F.interpolate(small, size=side, mode="bilinear").to(values.dtype)
 
 
 def _code(values: Tensor, strength: Tensor) -> Tensor:

@@ -20,17 +20,22 @@ from engine.vision.tower import VisionConfig, VisionTower
 from engine.vision.training.augment import augment
 from engine.vision.training.data import FRAMES, SETS, SPREAD, Batch, Ring, make_texts
 from engine.vision.training.export import save_clip
-from engine.vision.training.loss import Losses, choice_loss, contrast, time_loss
+from engine.vision.training.loss import Losses, choice_loss, contrast, patch_loss, time_loss
 from engine.vision.training.score import score
 from engine.vision.training.texts import END, encode, token_id, train_tokenizer
 from engine.vision.weights import read_tensors, split_towers
-from engine.world import make_clip
+from engine.world import Split, make_clip
+from engine.world.labels import KINDS
 from engine.world.phrases import PHRASES
 
-LONG, SHORT = 96, 40  # tokens kept of captions and of choices
-VOCABULARY, TOKENIZER_CLIPS = 1024, 3000
+CONTEXT = 96  # positions of the text tower
+WHOLE, MOMENT, CHOICE = 80, 48, 24  # tokens that the longest captions, moments and choices need
+READ = 8  # the layer after which a probe reads what each patch shows
+VOCABULARY, TOKENIZER_CLIPS = 1024, 1500
+SCORED: dict[Split, int] = {"train": 300, "val": 500, "test": 1000}  # clips of each pool
 COLUMNS = (
-    "step", "seconds", "rendered", "rate", "scale", "caption", "moment", "choice", "time", "accuracy",
+    "step", "seconds", "rendered", "rate", "scale",
+    "caption", "moment", "choice", "time", "patch", "accuracy",
 )  # fmt: skip
 
 
@@ -42,7 +47,7 @@ class ClipTraining:
     seconds: float = 420.0  # of training; the schedule follows the clock
     seed: int = 0
     start: str | None = None
-    clips: int = 1024  # of one step
+    clips: int = 512  # of one step
     ring: int = 32768  # clips kept on the device
     workers: int = 15
     chunk: int = 32  # clips that a worker hands over at once
@@ -50,9 +55,9 @@ class ClipTraining:
     warmup: float = 0.03  # share of the run
     decay: float = 0.1
     drop: float = 0.5  # share of patches left out of each frame at first
-    drop_until: float = 0.55  # share of the run
+    drop_until: float = 0.35  # share of the run
     device: str = "cuda"
-    scored: int = 1000  # clips of each pool that the result is scored on
+    scored: int = 1000  # clips of a pool at most, when the result is scored
     layers: int = 12
     text_layers: int = 4
 
@@ -64,11 +69,17 @@ class Towers:
     vision: VisionTower
     text: TextTower
     scale: nn.Parameter  # logarithm of what cosines are multiplied with
+    probe: nn.Linear  # from a patch to the labels of what it shows; not part of the model
     tokenizer: Tokenizer
 
     def parameters(self) -> list[nn.Parameter]:
         """Return all parameters."""
-        return [*self.vision.parameters(), *self.text.parameters(), self.scale]
+        return [
+            *self.vision.parameters(),
+            *self.text.parameters(),
+            *self.probe.parameters(),
+            self.scale,
+        ]
 
 
 def train(config: ClipTraining) -> dict[str, Any]:
@@ -80,7 +91,7 @@ def train(config: ClipTraining) -> dict[str, Any]:
     torch.set_float32_matmul_precision("high")
     towers = make_towers(config, device)
     size = towers.vision.config.image_size
-    ring = Ring(config.ring, towers.tokenizer, size, LONG, device)
+    ring = Ring(config.ring, towers.tokenizer, size, CONTEXT, device)
     ring.start(config.workers, config.chunk, (config.seed + 1) << 32)
     try:
         ring.fill(4 * config.clips)
@@ -106,7 +117,7 @@ def make_towers(config: ClipTraining, device: torch.device) -> Towers:
         heads=3,
         mlp=768,
         vocabulary=tokenizer.get_vocab_size(),
-        context=LONG,
+        context=CONTEXT,
         dimension=256,
         end_token=token_id(tokenizer, END),
     )
@@ -121,7 +132,8 @@ def make_towers(config: ClipTraining, device: torch.device) -> Towers:
         for tower, part in zip((vision, text), parts, strict=True):
             tower.load_state_dict({name: tensor.float() for name, tensor in part.items()})
         scale.data.fill_(float(tensors["logit_scale"]))
-    return Towers(vision.to(device), text.to(device), scale, tokenizer)
+    probe = nn.Linear(shape.width, sum(KINDS.values()), device=device)
+    return Towers(vision.to(device), text.to(device), scale, probe, tokenizer)
 
 
 def _texts(clips: int) -> list[str]:
@@ -147,24 +159,48 @@ def _layer(layer: nn.Module, h: Tensor) -> Tensor:
     return layer(h)
 
 
-def embed_frames(tower: VisionTower, values: Tensor, kept: int, layer: Any = _layer) -> Tensor:
-    """Unit embeddings `[B, E]` from `kept` random patches of each frame, and the class token."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Unit embeddings of frames `[B, E]`, and patches half-way up `[B, n, D]` with their places."""
+
+    embeddings: Tensor
+    patches: Tensor
+    places: Tensor  # [B, n]
+
+
+def embed_frames(tower: VisionTower, values: Tensor, kept: int, layer: Any = _layer) -> Seen:
+    """Embed frames from `kept` random patches of each, and the class token."""
     h = tower.embed(values)
     patches = tower.config.tokens - 1
+    places = torch.arange(patches, device=h.device).expand(len(h), patches)
     if kept < patches:
-        order = torch.rand(len(h), patches, device=h.device).argsort(1)[:, :kept] + 1
-        chosen = h.gather(1, order[:, :, None].expand(-1, -1, h.shape[-1]))
+        places = torch.rand(len(h), patches, device=h.device).argsort(1)[:, :kept]
+        chosen = h.gather(1, places[:, :, None].expand(-1, -1, h.shape[-1]) + 1)
         h = torch.cat([h[:, :1], chosen], dim=1)
+    middle = h
+    for index, each in enumerate(tower.layers):
+        h = layer(each, h)
+        if index == READ:
+            middle = h
+    embeddings = F.normalize(tower.finish(h[:, 0]).float(), dim=-1)
+    return Seen(embeddings, middle[:, 1:], places)
+
+
+def embed_ids(tower: TextTower, ids: Tensor, layer: Any = _layer) -> Tensor:
+    """Embed texts `[T, n]` to unit rows `[T, E]`, layer by layer."""
+    h = tower.token(ids) + tower.position[: ids.shape[1]]
     for each in tower.layers:
         h = layer(each, h)
-    return F.normalize(tower.finish(h[:, 0]).float(), dim=-1)
+    ends = (ids == tower.config.end_token).int().argmax(1)
+    rows = tower.post(h[torch.arange(len(ids), device=ids.device), ends])
+    return F.normalize(tower.head(rows).float(), dim=-1)
 
 
 def _run(config: ClipTraining, towers: Towers, ring: Ring, out: Path) -> int:
     """Train until the time is up; return the number of steps."""
     device = towers.vision.device
     optimizer = _optimizer(config, towers)
-    layer = torch.compile(_layer) if device.type == "cuda" else _layer
+    layer = torch.compile(_layer, dynamic=False) if device.type == "cuda" else _layer
     shuffle = torch.Generator().manual_seed(config.seed)
     noise = torch.Generator(device).manual_seed(config.seed)
     began = saved = time.monotonic()
@@ -226,41 +262,36 @@ def _rate(config: ClipTraining, done: float) -> float:
 
 
 def _losses(towers: Towers, batch: Batch, noise: torch.Generator, kept: int, layer: Any) -> Losses:
-    """The losses of one step: the spread frames, and one set with its own frame, of each clip."""
-    clips, device = len(batch.pixels), batch.pixels.device
+    """Return the losses of one step."""
+    clips, device, vision = len(batch.pixels), batch.pixels.device, towers.vision
+    values = augment(batch.pixels.flatten(0, 1), noise)
+    shift, spread = (values.new_tensor(part) for part in (vision.config.mean, vision.config.std))
+    values = values.sub_(shift.view(3, 1, 1)).div_(spread.view(3, 1, 1))
+    seen = embed_frames(vision, values, kept, layer)
+    frames = seen.embeddings.view(clips, FRAMES, -1)
+
     rows = torch.arange(clips, device=device)
-    chosen = torch.randint(SETS, (clips,), device=device, generator=noise)
-    places = torch.arange(SPREAD, device=device).expand(clips, SPREAD)
-    columns = torch.cat([places, SPREAD + chosen[:, None]], dim=1)  # [B, 4]
-    pixels = batch.pixels[rows[:, None], columns].flatten(0, 1)
-    shuffled = torch.randperm(len(pixels), device=device, generator=noise)
-    values = torch.empty(pixels.shape, dtype=torch.bfloat16, device=device)
-    values[shuffled] = augment(pixels[shuffled], noise)
-    vision = towers.vision
-    mean, std = (
-        values.new_tensor(x).view(3, 1, 1) for x in (vision.config.mean, vision.config.std)
-    )
-    values = (values - mean) / std
-    frames = embed_frames(vision, values, kept, layer).view(clips, SPREAD + 1, -1)
-
-    moment = torch.randint(SPREAD + 1, (clips,), device=device, generator=noise)
+    moment = torch.randint(FRAMES, (clips,), device=device, generator=noise)
     ids = batch.ids.long()
-    captions = F.normalize(towers.text(ids[:, 0]).float(), dim=-1)
-    moments = F.normalize(towers.text(ids[rows, 1 + columns[rows, moment]]).float(), dim=-1)
-    sets = ids[:, 1 + FRAMES :].view(clips, SETS, PHRASES, -1)[rows, chosen, :, :SHORT]
-    choices = F.normalize(towers.text(sets.flatten(0, 1)).float(), dim=-1)
+    captions = embed_ids(towers.text, ids[:, 0, :WHOLE], layer)
+    moments = embed_ids(towers.text, ids[rows, 1 + moment, :MOMENT], layer)
+    sets = ids[:, 1 + FRAMES :, :CHOICE].flatten(0, 1)
+    choices = embed_ids(towers.text, sets, layer).view(clips * SETS, PHRASES, -1)
 
+    labels = batch.labels.flatten(0, 1)  # [B * F, kinds, N]
+    places = seen.places[:, None].expand(-1, len(KINDS), -1)
     scale = towers.scale.exp()
     with torch.autocast(device.type, enabled=False):
         clip = F.normalize(frames[:, :SPREAD].mean(1), dim=-1)
-        relevance = torch.einsum("bce,bfe->bcf", choices.view(clips, PHRASES, -1), frames)
-        inside = batch.inside[rows, chosen].gather(1, columns)
+        relevance = choices @ frames.repeat_interleave(SETS, 0).mT  # [B * SETS, C, F]
         choice, accuracy = choice_loss(relevance, scale)
+        logits = towers.probe(seen.patches.float())
         return Losses(
             caption=contrast(captions, clip, scale),
             moment=contrast(moments, frames[rows, moment], scale),
             choice=choice,
-            time=time_loss(relevance[:, 0], inside, scale),
+            time=time_loss(relevance[:, 0], batch.inside.flatten(0, 1), scale),
+            patch=patch_loss(logits, labels.gather(2, places), tuple(KINDS.values())),
             accuracy=accuracy,
         )
 
@@ -268,14 +299,14 @@ def _losses(towers: Towers, batch: Batch, noise: torch.Generator, kept: int, lay
 def _row(
     step: int, seconds: float, ring: Ring, rate: float, towers: Towers, losses: Losses
 ) -> list[Any]:
-    parts = (losses.caption, losses.moment, losses.choice, losses.time, losses.accuracy)
-    values = [round(float(part), 4) for part in parts]
-    scale = round(float(towers.scale.exp()), 2)
+    parts = (losses.caption, losses.moment, losses.choice, losses.time, losses.patch)
+    values = [round(float(part.detach()), 4) for part in (*parts, losses.accuracy)]
+    scale = round(float(towers.scale.detach().exp()), 2)
     return [step, round(seconds, 1), ring.rendered, f"{rate:.2e}", scale, *values]
 
 
 def _save(out: Path, towers: Towers) -> None:
-    save_clip(out, towers.vision, towers.text, towers.tokenizer, float(towers.scale))
+    save_clip(out, towers.vision, towers.text, towers.tokenizer, float(towers.scale.detach()))
 
 
 @torch.inference_mode()
@@ -292,12 +323,14 @@ def _finish(
         return F.normalize(rows.float(), dim=-1)
 
     def texts(told: Sequence[str]) -> Tensor:
-        ids = torch.from_numpy(encode(towers.tokenizer, told, LONG)).long().to(device)
+        ids = torch.from_numpy(encode(towers.tokenizer, told, CONTEXT)).long().to(device)
         return F.normalize(torch.cat([towers.text(part) for part in ids.split(512)]), dim=-1)
 
     scores = {
-        split: score(split, config.scored, 7, (frames, texts), size=size, workers=config.workers)
-        for split in ("val", "test")
+        split: score(
+            split, min(clips, config.scored), 7, (frames, texts), size=size, workers=config.workers
+        )
+        for split, clips in SCORED.items()
     }
     result = {"config": asdict(config), **figures, "scores": scores}
     (out / "training.json").write_text(json.dumps(result, indent=2) + "\n")

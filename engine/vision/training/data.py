@@ -21,6 +21,7 @@ from engine.vision.training.texts import encode
 from engine.world import Clip, make_clip
 from engine.world.captions import tell_moment
 from engine.world.draw import Draw
+from engine.world.labels import KINDS, label_patches
 from engine.world.phrases import PHRASES, make_phrases
 from engine.world.render import render_planes
 from engine.world.scene import TICKS
@@ -28,6 +29,8 @@ from engine.world.scene import TICKS
 SPREAD = 3  # frames spread over the clip, one in each third
 SETS = 2  # questions or phrases a clip, each with a frame of its own from a span that answers it
 FRAMES = SPREAD + SETS
+PATCH = 16
+IDLE = 600  # seconds after which a worker that nobody asks for clips ends
 TEXTS = 1 + FRAMES + SETS * PHRASES  # the caption, one for each frame, and the sets, truth first
 
 
@@ -38,6 +41,7 @@ class Batch:
     pixels: Tensor  # uint8 [B, FRAMES, 3, S, S]
     ids: Tensor  # int16 [B, TEXTS, context]
     inside: Tensor  # bool [B, SETS, FRAMES], whether a frame lies in a span that answers the set
+    labels: Tensor  # uint8 [B, FRAMES, KINDS, patches], what each patch shows; 0 is the backdrop
 
 
 def make_texts(seed: int, clip: Clip) -> tuple[list[int], list[str], npt.NDArray[np.bool_]]:
@@ -50,7 +54,7 @@ def make_texts(seed: int, clip: Clip) -> tuple[list[int], list[str], npt.NDArray
     questions = draw.sample(clip.questions, len(clip.questions))
     while len(spans) < SETS:
         tick = draw.below(script.duration)
-        phrases = make_phrases(script.shot_at(tick), tick, draw)
+        phrases = make_phrases(script.split, script.shot_at(tick), tick, draw)
         if questions and (phrases is None or draw.chance(65)):
             question = questions.pop()
             right = question.choices[question.answer]
@@ -72,9 +76,11 @@ def make_texts(seed: int, clip: Clip) -> tuple[list[int], list[str], npt.NDArray
 
 def render_chunk(
     seeds: range, tokenizer: Tokenizer, size: int, context: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
-    """Frames, token ids and span marks of the training clips of some seeds; without noise."""
+) -> tuple[npt.NDArray[Any], ...]:
+    """A batch's arrays for the training clips of some seeds; frames are without noise."""
+    side = size // PATCH
     pixels = np.empty((len(seeds), FRAMES, 3, size, size), dtype=np.uint8)
+    labels = np.empty((len(seeds), FRAMES, len(KINDS), side * side), dtype=np.uint8)
     marks = np.empty((len(seeds), SETS, FRAMES), dtype=bool)
     texts: list[str] = []
     for row, seed in enumerate(seeds):
@@ -84,7 +90,9 @@ def render_chunk(
         quiet = replace(clip.script, noise=0)
         for column, tick in enumerate(ticks):
             pixels[row, column] = render_planes(quiet, tick, size)
-    return pixels, encode(tokenizer, texts, context).reshape(len(seeds), TEXTS, context), marks
+            labels[row, column] = label_patches(clip.script, tick, side)
+    ids = encode(tokenizer, texts, context).reshape(len(seeds), TEXTS, context)
+    return pixels, ids, marks, labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,7 @@ def _buffers(work: Work) -> tuple[npt.NDArray[Any], ...]:
         "pixels": ((2, work.clips, FRAMES, 3, work.size, work.size), np.uint8),
         "ids": ((2, work.clips, TEXTS, work.context), np.int16),
         "inside": ((2, work.clips, SETS, FRAMES), np.bool_),
+        "labels": ((2, work.clips, FRAMES, len(KINDS), (work.size // PATCH) ** 2), np.uint8),
     }
     paths = {name: Path(work.folder) / f"{name}-{work.index}" for name in shapes}
     return tuple(
@@ -120,7 +129,8 @@ def _produce(work: Work, free: "Queue[int]", ready: "Queue[tuple[int, int]]") ->
     tokenizer = Tokenizer.from_str(work.tokenizer)
     buffers = _buffers(work)
     number = work.index
-    while (slot := free.get()) >= 0:
+    while True:
+        slot = free.get(timeout=IDLE)
         first = work.seed + number * work.clips
         parts = render_chunk(range(first, first + work.clips), tokenizer, work.size, work.context)
         for buffer, part in zip(buffers, parts, strict=True):
@@ -142,6 +152,9 @@ class Ring:
             torch.empty((clips, FRAMES, 3, size, size), dtype=torch.uint8, device=device),
             torch.empty((clips, TEXTS, context), dtype=torch.int16, device=device),
             torch.empty((clips, SETS, FRAMES), dtype=torch.bool, device=device),
+            torch.empty(
+                (clips, FRAMES, len(KINDS), (size // PATCH) ** 2), dtype=torch.uint8, device=device
+            ),
         )
 
     def start(self, workers: int, chunk: int, seed: int) -> None:

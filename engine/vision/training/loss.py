@@ -1,5 +1,6 @@
-"""What the built-in model learns from: captions, moments, choices and when they hold."""
+"""What the built-in model learns from: captions, moments, choices, when they hold, patches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,12 +18,13 @@ class Losses:
     moment: Tensor
     choice: Tensor
     time: Tensor
+    patch: Tensor
     accuracy: Tensor
 
     @property
     def total(self) -> Tensor:
         """The sum that is minimised."""
-        return self.caption + 0.7 * self.moment + 0.7 * self.choice + 0.3 * self.time
+        return self.caption + 0.5 * self.moment + self.choice + 0.2 * self.time + 0.5 * self.patch
 
 
 def contrast(rows: Tensor, columns: Tensor, scale: Tensor) -> Tensor:
@@ -55,3 +57,17 @@ def time_loss(relevance: Tensor, inside: Tensor, scale: Tensor) -> Tensor:
     target = inside.float() / inside.float().sum(1, keepdim=True).clamp_min(1)
     each = -(target * (scale * relevance).log_softmax(-1)).sum(-1)
     return (each * mixed).sum() / mixed.sum().clamp_min(1)
+
+
+def patch_loss(logits: Tensor, labels: Tensor, kinds: Sequence[int]) -> Tensor:
+    """Mean cross-entropy of what patches show, from logits `[B, N, sum(kinds)]`.
+
+    Labels are `[B, len(kinds), N]`; the backdrop, which most patches show, weighs a tenth.
+    """
+    total = logits.new_zeros(())
+    for index, part in enumerate(logits.float().split(list(kinds), dim=-1)):
+        weight = torch.ones(part.shape[-1], device=part.device)
+        weight[0] = 0.1
+        target = labels[:, index].flatten().long()
+        total = total + F.cross_entropy(part.flatten(0, 1), target, weight)
+    return total / len(kinds)

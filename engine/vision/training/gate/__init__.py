@@ -1,0 +1,1 @@
+"""Training of the early gate's learned limits."""
