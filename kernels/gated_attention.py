@@ -6,12 +6,14 @@ from torch import Tensor
 
 from kernels.launch import runs_triton
 from kernels.narrow import Packed
+from kernels.pool_keys import Pool
 
 
 def gated_attention(
     table: Tensor,
     page: Tensor,
     packed: Packed,
+    pool: Pool,
     heads: int,
     out: Tensor,
     *,
@@ -21,35 +23,41 @@ def gated_attention(
 
     Args:
         table: `[T, 3D]` queries, keys and values side by side, each the heads' side by side.
-        page: int32 `[F, N]`, the table row that stands for each token.
+        page: int32 `[S, B, N]`, the table row that stands for each token; S is a power of two.
         packed: which packed rows are each frame's, and where their queries lie in the table.
+        pool: the page's distinct rows; few queries of all frames go over these together.
         heads: H; D / H is a power of two of at least 16.
         out: `[P, D]`, written at the packed rows of all frames' queries.
         class_only: attend from the first query of each frame only, its class token's.
     """
     width = out.shape[1]
-    if table.ndim != 2 or table.shape[1] != 3 * width or width % heads or page.shape[1] < 2:
+    if table.ndim != 2 or table.shape[1] != 3 * width or width % heads or page.shape[2] < 2:
         raise ValueError(f"expected [T, 3D] and [P, D], got {table.shape = }, {out.shape = }")
     if not runs_triton(table):
         return gated_attention_reference(table, page, packed, heads, out, class_only=class_only)
-    frames, num_tokens = page.shape
-    _gated_attention_kernel[(frames * heads,)](
+    slots, streams, num_tokens = page.shape
+    _gated_attention_kernel[(slots * streams * heads,)](
         table,
         page,
         packed.queries,
         packed.num_queries,
         packed.target,
+        pool.rows,
+        pool.masks,
+        pool.num,
         out,
         (width // heads) ** -0.5 * 1.4426950408889634,  # exp2 in place of exp
+        streams,
         N=num_tokens,
         D=width,
         H=heads,
         DH=width // heads,
+        SLOTS=slots,
         CLASS_ONLY=class_only,
         BLOCK_M=16 if class_only else 64,
-        BLOCK_N=128,
+        BLOCK_N=64,
         num_warps=4,
-        num_stages=2,
+        num_stages=3,
     )
     return None
 
@@ -64,7 +72,7 @@ def gated_attention_reference(
     class_only: bool = False,
 ) -> None:
     """`softmax(q K[page]^T / sqrt(dh)) V[page]` per frame and head, in float32."""
-    for frame, named in enumerate(page):
+    for frame, named in enumerate(page.flatten(0, 1)):
         count = 1 if class_only else int(packed.num_queries[frame])
         rows = packed.queries[frame, :count].long()
         _, k, v = table[named.long()].float().view(len(named), 3, heads, -1).permute(1, 2, 0, 3)
@@ -75,62 +83,123 @@ def gated_attention_reference(
 
 
 @triton.jit
+def _attend(
+    q,  # [BLOCK_M, DH]
+    slot,  # [BLOCK_M]
+    largest,
+    total,
+    mixed,
+    base_ptr,
+    rows_ptr,
+    masks_ptr,
+    start,
+    num,
+    scale,
+    D: tl.constexpr,
+    DH: tl.constexpr,
+    MASKED: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    # a running softmax over the keys from `start` on
+    d = tl.arange(0, DH)
+    for first in range(start, num, BLOCK_N):
+        n = first + tl.arange(0, BLOCK_N)
+        inside = n < num
+        row = tl.load(rows_ptr + n, mask=inside, other=0).to(tl.int64)
+        at = row[:, None] * (3 * D) + d[None, :]
+        k = tl.load(base_ptr + at + D, mask=inside[:, None], other=0.0)
+        v = tl.load(base_ptr + at + 2 * D, mask=inside[:, None], other=0.0)
+        scores = tl.dot(q, k.T, input_precision="ieee") * scale
+        if MASKED:
+            # a large number in place of infinity: a block may hold no key of a frame
+            mask = tl.load(masks_ptr + n, mask=inside, other=0)
+            scores = tl.where(((mask[None, :] >> slot[:, None]) & 1) > 0, scores, -1.0e30)
+        else:
+            scores = tl.where(inside[None, :], scores, -1.0e30)
+        new_largest = tl.maximum(largest, tl.max(scores, 1))
+        share = tl.exp2(scores - new_largest[:, None])
+        shrink = tl.exp2(largest - new_largest)
+        total = total * shrink + tl.sum(share, 1)
+        mixed = mixed * shrink[:, None]
+        mixed = tl.dot(share.to(v.dtype), v, mixed, input_precision="ieee")
+        largest = new_largest
+    return mixed / total[:, None]
+
+
+@triton.jit
 def _gated_attention_kernel(
     table_ptr,  # [T, 3D]
-    page_ptr,  # [F, N]
-    queries_ptr,  # [F, N]
-    num_queries_ptr,  # [F]
+    page_ptr,  # [S B, N]
+    queries_ptr,  # [S B, N]
+    num_queries_ptr,  # [S B]
     target_ptr,  # [P]
+    rows_ptr,  # [B, S N]
+    masks_ptr,  # [B, S N]
+    num_keys_ptr,  # [B]
     out_ptr,  # [P, D]
     scale,
+    streams,
     N: tl.constexpr,
     D: tl.constexpr,
     H: tl.constexpr,
     DH: tl.constexpr,
+    SLOTS: tl.constexpr,
     CLASS_ONLY: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    # one program per frame and head; the class token's key opens every running softmax, so that
-    # the N - 1 patches fill whole blocks
-    frame = tl.program_id(0) // H
+    # SLOTS programs per stream and head, each for a frame's queries over that frame's keys, or,
+    # where that is less work, for every SLOTS-th block of all frames' queries over the pool
     head = tl.program_id(0) % H
-    count = 1
-    if not CLASS_ONLY:
-        count = tl.load(num_queries_ptr + frame)
+    stream = tl.program_id(0) // H % streams
+    part = tl.program_id(0) // H // streams
     d = tl.arange(0, DH)
-    page_ptr += frame * N
+    s = tl.arange(0, SLOTS)
+    counts = s * 0 + 1
+    if not CLASS_ONLY:
+        counts = tl.load(num_queries_ptr + s * streams + stream)
+    ends = tl.cumsum(counts, 0)
+    everything = tl.sum(counts)
+    num_keys = tl.load(num_keys_ptr + stream)
+    apart = tl.sum((counts + BLOCK_M - 1) // BLOCK_M) * N
+    pooled = tl.cdiv(everything, BLOCK_M) * num_keys <= apart
     base_ptr = table_ptr + head * DH
-    class_row = tl.load(page_ptr).to(tl.int64) * (3 * D)
-    class_k = tl.load(base_ptr + class_row + D + d).to(tl.float32)
-    class_v = tl.load(base_ptr + class_row + 2 * D + d).to(tl.float32)
-    for start in range(0, count, BLOCK_M):
+    first, stop, step = 0, tl.sum(tl.where(s == part, counts, 0)), BLOCK_M
+    if pooled:
+        first, stop, step = part * BLOCK_M, everything, SLOTS * BLOCK_M
+    for start in range(first, stop, step):
         m = start + tl.arange(0, BLOCK_M)
-        inside_m = m < count
-        packed = tl.load(queries_ptr + frame * N + m, mask=inside_m, other=0)
-        rows = tl.load(target_ptr + packed, mask=inside_m, other=0).to(tl.int64)
+        inside = m < stop
+        slot = m * 0 + part
+        if pooled:
+            slot = tl.sum((m[:, None] >= ends[None, :]).to(tl.int32), 1)
+            slot = tl.minimum(slot, SLOTS - 1)
+            before = tl.sum(tl.where(s[None, :] < slot[:, None], counts[None, :], 0), 1)
+            m -= before
+        packed = tl.load(queries_ptr + (slot * streams + stream) * N + m, mask=inside, other=0)
+        rows = tl.load(target_ptr + packed, mask=inside, other=0).to(tl.int64)
         q = tl.load(
-            base_ptr + rows[:, None] * (3 * D) + d[None, :], mask=inside_m[:, None], other=0.0
+            base_ptr + rows[:, None] * (3 * D) + d[None, :], mask=inside[:, None], other=0.0
         )
-        largest = tl.sum(q.to(tl.float32) * class_k[None, :], 1) * scale
-        total = tl.full((BLOCK_M,), 1.0, dtype=tl.float32)
-        mixed = tl.zeros((BLOCK_M, DH), dtype=tl.float32) + class_v[None, :]
-        for first in range(1, N, BLOCK_N):
-            n = first + tl.arange(0, BLOCK_N)
-            inside_n = n < N
-            row = tl.load(page_ptr + n, mask=inside_n, other=0).to(tl.int64)
-            at = row[:, None] * (3 * D) + d[None, :]
-            k = tl.load(base_ptr + at + D, mask=inside_n[:, None], other=0.0)
-            v = tl.load(base_ptr + at + 2 * D, mask=inside_n[:, None], other=0.0)
-            scores = tl.dot(q, k.T, input_precision="ieee") * scale
-            scores = tl.where(inside_n[None, :], scores, -float("inf"))
-            new_largest = tl.maximum(largest, tl.max(scores, 1))
-            share = tl.exp2(scores - new_largest[:, None])
-            shrink = tl.exp2(largest - new_largest)
-            total = total * shrink + tl.sum(share, 1)
-            mixed = mixed * shrink[:, None]
-            mixed = tl.dot(share.to(v.dtype), v, mixed, input_precision="ieee")
-            largest = new_largest
+        if pooled:
+            y = _attend(
+                q, slot, tl.full((BLOCK_M,), -1.0e30, dtype=tl.float32),
+                tl.zeros((BLOCK_M,), dtype=tl.float32),
+                tl.zeros((BLOCK_M, DH), dtype=tl.float32), base_ptr,
+                rows_ptr + stream * SLOTS * N, masks_ptr + stream * SLOTS * N, 0, num_keys, scale,
+                D, DH, True, BLOCK_N,
+            )  # fmt: skip
+        else:
+            # the class token's key opens the softmax, so that the patches fill whole blocks
+            frame_page_ptr = page_ptr + (part * streams + stream) * N
+            class_row = tl.load(frame_page_ptr).to(tl.int64) * (3 * D)
+            class_k = tl.load(base_ptr + class_row + D + d).to(tl.float32)
+            class_v = tl.load(base_ptr + class_row + 2 * D + d).to(tl.float32)
+            y = _attend(
+                q, slot, tl.sum(q.to(tl.float32) * class_k[None, :], 1) * scale,
+                tl.full((BLOCK_M,), 1.0, dtype=tl.float32),
+                tl.zeros((BLOCK_M, DH), dtype=tl.float32) + class_v[None, :], base_ptr,
+                frame_page_ptr, masks_ptr, 1, N, scale, D, DH, False, BLOCK_N,
+            )  # fmt: skip
         at = packed.to(tl.int64)[:, None] * D + head * DH + d[None, :]
-        y = (mixed / total[:, None]).to(out_ptr.dtype.element_ty)
-        tl.store(out_ptr + at, y, mask=inside_m[:, None])
+        tl.store(out_ptr + at, y.to(out_ptr.dtype.element_ty), mask=inside[:, None])

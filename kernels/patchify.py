@@ -26,17 +26,19 @@ def patchify(
         raise ValueError(f"expected [F, 3, S, S] and [M, K], got {pixels.shape = }, {out.shape = }")
     if not runs_triton(pixels):
         return patchify_reference(pixels, patch, mean, std, out, count=count)
-    _patchify_kernel[(num,)](
+    _patchify_kernel[(frames * (size // patch),)](
         pixels,
         mean,
         std,
         out,
         count,
-        out.shape[1],
         S=size,
         P=patch,
-        BLOCK=triton.next_power_of_2(out.shape[1]),
-        num_warps=2,
+        K=out.shape[1],
+        BLOCK_S=triton.next_power_of_2(size),
+        BLOCK_P=triton.next_power_of_2(patch),
+        BLOCK_K=triton.next_power_of_2(max(1, out.shape[1] - 3 * patch**2)),
+        num_warps=4,
     )
     return None
 
@@ -59,22 +61,32 @@ def _patchify_kernel(
     std_ptr,  # [3]
     out_ptr,  # [M, K]
     count_ptr,  # [1]
-    columns,
     S: tl.constexpr,
     P: tl.constexpr,
-    BLOCK: tl.constexpr,
+    K: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+    BLOCK_K: tl.constexpr,
 ):
-    # one program per patch
-    row = tl.program_id(0).to(tl.int64)
-    if row < tl.load(count_ptr):
-        side: tl.constexpr = S // P
-        frame, cell = row // (side * side), row % (side * side)
-        k = tl.arange(0, BLOCK)
-        inside = k < 3 * P * P
-        channel, y, x = k // (P * P), k % (P * P) // P, k % P
-        corner = frame * (3 * S * S) + cell // side * (P * S) + cell % side * P
-        byte = tl.load(pixels_ptr + corner + channel * (S * S) + y * S + x, mask=inside, other=0)
-        mean = tl.load(mean_ptr + channel, mask=inside, other=0.0)
-        std = tl.load(std_ptr + channel, mask=inside, other=1.0)
-        value = tl.where(inside, (byte.to(tl.float32) / 255.0 - mean) / std, 0.0)
-        tl.store(out_ptr + row * columns + k, value.to(out_ptr.dtype.element_ty), mask=k < columns)
+    # one program per row of patches, which reads whole rows of pixels
+    side: tl.constexpr = S // P
+    first = tl.program_id(0).to(tl.int64) * side
+    frame, cell_y = tl.program_id(0).to(tl.int64) // side, tl.program_id(0) % side
+    count = tl.load(count_ptr)
+    if first < count:
+        x = tl.arange(0, BLOCK_S)[None, :]
+        y = tl.arange(0, BLOCK_P)[:, None]
+        row = first + x // P
+        mask = (y < P) & (x < S) & (row < count)
+        for channel in tl.static_range(3):
+            at = (frame * 3 + channel) * (S * S) + (cell_y * P + y) * S + x
+            value = tl.load(pixels_ptr + at, mask=mask, other=0).to(tl.float32) / 255.0
+            value = (value - tl.load(mean_ptr + channel)) / tl.load(std_ptr + channel)
+            at = row * K + channel * (P * P) + y * P + x % P
+            tl.store(out_ptr + at, value.to(out_ptr.dtype.element_ty), mask=mask)
+        if K > 3 * P * P:
+            row = first + tl.arange(0, BLOCK_S)[:, None]
+            k = 3 * P * P + tl.arange(0, BLOCK_K)[None, :]
+            mask = (row < first + side) & (row < count) & (k < K)
+            zero = tl.zeros((BLOCK_S, BLOCK_K), dtype=out_ptr.dtype.element_ty)
+            tl.store(out_ptr + row * K + k, zero, mask=mask)

@@ -18,6 +18,7 @@ from kernels.gated_attention import gated_attention
 from kernels.narrow import Compared, narrow
 from kernels.norm import normalise
 from kernels.patchify import patchify
+from kernels.pool_keys import pool_keys
 from kernels.product import product
 
 
@@ -158,9 +159,10 @@ class FusedGate:
         for index in range(1, config.layers):
             self._gate(index)
             last = index == config.layers - 1
+            pool_keys(memory.page, memory.row_of, memory.pool)
             gated_attention(
-                memory.table, memory.page.view(memory.frames, -1), memory.packed_of(index - 1),
-                config.heads, memory.mixed, class_only=last,
+                memory.table, memory.page, memory.packed_of(index - 1), memory.pool, config.heads,
+                memory.mixed, class_only=last,
             )  # fmt: skip
             if not last:
                 self._finish_layer(index, len(memory.h), memory.origin, memory.h)

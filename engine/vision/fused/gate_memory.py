@@ -7,6 +7,7 @@ from torch import Tensor
 
 from engine.vision.tower import VisionConfig, VisionTower
 from kernels.narrow import Packed, Tokens
+from kernels.pool_keys import Pool
 
 SLOTS = 4
 
@@ -40,6 +41,7 @@ class Memory:
     origin: Tensor  # int32 [P]
     target: Tensor  # int32 [P]
     queries: Tensor  # int32 [F, N]
+    pool: Pool
     num_queries: Tensor  # int32 [L - 1, F]
     count: Tensor  # int32 [1 + L], of patches, then of the rows of each layer
     thresholds: Tensor  # float32 [L - 1, 4, B, 1], or for each token
@@ -87,6 +89,7 @@ class Memory:
             origin=ints(packed),
             target=ints(packed),
             queries=ints(frames, tokens),
+            pool=Pool(ints(streams, SLOTS * tokens), ints(streams, SLOTS * tokens), ints(streams)),
             num_queries=ints(gates, frames),
             count=ints(1 + config.layers),
             thresholds=limits,
