@@ -1,0 +1,101 @@
+"""Training of the gate: what is trained is what is served, and training helps."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.errors import ModelError, UsageError
+from engine.vision.gate.file import GateCard, GateFile, load_gate, save_gate
+from engine.vision.gate.learned import LearnedLimits
+from engine.vision.gate.limits import Limits
+from engine.vision.gate.refresh import Refresh
+from engine.vision.strategies.base import Chunk
+from engine.vision.strategies.earlygate import EarlyGate
+from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.training.gate.soft import SoftLimits, clip_slots, encode_soft
+from engine.vision.training.gate.train import GateTraining, train_gate
+from engine.vision.training.reuse.frames import StoredFrames
+
+CONFIG = VisionConfig(layers=4, width=32, heads=2, mlp=64, patch=8, image_size=32, dimension=16)
+
+
+def make_tower() -> VisionTower:
+    torch.manual_seed(0)
+    tower = VisionTower(CONFIG).eval().requires_grad_(False)
+    for parameter in tower.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return tower
+
+
+def make_clips(clips: int, frames: int) -> Tensor:
+    torch.manual_seed(1)
+    clip = torch.randint(0, 256, (clips, 1, 3, 32, 32)).repeat(1, frames, 1, 1, 1).float()
+    for frame in range(1, frames):
+        strength = torch.rand(clips, 1, 4, 4) ** 4
+        strength = strength.repeat_interleave(8, 2).repeat_interleave(8, 3)
+        fresh = torch.randint(0, 256, (clips, 3, 32, 32))
+        clip[:, frame] = clip[:, frame - 1] * (1 - strength) + fresh * strength
+    return clip.round().to(torch.uint8)
+
+
+def test_what_is_trained_is_what_is_served() -> None:
+    tower, clips = make_tower(), make_clips(3, 9)
+    limits = SoftLimits(CONFIG.layers, CONFIG.width, 8, 0.15)
+    torch.nn.init.normal_(limits.weight, std=0.05)
+    torch.nn.init.normal_(limits.bias, std=0.3)
+    slots = clip_slots(2)
+    values = tower.normalise(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
+    soft = encode_soft(tower, limits, values, slots, 0.1)
+    gate = EarlyGate(tower, limits.hard(), Refresh(cut=1.0))
+    hard = gate.encode([Chunk(clip, last=True) for clip in clips])
+    order = [slot.frame for slot in slots]
+    for at, encoded in enumerate(hard):
+        served = encoded.embeddings[order]
+        torch.testing.assert_close(soft.embeddings[at], served, rtol=1e-3, atol=1e-4)
+        share = encoded.computed[order][1:, 1:] / CONFIG.tokens
+        torch.testing.assert_close(soft.active[at].detach(), share, rtol=0, atol=1e-5)
+    assert 0.1 < float(soft.active.detach().mean()) < 0.9
+
+
+def test_gradients_reach_every_part() -> None:
+    tower, clips = make_tower(), make_clips(2, 5)
+    limits = SoftLimits(CONFIG.layers, CONFIG.width, 8, 0.15)
+    values = tower.normalise(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
+    result = encode_soft(tower, limits, values, clip_slots(1), 0.3)
+    (result.embeddings.sum() + result.active.sum()).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in limits.parameters())
+
+
+def test_training_lowers_its_loss(tmp_path: Path) -> None:
+    tower = make_tower()
+    config = GateTraining(steps=40, batch=8, groups=2, compared=8, price=0.05, rate=0.02)
+    limits = train_gate(tower, config, StoredFrames(make_clips(16, 9)), tmp_path / "log.csv")
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert len(lines) == 5
+    assert float(lines[-1].split(",")[1]) < float(lines[1].split(",")[1])
+    assert limits.projection.shape == (3, 8, 32)
+    with pytest.raises(UsageError, match="steps"):
+        GateTraining(steps=0)
+
+
+def test_limits_survive_their_file(tmp_path: Path) -> None:
+    learned = SoftLimits(CONFIG.layers, CONFIG.width, 8, 0.15).hard()
+    card = GateCard("tiny", "abc", 0.02, Refresh(0.3, 1.5), {"drift": 0.01})
+    path = tmp_path / "gate.safetensors"
+    save_gate(path, GateFile(learned, card))
+    loaded = load_gate(path, CONFIG, weight_hash="abc")
+    assert loaded.card == card
+    assert isinstance(loaded.limits, LearnedLimits)
+    assert torch.equal(loaded.limits.projection, learned.projection)
+    assert loaded.limits.base.thresholds == pytest.approx(learned.base.thresholds)
+    save_gate(path, GateFile(Limits((0.1, 0.2, 0.3), 2.0), card))
+    assert load_gate(path, CONFIG, weight_hash="abc").limits == Limits(
+        tuple(torch.tensor([0.2, 0.4, 0.6]).tolist())
+    )
+    with pytest.raises(ModelError, match="limits made for tiny"):
+        load_gate(path, CONFIG, weight_hash="other")
+    path.write_bytes(b"nonsense")
+    with pytest.raises(ModelError, match="no file of gate limits"):
+        load_gate(path, CONFIG, weight_hash="abc")
