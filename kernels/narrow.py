@@ -181,19 +181,131 @@ def narrow_reference(
 
 
 @triton.jit
-def _pick(values, index, K: tl.constexpr):
-    return tl.sum(tl.where(tl.arange(0, K) == index, values, 0))
+def _pick(index, v0, v1, v2, v3, v4):
+    value = tl.where(index == 1, v1, v0)
+    value = tl.where(index == 2, v2, value)
+    value = tl.where(index == 3, v3, value)
+    return tl.where(index == 4, v4, value)
 
 
 @triton.jit
-def _distance(own, source, row, root, keys_ptr, roots_ptr, offs_c, C: tl.constexpr):
+def _key(source, row, root, keys_ptr, roots_ptr, offs_c, C: tl.constexpr):
     # the root of source 0 lies in the table, that of a slot among the packed rows
     cached_width = tl.where(source == 0, C, 0)
     inside_width = tl.where(source > 0, C, 0)
     cached = tl.load(roots_ptr + root * C + offs_c, mask=offs_c < cached_width, other=0.0)
-    inside = tl.load(keys_ptr + row * C + offs_c, mask=offs_c < inside_width, other=0.0)
-    change = own - (cached.to(tl.float32) + inside.to(tl.float32))
-    return tl.sum(change * change)
+    inside = tl.load(
+        keys_ptr + row.to(tl.int64) * C + offs_c, mask=offs_c < inside_width, other=0.0
+    )
+    return cached.to(tl.float32) + inside.to(tl.float32)
+
+
+@triton.jit
+def _follow(
+    SLOT: tl.constexpr,
+    follows,
+    r1, r2, r3, r4,  # packed rows of the slots
+    s1, s2, s3, s4,  # sources of the slots before
+    root,
+    patch,
+    limit_ptr,
+    keys_ptr,
+    roots_ptr,
+    h_ptr,
+    learned_ptr,
+    learned_bias_ptr,
+    D: tl.constexpr,
+    C: tl.constexpr,
+    FIRST: tl.constexpr,
+    SECOND: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    # which source the token of a slot follows from here on
+    chosen = follows
+    own_row = _pick(SLOT + 1, 0, r1, r2, r3, r4).to(tl.int64)
+    if (own_row >= 0) & patch:
+        first: tl.constexpr = (FIRST >> (4 * SLOT)) & 15
+        second: tl.constexpr = (SECOND >> (4 * SLOT)) & 15
+        offs_d, offs_c = tl.arange(0, BLOCK_D), tl.arange(0, BLOCK_C)
+        limit = tl.load(limit_ptr)
+        own = tl.load(keys_ptr + own_row * C + offs_c, mask=offs_c < C, other=0.0).to(tl.float32)
+        source = _pick(first, 0, s1, s2, s3, s4)
+        row = _pick(source, 0, r1, r2, r3, r4)
+        change = own - _key(source, row, root, keys_ptr, roots_ptr, offs_c, C)
+        distance = tl.sum(change * change)
+        if learned_ptr is not None:
+            state = tl.load(h_ptr + own_row * D + offs_d, mask=offs_d < D, other=0.0)
+            state = state.to(tl.float32)
+            learned = tl.load(learned_ptr + offs_d, mask=offs_d < D, other=0.0).to(tl.float32)
+            raised = tl.sum(state * learned) * tl.rsqrt(tl.sum(state * state) / D + 1e-6)
+            raised += tl.load(learned_bias_ptr + SLOT).to(tl.float32)
+            limit *= tl.exp(tl.minimum(tl.maximum(raised, -4.0), 4.0))
+        nearest = tl.where(limit >= 0, tl.sum(own * own) * limit * limit, -1.0)
+        near = distance <= nearest
+        chosen = tl.where(near, first, SLOT + 1)
+        if second != first:
+            nearest = tl.where(near, distance, nearest)
+            source = _pick(second, 0, s1, s2, s3, s4)
+            row = _pick(source, 0, r1, r2, r3, r4)
+            change = own - _key(source, row, root, keys_ptr, roots_ptr, offs_c, C)
+            distance = tl.sum(change * change)
+            nearer = (distance < nearest) | ((distance == nearest) & (chosen == SLOT + 1))
+            chosen = tl.where(nearer, second, chosen)
+    return chosen
+
+
+@triton.jit
+def _pack(
+    SLOT: tl.constexpr,
+    computed,
+    rank,
+    target,
+    row,
+    frame,
+    patch,
+    spare,
+    num_tokens,
+    h_ptr,
+    keys_ptr,
+    roots_ptr,
+    normed_ptr,
+    origin_ptr,
+    target_ptr,
+    queries_ptr,
+    num_queries_ptr,
+    weight_ptr,
+    bias_ptr,
+    eps,
+    D: tl.constexpr,
+    C: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):
+    # a class token has its row and its place in the list even where its frame is not there
+    if computed & patch:
+        place = tl.atomic_add(num_queries_ptr + frame, 1, sem="relaxed")
+        tl.store(queries_ptr + frame * num_tokens + place, rank)
+        tl.store(target_ptr + rank, target)
+    if not patch:
+        tl.store(queries_ptr + frame * num_tokens, rank)
+        tl.store(target_ptr + rank, target)
+    if computed:
+        tl.store(origin_ptr + rank, row)
+        offs_d = tl.arange(0, BLOCK_D)
+        inside = offs_d < D
+        old_row, new_row = row.to(tl.int64), rank.to(tl.int64)
+        own = tl.load(h_ptr + old_row * D + offs_d, mask=inside, other=0.0).to(tl.float32)
+        weight = tl.load(weight_ptr + offs_d, mask=inside, other=0.0).to(tl.float32)
+        bias = tl.load(bias_ptr + offs_d, mask=inside, other=0.0).to(tl.float32)
+        centred = tl.where(inside, own - tl.sum(own) / D, 0.0)
+        scale = tl.rsqrt(tl.sum(centred * centred) / D + eps)
+        normed = (centred * scale * weight + bias).to(normed_ptr.dtype.element_ty)
+        tl.store(normed_ptr + new_row * D + offs_d, normed, mask=inside)
+        if SLOT == 0:
+            offs_c = tl.arange(0, BLOCK_C)
+            key = tl.load(keys_ptr + old_row * C + offs_c, mask=offs_c < C, other=0.0)
+            tl.store(roots_ptr + spare.to(tl.int64) * C + offs_c, key, mask=offs_c < C)
 
 
 @triton.jit
@@ -232,103 +344,92 @@ def _narrow_kernel(
     BLOCK_D: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    # one program per stream and position walks over the slots; vectors of 8 hold the sources
+    # one program per stream and position walks over the slots; a slot beyond the last has no row
     at = tl.program_id(0)
-    stream = at // num_tokens
-    position = at % num_tokens
-    k = tl.arange(0, 8)
-    is_slot = (k >= 1) & (k <= SLOTS)
-    grid_at = (k - 1) * streams * num_tokens + at
-    row = tl.load(row_of_ptr + grid_at, mask=is_slot, other=-1)
-    follows = tl.load(follows_ptr + grid_at, mask=is_slot, other=0)
-    root = tl.load(root_ptr + at)
-    spare = tl.load(spare_ptr + at)
+    stream, position = at // num_tokens, at % num_tokens
+    grid = streams * num_tokens
+    patch = position > 0
+    r1 = tl.load(row_of_ptr + at)
+    r2 = tl.load(row_of_ptr + grid + at, mask=SLOTS > 1, other=-1)
+    r3 = tl.load(row_of_ptr + 2 * grid + at, mask=SLOTS > 2, other=-1)
+    r4 = tl.load(row_of_ptr + 3 * grid + at, mask=SLOTS > 3, other=-1)
+    f1 = tl.load(follows_ptr + at)
+    f2 = tl.load(follows_ptr + grid + at, mask=SLOTS > 1, other=0)
+    f3 = tl.load(follows_ptr + 2 * grid + at, mask=SLOTS > 2, other=0)
+    f4 = tl.load(follows_ptr + 3 * grid + at, mask=SLOTS > 3, other=0)
+    root, spare = tl.load(root_ptr + at), tl.load(spare_ptr + at)
     root_row = root.to(tl.int64)
-    source = tl.zeros((8,), dtype=tl.int32)
-    offs_d, offs_c = tl.arange(0, BLOCK_D), tl.arange(0, BLOCK_C)
-    inside_d = offs_d < D
+    limit_ptr = limits_ptr + stream * limit_stride_b + position * limit_stride_n
+    f1 = _follow(
+        0, f1, r1, r2, r3, r4, 0, 0, 0, 0, root_row, patch, limit_ptr, keys_ptr, roots_ptr, h_ptr,
+        learned_ptr, learned_bias_ptr, D, C, FIRST, SECOND, BLOCK_D, BLOCK_C,
+    )  # fmt: skip
+    s1 = tl.where(f1 == 1, 1, 0)
+    limit_ptr += limit_stride_s
+    f2 = _follow(
+        1, f2, r1, r2, r3, r4, s1, 0, 0, 0, root_row, patch, limit_ptr, keys_ptr, roots_ptr, h_ptr,
+        learned_ptr, learned_bias_ptr, D, C, FIRST, SECOND, BLOCK_D, BLOCK_C,
+    )  # fmt: skip
+    s2 = _pick(f2, 0, s1, 2, 0, 0)
+    limit_ptr += limit_stride_s
+    f3 = _follow(
+        2, f3, r1, r2, r3, r4, s1, s2, 0, 0, root_row, patch, limit_ptr, keys_ptr, roots_ptr, h_ptr,
+        learned_ptr, learned_bias_ptr, D, C, FIRST, SECOND, BLOCK_D, BLOCK_C,
+    )  # fmt: skip
+    s3 = _pick(f3, 0, s1, s2, 3, 0)
+    limit_ptr += limit_stride_s
+    f4 = _follow(
+        3, f4, r1, r2, r3, r4, s1, s2, s3, 0, root_row, patch, limit_ptr, keys_ptr, roots_ptr,
+        h_ptr, learned_ptr, learned_bias_ptr, D, C, FIRST, SECOND, BLOCK_D, BLOCK_C,
+    )  # fmt: skip
+    s4 = _pick(f4, 0, s1, s2, s3, 4)
 
-    for slot in tl.static_range(SLOTS):
-        own_row = _pick(row, slot + 1, 8).to(tl.int64)
-        chosen = _pick(follows, slot + 1, 8)
-        if (own_row >= 0) & (position > 0):
-            limit = tl.load(
-                limits_ptr
-                + slot * limit_stride_s
-                + stream * limit_stride_b
-                + position * limit_stride_n
-            )
-            if learned_ptr is not None:
-                state = tl.load(h_ptr + own_row * D + offs_d, mask=inside_d, other=0.0)
-                state = state.to(tl.float32)
-                learned = tl.load(learned_ptr + offs_d, mask=inside_d, other=0.0).to(tl.float32)
-                raised = tl.sum(state * learned) * tl.rsqrt(tl.sum(state * state) / D + 1e-6)
-                raised += tl.load(learned_bias_ptr + slot).to(tl.float32)
-                limit *= tl.exp(tl.minimum(tl.maximum(raised, -4.0), 4.0))
-            own = tl.load(keys_ptr + own_row * C + offs_c, mask=offs_c < C, other=0.0)
-            own = own.to(tl.float32)
-            nearest = tl.where(limit >= 0, tl.sum(own * own) * limit * limit, -1.0)
-            chosen = slot + 1
-            first: tl.constexpr = (FIRST >> (4 * slot)) & 15
-            second: tl.constexpr = (SECOND >> (4 * slot)) & 15
-            origin = _pick(source, first, 8)
-            near = _pick(row, origin, 8).to(tl.int64)
-            distance = _distance(own, origin, near, root_row, keys_ptr, roots_ptr, offs_c, C)
-            if distance <= nearest:
-                chosen = first
-                nearest = distance
-            if second != first:
-                origin = _pick(source, second, 8)
-                near = _pick(row, origin, 8).to(tl.int64)
-                distance = _distance(own, origin, near, root_row, keys_ptr, roots_ptr, offs_c, C)
-                if (distance < nearest) | ((distance == nearest) & (chosen == slot + 1)):
-                    chosen = second
-        resolved = tl.where(chosen == slot + 1, slot + 1, _pick(source, chosen, 8))
-        follows = tl.where(k == slot + 1, chosen, follows)
-        source = tl.where(k == slot + 1, resolved, source)
-
-    computed = is_slot & (source == k) & (row >= 0)
-    ones = computed.to(tl.int32)
-    frame = (k - 1) * streams + stream
-    total = tl.sum(ones)
-    if position == 0:
-        rank = frame
-        place = tl.zeros((8,), dtype=tl.int32)
-    else:
-        base = 0
-        if total > 0:
-            base = tl.atomic_add(count_ptr, total, sem="relaxed")
-        rank = base + tl.cumsum(ones, 0) - ones
-        place = tl.atomic_add(num_queries_ptr + frame, 1, mask=computed, sem="relaxed")
-    listed = tl.where(position == 0, is_slot, computed)
-    target = tl.where((k == 1) & computed, spare, num_roots + rank)
-    tl.store(target_ptr + rank, target, mask=listed)
-    tl.store(queries_ptr + frame * num_tokens + place, rank, mask=listed)
-    tl.store(origin_ptr + rank, row, mask=computed)
-    # what stands for each token: its source's row
-    stands = tl.where(k == 0, root, target)
-    page = tl.sum(tl.where(source[:, None] == k[None, :], stands[None, :], 0), 1)
-    tl.store(page_ptr + grid_at, page, mask=is_slot)
-    tl.store(row_of_ptr + grid_at, tl.where(computed, rank, -1), mask=is_slot)
-    tl.store(follows_ptr + grid_at, follows, mask=is_slot)
-    if _pick(ones, 1, 8) > 0:
+    c1, c2, c3, c4 = (s1 == 1) & (r1 >= 0), (s2 == 2) & (r2 >= 0), (s3 == 3) & (r3 >= 0), (s4 == 4) & (r4 >= 0)  # noqa: E501  # fmt: skip
+    n1, n2, n3 = c1.to(tl.int32), c2.to(tl.int32), c3.to(tl.int32)
+    total = n1 + n2 + n3 + c4.to(tl.int32)
+    k1, k2, k3, k4 = stream, stream + streams, stream + 2 * streams, stream + 3 * streams
+    if patch & (total > 0):
+        k1 = tl.atomic_add(count_ptr, total, sem="relaxed")
+        k2 = k1 + n1
+        k3 = k2 + n2
+        k4 = k3 + n3
+    t1, t2, t3, t4 = tl.where(c1, spare, num_roots + k1), num_roots + k2, num_roots + k3, num_roots + k4  # noqa: E501  # fmt: skip
+    # what stands for each token is its source's row
+    tl.store(page_ptr + at, _pick(s1, root, t1, t2, t3, t4))
+    tl.store(row_of_ptr + at, tl.where(c1, k1, -1))
+    tl.store(follows_ptr + at, f1)
+    if c1:
         tl.store(root_ptr + at, spare)
         tl.store(spare_ptr + at, root)
-
-    if total > 0:
-        weight = tl.load(weight_ptr + offs_d, mask=inside_d, other=0.0).to(tl.float32)
-        bias = tl.load(bias_ptr + offs_d, mask=inside_d, other=0.0).to(tl.float32)
-        for slot in tl.static_range(SLOTS):
-            if _pick(ones, slot + 1, 8) > 0:
-                own_row = _pick(row, slot + 1, 8).to(tl.int64)
-                own = tl.load(h_ptr + own_row * D + offs_d, mask=inside_d, other=0.0)
-                own = own.to(tl.float32)
-                mean = tl.sum(own) / D
-                centred = tl.where(inside_d, own - mean, 0.0)
-                scale = tl.rsqrt(tl.sum(centred * centred) / D + eps)
-                normed = (centred * scale * weight + bias).to(normed_ptr.dtype.element_ty)
-                new_row = _pick(rank, slot + 1, 8).to(tl.int64)
-                tl.store(normed_ptr + new_row * D + offs_d, normed, mask=inside_d)
-                if slot == 0:
-                    key = tl.load(keys_ptr + own_row * C + offs_c, mask=offs_c < C, other=0.0)
-                    tl.store(roots_ptr + spare.to(tl.int64) * C + offs_c, key, mask=offs_c < C)
+    _pack(
+        0, c1, k1, t1, r1, stream, patch, spare, num_tokens, h_ptr, keys_ptr, roots_ptr,
+        normed_ptr, origin_ptr, target_ptr, queries_ptr, num_queries_ptr, weight_ptr, bias_ptr,
+        eps, D, C, BLOCK_D, BLOCK_C,
+    )  # fmt: skip
+    if SLOTS > 1:
+        tl.store(page_ptr + grid + at, _pick(s2, root, t1, t2, t3, t4))
+        tl.store(row_of_ptr + grid + at, tl.where(c2, k2, -1))
+        tl.store(follows_ptr + grid + at, f2)
+        _pack(
+            1, c2, k2, t2, r2, stream + streams, patch, spare, num_tokens, h_ptr, keys_ptr,
+            roots_ptr, normed_ptr, origin_ptr, target_ptr, queries_ptr, num_queries_ptr,
+            weight_ptr, bias_ptr, eps, D, C, BLOCK_D, BLOCK_C,
+        )  # fmt: skip
+    if SLOTS > 2:
+        tl.store(page_ptr + 2 * grid + at, _pick(s3, root, t1, t2, t3, t4))
+        tl.store(row_of_ptr + 2 * grid + at, tl.where(c3, k3, -1))
+        tl.store(follows_ptr + 2 * grid + at, f3)
+        _pack(
+            2, c3, k3, t3, r3, stream + 2 * streams, patch, spare, num_tokens, h_ptr, keys_ptr,
+            roots_ptr, normed_ptr, origin_ptr, target_ptr, queries_ptr, num_queries_ptr,
+            weight_ptr, bias_ptr, eps, D, C, BLOCK_D, BLOCK_C,
+        )  # fmt: skip
+    if SLOTS > 3:
+        tl.store(page_ptr + 3 * grid + at, _pick(s4, root, t1, t2, t3, t4))
+        tl.store(row_of_ptr + 3 * grid + at, tl.where(c4, k4, -1))
+        tl.store(follows_ptr + 3 * grid + at, f4)
+        _pack(
+            3, c4, k4, t4, r4, stream + 3 * streams, patch, spare, num_tokens, h_ptr, keys_ptr,
+            roots_ptr, normed_ptr, origin_ptr, target_ptr, queries_ptr, num_queries_ptr,
+            weight_ptr, bias_ptr, eps, D, C, BLOCK_D, BLOCK_C,
+        )  # fmt: skip

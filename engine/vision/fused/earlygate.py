@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.errors import UsageError
-from engine.vision.fused.gate_memory import SLOTS, Memory, patch_columns
+from engine.vision.fused.capture import capture
+from engine.vision.fused.gate_memory import SLOTS, Memory
+from engine.vision.fused.layers import check_tower, finish_rows, norm_rows, patch_columns
 from engine.vision.gate.forward import Stepped
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
@@ -16,7 +18,6 @@ from engine.vision.tower import VisionTower
 from kernels.attention import attend
 from kernels.gated_attention import gated_attention
 from kernels.narrow import Compared, narrow
-from kernels.norm import normalise
 from kernels.patchify import patchify
 from kernels.pool_keys import pool_keys
 from kernels.product import product
@@ -42,9 +43,8 @@ class FusedGate:
     _graph: torch.cuda.CUDAGraph | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        check_tower(self.tower)
         config = self.tower.config
-        if not config.class_token:
-            raise UsageError("the fused early gate needs a tower with a class token")
         self.memory = Memory.allocate(
             self.tower, self.streams, self.limits.width(config), forced=self.forced
         )
@@ -58,7 +58,7 @@ class FusedGate:
         )
         self._scatter = (patch.int(), (frame * config.tokens + patch).int())
         if self.tower.device.type == "cuda":
-            self._capture()
+            self._graph = capture(self._forward)
 
     def begin(self, num_streams: int, limits: Limits | LearnedLimits) -> None:
         """Set the thresholds; of the limits nothing else may vary."""
@@ -133,29 +133,15 @@ class FusedGate:
         rows = (computed[:, :-1] - 1).sum(1) * candidates
         return rows.masked_fill(self.memory.placing[1].flatten()[order] > 0, 0)
 
-    def _capture(self) -> None:
-        """Compile every kernel on an empty step, then record."""
-        side = torch.cuda.Stream(self.tower.device)
-        side.wait_stream(torch.cuda.current_stream(self.tower.device))
-        with torch.cuda.stream(side), torch.inference_mode():
-            self._forward()
-        torch.cuda.current_stream(self.tower.device).wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph), torch.inference_mode():
-            self._forward()
-
     def _forward(self) -> None:
         config, memory = self.tower.config, self.memory
         self._begin()
         self._embed()
-        layer = self.tower.layer(0)
-        _normalise(memory.h, layer.norm1, memory.normed, memory.count[1:2])
-        product(
-            memory.normed, layer.qkv.weight, layer.qkv.bias, out=memory.fresh,
-            count=memory.count[1:2],
-        )  # fmt: skip
+        layer, count = self.tower.layer(0), memory.count[1:2]
+        normed = norm_rows(memory.h, layer.norm1, memory.work.normed, count=count)
+        product(normed, layer.qkv.weight, layer.qkv.bias, out=memory.fresh, count=count)
         attend(memory.fresh, config.heads, config.tokens, out=memory.mixed)
-        self._finish_layer(0, memory.frames * config.tokens, None, memory.h)
+        finish_rows(layer, memory.mixed, memory.h, memory.work, memory.h, count=count)
         for index in range(1, config.layers):
             self._gate(index)
             last = index == config.layers - 1
@@ -165,10 +151,17 @@ class FusedGate:
                 memory.mixed, class_only=last,
             )  # fmt: skip
             if not last:
-                self._finish_layer(index, len(memory.h), memory.origin, memory.h)
+                finish_rows(
+                    self.tower.layer(index), memory.mixed, memory.h, memory.work, memory.h,
+                    source=memory.origin, count=memory.count[index + 1 : index + 2],
+                )  # fmt: skip
         # class tokens are the first packed rows
-        self._finish_layer(config.layers - 1, memory.frames, memory.origin, memory.mixed)
-        memory.embeddings.copy_(self.tower.finish(memory.mixed[: memory.frames]))
+        first, work = memory.mixed[: memory.frames], memory.work.first(memory.frames)
+        rows = finish_rows(
+            self.tower.layer(config.layers - 1), first, memory.h, work, first,
+            source=memory.origin[: memory.frames],
+        )  # fmt: skip
+        memory.embeddings.copy_(self.tower.finish(rows))
 
     def _begin(self) -> None:
         """Set the counts, and every token of the frames that are there as computed."""
@@ -188,7 +181,7 @@ class FusedGate:
         """Frames' bytes to hidden states, the tokens of frame j in rows `j N` and after."""
         tower, memory, config = self.tower, self.memory, self.tower.config
         source, target = self._scatter
-        h = memory.after if config.pre_norm else memory.h
+        h = memory.work.after if config.pre_norm else memory.h
         patchify(
             memory.pixels, config.patch, *self._scale, memory.patches, count=memory.count[:1]
         )  # fmt: skip
@@ -199,7 +192,7 @@ class FusedGate:
         first = h.view(memory.frames, memory.tokens, -1)[:, 0]
         first.copy_((tower.class_token + tower.position[0]).expand_as(first))
         if isinstance(tower.pre, nn.LayerNorm):
-            _normalise(h, tower.pre, memory.h, memory.count[1:2])
+            norm_rows(h, tower.pre, memory.h, count=memory.count[1:2])
 
     def _gate(self, index: int) -> None:
         """Decide at the input of a layer, and project what is still computed."""
@@ -223,24 +216,3 @@ class FusedGate:
 
     def _per_token(self, gate: int) -> Tensor:
         return self.memory.limits[gate].expand_as(self.memory.row_of)
-
-    def _finish_layer(self, index: int, rows: int, origin: Tensor | None, out: Tensor) -> None:
-        """Out-projection and MLP of the first `rows` packed rows, as many as there are."""
-        memory, layer = self.memory, self.tower.layer(index)
-        whole = rows == memory.frames
-        count = None if whole else memory.count[index + 1 : index + 2]
-        after, normed, wide = memory.after[:rows], memory.normed[:rows], memory.wide[:rows]
-        product(
-            memory.mixed[:rows], layer.out.weight, layer.out.bias, residual=memory.h,
-            source=origin, out=after, count=count,
-        )  # fmt: skip
-        _normalise(after, layer.norm2, normed, count)
-        product(
-            normed, layer.up.weight, layer.up.bias, activation=layer.activation, out=wide,
-            count=count,
-        )  # fmt: skip
-        product(wide, layer.down.weight, layer.down.bias, residual=after, out=out, count=count)
-
-
-def _normalise(x: Tensor, norm: nn.LayerNorm, out: Tensor, count: Tensor | None) -> None:
-    normalise(x, norm.weight, norm.bias, norm.eps, count=count, out=out)

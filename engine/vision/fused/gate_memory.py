@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.fused.layers import Work, patch_columns
+from engine.vision.tower import VisionTower
 from kernels.narrow import Packed, Tokens
 from kernels.pool_keys import Pool
 
@@ -26,10 +27,8 @@ class Memory:
     control: Tensor  # int32 [2 + 3 F]: patches, tokens, then place, whole and order by frame
     patches: Tensor  # [F (N - 1), K]
     h: Tensor  # [P, D]
-    after: Tensor  # [P, D], h after attention
-    normed: Tensor  # [P, D]
+    work: Work
     mixed: Tensor  # [P, D]
-    wide: Tensor  # [P, mlp]
     keys: Tensor | None  # [P, C], where they are not h itself
     roots: Tensor  # [T, C]
     table: Tensor  # [T + P, 3D]
@@ -74,10 +73,8 @@ class Memory:
             control=ints(2 + 3 * frames),
             patches=values(frames * (tokens - 1), patch_columns(config)),
             h=values(packed, config.width),
-            after=values(packed, config.width),
-            normed=values(packed, config.width),
+            work=Work.allocate(tower, packed),
             mixed=values(packed, config.width),
-            wide=values(packed, config.mlp),
             keys=values(packed, key_width) if key_width != config.width else None,
             roots=values(cached, key_width),
             table=values(cached + packed, 3 * config.width),
@@ -121,7 +118,7 @@ class Memory:
     def packed_of(self, gate: int) -> Packed:
         """Return the packed rows, with the counts of that gate."""
         return Packed(
-            self.normed,
+            self.work.normed,
             self.origin,
             self.target,
             self.queries,
@@ -133,8 +130,3 @@ class Memory:
         """Bytes kept of one stream between steps: its roots, keys, values and spare rows."""
         row = self.roots[0].nbytes + self.table[0].nbytes
         return len(self.roots) * row // self.streams
-
-
-def patch_columns(config: VisionConfig) -> int:
-    """Values of a patch, up to the next multiple of 8, which a tensor descriptor asks for."""
-    return -(-3 * config.patch**2 // 8) * 8
