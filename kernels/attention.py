@@ -145,7 +145,9 @@ def _attend_kernel(
             v = key_desc.load([row + key, 2 * D + head * DH])
             s = tl.dot(q, k.T)
             if (N - 1) % BLOCK_N != 0:
-                s = tl.where((key + tl.arange(0, BLOCK_N) < N)[None, :], s, float("-inf"))
+                there = key + tl.arange(0, BLOCK_N) < N
+                s = tl.where(there[None, :], s, float("-inf"))
+                v = tl.where(there[:, None], v, 0.0)
             new_peak = tl.maximum(peak, tl.max(s, 1) * scale)
             shrink = tl.exp2(peak - new_peak)
             p = tl.exp2(s * scale - new_peak[:, None])

@@ -24,11 +24,11 @@ class Batch:
     Frames lie slot by slot: slot 0 of every stream, then slot 1 of those that have one, and so on.
     """
 
-    values: Tensor  # normalised [T, 3, S, S]
+    pixels: Tensor  # uint8 [T, 3, S, S]
     cues: Tensor | None  # [T, patches]
     counts: tuple[int, ...]  # streams with a slot 0, 1, 2, 3
     full: tuple[bool, ...]  # [B], whether a stream's slot 0 is a full frame
-    streams: Tensor  # int64 [B], their places in the cache
+    places: tuple[int, ...]  # [B], the streams' places in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,17 @@ class Encoder:
     bias: float = 0.0  # added to every logit of reuse
     forced: Forced | None = None
 
+    def gather(self, saved: Sequence[dict[str, Tensor] | None]) -> Cache:
+        """Copy the saved tensors of streams side by side; None has none yet."""
+        return Cache.gather(saved, self.tower.config, self.tower.position)
+
     def encode(self, batch: Batch, cache: Cache) -> Step:
         """Encode a batch layer by layer; leave slot 0 of each stream as its next reference."""
         config, layer = self.tower.config, self.tower.layer(0)
-        streams, frames = len(batch.full), len(batch.values)
+        streams, frames = len(batch.full), len(batch.pixels)
         width = config.width
-        h = self.tower.embed(batch.values)
+        places = torch.tensor(batch.places, device=self.tower.device)
+        h = self.tower.embed(self.tower.normalise(batch.pixels))
         states = h.new_empty(streams + frames, config.tokens, 4 * width)
         mixed = h.new_empty(streams + frames, config.tokens, width)
         states[streams:, :, :width] = h
@@ -90,9 +95,9 @@ class Encoder:
             )
             mixed[streams:] = own
             if not all(batch.full):
-                mixed[:streams] = cache.mixed[index].index_select(0, batch.streams)
+                mixed[:streams] = cache.mixed[index].index_select(0, places)
             chosen = self._select(index, mixed, importance, batch)
-            self._advance(index, states, mixed, chosen, batch, cache)
+            self._advance(index, states, mixed, chosen, batch, places, cache)
             reused.append((chosen.roots != _own(chosen.roots, streams)).sum(1))
         embeddings = self._finish(states[streams:])
         return Step(embeddings, torch.stack(reused, 1))
@@ -120,6 +125,7 @@ class Encoder:
         mixed: Tensor,
         chosen: Selection,
         batch: Batch,
+        places: Tensor,
         cache: Cache,
     ) -> None:
         """Replace the states of layer `index` by those of the next, computed or restored."""
@@ -128,16 +134,16 @@ class Encoder:
         rows = computed.nonzero().squeeze(1) + streams * mixed.shape[1]
         self._compute(index, states, mixed, rows)
         if not all(batch.full):
-            states[:streams] = cache.states[index].index_select(0, batch.streams)
+            states[:streams] = cache.states[index].index_select(0, places)
         first = chosen.roots[:streams].flatten()
         if self.chain == "root" and not all(batch.full):
             left = states.flatten(0, 1).index_select(0, first).view(streams, -1, 4 * width)
-            cache.states[index].index_copy_(0, batch.streams, left)
+            cache.states[index].index_copy_(0, places, left)
         self._restore(index, states, mixed, chosen, batch.counts)
         left = mixed.flatten(0, 1).index_select(0, first).view(streams, -1, width)
-        cache.mixed[index].index_copy_(0, batch.streams, left)
+        cache.mixed[index].index_copy_(0, places, left)
         if self.chain != "root" or all(batch.full):
-            cache.states[index].index_copy_(0, batch.streams, states[streams : 2 * streams])
+            cache.states[index].index_copy_(0, places, states[streams : 2 * streams])
 
     def _compute(self, index: int, states: Tensor, mixed: Tensor, rows: Tensor) -> None:
         width = mixed.shape[-1]

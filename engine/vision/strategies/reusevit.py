@@ -90,11 +90,11 @@ class ReuseViT:
         cues = [each[frame] for at, frame in frames if (each := streams[at].cues) is not None]
         full = tuple(step.full for _, step in steps)
         batch = Batch(
-            values=self.tower.normalise(pixels),
+            pixels=pixels,
             cues=torch.stack(cues) if cues else None,
             counts=counts,
             full=full,
-            streams=torch.tensor([at for at, _ in steps], device=self.tower.device),
+            places=tuple(at for at, _ in steps),
         )
         step = self.encoder.encode(batch, cache)
         references = slot_references(counts, full)

@@ -1,0 +1,92 @@
+"""A tower's whole forward, from bytes on the GPU to embeddings, as CUDA graphs."""
+
+import torch
+from torch import Tensor
+
+from engine.vision.fused.capture import capture
+from engine.vision.fused.layers import (
+    Embedding,
+    Work,
+    check_tower,
+    finish_classes,
+    finish_rows,
+    norm_rows,
+)
+from engine.vision.tower import VisionTower
+from kernels.attention import attend
+from kernels.product import product
+
+
+class FusedDense:
+    """Encode frames by themselves, `batch` at a time, over memory planned once.
+
+    A shorter batch runs at the nearest of a few sizes that are captured when first needed. What a
+    frame's embedding is depends neither on the size nor on the other frames of its batch.
+    """
+
+    def __init__(self, tower: VisionTower, batch: int = 256) -> None:
+        check_tower(tower)
+        config, like = tower.config, tower.position
+        size, rows = config.image_size, batch * config.tokens
+        self.tower = tower
+        self.batch = batch
+        self.pixels = torch.zeros(
+            batch, 3, size, size, dtype=torch.uint8, device=tower.device
+        )  # fmt: skip
+        self.embeddings = like.new_empty(batch, config.dimension)
+        self._embedding = Embedding(tower, batch)
+        self._work = Work.allocate(tower, rows)
+        self._h = like.new_empty(rows, config.width)
+        self._mixed = like.new_empty(rows, config.width)
+        self._qkv = like.new_empty(rows, 3 * config.width)
+        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+
+    @torch.inference_mode()
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Embeddings `[n, E]` of uint8 frames `[n, 3, S, S]`."""
+        result = self.embeddings.new_empty(len(pixels), self.tower.config.dimension)
+        for start in range(0, len(pixels), self.batch):
+            part = pixels[start : start + self.batch]
+            self.pixels[: len(part)].copy_(part, non_blocking=True)
+            self.run(len(part))
+            result[start : start + len(part)] = self.embeddings[: len(part)]
+        return result
+
+    def run(self, frames: int) -> None:
+        """Encode the first frames of `pixels` into the first rows of `embeddings`."""
+        size = self._size(frames)
+        if self.tower.device.type != "cuda":
+            return self._forward(size)
+        if size not in self._graphs:
+            self._graphs[size] = capture(lambda: self._forward(size))
+        return self._graphs[size].replay()
+
+    def _size(self, frames: int) -> int:
+        """Smallest of batch, batch / 4, batch / 16 and so on that holds the frames."""
+        size = self.batch
+        while size % 4 == 0 and size // 4 >= frames:
+            size //= 4
+        return size
+
+    def _forward(self, frames: int) -> None:
+        tower, config = self.tower, self.tower.config
+        tokens, width = config.tokens, config.width
+        rows = frames * tokens
+        h, mixed, qkv = self._h[:rows], self._mixed[:rows], self._qkv[:rows]
+        work = self._work.first(rows)
+        self._embedding.write(self.pixels[:frames], h)
+        for index in range(config.layers - 1):
+            layer = tower.layer(index)
+            norm_rows(h, layer.norm1, work.normed)
+            product(work.normed, layer.qkv.weight, layer.qkv.bias, out=qkv)
+            attend(qkv, config.heads, tokens, out=mixed)
+            finish_rows(layer, mixed, h, work, h)
+        # of the last layer's queries only the class tokens' are needed
+        last = tower.layer(config.layers - 1)
+        weight, bias = last.qkv.weight, last.qkv.bias
+        normed = norm_rows(h, last.norm1, work.normed)
+        product(normed, weight[width:], bias[width:], out=qkv[:, width:])
+        product(normed[::tokens], weight[:width], bias[:width], out=qkv[::tokens, :width])
+        first = attend(qkv, config.heads, tokens, out=mixed[:frames], class_only=True)
+        out = self.embeddings[:frames]
+        finish_classes(tower, first, h[::tokens], self._work.first(frames), out)

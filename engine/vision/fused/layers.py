@@ -1,0 +1,140 @@
+"""The parts of a tower's forward that all fused forwards share, over buffers planned once."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engine.errors import UsageError
+from engine.vision.tower import Layer, VisionConfig, VisionTower
+from kernels.norm import normalise
+from kernels.patchify import patchify
+from kernels.product import product
+
+
+def check_tower(tower: VisionTower) -> None:
+    """Refuse a tower that no fused forward can run."""
+    if not tower.config.class_token:
+        raise UsageError("a fused forward needs a tower with a class token")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Room for the rows of one layer: M tokens."""
+
+    after: Tensor  # [M, D], h behind attention
+    normed: Tensor  # [M, D]
+    wide: Tensor  # [M, mlp]
+
+    @classmethod
+    def allocate(cls, tower: VisionTower, rows: int) -> "Work":
+        """Allocate for that many rows, on the tower's device and in its type."""
+        config, like = tower.config, tower.position
+        return cls(
+            like.new_empty(rows, config.width),
+            like.new_empty(rows, config.width),
+            like.new_empty(rows, config.mlp),
+        )
+
+    def first(self, rows: int) -> "Work":
+        """Return the first rows of each."""
+        return Work(self.after[:rows], self.normed[:rows], self.wide[:rows])
+
+
+def norm_rows(
+    x: Tensor,
+    norm: nn.LayerNorm,
+    out: Tensor,
+    *,
+    source: Tensor | None = None,
+    target: Tensor | None = None,
+    count: Tensor | None = None,
+) -> Tensor:
+    """Apply a LayerNorm module to chosen rows."""
+    return normalise(
+        x, norm.weight, norm.bias, norm.eps, source=source, out=out, target=target, count=count
+    )
+
+
+def finish_rows(
+    layer: Layer,
+    mixed: Tensor,
+    residual: Tensor,
+    work: Work,
+    out: Tensor,
+    *,
+    source: Tensor | None = None,
+    target: Tensor | None = None,
+    count: Tensor | None = None,
+) -> Tensor:
+    """Out-projection and MLP: `out[target]` from packed P and `residual[source]`."""
+    product(
+        mixed, layer.out.weight, layer.out.bias, residual=residual, source=source,
+        out=work.after, count=count,
+    )  # fmt: skip
+    norm_rows(work.after, layer.norm2, work.normed, count=count)
+    product(
+        work.normed, layer.up.weight, layer.up.bias, activation=layer.activation, out=work.wide,
+        count=count,
+    )  # fmt: skip
+    return product(
+        work.wide, layer.down.weight, layer.down.bias, residual=work.after, out=out,
+        target=target, count=count,
+    )  # fmt: skip
+
+
+def finish_classes(tower: VisionTower, mixed: Tensor, h: Tensor, work: Work, out: Tensor) -> Tensor:
+    """Embeddings `[F, E]` from the class tokens' P and h `[F, D]` in the last layer."""
+    last = tower.layer(tower.config.layers - 1)
+    rows = finish_rows(last, mixed, h, work, work.after)
+    if isinstance(tower.head, nn.Linear):
+        normed = norm_rows(rows, tower.post, work.normed)
+        return product(normed, tower.head.weight, tower.head.bias, out=out)
+    return norm_rows(rows, tower.post, out)
+
+
+class Embedding:
+    """Bytes of up to F frames to hidden states, patch embedding and first LayerNorm included."""
+
+    def __init__(self, tower: VisionTower, frames: int) -> None:
+        config, device = tower.config, tower.device
+        self.tower = tower
+        columns = patch_columns(config)
+        weight = tower.patch.weight.detach()
+        self._weight = F.pad(weight, (0, columns - weight.shape[1])).contiguous()
+        self._mean = torch.tensor(config.mean, device=device)
+        self._std = torch.tensor(config.std, device=device)
+        self._patches = weight.new_zeros(frames * (config.tokens - 1), columns)
+        self._count = torch.tensor([len(self._patches)], dtype=torch.int32, device=device)
+        self._raw = weight.new_empty(frames * config.tokens, config.width)
+        cell = torch.arange(len(self._patches), device=device)
+        frame, patch = cell // (config.tokens - 1), cell % (config.tokens - 1) + 1
+        self._position = patch.int()
+        self._row = (frame * config.tokens + patch).int()
+        # rows of class tokens stay as they are, for no product writes them
+        first = (tower.class_token.float() + tower.position[0].float()).detach()
+        self._raw.view(frames, config.tokens, -1)[:, 0] = first.to(weight.dtype)
+
+    def write(self, pixels: Tensor, out: Tensor, target: Tensor | None = None) -> None:
+        """Write the tokens of `pixels` `[n, 3, S, S]` to `out[target]`, or to its first rows."""
+        tower, config = self.tower, self.tower.config
+        cells, rows = len(pixels) * (config.tokens - 1), len(pixels) * config.tokens
+        patches = self._patches[:cells]
+        patchify(pixels, config.patch, self._mean, self._std, patches, count=self._count)
+        product(
+            patches, self._weight, tower.patch.bias, residual=tower.position,
+            source=self._position[:cells], out=self._raw, target=self._row[:cells],
+        )  # fmt: skip
+        raw = self._raw[:rows]
+        if isinstance(tower.pre, nn.LayerNorm):
+            norm_rows(raw, tower.pre, out, target=target)
+        elif target is None:
+            out[:rows].copy_(raw)
+        else:
+            out.index_copy_(0, target.long(), raw)
+
+
+def patch_columns(config: VisionConfig) -> int:
+    """Values of a patch, up to the next multiple of 8, which a tensor descriptor asks for."""
+    return -(-3 * config.patch**2 // 8) * 8

@@ -1,0 +1,124 @@
+"""What ReuseViT's graphs read and write, allocated once; and where each frame's rows lie."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from engine.vision.fused.layers import Work
+from engine.vision.tower import VisionTower
+from kernels.chain import Packed, Starts
+
+SLOTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ReuseMemory:
+    """Buffers of B streams in 4 slots.
+
+    `states` has room for one frame of each stream per layer, and for the three frames of a group
+    that are not kept. A group's first slot writes where the reference of the gate before it was, so
+    that its output is the next reference and nothing is copied: with every group of a stream, what
+    belongs to gate l moves from place `(l - turn) mod L` to the one before.
+    """
+
+    streams: int
+    tokens: int
+    gates: int
+    pixels: Tensor  # uint8 [4 B, 3, S, S]
+    sizes: Tensor  # int32 [B], frames in this group
+    full: Tensor  # bool [B]
+    cue: Tensor  # float32 [4 B, N - 1]
+    forced: Tensor | None  # bool [L - 1, 4 B, N - 1]
+    turn: Tensor  # int64 [B]
+    states: Tensor  # [(L + 3) B N, 4D]
+    cached: Tensor  # [L - 1, B, N, D]
+    mixed: Tensor  # [4 B N, D]
+    weights: Tensor  # float32 [4 B, H, N]
+    work: Work
+    narrow: Tensor  # [4 B N, 4C]
+    packed: Packed
+    counts: Tensor  # int32 [L - 1, 2]
+    reused: Tensor  # int8 [L - 1, 4 B N]
+    first: Tensor  # [4 B, D]
+    embeddings: Tensor  # [4 B, E]
+
+    @classmethod
+    def allocate(
+        cls, tower: VisionTower, streams: int, narrow: int, *, forced: bool
+    ) -> "ReuseMemory":
+        """Allocate for that many streams; `forced` makes room for decisions made elsewhere."""
+        config, device = tower.config, tower.device
+        frames, tokens, gates = SLOTS * streams, config.tokens, config.layers - 1
+        rows, width = frames * tokens, config.width
+
+        def values(*shape: int) -> Tensor:
+            return tower.position.new_zeros(shape)
+
+        def zeros(*shape: int, dtype: torch.dtype) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=device)
+
+        size = config.image_size
+        return cls(
+            streams=streams,
+            tokens=tokens,
+            gates=gates,
+            pixels=zeros(frames, 3, size, size, dtype=torch.uint8),
+            sizes=zeros(streams, dtype=torch.int32),
+            full=zeros(streams, dtype=torch.bool),
+            cue=zeros(frames, tokens - 1, dtype=torch.float32),
+            forced=zeros(gates, frames, tokens - 1, dtype=torch.bool) if forced else None,
+            turn=zeros(streams, dtype=torch.int64),
+            states=values((config.layers + SLOTS - 1) * streams * tokens, 4 * width),
+            cached=values(gates, streams, tokens, width),
+            mixed=values(rows, width),
+            weights=zeros(frames, config.heads, tokens, dtype=torch.float32),
+            work=Work.allocate(tower, rows),
+            narrow=values(rows, 4 * narrow),
+            packed=Packed.empty(SLOTS, streams, tokens, values(1, width)),
+            counts=zeros(gates, 2, dtype=torch.int32),
+            reused=zeros(gates, rows, dtype=torch.int8),
+            first=values(frames, width),
+            embeddings=values(frames, config.dimension),
+        )
+
+    def starts(self, slots: int, streams: int) -> list[Starts]:
+        """Where each gate finds and leaves the first `streams` streams' frames."""
+        layers, each = self.gates + 1, self.streams * self.tokens
+        gate = torch.arange(self.gates, device=self.turn.device)[:, None]
+        stream = torch.arange(streams, device=self.turn.device)
+        turn = self.turn[:streams]
+        cache = (gate - turn) % layers * each + stream * self.tokens  # [L - 1, b]
+        far = (gate - 1 - turn) % layers * each + stream * self.tokens
+        slot = torch.arange(slots - 1, device=self.turn.device)[:, None]
+        near = (layers + slot) * each + stream * self.tokens  # [S - 1, b]
+        near = near.expand(self.gates, slots - 1, streams)
+        after = torch.cat([far[:, None], near], 1)  # [L - 1, S, b]
+        return [
+            Starts(after[max(index - 1, 0)], after[index], cache[index])
+            for index in range(self.gates)
+        ]
+
+    def gate(self, index: int, slots: int, streams: int) -> Packed:
+        """Return the packed rows with that gate's counts and map."""
+        shape = (slots, streams, self.tokens)
+        reused = self.reused[index, : slots * streams * self.tokens].view(shape)
+        return replace(self.packed, counts=self.counts[index], reused=reused)
+
+    def advance(self, streams: int) -> None:
+        """After a group, its first slot is the reference."""
+        self.turn[:streams].add_((self.sizes[:streams] > 0).long()).remainder_(self.gates + 1)
+
+    def rows_of(self, stream: int) -> Tensor:
+        """Rows of a stream's references in `states`: int64 `[L - 1, N]`."""
+        device = self.turn.device
+        gate = torch.arange(self.gates, device=device)
+        place = (gate - self.turn[stream]) % (self.gates + 1) * self.streams + stream
+        return place[:, None] * self.tokens + torch.arange(self.tokens, device=device)
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes kept of one stream between groups."""
+        layers = self.gates + 1
+        kept = layers * self.tokens * self.states[0].nbytes
+        return kept + self.cached.nbytes // self.streams

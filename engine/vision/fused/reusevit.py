@@ -1,0 +1,190 @@
+"""ReuseViT's whole forward of a group as CUDA graphs, with nothing read by the host."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.errors import UsageError
+from engine.vision.fused.capture import capture
+from engine.vision.fused.layers import (
+    Embedding,
+    check_tower,
+    finish_classes,
+    finish_rows,
+    norm_rows,
+)
+from engine.vision.fused.reuse_memory import SLOTS, ReuseMemory
+from engine.vision.reuse.hard import Batch, ServedGate, Step
+from engine.vision.tower import VisionTower
+from kernels.attention import attend
+from kernels.chain import Packed, Starts, chain, pack_decision
+from kernels.correct import correct
+from kernels.product import product
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One gate's weights as the kernels take them."""
+
+    decision: Tensor  # float32 [8, HIDDEN]
+    down: Tensor  # [4C, D]
+    up: Tensor  # [4, C, D]
+
+
+class FusedReuse:
+    """Groups of up to `streams` streams side by side, their references kept in place.
+
+    A graph is captured for each number of slots and for a few numbers of streams, when first
+    needed; which tokens are computed, and how many, is decided and read on the device. Decisions
+    and values are those of `Encoder` with the chain `published`.
+    """
+
+    def __init__(
+        self,
+        tower: VisionTower,
+        gates: Sequence[ServedGate],
+        *,
+        streams: int = 64,
+        bias: float = 0.0,
+        forced: bool = False,
+    ) -> None:
+        check_tower(tower)
+        self.tower = tower
+        self.streams = streams
+        self.memory = ReuseMemory.allocate(tower, streams, gates[0].up.shape[1], forced=forced)
+        self.gates = [
+            Gate(pack_decision(gate.layers, bias), gate.down, gate.up) for gate in gates
+        ]  # fmt: skip
+        self._embedding = Embedding(tower, SLOTS * streams)
+        self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
+
+    def gather(self, saved: Sequence[dict[str, Tensor] | None]) -> "FusedReuse":
+        """Take in the saved tensors of streams, in order; None has none yet."""
+        if len(saved) > self.streams:
+            raise UsageError(f"expected at most {self.streams} streams, got {len(saved)}")
+        for at, tensors in enumerate(saved):
+            if tensors is not None:
+                self.memory.cached[:, at].copy_(tensors["mixed"])
+                self.memory.states[self.memory.rows_of(at)] = tensors["states"].to(
+                    self.memory.states
+                )
+        return self
+
+    def saved(self, at: int) -> dict[str, Tensor]:
+        """Copies of a stream's references, to go on from later."""
+        return {
+            "mixed": self.memory.cached[:, at].clone(),
+            "states": self.memory.states[self.memory.rows_of(at)],
+        }
+
+    @torch.inference_mode()
+    def encode(self, batch: Batch, _cache: "FusedReuse") -> Step:
+        """Encode a batch; the host waits for nothing if its tensors are on the device."""
+        memory, slots = self.memory, len(batch.counts)
+        lanes = self._width(int(max(batch.places)) + 1)
+        sizes, full, at = torch.zeros(lanes, dtype=torch.int32), torch.zeros(lanes), []
+        for slot, count in enumerate(batch.counts):
+            for place in batch.places[:count]:
+                sizes[place] += 1
+                at.append(slot * lanes + place)
+        full[list(batch.places)] = torch.tensor(batch.full).float()
+        memory.sizes[:lanes].copy_(self._ship(sizes), non_blocking=True)
+        memory.full[:lanes].copy_(self._ship(full.bool()), non_blocking=True)
+        order = self._ship(torch.tensor(at)).to(self.tower.device, non_blocking=True)
+        memory.pixels.index_copy_(0, order, batch.pixels)
+        if batch.cues is not None:
+            memory.cue.index_copy_(0, order, batch.cues.float())
+        self.run(slots, lanes)
+        frames = (memory.gates, slots * lanes, memory.tokens)
+        reused = memory.reused[:, : slots * lanes * memory.tokens].view(frames)
+        return Step(
+            memory.embeddings[order], reused[:, order].sum(2, dtype=torch.int64).T.contiguous()
+        )
+
+    def run(self, slots: int, lanes: int) -> None:
+        """Encode what lies in the memory: `slots` frames of the first `lanes` streams."""
+        if self.tower.device.type != "cuda":
+            return self._forward(slots, lanes)
+        key = slots, lanes
+        if key not in self._graphs:
+            # an empty group leaves every stream where it is
+            sizes = self.memory.sizes.clone()
+            self.memory.sizes.zero_()
+            self._graphs[key] = capture(lambda: self._forward(slots, lanes))
+            self.memory.sizes.copy_(sizes)
+        return self._graphs[key].replay()
+
+    def _width(self, lanes: int) -> int:
+        width = self.streams
+        while width % 4 == 0 and width // 4 >= lanes:
+            width //= 4
+        return width
+
+    def _ship(self, values: Tensor) -> Tensor:
+        return values.pin_memory() if self.tower.device.type == "cuda" else values
+
+    def _forward(self, slots: int, lanes: int) -> None:
+        tower, memory = self.tower, self.memory
+        width, frames = tower.config.width, slots * lanes
+        h = memory.states[:, :width]
+        memory.counts.zero_()
+        memory.reused.zero_()
+        starts = memory.starts(slots, lanes)
+        self._begin(starts[0].before.reshape(-1), frames)
+        for index, gate in enumerate(self.gates):
+            self._gate(index, gate, starts[index], memory.gate(index, slots, lanes), frames)
+        last, first = starts[-1].after.reshape(-1), memory.first[:frames]
+        attend(
+            memory.states[:, width:], tower.config.heads, memory.tokens, starts=last, out=first,
+            class_only=True,
+        )  # fmt: skip
+        work = memory.work.first(frames)
+        finish_classes(tower, first, h[last], work, memory.embeddings[:frames])
+        memory.advance(lanes)
+
+    def _begin(self, starts: Tensor, frames: int) -> None:
+        """Embed the frames and compute the first layer's queries, keys and values in full."""
+        memory, layer, width = self.memory, self.tower.layer(0), self.tower.config.width
+        place = torch.arange(memory.tokens, device=starts.device)
+        rows = (starts[:, None] + place).int().view(-1)
+        h = memory.states[:, :width]
+        self._embedding.write(memory.pixels[:frames], h, rows)
+        normed = memory.work.normed[: len(rows)]
+        norm_rows(h, layer.norm1, normed, source=rows)
+        product(
+            normed, layer.qkv.weight, layer.qkv.bias, out=memory.states[:, width:], target=rows
+        )  # fmt: skip
+
+    def _gate(self, index: int, gate: Gate, starts: Starts, packed: Packed, frames: int) -> None:
+        """Attend, decide, compute the next layer's states of what is kept, correct the rest."""
+        memory, config = self.memory, self.tower.config
+        _, lanes, tokens = packed.reused.shape
+        layer, following = self.tower.layer(index), self.tower.layer(index + 1)
+        h, qkv = memory.states[:, : config.width], memory.states[:, config.width :]
+        mixed, weights = memory.mixed[: frames * tokens], memory.weights[:frames]
+        attend(
+            qkv, config.heads, tokens, starts=starts.before.reshape(-1), out=mixed,
+            weights=weights,
+        )  # fmt: skip
+        forced = None if memory.forced is None else memory.forced[index, :frames]
+        chain(
+            mixed, memory.cached[index, :lanes], weights, gate.decision, memory.sizes[:lanes],
+            starts, packed, cue=memory.cue[:frames], full=memory.full[:lanes], forced=forced,
+        )  # fmt: skip
+        rows = frames * tokens
+        kept, taken = packed.counts[:1], packed.counts[1:]
+        work, before, after = memory.work.first(rows), packed.before[:rows], packed.after[:rows]
+        finish_rows(
+            layer, packed.mixed[:rows], h, work, h, source=before, target=after, count=kept
+        )  # fmt: skip
+        norm_rows(h, following.norm1, work.normed, source=after, count=kept)
+        product(
+            work.normed, following.qkv.weight, following.qkv.bias, out=qkv, target=after,
+            count=kept,
+        )  # fmt: skip
+        correct(
+            memory.states, packed.difference[:rows], packed.root[:rows], packed.target[:rows],
+            gate.down, gate.up, count=taken, narrow=memory.narrow[:rows],
+        )  # fmt: skip
