@@ -12,6 +12,7 @@ from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
 from engine.vision.gate.refresh import Refresh
 from engine.vision.strategies.base import Chunk
+from engine.vision.strategies.dense import Dense
 from engine.vision.strategies.earlygate import EarlyGate
 from engine.vision.tower import VisionConfig, VisionTower
 from engine.vision.training.gate.soft import SoftLimits, clip_slots, encode_soft
@@ -68,14 +69,23 @@ def test_gradients_reach_every_part() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in limits.parameters())
 
 
-def test_training_lowers_its_loss(tmp_path: Path) -> None:
-    tower = make_tower()
-    config = GateTraining(steps=40, batch=8, groups=2, compared=8, price=0.05, rate=0.02)
-    limits = train_gate(tower, config, StoredFrames(make_clips(16, 9)), tmp_path / "log.csv")
-    lines = (tmp_path / "log.csv").read_text().splitlines()
-    assert len(lines) == 5
-    assert float(lines[-1].split(",")[1]) < float(lines[1].split(",")[1])
+def test_training_lowers_what_drift_and_computation_cost(tmp_path: Path) -> None:
+    tower, clips = make_tower(), make_clips(16, 9)
+    config = GateTraining(steps=30, batch=8, groups=2, compared=8, threshold=0.02, rate=0.02)
+    limits = train_gate(tower, config, StoredFrames(clips), tmp_path / "log.csv")
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 4
     assert limits.projection.shape == (3, 8, 32)
+    [dense] = Dense(tower).encode([Chunk(clips.flatten(0, 1), last=True)])
+
+    def cost(limits: Limits | LearnedLimits) -> float:
+        gate = EarlyGate(tower, limits, Refresh(cut=1.0))
+        encoded = gate.encode([Chunk(clip, last=True) for clip in clips])
+        vectors = torch.cat([each.embeddings for each in encoded])
+        drift = 1 - torch.cosine_similarity(vectors, dense.embeddings)
+        share = torch.cat([each.computed for each in encoded])[:, 1:] / CONFIG.tokens
+        return float(drift.mean() + config.price * share.mean())
+
+    assert cost(limits) < 0.8 * cost(Limits.uniform(CONFIG, 0.02))
     with pytest.raises(UsageError, match="steps"):
         GateTraining(steps=0)
 
