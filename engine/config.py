@@ -25,8 +25,10 @@ class Settings(BaseSettings):
     near_duplicate: float = Field(
         0.995, gt=0, le=1, description="peaks more alike than this show the same picture"
     )
-    false_match_rate: float = Field(0.001, gt=0, lt=0.5, description="of a bare CLIP_MATCH")
-    exact: bool = Field(True, description="refine approximate rows that could enter a top-k")
+    false_match_rate: float = Field(0.01, gt=0, lt=0.5, description="of a bare CLIP_MATCH")
+    exact: bool | None = Field(
+        None, description="refine what could enter a top-k; true: cut-offs too, false: nothing"
+    )
 
     sql_memory: str = Field("1GB", pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")
     sql_seconds: float = Field(60.0, gt=0)

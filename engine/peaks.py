@@ -13,7 +13,7 @@ from engine.operators.measure import cosines
 from engine.storage.store import Hits
 
 _SAMPLE = 512  # rows that tell what the text scores on average
-_LEVEL = 0.5  # of the way from that to the video's peak; what lies above belongs to a moment
+_LEVEL = 0.75  # of the way from that to the video's peak; what lies above belongs to a moment
 _SMOOTH_SECONDS = 0.4
 
 

@@ -7,6 +7,8 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from engine.answering.head import Reader, load_reader
@@ -14,7 +16,15 @@ from engine.ask import Answer, answer_video, ask, reply
 from engine.background import background_of
 from engine.config import Settings
 from engine.errors import UsageError, unknown
-from engine.ingest import IngestOptions, IngestReport, Progress, ensure, ingest
+from engine.ingest import (
+    IngestOptions,
+    IngestReport,
+    Progress,
+    ensure,
+    ingest,
+    redecode,
+    register,
+)
 from engine.operators.base import Background, Context, Range, Reply
 from engine.operators.options import Options
 from engine.operators.sandbox import Sandbox
@@ -88,15 +98,22 @@ class Engine:
         fps: float | None = None,
         strategy: str | None = None,
         max_drift: float | None = None,
+        workers: int | None = None,
         progress: Progress | None = None,
     ) -> IngestReport:
         """Embed videos and folders of videos; what is stored already costs nothing."""
         listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
-        options = self.ingest_options(fps=fps, strategy=strategy, max_drift=max_drift)
+        options = self.ingest_options(
+            fps=fps, strategy=strategy, max_drift=max_drift, workers=workers
+        )
         with self._embedding:
-            return ingest(
-                self.store, self.model, [Path(path) for path in listed], options, progress
-            )
+            return ingest(self.store, self.model, listed, options, progress)
+
+    def register(self, paths: str | Path | Sequence[str | Path]) -> IngestReport:
+        """Put videos on record without embedding them; queries embed what they need of them."""
+        listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
+        with self._embedding:
+            return register(self.store, listed)
 
     def query(
         self,
@@ -152,12 +169,14 @@ class Engine:
         fps: float | None = None,
         strategy: str | None = None,
         max_drift: float | None = None,
+        workers: int | None = None,
     ) -> IngestOptions:
         """Return the settings of an ingest with some replaced."""
         return IngestOptions(
             fps=self.settings.fps if fps is None else fps,
             strategy=strategy or self.settings.strategy,
             max_drift=self.settings.max_drift if max_drift is None else max_drift,
+            workers=workers,
         )
 
     @cached_property
@@ -190,6 +209,7 @@ class Engine:
             background=lambda: self._background,
             embed=self._embed,
             respond=self._respond,
+            redecode=self._redecode,
             options=options,
         )
 
@@ -199,6 +219,9 @@ class Engine:
         )
         with self._embedding:
             return ensure(self.store, self.model, missing, chosen, options.budget_seconds)
+
+    def _redecode(self, video_id: int, frames: Sequence[int]) -> list[NDArray[np.uint8]]:
+        return redecode(self.store, self.space, video_id, frames)
 
     def _respond(self, video_id: int, question: str, choices: tuple[str, ...] | None) -> Reply:
         return reply(answer_video(self._context({}), video_id, question, choices, self._reader))

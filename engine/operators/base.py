@@ -65,6 +65,16 @@ class Background:
     images: tuple[NDArray[np.uint8], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Null:
+    """The distribution of centred scores that unrelated texts and frames have."""
+
+    mean_text: NDArray[np.float32]
+    mean_frame: NDArray[np.float32]
+    middle: float
+    width: float
+
+
 Embedder = Callable[[Sequence[Range], Options], Embedded]
 Responder = Callable[[int, str, tuple[str, ...] | None], Reply]
 
@@ -86,6 +96,7 @@ class Context:
     started: float = field(default_factory=monotonic)
     work: Work = field(default_factory=Work)
     vectors: dict[str | bytes, NDArray[np.float32]] = field(default_factory=dict)
+    null: Null | None = None
 
     def embed_missing(self, missing: Sequence[Range]) -> None:
         """Decode, embed and store what is missing, within what is left of the budget."""

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from engine.errors import UsageError
 from engine.operators.base import Context
-from engine.operators.null import Null, load_null, probability
+from engine.operators.null import load_null, probability, quantile
 
 Vector = NDArray[np.float32]
 Scores = NDArray[np.float64]
@@ -25,6 +25,15 @@ class Match:
     measure: Literal["similarity", "probability"] = "similarity"
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a match measures before it becomes a probability: `scale * cosine + offset`."""
+
+    vector: Vector  # unit
+    scale: float
+    offset: float
+
+
 def subject_vector(context: Context, subject: str | bytes) -> Vector:
     """The unit vector of a text or of an image's bytes, embedded once per query."""
     if subject not in context.vectors:
@@ -36,8 +45,19 @@ def subject_vector(context: Context, subject: str | bytes) -> Vector:
     return context.vectors[subject]
 
 
+def line_of(context: Context, match: Match) -> Line:
+    """The line along which a match measures: its subject's, for a probability less any text's."""
+    vector = subject_vector(context, match.subject)
+    if match.measure == "similarity":
+        return Line(vector, 1.0, 0.0)
+    null = load_null(context)
+    shifted = vector - null.mean_text
+    scale = float(np.linalg.norm(shifted))
+    return Line(shifted / scale, scale, -float(null.mean_frame @ shifted))
+
+
 def cosines(context: Context, vector: Vector, ids: NDArray[np.int64]) -> Scores:
-    """The exact cosine of each row with a vector, in the order of the ids."""
+    """The cosine of each row's stored vector with a vector, in the order of the ids."""
     hits = context.store.scores(context.space, vector, ids)
     order = np.argsort(hits.row_ids)
     found = np.searchsorted(hits.row_ids[order], ids)
@@ -48,21 +68,19 @@ def score_rows(context: Context, match: Match, ids: NDArray[np.int64]) -> Scores
     """The scores of rows as a match measures them."""
     if len(ids) == 0:
         return np.empty(0)
-    vector = subject_vector(context, match.subject)
-    scores = cosines(context, vector, ids)
+    line = line_of(context, match)
+    scores = cosines(context, line.vector, ids) * line.scale + line.offset
     if match.measure == "similarity":
         return scores
-    null = load_null(context)
-    return probability(null, centred(context, null, vector, scores, ids))
+    return probability(load_null(context), scores)
 
 
-def centred(
-    context: Context, null: Null, vector: Vector, scores: Scores, ids: NDArray[np.int64]
-) -> Scores:
-    """Cosines less what the row scores with any text and the vector with any frame."""
-    length = float(np.linalg.norm(null.mean_text))
-    bias = cosines(context, null.mean_text / length, ids) * length
-    return scores - bias - float(null.mean_frame @ (vector - null.mean_text))
+def cosine_at(context: Context, match: Match, value: float) -> float:
+    """The cosine with the match's line at which it measures a value."""
+    line = line_of(context, match)
+    if match.measure == "probability":
+        value = quantile(load_null(context), min(max(value, 1e-12), 1 - 1e-12))
+    return (value - line.offset) / line.scale
 
 
 def _decode_image(data: bytes) -> NDArray[np.uint8]:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from engine.moments import Span, Step, chain_spans, find_spans
 from engine.operators.base import Context, Operator, read_table, row_ids
-from engine.operators.measure import centred, cosines, subject_vector
-from engine.operators.null import load_null, quantile
+from engine.operators.measure import Match, cosine_at, cosines, line_of, score_rows
+from engine.operators.search import settle_cutoff
 from schemas.tables import MOMENTS
 
 
@@ -64,14 +64,15 @@ class Moments:
         """The cosine of every frame that is a hit, and minus infinity elsewhere."""
         if len(ids) == 0:
             return np.empty(0)
-        vector = subject_vector(context, step.text)
-        scores = cosines(context, vector, ids)
-        if self.min_score is not None:
-            return np.where(scores >= self.min_score, scores, -np.inf)
-        null = load_null(context)
-        cut = quantile(null, 1 - context.options.false_match_rate)
-        hits = centred(context, null, vector, scores, ids) >= cut
-        return np.where(hits, scores, -np.inf)
+        similarity = Match("", step.text)
+        match, value = similarity, self.min_score
+        if value is None:
+            match = Match("", step.text, "probability")
+            value = 1 - context.options.false_match_rate
+        settle_cutoff(context, match, value, ids)
+        along = cosines(context, line_of(context, match).vector, ids)
+        is_hit = along >= cosine_at(context, match, value)
+        return np.where(is_hit, score_rows(context, similarity, ids), -np.inf)
 
 
 def _batch(video_id: int, spans: list[Span]) -> pa.RecordBatch:

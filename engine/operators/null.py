@@ -6,7 +6,6 @@ lead. Some background texts do fit some frames, so the width of the null is read
 half, where no true match lies, and mirrored.
 """
 
-from dataclasses import dataclass
 from hashlib import sha256
 from math import erf, sqrt
 from statistics import NormalDist
@@ -16,22 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ExecutionError
-from engine.operators.base import Background, Context
+from engine.operators.base import Background, Context, Null
 
 _SAMPLE = 1024
 _LOWER = 0.01  # the quantile of the lower half that sets the width
 _GROWTH = 4  # so many times more rows ask for a new null
 _erf = np.vectorize(erf, otypes=[np.float64])
-
-
-@dataclass(frozen=True, slots=True)
-class Null:
-    """The distribution of centred scores that unrelated texts and frames have."""
-
-    mean_text: NDArray[np.float32]
-    mean_frame: NDArray[np.float32]
-    middle: float
-    width: float
 
 
 def probability(null: Null, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -46,7 +35,14 @@ def quantile(null: Null, share: float) -> float:
 
 
 def load_null(context: Context) -> Null:
-    """The null of the query's space: stored, or made anew where the store has outgrown it."""
+    """The null of the query's space, looked up once per query."""
+    if context.null is None:
+        context.null = _find(context)
+    return context.null
+
+
+def _find(context: Context) -> Null:
+    """The stored null, or a new one where there is none or the store has outgrown it."""
     rows = context.store.rows(context.space, None, ["row_id"])
     ids = rows.column("row_id").to_numpy()
     background = context.background()

@@ -14,11 +14,11 @@ class Options:
     fps: float | None = None  # None: as the engine is set
     strategy: str | None = None
     max_drift: float | None = None
-    exact: bool = True
+    exact: bool | None = None  # None: the order of a top-k, True: cut-offs too, False: neither
     refine_frames: int | None = None  # None: as many as it takes
     refine_seconds: float | None = None
     budget_seconds: float | None = None
-    false_match_rate: float = 0.001
+    false_match_rate: float = 0.01
     gap_seconds: float = 1.0
 
     def override(self, given: Mapping[str, Any]) -> "Options":

@@ -114,4 +114,5 @@ def _reason(error: duckdb.Error) -> str:
     """DuckDB's own words without its prefix and without the lines that quote our rewritten SQL."""
     lines = [line.strip() for line in str(error).split("\n\nLINE ")[0].splitlines()]
     text = " ".join(line for line in lines if line).replace(" Error: ", ": ", 1)
-    return re.sub(r"^\w+( \w+)?: ", "", text)
+    text = re.sub(r"^\w+( \w+)?: ", "", text)
+    return text[:1].lower() + text[1:]

@@ -7,14 +7,20 @@ import pyarrow as pa
 
 from engine.operators.base import Context, Operator, row_ids
 from engine.operators.measure import Match, score_rows
+from engine.operators.search import settle_cutoff
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Add a column per match: exact scores of every row, no index involved."""
+    """Add a column per match: the score of every row, no index involved.
+
+    `cuts` are values that a match will be compared with: rows close to them are made exact first,
+    where the query asks for exact cut-offs.
+    """
 
     source: Operator
     matches: tuple[Match, ...]
+    cuts: tuple[tuple[Match, float], ...] = ()
 
     @property
     def schema(self) -> pa.Schema:
@@ -28,6 +34,8 @@ class Score:
         """Score batch by batch."""
         for batch in self.source.batches(context):
             ids = row_ids(batch)
+            for match, value in self.cuts:
+                settle_cutoff(context, match, value, ids)
             columns = [score_rows(context, match, ids) for match in self.matches]
             arrays = [*batch.columns, *(pa.array(column) for column in columns)]
             yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from engine.operators.base import Context, Operator, read_table, row_ids
 from engine.operators.embed import Embed
-from engine.operators.measure import Match, score_rows, subject_vector
-from engine.operators.null import load_null
-from engine.operators.refine import Refiner, refine_top_k
+from engine.operators.measure import Match, cosine_at, line_of, score_rows
+from engine.operators.refine import Refiner, refine_cutoff, refine_top_k
 from engine.storage.store import Hits
 
 
@@ -39,7 +38,7 @@ class Search:
             self.source.prepare(context)
             stored = context.store.rows(context.space, None, ["row_id"]).num_rows
             context.work.stored_frames += stored
-            hits = find_best(context, self._vector(context), self.count)
+            hits = find_best(context, line_of(context, self.match).vector, self.count)
             videos = np.unique(hits.row_ids >> 32).tolist()
             names = self.source.schema.names
             rows = context.store.rows(context.space, videos, names).select(names)
@@ -47,7 +46,7 @@ class Search:
         else:
             rows = read_table(self.source, context)
             allowed = np.sort(row_ids(rows))
-            hits = find_best(context, self._vector(context), self.count, allowed)
+            hits = find_best(context, line_of(context, self.match).vector, self.count, allowed)
         ids = row_ids(rows)
         found_ids = hits.row_ids[np.isin(hits.row_ids, ids)]  # a video may have gone meanwhile
         order = np.argsort(ids)
@@ -55,14 +54,6 @@ class Search:
         scores = score_rows(context, self.match, found_ids)
         found = rows.take(pa.array(places))
         yield from found.append_column(self.schema.field(-1), pa.array(scores)).to_batches()
-
-    def _vector(self, context: Context) -> NDArray[np.float32]:
-        vector = subject_vector(context, self.match.subject)
-        if self.match.measure == "similarity":
-            return vector
-        # the probability rises with v · (t - t0)
-        shifted = vector - load_null(context).mean_text
-        return shifted / np.linalg.norm(shifted)
 
 
 def find_best(
@@ -77,16 +68,8 @@ def find_best(
 
     The first `certain` of them (all, unless given) are made exact where the query asks for it.
     """
-    options = context.options
-    if options.exact and context.redecode is not None:
-        refiner = Refiner(
-            context.store,
-            context.space,
-            context.redecode,
-            context.encoder.embed_images,
-            max_frames=options.refine_frames,
-            max_seconds=options.refine_seconds,
-        )
+    refiner = _refiner(context)
+    if refiner is not None and context.options.exact is not False:
         k = count if certain is None else certain
         hits, refined = refine_top_k(refiner, vector, k, depth=count, allowed=allowed)
         context.work.refined.append(refined)
@@ -94,3 +77,27 @@ def find_best(
         hits = context.store.search(context.space, vector, count, allowed=allowed)
     context.work.found.append(hits.index)
     return hits
+
+
+def settle_cutoff(context: Context, match: Match, value: float, ids: NDArray[np.int64]) -> None:
+    """Make the rows exact that may lie on the other side of a cut-off, where the query asks it."""
+    refiner = _refiner(context)
+    if refiner is None or context.options.exact is not True or len(ids) == 0:
+        return
+    cutoff = cosine_at(context, match, value)
+    vector = line_of(context, match).vector
+    _, refined = refine_cutoff(refiner, vector, cutoff, allowed=ids)
+    context.work.refined.append(refined)
+
+
+def _refiner(context: Context) -> Refiner | None:
+    if context.redecode is None:
+        return None
+    return Refiner(
+        context.store,
+        context.space,
+        context.redecode,
+        context.encoder.embed_images,
+        max_frames=context.options.refine_frames,
+        max_seconds=context.options.refine_seconds,
+    )

@@ -39,7 +39,8 @@ def _(plan: logical.SemiJoin) -> str:
 @describe.register
 def _(plan: logical.Score) -> str:
     listed = ", ".join(f"{match.name} = {match}" for match in plan.matches)
-    return f"Score {listed}"
+    cuts = ", ".join(f"{cut.name} at {cut.value:g}" for cut in plan.cuts)
+    return f"Score {listed}" + (f", cut {cuts}" if cuts else "")
 
 
 @describe.register

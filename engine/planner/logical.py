@@ -63,11 +63,20 @@ class SemiJoin:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """A value with which a match will be compared."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
-    """The source with one more column per match."""
+    """The source with one more column per match; `cuts` say where being exact matters."""
 
     source: "Plan"
     matches: tuple[Match, ...]
+    cuts: tuple[Cut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

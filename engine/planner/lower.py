@@ -70,7 +70,9 @@ def _(plan: logical.SemiJoin, build: Build) -> Operator:
 
 @lower.register
 def _(plan: logical.Score, build: Build) -> Operator:
-    return Score(build.operator(plan.source), tuple(_match(match) for match in plan.matches))
+    matches = {match.name: _match(match) for match in plan.matches}
+    cuts = tuple((matches[cut.name], cut.value) for cut in plan.cuts)
+    return Score(build.operator(plan.source), tuple(matches.values()), cuts)
 
 
 @lower.register

@@ -38,7 +38,7 @@ def bind_moments(table: exp.Table, arguments: Sequence[exp.Expr], sql: str) -> M
         if isinstance(item, exp.Kwarg):
             name = item.this.name.lower()
             if name not in _NAMED:
-                _fail(item, unknown("argument of moments", name, _NAMED), sql)
+                _fail(table, unknown("argument of moments", name, _NAMED), sql)
             given[name] = _number(item.expression, sql)
     gap = given.get("gap")
     if gap is not None and gap < 0:

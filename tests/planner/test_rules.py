@@ -68,7 +68,7 @@ def test_rule(case: Case, shared_videos: Videos, sandbox: Sandbox) -> None:
     after = apply(before, [case.rule])
     assert show(after) == case.after
     assert answer(after, case.sql, shared_videos, sandbox) == [
-        pytest.approx(row) for row in answer(before, case.sql, shared_videos, sandbox)
+        pytest.approx(row, abs=1e-6) for row in answer(before, case.sql, shared_videos, sandbox)
     ]
 
 

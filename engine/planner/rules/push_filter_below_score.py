@@ -1,5 +1,7 @@
 """Pre-filter: what does not depend on a score is decided before anything is scored."""
 
+from dataclasses import replace
+
 from engine.planner.logical import Answer, Filter, Plan, Score, transform
 from engine.planner.predicates import reads, split
 
@@ -18,9 +20,5 @@ def _push(plan: Plan) -> Plan:
     if not below:
         return plan
     inner = Filter(source.source, below)
-    lowered: Plan = (
-        Score(inner, source.matches)
-        if isinstance(source, Score)
-        else Answer(inner, source.name, source.question, source.choices)
-    )
+    lowered: Plan = replace(source, source=inner)
     return Filter(lowered, above) if above else lowered
