@@ -10,16 +10,27 @@ from engine.storage.files import Files
 from engine.storage.ledger import Part, SegmentKey, row_ids_of
 
 FULL_ROWS = 32_768  # a part with so many rows is not made larger
+MAX_OVERLAYS = 32  # of one video, before they are folded without being asked
 
 
 def compact(files: Files, space_id: int, reached: Reached) -> int:
     """Fold the parts of every video of a space; return how many files that saves."""
-    by_video: dict[int, list[Part]] = {}
-    for part in files.ledger.parts(space_id=space_id):
-        if part.sampling == files.ledger.shown_sampling(part.video_id, space_id):
-            by_video.setdefault(part.video_id, []).append(part)
-    seen = files.ledger.seen(space_id)
-    return sum(_fold(files, parts, seen, reached) for parts in by_video.values())
+    videos = {part.video_id for part in files.ledger.parts(space_id=space_id)}
+    return sum(compact_video(files, space_id, video_id, reached) for video_id in sorted(videos))
+
+
+def compact_video(files: Files, space_id: int, video_id: int, reached: Reached) -> int:
+    """Fold the parts of one video that queries see; return how many files that saves."""
+    shown = files.ledger.shown_sampling(video_id, space_id)
+    parts = files.ledger.parts(video_id=video_id, space_id=space_id)
+    seen = files.ledger.seen(space_id, video_id)
+    return _fold(files, [part for part in parts if part.sampling == shown], seen, reached)
+
+
+def wants_compaction(files: Files, space_id: int, video_id: int) -> bool:
+    """Overlays, of which each refined query may add one, have become many."""
+    parts = files.ledger.parts(video_id=video_id, space_id=space_id)
+    return sum(part.kind == "overlay" for part in parts) > MAX_OVERLAYS
 
 
 def _fold(files: Files, parts: Sequence[Part], seen: pa.Table, reached: Reached) -> int:

@@ -155,10 +155,11 @@ class Snapshot:
 
     def has(self, row_ids: np.ndarray) -> np.ndarray:
         """Return for each row whether it is here: bool `[n]`."""
+        parts = [block.row_ids for block in self.delta]
+        if self.base is not None:
+            parts.append(self.base.row_ids)
         found = np.zeros(len(row_ids), bool)
-        for own in [block.row_ids for block in self.delta] + [
-            base.row_ids for base in (self.base,) if base is not None
-        ]:
+        for own in parts:
             found |= _members(row_ids, own)
         return found
 

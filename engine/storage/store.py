@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from engine.errors import NotFoundError, StoreError, UsageError, unknown
 from engine.storage.catalog import Catalog
-from engine.storage.compact import compact
+from engine.storage.compact import compact, compact_video, wants_compaction
 from engine.storage.database import Database
 from engine.storage.durable import Reached, make_folder
 from engine.storage.embeddings import Rows as Rows
@@ -216,6 +216,8 @@ class Store:
             self._ledger.commit_overlay(part, table)
             self._reached("overlay: committed")
             self._follow(space, video_id, table, frames)
+            if wants_compaction(self._files, space.space_id, video_id):
+                compact_video(self._files, space.space_id, video_id, self._reached)
 
     def remove_space(self, space_key: str) -> None:
         """Remove an embedding space with all of its rows; no space is current if it was."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import StoreError, UsageError
@@ -23,6 +23,7 @@ def rows_of(count: int, dimension: int, seed: int) -> Rows:
     return Rows(frame, frame / 3, ["B"] * count, vectors, draw.random(count), drift, exact)
 
 
+@settings(deadline=None, max_examples=30)
 @given(count=st.integers(0, 40), dimension=st.integers(1, 33), seed=st.integers(0, 1000))
 def test_what_goes_in_comes_out(
     tmp_path_factory: pytest.TempPathFactory, count: int, dimension: int, seed: int

@@ -160,7 +160,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
 
 TestStoreAgainstDictionary = StoreAgainstDictionary.TestCase
 TestStoreAgainstDictionary.settings = settings(
-    max_examples=10,
+    max_examples=8,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=list(HealthCheck),

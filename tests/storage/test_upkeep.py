@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from engine.errors import StoreError
+from engine.storage.compact import MAX_OVERLAYS
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.model import Space
@@ -31,6 +32,18 @@ def test_compaction_folds_parts_and_overlays(
     assert store.committed_stretches(1, space.key, "fps=2", "reusevit") == {0, 1}
     assert store.verify() == []
     assert store.compact() == 0
+
+
+def test_many_overlays_are_folded_without_being_asked(
+    store_with_two_videos: Store, make_rows: MakeRows, space: Space
+) -> None:
+    for seed in range(MAX_OVERLAYS + 1):
+        vectors = make_rows(0, 2, seed).embeddings
+        store_with_two_videos.supersede(space.key, 1, np.array([4, 9]), vectors)
+    assert len(parts_of(store_with_two_videos, 1)) == 1
+    row_ids = (1 << 32) + np.array([4, 9])
+    assert np.allclose(store_with_two_videos.vectors(space.key, row_ids), vectors, atol=1e-3)
+    assert store_with_two_videos.verify() == []
 
 
 def test_compaction_leaves_a_hidden_sampling_alone(
