@@ -1,0 +1,214 @@
+"""Reuse-aware batching: many streams side by side, each lane full until the last frame."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from engine.errors import UsageError
+from engine.vision.ahead import ahead
+from engine.vision.strategies.base import Chunk, Encoded, Strategy, StreamState
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Generic[K]):
+    """One stream to encode: its frames as blocks of any size, decoded as they are asked for."""
+
+    key: K
+    blocks: Iterable[Chunk]  # pixels and, where the strategy wants them, cues
+    num_frames: int | None = None  # where known; long streams are begun first
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Generic[K]):
+    """What one call gave for one stream; `last` ends it."""
+
+    key: K
+    encoded: Encoded
+    last: bool
+
+
+class Batcher:
+    """Feed a strategy with turns of up to `lanes` times `frames` frames.
+
+    A lane whose stream ends within a turn goes on with the next stream in the same turn, so that
+    all lanes have the same work until no stream is left to begin. The next turn is decoded, and on
+    a GPU copied through pinned memory on a stream of its own, while one is encoded. A stream's
+    results do not depend on the lanes, nor on the streams beside it.
+    """
+
+    def __init__(
+        self, strategy: Strategy, *, lanes: int = 64, frames: int = 32, lookahead: int = 1024
+    ) -> None:
+        if min(lanes, frames, lookahead) < 1:
+            raise UsageError(
+                f"lanes, frames and lookahead must be 1 or more, got {lanes}, {frames}, {lookahead}"
+            )
+        self.strategy = strategy
+        self.lanes = lanes
+        self.frames = frames
+        self.lookahead = lookahead
+        self.turns = 0
+        self.encoded = 0
+
+    @property
+    def occupancy(self) -> float:
+        """Share of the turns' room that held a frame."""
+        return self.encoded / max(1, self.turns * self.lanes * self.frames)
+
+    def run(self, sources: Iterable[Source[K]]) -> Iterator[Part[K]]:
+        """Encode all streams; a stream's parts come in order, those of different ones mixed."""
+        states: dict[int, StreamState | None] = {}
+        staged = map(self._stage, self._turns(iter(sources)))
+        for turn in ahead(staged, depth=1):
+            pieces = turn.arrive()
+            chunks = [
+                Chunk(piece.block.pixels, states.pop(piece.number, None), piece.last,
+                      piece.block.cues)
+                for piece in pieces
+            ]  # fmt: skip
+            results = self.strategy.encode(chunks)
+            self.turns += 1
+            for piece, encoded in zip(pieces, results, strict=True):
+                self.encoded += len(piece.block.pixels)
+                if not piece.last:
+                    states[piece.number] = encoded.state
+                yield Part(piece.key, encoded, piece.last)
+
+    def _turns(self, sources: Iterator[Source[K]]) -> Iterator[list["_Piece[K]"]]:
+        """Cut the streams into turns: those that go on first, then those that begin, long first."""
+        waiting = _Waiting(sources, self.lookahead, self.strategy.tower.config.image_size)
+        lanes: list[_Open[K] | None] = [None] * self.lanes
+        while True:
+            going: list[_Piece[K]] = []
+            begun: list[_Piece[K]] = []
+            for at in range(self.lanes):
+                room = self.frames
+                while room and (stream := lanes[at] or waiting.next()):
+                    pieces = begun if stream.taken == 0 else going
+                    piece = stream.take(room)
+                    pieces.append(piece)
+                    room -= len(piece.block.pixels)
+                    lanes[at] = None if piece.last else stream
+            if not going and not begun:
+                return
+            yield going + sorted(begun, key=lambda piece: -len(piece.block.pixels))
+
+    def _stage(self, pieces: list["_Piece[K]"]) -> "_Turn[K]":
+        device = self.strategy.tower.device
+        if device.type != "cuda":
+            return _Turn(pieces, None)
+        side = torch.cuda.Stream(device)
+        with torch.cuda.stream(side):
+            moved = [piece.moved(device) for piece in pieces]
+            return _Turn(moved, side.record_event())
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece(Generic[K]):
+    """The frames of one stream in one turn."""
+
+    number: int
+    key: K
+    block: Chunk
+    last: bool
+
+    def moved(self, device: torch.device) -> "_Piece[K]":
+        """Copy to the device through pinned memory, without waiting."""
+        cues = None if self.block.cues is None else _send(self.block.cues, device)
+        block = Chunk(_send(self.block.pixels, device), cues=cues)
+        return _Piece(self.number, self.key, block, self.last)
+
+
+def _send(values: Tensor, device: torch.device) -> Tensor:
+    return values if values.is_cuda else values.pin_memory().to(device, non_blocking=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn(Generic[K]):
+    """Pieces on their way to the device."""
+
+    pieces: Sequence[_Piece[K]]
+    sent: torch.cuda.Event | None
+
+    def arrive(self) -> Sequence[_Piece[K]]:
+        """Let the current stream, not the host, wait for the copies."""
+        if self.sent is not None:
+            current = torch.cuda.current_stream()
+            current.wait_event(self.sent)
+            for piece in self.pieces:
+                piece.block.pixels.record_stream(current)
+                if piece.block.cues is not None:
+                    piece.block.cues.record_stream(current)
+        return self.pieces
+
+
+class _Open(Generic[K]):
+    """A stream that has begun, with the frames decoded but not yet handed out."""
+
+    def __init__(self, number: int, source: Source[K], size: int) -> None:
+        self.number = number
+        self._size = size
+        self.source = source
+        self.taken = 0
+        self._blocks = iter(source.blocks)
+        self._held: list[Chunk] = []
+        self._ended = False
+
+    def take(self, room: int) -> _Piece[K]:
+        """Hand out up to `room` frames; one block more is decoded to know whether they are last."""
+        while not self._ended and sum(len(block.pixels) for block in self._held) <= room:
+            block = next(self._blocks, None)
+            self._ended = block is None
+            if block is not None:
+                self._held.append(block)
+        whole = _join(self._held, self._size)
+        taken, left = _split(whole, room)
+        self._held = [left] if len(left.pixels) else []
+        self.taken += len(taken.pixels)
+        return _Piece(self.number, self.source.key, taken, self._ended and not self._held)
+
+
+class _Waiting(Generic[K]):
+    """Streams not yet begun: of those in sight the longest comes next."""
+
+    def __init__(self, sources: Iterator[Source[K]], lookahead: int, size: int) -> None:
+        self._sources = sources
+        self._size = size
+        self._lookahead = lookahead
+        self._seen: deque[Source[K]] = deque()
+        self._number = 0
+
+    def next(self) -> _Open[K] | None:
+        """Begin a stream, or return None when there is none left."""
+        while len(self._seen) < self._lookahead:
+            source = next(self._sources, None)
+            if source is None:
+                break
+            self._seen.append(source)
+        if not self._seen:
+            return None
+        longest = max(self._seen, key=lambda source: source.num_frames or 0)
+        self._seen.remove(longest)
+        self._number += 1
+        return _Open(self._number, longest, self._size)
+
+
+def _join(blocks: Sequence[Chunk], size: int) -> Chunk:
+    if not blocks:
+        return Chunk(torch.empty(0, 3, size, size, dtype=torch.uint8))
+    cues = [block.cues for block in blocks if block.cues is not None]
+    return Chunk(
+        torch.cat([block.pixels for block in blocks]) if len(blocks) > 1 else blocks[0].pixels,
+        cues=torch.cat(cues) if cues else None,
+    )
+
+
+def _split(block: Chunk, at: int) -> tuple[Chunk, Chunk]:
+    cues = (None, None) if block.cues is None else (block.cues[:at], block.cues[at:])
+    return Chunk(block.pixels[:at], cues=cues[0]), Chunk(block.pixels[at:], cues=cues[1])
