@@ -6,7 +6,7 @@ from engine.operators.base import Background
 from engine.world.clip import make_pool
 from engine.world.render import render_at
 
-_CLIPS = 64  # made-up clips, one picture each
+_CLIPS = 24  # made-up clips, one picture each
 _WHO = (
     *("a man", "a woman", "a child", "two people", "a crowd", "a dog", "a cat", "a bird"),
     *("a horse", "a red car", "a truck", "a bicycle", "a boat", "an aeroplane", "a train"),

@@ -246,7 +246,7 @@ TAILS = st.sampled_from(
 
 @given(JOINS, st.lists(PREDICATES, max_size=4, unique=True), TAILS)
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_optimised_plans_answer_like_naive_ones(
     shared_videos: Videos, sandbox: Sandbox, joined: str, predicates: list[str], tail: str

@@ -86,6 +86,6 @@ def cosine_at(context: Context, match: Match, value: float) -> float:
 def _decode_image(data: bytes) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.array(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise UsageError(f"cannot read the image of {len(data)} bytes") from error

@@ -1,0 +1,139 @@
+"""The engine as a user holds it, on the built-in model and made-up clips."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from engine import Engine
+from engine.errors import ModelError, NotFoundError, StoreError, UsageError
+from engine.video.decode import decode_range
+from engine.video.gop import index_gops
+from engine.world.make import make_world
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    make_world(folder, "test", 2, 3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with Engine.open(tmp_path_factory.mktemp("data"), strategy="dense", fps=1) as opened:
+        opened.register(clips)
+        yield opened
+
+
+def test_registered_videos_are_embedded_by_the_query_that_needs_them(engine: Engine) -> None:
+    assert engine.sql("SELECT count(*) AS n FROM frames").rows() == [{"n": 0}]
+    sql = (
+        "SELECT seconds FROM frames WHERE video_id = 1 AND seconds < 2"
+        " AND CLIP_MATCH(frame, $t) > -2"
+    )
+    first = engine.sql(sql, t="a red circle")
+    assert [row["seconds"] for row in first.rows()] == [0.0, 1.0]
+    assert first.work.embedded[0].frames >= 2
+    assert engine.sql(sql, t="a red circle").work.embedded == []
+    assert engine.sql("SELECT DISTINCT video_id FROM frames").rows() == [{"video_id": 1}]
+
+
+def test_query_finds_the_clip_that_the_text_describes(engine: Engine, clips: Path) -> None:
+    told = json.loads((clips / "world.json").read_text())["clips"]
+    for clip in told:
+        found = engine.query(clip["caption"], top_k=2)
+        assert found.moments[0].name == clip["file"]
+        assert found.coverage.complete
+    assert {video.status for video in engine.store.catalog.videos()} <= {"ready", "registered"}
+
+
+def test_an_image_finds_itself(engine: Engine, clips: Path) -> None:
+    path = clips / engine.store.catalog.video(2).name
+    frame = next(iter(decode_range(path, 2.0, 3.0, gops=index_gops(path))))
+    buffer = io.BytesIO()
+    Image.fromarray(frame.image).save(buffer, "PNG")
+    found = engine.query(buffer.getvalue(), top_k=1, group_by="frame").moments[0]
+    assert found.video_id == 2
+    assert found.score > 0.98
+    rows = engine.sql(
+        "SELECT video_id FROM frames ORDER BY IMAGE_MATCH(frame, $image) DESC LIMIT 1",
+        image=buffer.getvalue(),
+    ).rows()
+    assert rows == [{"video_id": 2}]
+
+
+def test_ingest_costs_nothing_for_what_is_stored(engine: Engine, clips: Path) -> None:
+    engine.query("anything")
+    again = engine.ingest(clips)
+    assert [video.outcome for video in again.videos] == ["known", "known"]
+    assert again.frames == 0
+
+
+def test_ask_and_video_qa_answer_from_the_same_frames(engine: Engine) -> None:
+    question, choices = "What colour is the circle?", ["red", "blue", "green"]
+    name = engine.store.catalog.video(1).name
+    said = engine.ask(question, choices, videos=[name])
+    row = engine.sql(
+        "SELECT VIDEO_QA(video_id, $q, $c) AS reply FROM videos WHERE video_id = 1",
+        q=question,
+        c=choices,
+    ).rows()[0]["reply"]
+    assert row["answer"] == said.text
+    assert row["confidence"] == pytest.approx(said.confidence)
+    assert row["start_seconds"] == said.evidence[0].start_seconds
+
+
+def test_explain_shows_the_plan(engine: Engine) -> None:
+    sql = "SELECT frame FROM frames ORDER BY CLIP_MATCH(frame, $t) DESC LIMIT 2"
+    assert "Search best 2 by" in engine.explain(sql, t="a")
+    assert "index: " in engine.explain(sql, analyze=True, t="a")
+
+
+def test_a_bare_match_is_calibrated_on_the_models_own_world(engine: Engine) -> None:
+    rows = engine.sql("SELECT count(*) AS n FROM frames WHERE CLIP_MATCH(frame, 'a ring')").rows()
+    assert rows[0]["n"] >= 0
+    stored = engine.store.catalog.calibration(engine.space)
+    assert stored is not None
+    assert stored["null"]["width"] > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"fsp": 2}, UsageError, "unknown setting 'fsp'.*nearest: fps"),
+        ({"fps": -1}, UsageError, "setting fps: input should be greater than 0, got -1"),
+        ({"model": "bultin"}, ModelError, "unknown model 'bultin'"),
+        ({"device": "gpu"}, UsageError, "unknown device 'gpu'"),
+    ],
+)
+def test_what_cannot_be_opened(
+    tmp_path: Path, given: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Engine.open(tmp_path, **given)  # type: ignore[arg-type]
+
+
+def test_one_process_writes(engine: Engine) -> None:
+    with pytest.raises(StoreError, match="is in use by process"):
+        Engine.open(engine.settings.data)
+
+
+def test_options_of_a_query_are_checked(engine: Engine) -> None:
+    with pytest.raises(UsageError, match="unknown option 'fsp'"):
+        engine.query("a", fsp=3)
+    with pytest.raises(NotFoundError, match="no video 'x'"):
+        engine.query("a", videos=["x"])
+
+
+def test_settings_come_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEJAVU_DATA", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("DEJAVU_GAP_SECONDS", "4")
+    with Engine.open(gap_seconds=5) as engine:
+        assert engine.settings.data == tmp_path / "elsewhere"
+        assert engine.settings.gap_seconds == 5
