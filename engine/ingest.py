@@ -54,7 +54,7 @@ def ingest(
         videos=journal.reports,
         seconds=perf_counter() - started,
         device=str(model.device),
-        strategy=encoder.strategy.name if encoder.strategy else None,
+        strategy=", ".join(sorted({v.strategy for v in journal.reports if v.strategy})) or None,
         choice=encoder.choice,
         interrupted=not complete,
     )
@@ -109,7 +109,7 @@ def _embed(
             prepared = [item for item in batch if isinstance(item, Prepared)]
             for item in prepared:
                 journal.decoded(item)
-            for done in encoder.encode(prepared):
+            for done in encoder.encode(prepared) if prepared else []:
                 journal.encoded(done)
                 writer.put(done)
             for failed in (item for item in batch if isinstance(item, Failed)):

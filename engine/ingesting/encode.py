@@ -23,7 +23,7 @@ from engine.vision.strategies.dense import Dense
 from engine.vision.strategies.reusevit import ReuseViT
 
 REUSING = "earlygate"  # what `auto` weighs against dense
-TRIAL_FRAMES, LONGEST_TRIAL, WARM_FRAMES = 24, 64, 4  # that the choice is made by
+TRIAL_FRAMES, LONGEST_TRIAL, WARM_FRAMES = 24, 48, 4  # that the choice is made by
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Encoder:
         """Encode stretches side by side, each a stream of its own."""
         started = perf_counter()
         chunks = [_chunk(prepared, self.model) for prepared in batch]
-        strategy = self.strategy or self._choose(torch.cat([chunk.pixels for chunk in chunks]))
+        strategy = self.strategy or self._choose(max((c.pixels for c in chunks), key=len))
         encoded = strategy.encode(chunks)
         rows = [_rows(p, e, self.model) for p, e in zip(batch, encoded, strict=True)]
         seconds = perf_counter() - started
@@ -91,7 +91,7 @@ class Encoder:
         return Bounded(cast(Scalable, strategy), dense, max_drift=self.options.max_drift)
 
     def _choose(self, pixels: Tensor) -> Strategy:
-        """Time both ways on some frames and keep the faster one; too few frames decide nothing.
+        """Time both ways on frames of one stream and keep the faster; few frames decide nothing.
 
         The first call of either is not counted: it also pays for what is set up once.
         """

@@ -97,6 +97,6 @@ def by_rate(
     for part in ranges:
         segments = store.catalog.segments(part.video_id, space_key)
         shown = [segment.sampling for segment in segments if segment.shown]
-        rate = float(shown[0].removesuffix("fps")) if shown else fps
+        rate = float(shown[0].removeprefix("fps=")) if shown else fps
         grouped.setdefault(rate, []).append(part)
     return grouped

@@ -146,19 +146,17 @@ class Journal:
         report.outcome = "ready" if strategy else "known"
         if not entry.whole:
             return
-        if not report.rows:
-            reasons = [gap.reason for gap in report.missing] or ["no picture could be decoded"]
-            report.outcome, report.reason = "quarantined", reasons[0]
-            catalog.set_status(source.video_id, "quarantined", reasons[0], asdict(report))
-            return
         if strategy:
             self.store.finish_segment(
-                source.video_id,
-                self.space_key,
-                self.options.sampling,
-                strategy,
-                report.rows,
+                source.video_id, self.space_key, self.options.sampling, strategy, report.rows
             )
+        if not report.rows:
+            before = catalog.video(source.video_id).report or {}
+            reasons = [gap.reason for gap in report.missing] or [before.get("reason")]
+            report.outcome = "quarantined"
+            report.reason = reasons[0] or "no picture could be decoded"
+            catalog.set_status(source.video_id, "quarantined", report.reason, asdict(report))
+        elif strategy:
             catalog.set_status(source.video_id, "ready", _spoken(report.missing), asdict(report))
         logger.debug("%s: %d rows", source.name, report.rows)
 

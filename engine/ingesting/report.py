@@ -31,7 +31,7 @@ class IngestOptions:
     @property
     def sampling(self) -> str:
         """The name that rows sampled like this are stored under."""
-        return f"{self.fps:g}fps"
+        return f"fps={self.fps:g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,78 @@
+"""Which files are meant."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import NotFoundError
+from engine.ingesting.discover import discover
+from engine.ingesting.identify import names_for
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    root = tmp_path / "tree"
+    for name in ("b.mp4", "a.MKV", "notes.txt", "deep/er/c.webm", "deep/d.ts"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    return root
+
+
+def names(paths) -> list[str]:
+    return [found.name for found in discover(paths)]
+
+
+def test_folder(tree) -> None:
+    assert names([tree]) == ["a.MKV", "b.mp4", "deep/d.ts", "deep/er/c.webm"]
+
+
+def test_file_whatever_it_is_called(tree) -> None:
+    assert names([tree / "notes.txt"]) == ["notes.txt"]
+
+
+def test_globs(tree) -> None:
+    assert names([tree / "*.mp4"]) == ["b.mp4"]
+    assert names([tree / "**" / "*.ts"]) == ["d.ts"]
+    assert names([tree / "d*"]) == ["d.ts", "er/c.webm"]
+
+
+def test_relative_globs(tree, monkeypatch) -> None:
+    monkeypatch.chdir(tree)
+    assert names(["*.mp4", "deep/*.ts"]) == ["b.mp4", "d.ts"]
+
+
+def test_name_with_brackets_is_a_file_first(tree) -> None:
+    (tree / "x[1].mp4").write_text("x")
+    assert names([tree / "x[1].mp4"]) == ["x[1].mp4"]
+
+
+def test_each_file_once(tree) -> None:
+    assert names([tree / "b.mp4", tree, tree / "*.mp4"]).count("b.mp4") == 1
+
+
+def test_loops_end(tree) -> None:
+    (tree / "deep" / "up").symlink_to(tree)
+    (tree / "deep" / "self").symlink_to(tree / "deep")
+    assert len(names([tree])) == 4
+
+
+def test_dangling_link_is_found_and_refused_later(tree) -> None:
+    (tree / "gone.mp4").symlink_to(tree / "nothing")
+    assert "gone.mp4" in names([tree])
+
+
+def test_nothing_there_fails(tmp_path) -> None:
+    with pytest.raises(NotFoundError, match="no file or folder"):
+        discover([tmp_path / "none.mp4"])
+    with pytest.raises(NotFoundError, match="nothing matches"):
+        discover([tmp_path / "*.mp4"])
+    assert discover([tmp_path]) == []
+
+
+def test_names_grow_until_they_are_free(store, tmp_path) -> None:
+    for folder in ("one/clips", "two/clips", "three/clips"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.mp4").write_text(folder)
+    folders = [tmp_path / name / "clips" for name in ("one", "two", "three")]
+    files = discover(folders)
+    assert list(names_for(store, files)) == ["a.mp4", "clips/a.mp4", "three/clips/a.mp4"]
