@@ -1,9 +1,8 @@
 """A query's story: text → vector → search → frames → moments."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,43 +13,13 @@ from engine.operators.measure import subject_vector
 from engine.operators.search import find_best
 from engine.operators.work import Work
 from engine.peaks import Peaks, Spot
+from engine.results import Coverage as Coverage
+from engine.results import GroupBy as GroupBy
+from engine.results import Moment as Moment
+from engine.results import QueryResult as QueryResult
 from engine.selection import Selection, select_frames
 
-GroupBy = Literal["frame", "moment", "video"]
 _DEPTH = 8  # hits looked at first, per result asked for
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A part `[start_seconds, stop_seconds)` of a video that fits a text."""
-
-    video_id: int
-    name: str
-    start_seconds: float
-    stop_seconds: float
-    peak_seconds: float
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """What the answer rests on; `complete` is False where a budget ended first."""
-
-    videos: int
-    frames: int
-    embedded: int  # frames embedded for this query
-    refined: int  # approximate rows made exact for it
-    complete: bool
-
-
-@dataclass(frozen=True, slots=True)
-class QueryResult:
-    """Moments, best first."""
-
-    moments: list[Moment]
-    coverage: Coverage
-    timing: dict[str, float]  # seconds per stage
-    plan: str
 
 
 def query(

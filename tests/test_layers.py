@@ -14,7 +14,7 @@ LAYERS = [
     {"engine.operators"},
     {"engine.planner"},
     {"engine.answering"},
-    {"engine.background", "engine.ingesting", "engine.peaks", "engine.selection"},
+    {"engine.background", "engine.ingesting", "engine.peaks", "engine.results", "engine.selection"},
     {"engine.ingest", "engine.query", "engine.sql"},
     {"engine.ask"},
     {"engine.session"},

@@ -11,6 +11,7 @@ from engine.operators.base import Context, Operator, read_table, row_ids
 from engine.operators.embed import Embed
 from engine.operators.measure import Match, cosine_at, line_of, score_rows
 from engine.operators.refine import Refiner, refine_cutoff, refine_top_k
+from engine.operators.work import Refined
 from engine.storage.store import Hits
 
 
@@ -72,7 +73,7 @@ def find_best(
     if refiner is not None and context.options.exact is not False:
         k = count if certain is None else certain
         hits, refined = refine_top_k(refiner, vector, k, depth=count, allowed=allowed)
-        context.work.refined.append(refined)
+        _note(context, refined)
     else:
         hits = context.store.search(context.space, vector, count, allowed=allowed)
     context.work.found.append(hits.index)
@@ -87,7 +88,13 @@ def settle_cutoff(context: Context, match: Match, value: float, ids: NDArray[np.
     cutoff = cosine_at(context, match, value)
     vector = line_of(context, match).vector
     _, refined = refine_cutoff(refiner, vector, cutoff, allowed=ids)
-    context.work.refined.append(refined)
+    _note(context, refined)
+
+
+def _note(context: Context, refined: Refined) -> None:
+    """Note what refining did; where all rows were exact there was nothing to refine."""
+    if refined != Refined():
+        context.work.refined.append(refined)
 
 
 def _refiner(context: Context) -> Refiner | None:

@@ -1,0 +1,39 @@
+"""What a query gives back."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+GroupBy = Literal["frame", "moment", "video"]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A part `[start_seconds, stop_seconds)` of a video that fits a text."""
+
+    video_id: int
+    name: str
+    start_seconds: float
+    stop_seconds: float
+    peak_seconds: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What the answer rests on; `complete` is False where a budget ended first."""
+
+    videos: int
+    frames: int
+    embedded: int  # frames embedded for this query
+    refined: int  # approximate rows made exact for it
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """Moments, best first."""
+
+    moments: list[Moment]
+    coverage: Coverage
+    timing: dict[str, float]  # seconds per stage
+    plan: str
