@@ -152,9 +152,9 @@ class Journal:
             )
         if not report.rows:
             before = catalog.video(source.video_id).report or {}
-            reasons = [gap.reason for gap in report.missing] or [before.get("reason")]
+            reasons = [gap.reason for gap in report.missing]
             report.outcome = "quarantined"
-            report.reason = reasons[0] or "no picture could be decoded"
+            report.reason = next(iter(reasons), before.get("reason")) or "nothing to sample"
             catalog.set_status(source.video_id, "quarantined", report.reason, asdict(report))
         elif strategy:
             catalog.set_status(source.video_id, "ready", _spoken(report.missing), asdict(report))

@@ -80,13 +80,13 @@ def cut(gops: Sequence[Gop], fps: float) -> list[Stretch]:
     length = min(STRETCH_SECONDS, STRETCH_FRAMES / fps)
     edges = [gops[0].start_seconds]
     for gop in gops:
-        span = gop.stop_seconds - edges[-1]
-        if gop.stop_seconds - gop.start_seconds > LONGEST * length:
-            pieces = ceil(span / length)
-            start = edges[-1]
-            edges += [start + span * piece / pieces for piece in range(1, pieces)]
-            span = length
-        if span >= length or gop is gops[-1]:
+        lasts = gop.stop_seconds - gop.start_seconds
+        if lasts > LONGEST * length:
+            pieces = ceil(lasts / length)
+            inner = [gop.start_seconds + lasts * piece / pieces for piece in range(pieces)]
+            edges += inner if gop.start_seconds > edges[-1] else inner[1:]
+            edges.append(gop.stop_seconds)
+        elif gop.stop_seconds - edges[-1] >= length or gop is gops[-1]:
             edges.append(gop.stop_seconds)
     return [Stretch(start, stop) for start, stop in pairwise(edges)]
 
