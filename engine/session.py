@@ -44,6 +44,7 @@ class Engine:
         self.model = model
         self.space = model.space.key
         self._embedding = Lock()
+        self._ingesting = False
         self._sandbox = Sandbox(
             memory=settings.sql_memory, threads=settings.threads, seconds=settings.sql_seconds
         )
@@ -107,7 +108,15 @@ class Engine:
             fps=fps, strategy=strategy, max_drift=max_drift, workers=workers
         )
         with self._embedding:
-            return ingest(self.store, self.model, listed, options, progress)
+            self._ingesting = True
+            try:
+                report = ingest(self.store, self.model, listed, options, progress)
+            finally:
+                self._ingesting = False
+        decode = sum(video.decode_seconds for video in report.videos)
+        encode = sum(video.encode_seconds for video in report.videos)
+        self._note_rates(report.frames / options.fps, report.frames, decode, encode)
+        return report
 
     def register(self, paths: str | Path | Sequence[str | Path]) -> IngestReport:
         """Put videos on record without embedding them; queries embed what they need of them."""
@@ -217,8 +226,22 @@ class Engine:
         chosen = self.ingest_options(
             fps=options.fps, strategy=options.strategy, max_drift=options.max_drift
         )
+        if self._ingesting:  # a query does not wait for an ingest, but answers from what is there
+            return Embedded(complete=False)
         with self._embedding:
-            return ensure(self.store, self.model, missing, chosen, options.budget_seconds)
+            done = ensure(self.store, self.model, missing, chosen, options.budget_seconds)
+        seconds = sum(part.stop_seconds - part.start_seconds for part in missing)
+        if done.complete:
+            self._note_rates(seconds, done.frames, done.decode_seconds, done.encode_seconds)
+        return done
+
+    def _note_rates(self, seconds: float, frames: int, decode: float, encode: float) -> None:
+        """Keep what decoding and encoding cost, for the planner's estimates."""
+        if frames:
+            catalog = self.store.catalog
+            known = catalog.calibration(self.space) or {}
+            rates = {"decode": decode / seconds, "encode": encode / frames}
+            catalog.set_calibration(self.space, {**known, "rates": rates})
 
     def _redecode(self, video_id: int, frames: Sequence[int]) -> list[NDArray[np.uint8]]:
         return redecode(self.store, self.space, video_id, frames)

@@ -90,6 +90,9 @@ def test_ask_and_video_qa_answer_from_the_same_frames(engine: Engine) -> None:
 def test_explain_shows_the_plan(engine: Engine) -> None:
     sql = "SELECT frame FROM frames ORDER BY CLIP_MATCH(frame, $t) DESC LIMIT 2"
     assert "Search best 2 by" in engine.explain(sql, t="a")
+    rates = (engine.store.catalog.calibration(engine.space) or {})["rates"]
+    assert rates["decode"] > 0
+    assert rates["encode"] > 0
     assert "index: " in engine.explain(sql, analyze=True, t="a")
 
 

@@ -146,7 +146,7 @@ def _done(work: Work, seconds: float) -> list[str]:
             f"saved: {_saved(item.macs, item.macs_dense)} of the multiply-adds, "
             f"{_seconds_saved(item.saved_seconds)} of wall time",
         ]
-        lines += [] if item.complete else ["the budget ended before everything was embedded"]
+        lines += [] if item.complete else ["not everything that was asked for could be embedded"]
     for refined in work.refined:
         lines.append(
             f"refined: {refined.rows} rows in {refined.seconds:.2f} s, the order is certain with "

@@ -1,0 +1,96 @@
+"""What EXPLAIN says: one line per node, costs, rules, and what really happened."""
+
+import pytest
+
+from engine.operators.sandbox import Sandbox
+from engine.operators.work import Embedded, Refined, Run
+from engine.planner.bind import bind
+from engine.planner.cost import estimate_all
+from engine.planner.explain import explain_text, show, tree
+from engine.planner.logical import Join, Need, Plan, Relational, transform, walk
+from engine.planner.optimize import RULES, optimize
+from engine.planner.parse import parse
+from tests.asking import Videos
+
+SQL = (
+    "SELECT f.seconds, VIDEO_QA(f.video_id, 'what?') AS a FROM frames f"
+    " JOIN videos v USING (video_id) WHERE v.name LIKE 'v%' AND f.seconds < 3"
+    " AND CLIP_MATCH(f.frame, 'a dog') ORDER BY CLIP_MATCH(f.frame, 'a cat') DESC LIMIT 2"
+)
+
+
+def plan(sql: str) -> Relational:
+    return bind(parse(sql), false_match_rate=0.01)
+
+
+def test_every_node_has_a_line_and_a_cost(videos: Videos, sandbox: Sandbox) -> None:
+    for sql in (SQL, "SELECT * FROM moments('a' THEN 'b')", "SELECT 1 FROM gops LIMIT 3"):
+        made = optimize(plan(sql))[0]
+        assert len(estimate_all(made, videos.context(sandbox))) == len(tree(made))
+        assert [node for node, _ in tree(made)][1:] == list(walk(made))[1:]
+    assert videos.asked == []
+
+
+def test_costs_follow_the_work(videos: Videos, sandbox: Sandbox) -> None:
+    context = videos.context(sandbox)
+    sql = "SELECT seconds FROM frames WHERE CLIP_MATCH(frame, 'a') > 0.3 AND video_id = {}"
+    seconds = []
+    for video in (1, 3):
+        costs = estimate_all(optimize(plan(sql.format(video)))[0], context)
+        seconds.append(sum(cost.seconds for cost in costs))
+    assert seconds[1] > 10 * seconds[0]  # ten seconds of the third video are not embedded
+    known = {"rates": {"decode": 0.0, "encode": 0.0}}
+    videos.store.catalog.set_calibration(videos.space.key, known)
+    costs = estimate_all(optimize(plan(sql.format(3)))[0], videos.context(sandbox))
+    assert sum(cost.seconds for cost in costs) < 2 * seconds[0]
+
+
+def test_what_happened_is_told(shared_videos: Videos, sandbox: Sandbox) -> None:
+    context = shared_videos.context(sandbox)
+    work = context.work
+    work.runs[0] = Run(rows=2, batches=1, seconds=0.5)
+    work.found.append("flat")
+    work.embedded.append(
+        Embedded(1, 3, 10, 2, 8, 1000, 850, 1e9, 5e9, 0.5, 0.75, saved_seconds=1.5)
+    )
+    work.refined.append(Refined(12, 0.25, False, 0.987))
+    made, rules = optimize(plan(SQL))
+    lines = explain_text(made, rules, context, analyzed=1.25).splitlines()
+    assert "| 2 rows, 0.500 s" in lines[0]
+    assert all("not read" in line for line in lines[1 : len(tree(made))])
+    assert lines[len(tree(made)) :] == [
+        "rules: " + ", ".join(rules),
+        lines[len(tree(made)) + 1],
+        "took: 1.250 s",
+        "index: flat",
+        "frames from store: 0",
+        "decoded: 3 GOPs of 1 videos in 0.50 s",
+        "embedded: 10 frames in 0.75 s, 2 full, 8 with reuse, 85.0% of the tokens reused",
+        "saved: 80.0% of the multiply-adds, 1.50 s of wall time",
+        "refined: 12 rows in 0.25 s, the order is certain with 99%, the budget ended first",
+    ]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_rules_are_pure_and_end(rule: object) -> None:
+    made = plan(SQL)
+    before = show(made)
+    optimize(made, [rule])  # type: ignore[list-item]
+    assert show(made) == before
+
+
+def test_rules_that_undo_one_another_are_an_error() -> None:
+    def toggle(plan: Plan) -> Plan:
+        assert isinstance(plan, Relational)
+        needs = () if plan.needs else (Need("frames_1", 1),)
+        return Relational(plan.query, plan.inputs, plan.joins, needs)
+
+    with pytest.raises(AssertionError, match="undo one another"):
+        optimize(plan("SELECT * FROM frames"), [toggle])
+
+
+def test_transform_keeps_what_it_does_not_change() -> None:
+    made = plan(SQL)
+    assert transform(made, lambda node: node) == made
+    assert made.joins == (Join("frames_1", "videos_1", "video_id", "video_id"),)
+    assert made.needs == (Need("frames_1", 2, "__match_2"),)
