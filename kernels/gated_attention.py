@@ -55,9 +55,9 @@ def gated_attention(
         SLOTS=slots,
         CLASS_ONLY=class_only,
         BLOCK_M=16 if class_only else 64,
-        BLOCK_N=64,
+        BLOCK_N=128,
         num_warps=4,
-        num_stages=3,
+        num_stages=2,
     )
     return None
 

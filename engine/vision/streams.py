@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import torch
@@ -26,7 +26,7 @@ class Source(Generic[K]):
 
 @dataclass(frozen=True, slots=True)
 class Part(Generic[K]):
-    """What one call gave for one stream; `last` ends it."""
+    """What one turn gave for one stream, without its state; `last` ends it."""
 
     key: K
     encoded: Encoded
@@ -78,7 +78,7 @@ class Batcher:
                 self.encoded += len(piece.block.pixels)
                 if not piece.last:
                     states[piece.number] = encoded.state
-                yield Part(piece.key, encoded, piece.last)
+                yield Part(piece.key, replace(encoded, state=None), piece.last)
 
     def _turns(self, sources: Iterator[Source[K]]) -> Iterator[list["_Piece[K]"]]:
         """Cut the streams into turns: those that go on first, then those that begin, long first."""

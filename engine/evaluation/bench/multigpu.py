@@ -1,0 +1,169 @@
+"""Encoding on several GPUs of one host: frames per second, efficiency, equality of the results."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.errors import UsageError, unknown
+from engine.evaluation.bench.encode import TOWERS, random_tower
+from engine.evaluation.report import Report
+from engine.vision.fused.earlygate import FusedGate
+from engine.vision.gate.limits import Limits
+from engine.vision.gate.refresh import Refresh
+from engine.vision.parallel import Room, Stretch, encode_parallel
+from engine.vision.strategies.base import Chunk, Strategy
+from engine.vision.strategies.dense import Dense
+from engine.vision.strategies.earlygate import SOURCES, EarlyGate
+
+STRATEGIES = ("dense", "earlygate")
+LENGTHS = (33, 65, 49, 129, 17)  # frames of a stretch, in turn
+BLOCK = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Make a strategy with random weights, the same in every process."""
+
+    strategy: str
+    model: str
+    lanes: int
+
+    def __call__(self, device: torch.device) -> Strategy:
+        tower = random_tower(TOWERS[self.model], device)
+        if self.strategy == "dense":
+            return Dense(tower)
+        limits = Limits.uniform(tower.config, 0.2)
+        return EarlyGate(
+            tower, limits, Refresh(cut=1.0), fused=FusedGate(tower, limits, SOURCES, self.lanes)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """A still picture from a seed, of which a tenth changes with every frame; made on the GPU."""
+
+    seed: int
+    frames: int
+    size: int
+
+    def __call__(self, device: torch.device) -> Iterator[Chunk]:
+        source = torch.Generator(device).manual_seed(self.seed)
+        shape = (3, self.size, self.size)
+        still = torch.randint(256, shape, dtype=torch.uint8, device=device, generator=source)
+        for start in range(0, self.frames, BLOCK):
+            many = min(BLOCK, self.frames - start)
+            block = still.repeat(many, 1, 1, 1)
+            high = self.size // 10
+            at = self.seed * 31 % (self.size - high)
+            block[:, :, at : at + high] = torch.randint(
+                256, (many, 3, high, self.size), dtype=torch.uint8, device=device, generator=source
+            )
+            yield Chunk(block)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One number of devices: its speed, and its results by stretch."""
+
+    frames_per_second: float
+    spread: float  # frames of the busiest worker over those of the idlest
+    embeddings: dict[int, NDArray[np.float32]]
+
+
+def run(
+    counts: tuple[int, ...] = (1, 2),
+    *,
+    model: str = "L/14",
+    strategies: tuple[str, ...] = STRATEGIES,
+    stretches: int = 640,
+    lanes: int = 64,
+    device: str = "cuda",
+    output: Path | None = None,
+) -> Report:
+    """Encode the same kind of work on 1, 2, … devices, `stretches` for each device.
+
+    The clock starts when every process has given its first results, so starting up and compiling
+    are not counted; it stops with the last result, so idling at the end is.
+
+    Args:
+        counts: numbers of devices, ascending; the first is what efficiency is against.
+        model: of `TOWERS`.
+        strategies: of `STRATEGIES`.
+        stretches: per device, of `LENGTHS` frames in turn.
+        lanes: streams side by side on each device.
+        device: `cuda`, or `cpu` to try it out.
+        output: where the figures are written as JSON.
+    """
+    if model not in TOWERS:
+        raise UsageError(unknown("model", model, TOWERS))
+    if device == "cuda" and torch.cuda.device_count() < max(counts):
+        raise UsageError(f"expected {max(counts)} GPUs, found {torch.cuda.device_count()}")
+    rows: list[list[Any]] = []
+    for strategy in strategies:
+        if strategy not in STRATEGIES:
+            raise UsageError(unknown("strategy", strategy, STRATEGIES))
+        first: Run | None = None
+        for count in counts:
+            build = Build(strategy, model, lanes)
+            devices = [f"{device}:{at}" if device == "cuda" else device for at in range(count)]
+            measured = _measure(build, devices, stretches * count, lanes)
+            first = first or measured
+            gain = measured.frames_per_second / first.frames_per_second
+            rows.append(
+                [
+                    model, strategy, count, measured.frames_per_second, gain,
+                    gain * counts[0] / count, measured.spread, _same(first, measured),
+                ]
+            )  # fmt: skip
+    name = torch.cuda.get_device_name() if device == "cuda" else device
+    report = Report(
+        title="Encoding on several GPUs",
+        columns=(
+            "model", "strategy", "GPUs", "frames/s", "x first", "efficiency", "busiest/idlest",
+            "largest difference",
+        ),
+        rows=rows,
+        notes=(
+            f"{name}, torch {torch.__version__}; frames made on the GPU, encode only; "
+            f"{stretches} stretches of {min(LENGTHS)} to {max(LENGTHS)} frames for each GPU",
+            "largest difference: of any value of any embedding from the first row's",
+        ),
+    )  # fmt: skip
+    if output is not None:
+        report.write_json(output)
+    return report
+
+
+def _measure(build: Build, devices: list[str], stretches: int, lanes: int) -> Run:
+    size = TOWERS[build.model].image_size
+    lengths = [LENGTHS[at % len(LENGTHS)] for at in range(stretches)]
+    work: Iterable[Stretch[int]] = (
+        Stretch(at, Noise(at, length, size), length) for at, length in enumerate(lengths)
+    )
+    frames: dict[int, int] = {}
+    embeddings, counted, started, last = {}, 0, 0.0, 0.0
+    for finished in encode_parallel(build, work, devices, Room(lanes)):
+        last = perf_counter()
+        if started:
+            counted += len(finished.full)
+            frames[finished.worker] = frames.get(finished.worker, 0) + len(finished.full)
+        frames.setdefault(finished.worker, 0)
+        if not started and len(frames) == len(devices):
+            started = last
+        embeddings[finished.key] = finished.embeddings
+    spread = max(frames.values()) / max(1, min(frames.values()))
+    return Run(counted / max(last - started, 1e-9), spread, embeddings)
+
+
+def _same(first: Run, other: Run) -> float:
+    """Largest difference over the stretches that both encoded."""
+    return max(
+        float(np.abs(value - other.embeddings[key]).max())
+        for key, value in first.embeddings.items()
+    )
