@@ -86,7 +86,7 @@ def train_head(model: Model, config: TrainConfig, out: Path) -> dict[str, float]
             optimiser.step()
             schedule.step()
             if step % 100 == 0 or step + 1 == config.steps:
-                values = [round(float(v), 5) for v in (loss, choice_loss, relevance_loss)]
+                values = [round(v.item(), 5) for v in (loss, choice_loss, relevance_loss)]
                 writer.writerow([step, *values, round(time.monotonic() - start, 1)])
                 log.info("step %d: loss %.3f, choice %.3f, relevance %.3f", step, *values)
     reader = Reader(head.float().cpu().eval().requires_grad_(False), model.space.weight_hash)
