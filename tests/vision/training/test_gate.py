@@ -48,7 +48,7 @@ def test_what_is_trained_is_what_is_served() -> None:
     torch.nn.init.normal_(limits.bias, std=0.3)
     slots = clip_slots(2)
     values = tower.normalise(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
-    soft = encode_soft(tower, limits, values, slots, 0.1)
+    soft = encode_soft(tower, limits, values, slots, torch.tensor(0.1))
     gate = EarlyGate(tower, limits.hard(), Refresh(cut=1.0))
     hard = gate.encode([Chunk(clip, last=True) for clip in clips])
     order = [slot.frame for slot in slots]
@@ -64,7 +64,7 @@ def test_gradients_reach_every_part() -> None:
     tower, clips = make_tower(), make_clips(2, 5)
     limits = SoftLimits(CONFIG.layers, CONFIG.width, 8, 0.15)
     values = tower.normalise(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
-    result = encode_soft(tower, limits, values, clip_slots(1), 0.3)
+    result = encode_soft(tower, limits, values, clip_slots(1), torch.tensor(0.3))
     (result.embeddings.sum() + result.active.sum()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in limits.parameters())
 

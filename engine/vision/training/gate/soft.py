@@ -80,11 +80,12 @@ class _Frame:
 
 
 def encode_soft(
-    tower: VisionTower, limits: SoftLimits, values: Tensor, slots: Sequence[Slot], heat: float
+    tower: VisionTower, limits: SoftLimits, values: Tensor, slots: Sequence[Slot], heat: Tensor
 ) -> SoftResult:
     """Run clips `[B, F, 3, S, S]` with hard gates whose gradient is a sigmoid's of width `heat`."""
     config = tower.config
-    h = tower.embed(values[:, [slot.frame for slot in slots]].flatten(0, 1))
+    ordered = torch.stack([values[:, slot.frame] for slot in slots], 1)
+    h = tower.embed(ordered.flatten(0, 1))
     hidden = tower.layer(0)(h).unflatten(0, (len(values), len(slots)))
     empty, none = hidden.new_empty(0), hidden.new_zeros(hidden.shape[0], config.tokens)
     frames = [_Frame(own, none + 1, none.long(), empty, empty) for own in hidden.unbind(1)]
@@ -114,7 +115,7 @@ def _gate(
     own: Tensor,
     candidates: Sequence[_Frame],
     limits: SoftLimits,
-    where: tuple[int, int, float],
+    where: tuple[int, int, Tensor],
 ) -> None:
     """Decide for one frame and resolve what stands for its tokens."""
     if not candidates:

@@ -39,7 +39,6 @@ class GateTraining:
     tail: float = 0.5  # weight of each clip's worst frame against the mean
     rate: float = 3e-3
     heat: tuple[float, float] = (0.5, 0.15)  # of the gates' gradient, first step to last
-    seconds: float | None = None  # stop after so long, with the learning rate run down
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -64,6 +63,7 @@ def train_gate(
     limits = limits.to(tower.device)
     optimizer = AdamW(limits.parameters(), config.rate, weight_decay=0.0)
     schedule = OneCycleLR(optimizer, config.rate, config.steps, pct_start=0.1)
+    learner = _Learner(tower, limits, config)
     started = time.perf_counter()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", newline="") as file:
@@ -71,14 +71,16 @@ def train_gate(
         writer.writerow(COLUMNS)
         for step, pixels in enumerate(_clips(source, config), 1):
             first, last = config.heat
-            heat = first + (last - first) * step / config.steps
-            row = _train_step(tower, limits, config, pixels, optimizer, heat)
+            figures = learner.gradients(pixels, first + (last - first) * step / config.steps)
+            clip_grad_norm_(limits.parameters(), 1.0)
+            optimizer.step()
             schedule.step()
-            seconds = time.perf_counter() - started
-            if step % 10 == 0 or step == config.steps:
+            ended = step == config.steps
+            if step % 10 == 0 or ended:
+                row, seconds = figures.tolist(), time.perf_counter() - started
                 writer.writerow([step, *(round(value, 5) for value in row), round(seconds, 1)])
                 file.flush()
-            if step == config.steps or (config.seconds and seconds > config.seconds):
+            if ended:
                 break
     logger.info(
         "%d steps in %.0f s: loss %.4f, drift %.4f, worst %.4f, reuse %.3f", step, seconds, *row
@@ -98,35 +100,61 @@ def _clips(source: FrameSource, config: GateTraining) -> Iterator[Tensor]:
         epoch += 1
 
 
-def _train_step(
-    tower: VisionTower,
-    limits: SoftLimits,
-    config: GateTraining,
-    pixels: Tensor,
-    optimizer: AdamW,
-    heat: float,
-) -> list[float]:
-    """Take one step; return loss, drift, drift of the worst frames, and reuse."""
-    slots = clip_slots(config.groups)
-    values = tower.normalise(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
-    with _precision(tower):
-        with torch.no_grad():
-            teacher = tower(values.flatten(0, 1)).unflatten(0, pixels.shape[:2])
-        result = encode_soft(tower, limits, values, slots, heat)
-    order = [slot.frame for slot in slots]
-    drift = 1 - F.cosine_similarity(result.embeddings.float(), teacher[:, order].float(), dim=-1)
-    drift = drift[:, 1:]
-    mean, worst = drift.mean(), drift.amax(1).mean()
-    active = result.active.float().mean()
-    loss = mean + config.tail * worst + config.price * active
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    clip_grad_norm_(limits.parameters(), 1.0)
-    optimizer.step()
-    return torch.stack([loss, mean, worst, 1 - active]).detach().tolist()
+class _Learner:
+    """Loss and gradients of a batch; captured once on a GPU: a step is thousands of kernels."""
+
+    def __init__(self, tower: VisionTower, limits: SoftLimits, config: GateTraining) -> None:
+        self.tower, self.limits, self.config = tower, limits, config
+        size = tower.config.image_size
+        shape = (config.batch, config.span, 3, size, size)
+        self.pixels = torch.zeros(shape, dtype=torch.uint8, device=tower.device)
+        self.heat = torch.ones((), device=tower.device)
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.figures = torch.zeros(4, device=tower.device)
+
+    def gradients(self, pixels: Tensor, heat: float) -> Tensor:
+        """Leave the gradients at the limits; return loss, drift, worst frames' drift and reuse."""
+        self.pixels.copy_(pixels)
+        self.heat.fill_(heat)
+        if self.tower.device.type != "cuda":
+            self._run()
+        elif self.graph is None:
+            self._capture()
+        if self.graph is not None:
+            self.graph.replay()
+        return self.figures
+
+    def _capture(self) -> None:
+        side = torch.cuda.Stream(self.tower.device)
+        side.wait_stream(torch.cuda.current_stream(self.tower.device))
+        with torch.cuda.stream(side):
+            for _ in range(2):
+                self._run()
+        torch.cuda.current_stream(self.tower.device).wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        self.limits.zero_grad(set_to_none=True)
+        with torch.cuda.graph(self.graph):
+            self._run()
+
+    def _run(self) -> None:
+        slots, pixels, config = clip_slots(self.config.groups), self.pixels, self.config
+        values = self.tower.normalise(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+        with _precision(self.tower):
+            with torch.no_grad():
+                teacher = self.tower(values.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+            result = encode_soft(self.tower, self.limits, values, slots, self.heat)
+        exact = torch.stack([teacher[:, slot.frame] for slot in slots], 1)
+        cosine = F.cosine_similarity(result.embeddings.float(), exact.float(), dim=-1)
+        drift = 1 - cosine[:, 1:]
+        mean, worst = drift.mean(), drift.amax(1).mean()
+        active = result.active.float().mean()
+        loss = mean + config.tail * worst + config.price * active
+        self.limits.zero_grad(set_to_none=True)
+        loss.backward()
+        self.figures.copy_(torch.stack([loss, mean, worst, 1 - active]).detach())
 
 
 def _precision(tower: VisionTower) -> AbstractContextManager[Any]:
     if tower.device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
+        return torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False)
     return nullcontext()
