@@ -56,6 +56,7 @@ class ClipTraining:
     decay: float = 0.1
     drop: float = 0.5  # share of patches left out of each frame at first
     drop_until: float = 0.35  # share of the run
+    frozen: bool = False  # train the text tower alone; stored embeddings of frames stay valid
     device: str = "cuda"
     scored: int = 1000  # clips of a pool at most, when the result is scored
     layers: int = 12
@@ -203,6 +204,8 @@ def _run(config: ClipTraining, towers: Towers, ring: Ring, out: Path) -> int:
     layer = torch.compile(_layer, dynamic=False) if device.type == "cuda" else _layer
     shuffle = torch.Generator().manual_seed(config.seed)
     noise = torch.Generator(device).manual_seed(config.seed)
+    frozen = FrozenFrames(towers, ring, noise) if config.frozen else None
+    towers.vision.requires_grad_(not config.frozen)
     began = saved = time.monotonic()
     step = 0
     with (out / "log.csv").open("w", newline="") as file:
@@ -227,9 +230,14 @@ def _run(config: ClipTraining, towers: Towers, ring: Ring, out: Path) -> int:
                 group["lr"] = rate
             patches = towers.vision.config.tokens - 1
             kept = round(patches * (1 - config.drop)) if done < config.drop_until else patches
-            batch = ring.draw(config.clips, shuffle)
+            if frozen is not None and step % 50 == 0:
+                frozen.follow()
             with torch.autocast(device.type, torch.bfloat16):
-                losses = _losses(towers, batch, noise, kept, layer)
+                if frozen is None:
+                    batch = ring.draw(config.clips, shuffle)
+                    losses = _losses(towers, batch, noise, kept, layer)
+                else:
+                    losses = frozen.losses(config.clips, shuffle)
             optimizer.zero_grad(set_to_none=True)
             losses.total.backward()
             nn.utils.clip_grad_norm_(towers.parameters(), 1.0)
@@ -262,14 +270,35 @@ def _rate(config: ClipTraining, done: float) -> float:
 
 
 def _losses(towers: Towers, batch: Batch, noise: torch.Generator, kept: int, layer: Any) -> Losses:
-    """Return the losses of one step."""
-    clips, device, vision = len(batch.pixels), batch.pixels.device, towers.vision
-    values = augment(batch.pixels.flatten(0, 1), noise)
-    shift, spread = (values.new_tensor(part) for part in (vision.config.mean, vision.config.std))
-    values = values.sub_(shift.view(3, 1, 1)).div_(spread.view(3, 1, 1))
-    seen = embed_frames(vision, values, kept, layer)
-    frames = seen.embeddings.view(clips, FRAMES, -1)
+    """Return the losses of one step for both towers."""
+    seen = embed_frames(towers.vision, _spoil(towers, batch.pixels, noise), kept, layer)
+    frames = seen.embeddings.view(len(batch.pixels), FRAMES, -1)
+    labels = batch.labels.flatten(0, 1)  # [B * F, kinds, N]
+    places = seen.places[:, None].expand(-1, len(KINDS), -1)
+    with torch.autocast(frames.device.type, enabled=False):
+        logits = towers.probe(seen.patches.float())
+        patch = patch_loss(logits, labels.gather(2, places), tuple(KINDS.values()))
+    return text_losses(towers, frames, batch, noise, layer, patch)
 
+
+def _spoil(towers: Towers, pixels: Tensor, noise: torch.Generator) -> Tensor:
+    """Input values `[B * F, 3, S, S]` of clips' frames as a camera and a codec would give them."""
+    config = towers.vision.config
+    values = augment(pixels.flatten(0, 1), noise)
+    shift, spread = (values.new_tensor(part).view(3, 1, 1) for part in (config.mean, config.std))
+    return values.sub_(shift).div_(spread)
+
+
+def text_losses(
+    towers: Towers,
+    frames: Tensor,
+    batch: Batch,
+    noise: torch.Generator,
+    layer: Any,
+    patch: Tensor,
+) -> Losses:
+    """Return the losses of one step, from the frames' unit embeddings `[B, FRAMES, E]`."""
+    clips, device = len(frames), frames.device
     rows = torch.arange(clips, device=device)
     moment = torch.randint(FRAMES, (clips,), device=device, generator=noise)
     ids = batch.ids.long()
@@ -277,23 +306,50 @@ def _losses(towers: Towers, batch: Batch, noise: torch.Generator, kept: int, lay
     moments = embed_ids(towers.text, ids[rows, 1 + moment, :MOMENT], layer)
     sets = ids[:, 1 + FRAMES :, :CHOICE].flatten(0, 1)
     choices = embed_ids(towers.text, sets, layer).view(clips * SETS, PHRASES, -1)
-
-    labels = batch.labels.flatten(0, 1)  # [B * F, kinds, N]
-    places = seen.places[:, None].expand(-1, len(KINDS), -1)
     scale = towers.scale.exp()
     with torch.autocast(device.type, enabled=False):
         clip = F.normalize(frames[:, :SPREAD].mean(1), dim=-1)
         relevance = choices @ frames.repeat_interleave(SETS, 0).mT  # [B * SETS, C, F]
         choice, accuracy = choice_loss(relevance, scale)
-        logits = towers.probe(seen.patches.float())
         return Losses(
             caption=contrast(captions, clip, scale),
             moment=contrast(moments, frames[rows, moment], scale),
             choice=choice,
             time=time_loss(relevance[:, 0], batch.inside.flatten(0, 1), scale),
-            patch=patch_loss(logits, labels.gather(2, places), tuple(KINDS.values())),
+            patch=patch,
             accuracy=accuracy,
         )
+
+
+class FrozenFrames:
+    """Embeddings of the ring's clips under a vision tower that does not change."""
+
+    def __init__(self, towers: Towers, ring: Ring, noise: torch.Generator) -> None:
+        self._towers, self._ring, self._noise = towers, ring, noise
+        self._done = 0
+        device = towers.vision.device
+        shape = (ring.size, FRAMES, towers.vision.config.dimension)
+        self._kept = torch.empty(shape, device=device)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Embed what has been rendered since the last time."""
+        rendered, size = self._ring.rendered, self._ring.size
+        vision = self._towers.vision
+        for start in range(max(self._done, rendered - size), rendered, 256):
+            rows = torch.arange(start, min(start + 256, rendered), device=vision.device) % size
+            values = _spoil(self._towers, self._ring.batch(rows).pixels, self._noise)
+            with torch.autocast(vision.device.type, torch.bfloat16):
+                seen = embed_frames(vision, values, vision.config.tokens - 1)
+            self._kept[rows] = seen.embeddings.view(len(rows), FRAMES, -1)
+        self._done = rendered
+
+    def losses(self, clips: int, shuffle: torch.Generator) -> Losses:
+        """Return the losses of one step for the text tower."""
+        rows = self._ring.pick(clips, shuffle, self._done)
+        batch = self._ring.batch(rows, pixels=False)
+        none = torch.zeros((), device=rows.device)
+        return text_losses(self._towers, self._kept[rows], batch, self._noise, _layer, none)
 
 
 def _row(

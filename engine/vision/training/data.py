@@ -208,12 +208,25 @@ class Ring:
             self.rendered += stop - start
             self._free[index].put(slot)
 
+    @property
+    def size(self) -> int:
+        """How many clips are kept at most."""
+        return len(self._kept[0])
+
+    def pick(self, clips: int, generator: torch.Generator, rendered: int) -> Tensor:
+        """Rows of different clips at random, of the first `rendered`; none being overwritten."""
+        count = min(rendered, self.size - 2 * self._chunk)
+        rows = rendered - 1 - torch.randperm(count, generator=generator)[:clips]
+        return (rows % self.size).to(self._device)
+
+    def batch(self, rows: Tensor, *, pixels: bool = True) -> Batch:
+        """Return clips by their rows, with an empty tensor for pixels that are not asked for."""
+        first = self._kept[0][rows] if pixels else self._kept[0][:0]
+        return Batch(first, *(kept[rows] for kept in self._kept[1:]))
+
     def draw(self, clips: int, generator: torch.Generator) -> Batch:
-        """Draw different clips at random, none that may just be overwritten."""
-        size, rendered = len(self._kept[0]), self.rendered
-        count = min(rendered, size - 2 * self._chunk)
-        rows = (rendered - 1 - torch.randperm(count, generator=generator)[:clips]) % size
-        return Batch(*(kept[rows.to(self._device)] for kept in self._kept))
+        """Draw different clips at random."""
+        return self.batch(self.pick(clips, generator, self.rendered))
 
     def close(self) -> None:
         """Stop the workers."""
