@@ -83,6 +83,15 @@ def gated_attention_reference(
 
 
 @triton.jit
+def _load_queries(at, inside, target_ptr, base_ptr, D: tl.constexpr, DH: tl.constexpr):
+    packed = tl.load(at, mask=inside, other=0)
+    row = tl.load(target_ptr + packed, mask=inside, other=0).to(tl.int64)
+    d = tl.arange(0, DH)
+    q = tl.load(base_ptr + row[:, None] * (3 * D) + d[None, :], mask=inside[:, None], other=0.0)
+    return packed, q
+
+
+@triton.jit
 def _attend(
     q,  # [BLOCK_M, DH]
     slot,  # [BLOCK_M]
@@ -164,42 +173,44 @@ def _gated_attention_kernel(
     apart = tl.sum((counts + BLOCK_M - 1) // BLOCK_M) * N
     pooled = tl.cdiv(everything, BLOCK_M) * num_keys <= apart
     base_ptr = table_ptr + head * DH
-    first, stop, step = 0, tl.sum(tl.where(s == part, counts, 0)), BLOCK_M
     if pooled:
-        first, stop, step = part * BLOCK_M, everything, SLOTS * BLOCK_M
-    for start in range(first, stop, step):
-        m = start + tl.arange(0, BLOCK_M)
-        inside = m < stop
-        slot = m * 0 + part
-        if pooled:
+        rows_ptr += stream * SLOTS * N
+        masks_ptr += stream * SLOTS * N
+        for start in range(part * BLOCK_M, everything, SLOTS * BLOCK_M):
+            m = start + tl.arange(0, BLOCK_M)
             slot = tl.sum((m[:, None] >= ends[None, :]).to(tl.int32), 1)
             slot = tl.minimum(slot, SLOTS - 1)
             before = tl.sum(tl.where(s[None, :] < slot[:, None], counts[None, :], 0), 1)
-            m -= before
-        packed = tl.load(queries_ptr + (slot * streams + stream) * N + m, mask=inside, other=0)
-        rows = tl.load(target_ptr + packed, mask=inside, other=0).to(tl.int64)
-        q = tl.load(
-            base_ptr + rows[:, None] * (3 * D) + d[None, :], mask=inside[:, None], other=0.0
-        )
-        if pooled:
+            inside = m < everything
+            at = queries_ptr + (slot * streams + stream) * N + m - before
+            packed, q = _load_queries(at, inside, target_ptr, base_ptr, D, DH)
             y = _attend(
                 q, slot, tl.full((BLOCK_M,), -1.0e30, dtype=tl.float32),
                 tl.zeros((BLOCK_M,), dtype=tl.float32),
-                tl.zeros((BLOCK_M, DH), dtype=tl.float32), base_ptr,
-                rows_ptr + stream * SLOTS * N, masks_ptr + stream * SLOTS * N, 0, num_keys, scale,
-                D, DH, True, BLOCK_N,
+                tl.zeros((BLOCK_M, DH), dtype=tl.float32), base_ptr, rows_ptr, masks_ptr, 0,
+                num_keys, scale, D, DH, True, BLOCK_N,
             )  # fmt: skip
-        else:
-            # the class token's key opens the softmax, so that the patches fill whole blocks
-            frame_page_ptr = page_ptr + (part * streams + stream) * N
-            class_row = tl.load(frame_page_ptr).to(tl.int64) * (3 * D)
-            class_k = tl.load(base_ptr + class_row + D + d).to(tl.float32)
-            class_v = tl.load(base_ptr + class_row + 2 * D + d).to(tl.float32)
+            at = packed.to(tl.int64)[:, None] * D + head * DH + d[None, :]
+            tl.store(out_ptr + at, y.to(out_ptr.dtype.element_ty), mask=inside[:, None])
+    else:
+        # the class token's key opens the softmax, so that the patches fill whole blocks
+        frame = part * streams + stream
+        page_ptr += frame * N
+        class_row = tl.load(page_ptr).to(tl.int64) * (3 * D)
+        class_k = tl.load(base_ptr + class_row + D + d).to(tl.float32)
+        class_v = tl.load(base_ptr + class_row + 2 * D + d).to(tl.float32)
+        count = tl.sum(tl.where(s == part, counts, 0))
+        for start in range(0, count, BLOCK_M):
+            m = start + tl.arange(0, BLOCK_M)
+            inside = m < count
+            packed, q = _load_queries(
+                queries_ptr + frame * N + m, inside, target_ptr, base_ptr, D, DH
+            )
             y = _attend(
-                q, slot, tl.sum(q.to(tl.float32) * class_k[None, :], 1) * scale,
+                q, m, tl.sum(q.to(tl.float32) * class_k[None, :], 1) * scale,
                 tl.full((BLOCK_M,), 1.0, dtype=tl.float32),
-                tl.zeros((BLOCK_M, DH), dtype=tl.float32) + class_v[None, :], base_ptr,
-                frame_page_ptr, masks_ptr, 1, N, scale, D, DH, False, BLOCK_N,
+                tl.zeros((BLOCK_M, DH), dtype=tl.float32) + class_v[None, :], base_ptr, page_ptr,
+                masks_ptr, 1, N, scale, D, DH, False, BLOCK_N,
             )  # fmt: skip
-        at = packed.to(tl.int64)[:, None] * D + head * DH + d[None, :]
-        tl.store(out_ptr + at, y.to(out_ptr.dtype.element_ty), mask=inside[:, None])
+            at = packed.to(tl.int64)[:, None] * D + head * DH + d[None, :]
+            tl.store(out_ptr + at, y.to(out_ptr.dtype.element_ty), mask=inside[:, None])

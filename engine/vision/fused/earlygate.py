@@ -102,14 +102,18 @@ class FusedGate:
         memory, num = self.memory, len(placed)
         memory.control.copy_(self._control(placed, whole), non_blocking=True)
         memory.pixels[:num].copy_(pixels, non_blocking=True)
-        if self._graph is None:
-            self._forward()
-        else:
-            self._graph.replay()
+        self.run()
         order = memory.placing[2][:num].long()
         first = torch.full((num, 1), memory.tokens, device=order.device)
         computed = torch.cat([first, memory.num_queries[:, order].T.long()], 1)
         return Stepped(memory.embeddings[order], computed, self._compared(order, computed))
+
+    def run(self) -> None:
+        """Encode what the last step's words and pixels say, again if that is asked."""
+        if self._graph is None:
+            self._forward()
+        else:
+            self._graph.replay()
 
     def _control(self, placed: Sequence[tuple[int, int]], whole: Sequence[bool]) -> Tensor:
         """Lay out a step's control words, pinned where there is a GPU."""
