@@ -1,0 +1,41 @@
+"""Batching on the GPU: pinned copies on a stream of their own, results as without them."""
+
+import pytest
+import torch
+
+from engine.vision.fused.earlygate import FusedGate
+from engine.vision.gate.limits import Limits
+from engine.vision.gate.refresh import Refresh
+from engine.vision.strategies.base import Chunk
+from engine.vision.strategies.earlygate import SOURCES, EarlyGate
+from engine.vision.streams import Batcher, Source
+from engine.vision.tower import VisionConfig, VisionTower
+
+CONFIG = VisionConfig(
+    layers=4, width=256, heads=4, mlp=1024, patch=16, image_size=128, dimension=64
+)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_lanes_and_company_change_nothing() -> None:
+    torch.manual_seed(0)
+    tower = VisionTower(CONFIG).eval().requires_grad_(False)
+    for name, parameter in tower.named_parameters():
+        if "norm" not in name and not name.startswith(("pre.", "post.")):
+            torch.nn.init.normal_(parameter, std=0.05)
+    tower = tower.to("cuda", torch.bfloat16)
+    limits = Limits.uniform(CONFIG, 0.3)
+    gate = EarlyGate(tower, limits, Refresh(cut=1.0), fused=FusedGate(tower, limits, SOURCES, 4))
+    still = torch.randint(256, (7, 3, 128, 128), dtype=torch.uint8)
+    lengths = (33, 5, 18, 1, 40, 9, 26)
+    clips = [still[at].repeat(length, 1, 1, 1) for at, length in enumerate(lengths)]
+    for clip in clips:
+        clip[:, :, :32] = torch.randint(256, (len(clip), 3, 32, 128), dtype=torch.uint8)
+    alone = [gate.encode([Chunk(clip, last=True)])[0].embeddings for clip in clips]
+    parts: dict[int, list[torch.Tensor]] = {at: [] for at in range(len(clips))}
+    sources = (Source(at, [Chunk(part) for part in clip.split(7)]) for at, clip in enumerate(clips))
+    for part in Batcher(gate, lanes=4, frames=12).run(sources):
+        parts[part.key].append(part.encoded.embeddings)
+    for at, expected in enumerate(alone):
+        assert torch.equal(torch.cat(parts[at]), expected)
