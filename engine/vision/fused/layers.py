@@ -13,6 +13,12 @@ from kernels.patchify import patchify
 from kernels.product import product
 
 
+def fits(tower: VisionTower) -> bool:
+    """Whether a fused forward is the way to run the tower: on a GPU, in half precision."""
+    half = tower.dtype in (torch.bfloat16, torch.float16)
+    return tower.device.type == "cuda" and half and tower.config.class_token
+
+
 def check_tower(tower: VisionTower) -> None:
     """Refuse a tower that no fused forward can run."""
     if not tower.config.class_token:

@@ -1,7 +1,7 @@
 """ReuseViT's whole forward of a group as CUDA graphs, with nothing read by the host."""
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from engine.vision.fused.layers import (
 )
 from engine.vision.fused.reuse_memory import SLOTS, ReuseMemory
 from engine.vision.reuse.hard import Batch, ServedGate, Step
+from engine.vision.reuse.parts import ReuseConfig
 from engine.vision.tower import VisionTower
 from kernels.attention import attend
 from kernels.chain import Packed, Starts, chain, pack_decision
@@ -24,13 +25,9 @@ from kernels.correct import correct
 from kernels.product import product
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """One gate's weights as the kernels take them."""
-
-    decision: Tensor  # float32 [8, HIDDEN]
-    down: Tensor  # [4C, D]
-    up: Tensor  # [4, C, D]
+def fusible(config: ReuseConfig) -> bool:
+    """Whether parts of this kind can be served fused: the default decision and chain are."""
+    return config.chain == "published" and config.decision.count("l") == 2
 
 
 class FusedReuse:
@@ -52,18 +49,26 @@ class FusedReuse:
     ) -> None:
         check_tower(tower)
         self.tower = tower
-        self.streams = streams
+        self.room = streams
         self.memory = ReuseMemory.allocate(tower, streams, gates[0].up.shape[1], forced=forced)
-        self.gates = [
-            Gate(pack_decision(gate.layers, bias), gate.down, gate.up) for gate in gates
-        ]  # fmt: skip
+        self.gates = gates
+        self.bias = bias
+        self._decisions = torch.stack([pack_decision(gate.layers) for gate in gates])
+        self._margins = self._decisions[:, 7].clone()
         self._embedding = Embedding(tower, SLOTS * streams)
         self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
 
+    def shifted(self, shift: float) -> "FusedReuse":
+        """Return the same memory and graphs, to be used in turn, with that added to every logit."""
+        other = copy.copy(self)
+        other.bias = self.bias + shift
+        return other
+
     def gather(self, saved: Sequence[dict[str, Tensor] | None]) -> "FusedReuse":
         """Take in the saved tensors of streams, in order; None has none yet."""
-        if len(saved) > self.streams:
-            raise UsageError(f"expected at most {self.streams} streams, got {len(saved)}")
+        if len(saved) > self.room:
+            raise UsageError(f"expected at most {self.room} streams, got {len(saved)}")
+        self._decisions[:, 7] = self._margins + self.bias
         for at, tensors in enumerate(saved):
             if tensors is not None:
                 self.memory.cached[:, at].copy_(tensors["mixed"])
@@ -83,7 +88,7 @@ class FusedReuse:
     def encode(self, batch: Batch, _cache: "FusedReuse") -> Step:
         """Encode a batch; the host waits for nothing if its tensors are on the device."""
         memory, slots = self.memory, len(batch.counts)
-        lanes = self._width(int(max(batch.places)) + 1)
+        lanes = self.width(int(max(batch.places)) + 1)
         sizes, full, at = torch.zeros(lanes, dtype=torch.int32), torch.zeros(lanes), []
         for slot, count in enumerate(batch.counts):
             for place in batch.places[:count]:
@@ -116,8 +121,9 @@ class FusedReuse:
             self.memory.sizes.copy_(sizes)
         return self._graphs[key].replay()
 
-    def _width(self, lanes: int) -> int:
-        width = self.streams
+    def width(self, lanes: int) -> int:
+        """Streams that are encoded side by side when `lanes` are needed."""
+        width = self.room
         while width % 4 == 0 and width // 4 >= lanes:
             width //= 4
         return width
@@ -134,7 +140,8 @@ class FusedReuse:
         starts = memory.starts(slots, lanes)
         self._begin(starts[0].before.reshape(-1), frames)
         for index, gate in enumerate(self.gates):
-            self._gate(index, gate, starts[index], memory.gate(index, slots, lanes), frames)
+            packed = memory.gate(index, slots, lanes)
+            self._gate(index, gate, starts[index], packed, frames)
         last, first = starts[-1].after.reshape(-1), memory.first[:frames]
         attend(
             memory.states[:, width:], tower.config.heads, memory.tokens, starts=last, out=first,
@@ -157,7 +164,9 @@ class FusedReuse:
             normed, layer.qkv.weight, layer.qkv.bias, out=memory.states[:, width:], target=rows
         )  # fmt: skip
 
-    def _gate(self, index: int, gate: Gate, starts: Starts, packed: Packed, frames: int) -> None:
+    def _gate(
+        self, index: int, gate: ServedGate, starts: Starts, packed: Packed, frames: int
+    ) -> None:
         """Attend, decide, compute the next layer's states of what is kept, correct the rest."""
         memory, config = self.memory, self.tower.config
         _, lanes, tokens = packed.reused.shape
@@ -170,8 +179,9 @@ class FusedReuse:
         )  # fmt: skip
         forced = None if memory.forced is None else memory.forced[index, :frames]
         chain(
-            mixed, memory.cached[index, :lanes], weights, gate.decision, memory.sizes[:lanes],
-            starts, packed, cue=memory.cue[:frames], full=memory.full[:lanes], forced=forced,
+            mixed, memory.cached[index, :lanes], weights, self._decisions[index],
+            memory.sizes[:lanes], starts, packed, cue=memory.cue[:frames],
+            full=memory.full[:lanes], forced=forced,
         )  # fmt: skip
         rows = frames * tokens
         kept, taken = packed.counts[:1], packed.counts[1:]

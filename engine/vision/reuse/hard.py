@@ -1,7 +1,7 @@
 """The forward for serving: decisions are final, and only computed tokens are multiplied."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -71,6 +71,11 @@ class Encoder:
     chain: Chain
     bias: float = 0.0  # added to every logit of reuse
     forced: Forced | None = None
+    room: int | None = None  # most streams at once; None: any number
+
+    def shifted(self, shift: float) -> "Encoder":
+        """Return the same with that much added to every logit of reuse."""
+        return replace(self, bias=self.bias + shift)
 
     def gather(self, saved: Sequence[dict[str, Tensor] | None]) -> Cache:
         """Copy the saved tensors of streams side by side; None has none yet."""

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UsageError, unknown
+from engine.vision.fused.dense import FusedDense
+from engine.vision.fused.layers import fits
 from engine.vision.gate.build import build_earlygate
 from engine.vision.model import Space
 from engine.vision.strategies.base import Strategy
@@ -42,7 +44,7 @@ def _dense(
     tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
 ) -> Strategy:
     _refuse("dense", parts, options, ())
-    return Dense(tower)
+    return Dense(tower, fused=FusedDense(tower) if fits(tower) else None)
 
 
 def _interpolate(

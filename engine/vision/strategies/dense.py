@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
+from engine.vision.fused.dense import FusedDense
 from engine.vision.macs import dense_macs
 from engine.vision.strategies.base import Chunk, Encoded, StreamState
 from engine.vision.tower import VisionTower
@@ -12,10 +14,11 @@ from engine.vision.tower import VisionTower
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """Encode each frame by itself."""
+    """Encode each frame by itself; with `fused` by CUDA graphs."""
 
     tower: VisionTower
     batch: int = 32
+    fused: FusedDense | None = None
     name: str = "dense"
 
     @torch.inference_mode()
@@ -24,11 +27,7 @@ class Dense:
         counts = [len(chunk.pixels) for chunk in chunks]
         config, device = self.tower.config, self.tower.device
         pixels = torch.cat([chunk.pixels for chunk in chunks])
-        parts = [
-            self.tower(self.tower.normalise(part)) for part in pixels.split(self.batch) if len(part)
-        ]
-        empty = self.tower.position.new_empty(0, config.dimension)
-        embeddings = torch.cat(parts) if parts else empty
+        embeddings = self._embed(pixels)
         return [
             Encoded(
                 embeddings=rows,
@@ -44,6 +43,14 @@ class Dense:
             )
             for chunk, rows, count in zip(chunks, embeddings.split(counts), counts, strict=True)
         ]
+
+    def _embed(self, pixels: Tensor) -> Tensor:
+        if self.fused is not None:
+            return self.fused.encode(pixels)
+        if not len(pixels):
+            return self.tower.position.new_empty(0, self.tower.config.dimension)
+        parts = pixels.split(self.batch)
+        return torch.cat([self.tower(self.tower.normalise(part)) for part in parts])
 
 
 def _advance(chunk: Chunk) -> StreamState:

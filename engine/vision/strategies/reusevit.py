@@ -1,5 +1,7 @@
 """ReuseViT: learned reuse of tokens between neighbouring frames, with a learned correction."""
 
+import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +11,8 @@ import torch
 from torch import Tensor
 
 from engine.errors import UsageError, unknown
+from engine.vision.fused.layers import fits
+from engine.vision.fused.reusevit import FusedReuse, fusible
 from engine.vision.model import BUILTIN, Space
 from engine.vision.reuse.cache import Cache
 from engine.vision.reuse.checkpoint import load_parts
@@ -22,6 +26,8 @@ from engine.vision.tower import VisionTower
 
 OPTIONS = ("target", "refresh", "bias")
 DEFAULT_TARGET = "0.85"
+References = Cache | FusedReuse  # an encoder's own: what its `gather` returns
+SHIFT = 2.0  # of the logits, for a scale of e
 
 
 @dataclass(slots=True)
@@ -55,15 +61,31 @@ class ReuseViT:
         self.parts = parts
         self.schedule = schedule or Schedule()
         gates = serve(parts, tower)
-        self.encoder = Encoder(tower, gates, parts.config.chain, bias, forced)
+        self.encoder: Encoder | FusedReuse
+        if fits(tower) and fusible(parts.config) and forced is None:
+            self.encoder = FusedReuse(tower, gates, bias=bias)
+        else:
+            self.encoder = Encoder(tower, gates, parts.config.chain, bias, forced)
+
+    def with_scale(self, scale: float) -> "ReuseViT":
+        """Shift every logit of reuse: below 1 less is reused and drift falls, above 1 it rises."""
+        shift = SHIFT * math.log(scale) if scale > 0 else -math.inf
+        looser = copy.copy(self)
+        looser.encoder = self.encoder.shifted(shift)
+        return looser
 
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         """Encode whatever groups the chunks complete; the rest waits in their states."""
+        room = self.encoder.room or max(len(chunks), 1)
+        turns = range(0, len(chunks), room)
+        return [each for at in turns for each in self._encode(chunks[at : at + room])]
+
+    def _encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         streams = [self._receive(chunk) for chunk in chunks]
         saved = [chunk.state.tensors if chunk.state else None for chunk in chunks]
         begun = [tensors if tensors and "mixed" in tensors else None for tensors in saved]
-        cache = Cache.gather(begun, self.tower.config, self.tower.position)
+        cache = self.encoder.gather(begun)
         while steps := self._plan(streams):
             self._run(streams, steps, cache)
         return [self._encoded(stream, cache, at) for at, stream in enumerate(streams)]
@@ -77,7 +99,9 @@ class ReuseViT:
                 steps.append((at, step))
         return sorted(steps, key=lambda each: -each[1].size)
 
-    def _run(self, streams: list[_Stream], steps: list[tuple[int, Step]], cache: Cache) -> None:
+    def _run(
+        self, streams: list[_Stream], steps: list[tuple[int, Step]], cache: References
+    ) -> None:
         """Encode one step of each stream and hand the frames out in their own order."""
         sizes = [step.size for _, step in steps]
         counts = tuple(sum(size > slot for size in sizes) for slot in range(sizes[0]))
@@ -96,7 +120,7 @@ class ReuseViT:
             full=full,
             places=tuple(at for at, _ in steps),
         )
-        step = self.encoder.encode(batch, cache)
+        step = self.encoder.encode(batch, cache)  # type: ignore[arg-type]
         references = slot_references(counts, full)
         macs = frame_macs(self.tower.config, self.parts.config, step.reused, references)
         place = {key: at for at, key in enumerate(frames)}
@@ -153,7 +177,7 @@ class ReuseViT:
         kept["history"] = torch.cat([history, maps])[-len(history) :]
         return self.parts.cue(windows(history, maps))
 
-    def _encoded(self, stream: _Stream, cache: Cache, at: int) -> Encoded:
+    def _encoded(self, stream: _Stream, cache: References, at: int) -> Encoded:
         config, device = self.tower.config, self.tower.device
         if not stream.done:
             stream.done.append(
@@ -176,7 +200,7 @@ class ReuseViT:
             state=None if stream.chunk.last else self._state(stream, cache, at),
         )
 
-    def _state(self, stream: _Stream, cache: Cache, at: int) -> StreamState:
+    def _state(self, stream: _Stream, cache: References, at: int) -> StreamState:
         side = self.tower.config.side
         names = ("previous", "history")
         tensors = {name: stream.kept[name] for name in names if name in stream.kept}

@@ -1,0 +1,90 @@
+"""The fused dense forward: the tower's own embeddings, whatever the batch's company."""
+
+import pytest
+import torch
+
+from engine.errors import UsageError
+from engine.vision.fused.dense import FusedDense
+from engine.vision.tower import VisionConfig, VisionTower
+
+SMALL = VisionConfig(2, 16, 1, 32, 4, 8, 8)
+BIG = VisionConfig(4, 256, 4, 1024, 14, 224, 128)
+# one layer of a bfloat16 tower rounds its rows by 2^-9; four layers stay within this
+TOLERANCE = 2e-2
+
+
+def make_tower(config: VisionConfig, *, device: str = "cpu") -> VisionTower:
+    """Random weights, bfloat16 on a GPU."""
+    torch.manual_seed(0)
+    tower = VisionTower(config)
+    for parameter in tower.parameters():
+        if parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
+        elif parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, mean=0.5, std=0.2)
+    tower = tower.eval().requires_grad_(False).to(device)
+    return tower.to(torch.bfloat16) if device == "cuda" else tower
+
+
+def make_pixels(config: VisionConfig, frames: int, device: str = "cpu") -> torch.Tensor:
+    """Noise."""
+    shape = (frames, 3, config.image_size, config.image_size)
+    return torch.randint(0, 256, shape, dtype=torch.uint8).to(device)
+
+
+def distance(ours: torch.Tensor, expected: torch.Tensor) -> float:
+    """Relative error in the Frobenius norm; NaN never passes."""
+    return float((ours.float() - expected.float()).norm() / expected.float().norm())
+
+
+@pytest.mark.parametrize("pre_norm", [True, False])
+def test_small_tower_equals_itself(pre_norm: bool) -> None:
+    config = VisionConfig(2, 16, 1, 32, 4, 8, 8 if pre_norm else 16, pre_norm=pre_norm,
+                          projection=pre_norm, patch_bias=not pre_norm)  # fmt: skip
+    tower = make_tower(config)
+    pixels = make_pixels(config, 3)
+    ours = FusedDense(tower, 2).encode(pixels)
+    assert distance(ours, tower(tower.normalise(pixels))) <= 1e-5
+
+
+def test_a_tower_without_class_token_is_refused() -> None:
+    tower = make_tower(VisionConfig(1, 16, 1, 32, 4, 8, 16, class_token=False, projection=False))
+    with pytest.raises(UsageError, match="class token"):
+        FusedDense(tower, 2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("image_size", [224, 196])
+def test_equals_the_tower_in_higher_precision(image_size: int) -> None:
+    config = VisionConfig(4, 256, 4, 1024, 14, image_size, 128)
+    tower = make_tower(config, device="cuda")
+    pixels = make_pixels(config, 37, "cuda")
+    ours = FusedDense(tower, 16).encode(pixels)
+    exact = tower.float()
+    assert distance(ours, exact(exact.normalise(pixels))) <= TOLERANCE
+
+
+@pytest.mark.gpu
+def test_company_and_batch_size_change_nothing() -> None:
+    tower = make_tower(BIG, device="cuda")
+    pixels = make_pixels(BIG, 20, "cuda")
+    dense = FusedDense(tower, 16)
+    together = dense.encode(pixels)
+    order = torch.randperm(20, device="cuda")
+    assert torch.equal(dense.encode(pixels[order]), together[order])
+    alone = torch.cat([dense.encode(pixels[at : at + 1]) for at in range(20)])
+    assert torch.equal(alone, together)
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+def test_the_host_waits_for_nothing() -> None:
+    tower = make_tower(BIG, device="cuda")
+    dense = FusedDense(tower, 8)
+    pixels = make_pixels(BIG, 8, "cuda")
+    dense.encode(pixels)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        dense.encode(pixels)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

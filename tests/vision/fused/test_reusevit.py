@@ -1,0 +1,161 @@
+"""ReuseViT's fused forward against its plain one: same decisions, same embeddings."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from engine.vision.fused.reusevit import FusedReuse
+from engine.vision.reuse.hard import Batch, Encoder, Step, serve
+from engine.vision.reuse.parts import ReuseConfig, ReuseParts
+from engine.vision.tower import VisionConfig, VisionTower
+from tests.vision.fused.test_dense import distance, make_tower
+
+SMALL = VisionConfig(3, 16, 1, 32, 4, 8, 8)
+BIG = VisionConfig(4, 256, 4, 1024, 14, 224, 128)
+TOLERANCE = 2e-2  # bfloat16 rounds at every layer, and the two paths round in other places
+Forced = Callable[[int, int], torch.Tensor]
+
+
+def make_gates(tower: VisionTower, spread: float = 0.5):
+    """Random gates, wide awake: decisions fall on both sides."""
+    torch.manual_seed(1)
+    parts = ReuseParts(tower.config, ReuseConfig(narrow=16, hidden=32, cue="none"))
+    for parameter in parts.parameters():
+        torch.nn.init.normal_(parameter, std=spread * parameter.shape[-1] ** -0.5)
+    return serve(parts.to(tower.device), tower)
+
+
+def make_batch(base: torch.Tensor, sizes: tuple[int, ...], *, full: bool) -> Batch:
+    """Frames like `base` `[B, 3, S, S]` for streams with groups of these sizes."""
+    order = sorted((at for at in range(len(sizes)) if sizes[at]), key=lambda at: -sizes[at])
+    counts = tuple(sum(sizes[at] > slot for at in order) for slot in range(max(sizes)))
+    frames = [base[at] for count in counts for at in order[:count]]
+    pixels = torch.stack(frames).int()
+    pixels = (pixels + torch.randint_like(pixels, -30, 31)).clamp(0, 255).to(torch.uint8)
+    return Batch(pixels, None, counts, tuple(full for _ in order), tuple(order))
+
+
+def make_base(config: VisionConfig, streams: int, device: str) -> torch.Tensor:
+    """One noisy picture a stream."""
+    shape = (streams, 3, config.image_size, config.image_size)
+    return torch.randint(0, 256, shape, dtype=torch.uint8).to(device)
+
+
+def force(fused: FusedReuse, batch: Batch, rate: float) -> Forced:
+    """Draw decisions, hand them to the fused forward, and return them as the plain one asks."""
+    config, forced = fused.tower.config, fused.memory.forced
+    assert forced is not None
+    frames = sum(batch.counts)
+    drawn = torch.rand(config.layers - 1, frames, config.tokens - 1, device=forced.device) < rate
+    lanes = fused.width(max(batch.places) + 1)
+    at = [slot * lanes + place for slot, n in enumerate(batch.counts) for place in batch.places[:n]]
+    forced[:, at] = drawn
+    return lambda gate, _frames: drawn[gate]
+
+
+def compare(fused: Step, plain: Step, tolerance: float) -> None:
+    """Same decisions, and embeddings within the tolerance."""
+    assert torch.equal(fused.reused, plain.reused)
+    assert distance(fused.embeddings, plain.embeddings) <= tolerance
+
+
+def test_small_tower_decides_and_computes_as_the_plain_path() -> None:
+    tower = make_tower(SMALL)
+    gates = make_gates(tower, 2.0)
+    plain, fused = Encoder(tower, gates, "published"), FusedReuse(tower, gates, streams=1)
+    base = make_base(SMALL, 1, "cpu")
+    theirs, ours = plain.gather([None]), fused.gather([None])
+    with torch.inference_mode():
+        for sizes, full in (((1,), True), ((4,), False), ((2,), False)):
+            batch = make_batch(base, sizes, full=full)
+            compare(fused.encode(batch, ours), plain.encode(batch, theirs), 1e-5)
+    kept, expected = ours.saved(0), theirs.saved(0)
+    assert all(distance(kept[name], expected[name]) <= 1e-5 for name in expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("rate", [0.0, 0.5, 0.9, 1.0])
+def test_equals_the_plain_path_at_forced_rates(rate: float) -> None:
+    tower = make_tower(BIG, device="cuda")
+    gates = make_gates(tower)
+    fused = FusedReuse(tower, gates, streams=8, forced=True)
+    base = make_base(BIG, 5, "cuda")
+    ours, theirs = fused.gather([None] * 5), Encoder(tower, gates, "published").gather([None] * 5)
+    steps = [((1,) * 5, True), ((4,) * 5, False), ((4, 1, 3, 0, 4), False), ((4,) * 5, False)]
+    with torch.inference_mode():
+        for sizes, full in steps:
+            batch = make_batch(base, sizes, full=full)
+            drawn = force(fused, batch, rate)
+            plain = Encoder(tower, gates, "published", forced=drawn).encode(batch, theirs)
+            compare(fused.encode(batch, ours), plain, TOLERANCE)
+
+
+@pytest.mark.gpu
+def test_own_decisions_are_nearly_all_those_of_the_plain_path() -> None:
+    tower = make_tower(BIG, device="cuda")
+    gates = make_gates(tower)
+    plain, fused = Encoder(tower, gates, "published"), FusedReuse(tower, gates, streams=4)
+    base = make_base(BIG, 4, "cuda")
+    ours, theirs = fused.gather([None] * 4), plain.gather([None] * 4)
+    with torch.inference_mode():
+        for size, full in ((1, True), (4, False)):
+            batch = make_batch(base, (size,) * 4, full=full)
+            mine, expected = fused.encode(batch, ours), plain.encode(batch, theirs)
+    total = expected.reused.sum()
+    assert 0 < total < expected.reused.numel() * (BIG.tokens - 1)
+    # a decision flips where rounding moves it over the edge, a few in a thousand
+    assert (mine.reused - expected.reused).abs().sum() <= 0.02 * expected.reused.numel() * 256
+
+
+@pytest.mark.gpu
+def test_company_changes_nothing_and_streams_can_be_carried_over() -> None:
+    tower = make_tower(BIG, device="cuda")
+    gates = make_gates(tower)
+    fused = FusedReuse(tower, gates, streams=16)
+    base = make_base(BIG, 6, "cuda")
+    torch.manual_seed(5)
+    batches = [make_batch(base, (1,) * 6, full=True), make_batch(base, (4,) * 6, full=False)]
+    cache = fused.gather([None] * 6)
+    together = [fused.encode(batch, cache) for batch in batches]
+    for at in (0, 5):
+        alone = FusedReuse(tower, gates, streams=16)
+        cache = alone.gather([None])
+        for batch, step in zip(batches, together, strict=True):
+            rows = [slot * 6 + at for slot in range(len(batch.counts))]
+            single = Batch(
+                batch.pixels[rows], None, (1,) * len(rows), (batch.full[at],), (0,)
+            )  # fmt: skip
+            own = alone.encode(single, cache)
+            assert torch.equal(own.embeddings, step.embeddings[rows])
+            assert torch.equal(own.reused, step.reused[rows])
+            # as a stream that is put aside and taken up again
+            alone = FusedReuse(tower, gates, streams=16)
+            cache = alone.gather([cache.saved(0)])
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+def test_the_host_waits_for_nothing() -> None:
+    tower = make_tower(BIG, device="cuda")
+    fused = FusedReuse(tower, make_gates(tower), streams=4)
+    base = make_base(BIG, 4, "cuda")
+    cache = fused.gather([None] * 4)
+    batches = [make_batch(base, (1,) * 4, full=True), make_batch(base, (4,) * 4, full=False)]
+    for batch in batches:
+        fused.encode(batch, cache)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for batch in batches:
+            fused.encode(batch, cache)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+def test_state_of_a_large_tower_fits() -> None:
+    config = VisionConfig(24, 1024, 16, 4096, 14, 224, 768)
+    with torch.device("cuda"):
+        tower = VisionTower(config).to(torch.bfloat16).eval().requires_grad_(False)
+    fused = FusedReuse(tower, make_gates(tower), streams=1)
+    assert fused.memory.state_bytes <= 64e6
