@@ -6,7 +6,7 @@ from engine.world.captions import DOES, name_act, name_thing, plural
 from engine.world.draw import Draw
 from engine.world.scene import Shot, Thing
 from engine.world.script import ALONE
-from engine.world.splits import PATTERNS, SHAPES, SIZES, Split, colours_of, motions_of
+from engine.world.splits import PATTERNS, SHAPES, SIZES, colours_of, motions_of
 
 PHRASES = 4
 
@@ -20,10 +20,11 @@ class Phrases:
     stop: int
 
 
-def make_phrases(split: Split, shot: Shot, tick: int, draw: Draw) -> Phrases | None:
+def make_phrases(shot: Shot, tick: int, draw: Draw) -> Phrases | None:
     """Say something true about one thing shown at a tick, then three false things.
 
-    What is false here is true elsewhere in the split, so the texts alone tell nothing.
+    The shot is one for training. What is false in it is true elsewhere in training, so the texts
+    alone tell nothing.
     """
     shown = [thing for thing in shot.things if thing.shown_at(tick)]
     if not shown:
@@ -32,16 +33,16 @@ def make_phrases(split: Split, shot: Shot, tick: int, draw: Draw) -> Phrases | N
     act, colour = thing.act_at(tick), thing.colour_at(tick)
     full, doing = draw.chance(50), act.other < 0 and draw.chance(50)
     told = name_thing(thing, tick, full=full)
-    shapes = [shape for shape in SHAPES if colour in colours_of(split, shape)]
+    shapes = [shape for shape in SHAPES if colour in colours_of("train", shape)]
     swaps = [
-        (colour, colours_of(split, thing.shape)),
+        (colour, colours_of("train", thing.shape)),
         (_noun(thing.shape, thing), tuple(_noun(shape, thing) for shape in shapes)),
     ]
     if full:
         swaps += [(thing.size, tuple(SIZES)), (thing.pattern, PATTERNS)]
     if doing:
         told = f"{told} {name_act(shot, thing, act, form=2)}"
-        doings = [name for name in motions_of(split, thing.shape) if name in ALONE]
+        doings = [name for name in motions_of("train", thing.shape) if name in ALONE]
         swaps += [(DOES[act.motion][2], tuple(DOES[name][2] for name in ("still", *doings)))] * 2
     looks = {f"{other.colour_at(tick)} {_noun(other.shape, other)}" for other in shown}
     false = _falsify(told, swaps, looks, draw)

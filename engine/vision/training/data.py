@@ -54,7 +54,7 @@ def make_texts(seed: int, clip: Clip) -> tuple[list[int], list[str], npt.NDArray
     questions = draw.sample(clip.questions, len(clip.questions))
     while len(spans) < SETS:
         tick = draw.below(script.duration)
-        phrases = make_phrases(script.split, script.shot_at(tick), tick, draw)
+        phrases = make_phrases(script.shot_at(tick), tick, draw)
         if questions and (phrases is None or draw.chance(65)):
             question = questions.pop()
             right = question.choices[question.answer]
