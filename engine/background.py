@@ -6,7 +6,7 @@ from engine.operators.base import Background
 from engine.world.clip import make_pool
 from engine.world.render import render_at
 
-_CLIPS = 24  # made-up clips, one picture each
+_CLIPS = 24  # made-up clips that give one picture each, and as many others that give texts
 _WHO = (
     *("a man", "a woman", "a child", "two people", "a crowd", "a dog", "a cat", "a bird"),
     *("a horse", "a red car", "a truck", "a bicycle", "a boat", "an aeroplane", "a train"),
@@ -25,7 +25,7 @@ def background_of(model: str) -> Background:
     """
     if model != "builtin":
         return Background(tuple(f"{who} {where}" for who, where in product(_WHO, _WHERE)))
-    clips = list(islice(make_pool("train", _CLIPS, seed=0), _CLIPS))
-    texts = [span.caption for clip in clips for span in clip.spans]
-    images = [render_at(clip, clip.duration_seconds / 2) for clip in clips]
-    return Background(tuple(dict.fromkeys([*texts, *(c.caption for c in clips)])), tuple(images))
+    clips = list(islice(make_pool("train", 2 * _CLIPS, seed=0), 2 * _CLIPS))
+    texts = dict.fromkeys(span.caption for clip in clips[_CLIPS:] for span in clip.spans)
+    images = [render_at(clip, clip.duration_seconds / 2) for clip in clips[:_CLIPS]]
+    return Background(tuple(texts), tuple(images))

@@ -2,8 +2,8 @@
 
 A frame v and a text t score c = (v - v0) · (t - t0), with v0 and t0 the means over sample frames
 and background texts, so that texts which fit everything and frames which fit every text lose their
-lead. Some background texts do fit some frames, so the width of the null is read off its lower
-half, where no true match lies, and mirrored.
+lead. The width of the null is that of its upper half; but some background texts may fit some
+frames, so it is held against the lower half, where no true match lies.
 """
 
 from hashlib import sha256
@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ExecutionError
-from engine.operators.base import Background, Context, Null
+from engine.operators.base import Background, Context, Encoder, Null
 
 _SAMPLE = 1024
-_LOWER = 0.01  # the quantile of the lower half that sets the width
+_TAIL = 0.01  # the quantiles, from below and above, that set the width
+_HEAVIER = 1.5  # how much wider the upper half may be than the lower before matches explain it
 _GROWTH = 4  # so many times more rows ask for a new null
 _erf = np.vectorize(erf, otypes=[np.float64])
 
@@ -54,7 +55,9 @@ def _find(context: Context) -> Null:
         return _read(stored)
     if len(ids) + len(background.images) < 2:
         raise ExecutionError("no frames to calibrate a match against", operator="null")
-    null = _measure(context, background, ids)
+    sample = ids[:: max(1, len(ids) // _SAMPLE)]
+    frames = context.store.vectors(context.space, sample)
+    null = measure_null(context.encoder, background, frames)
     stored = {
         "background": key,
         "rows": len(ids),
@@ -67,17 +70,17 @@ def _find(context: Context) -> Null:
     return null
 
 
-def _measure(context: Context, background: Background, ids: NDArray[np.int64]) -> Null:
-    step = max(1, len(ids) // _SAMPLE)
-    frames = context.store.vectors(context.space, ids[::step])
+def measure_null(encoder: Encoder, background: Background, frames: NDArray[np.float32]) -> Null:
+    """Score background texts with sample frames `[n, E]` and background pictures."""
     if background.images:
-        frames = np.concatenate([frames, context.encoder.embed_images(background.images)])
-    texts = context.encoder.embed_texts(background.texts)
+        frames = np.concatenate([frames, encoder.embed_images(background.images)])
+    texts = encoder.embed_texts(background.texts)
     mean_frame, mean_text = frames.mean(0), texts.mean(0)
     scores = (frames - mean_frame) @ (texts - mean_text).T
     middle = float(np.median(scores))
-    low = float(np.quantile(scores, _LOWER))
-    width = max((middle - low) / -NormalDist().inv_cdf(_LOWER), 1e-6)
+    low, high = (float(value) for value in np.quantile(scores, [_TAIL, 1 - _TAIL]))
+    lower, upper = max(middle - low, 1e-6), high - middle
+    width = min(max(lower, upper), _HEAVIER * lower) / -NormalDist().inv_cdf(_TAIL)
     return Null(mean_text, mean_frame, middle, width)
 
 
