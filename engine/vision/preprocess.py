@@ -65,7 +65,7 @@ def prepare_batch(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Resize and crop pictures of one size, bytes `[B, H, W, 3]`, to bytes `[B, 3, S, S]`.
 
     Runs where the pictures are. On a CPU the resize is done in bytes as Pillow does it; on a GPU in
-    float32 and rounded, which differs by at most one level.
+    float32 and rounded, which differs by at most one level, or two where the picture is enlarged.
     """
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != torch.uint8:
         raise ValueError(f"expected bytes [B, H, W, 3], got {images.dtype} {tuple(images.shape)}")
@@ -73,12 +73,22 @@ def prepare_batch(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     target = _target(height, width, preprocessing)
     pixels = images.permute(0, 3, 1, 2)
     if target != (height, width):
-        source = pixels.float() if pixels.is_cuda else pixels
-        resized = F.interpolate(
-            source, target, mode=preprocessing.resample, antialias=True, align_corners=False
-        )
-        pixels = resized.round().clamp(0, 255).to(torch.uint8) if pixels.is_cuda else resized
+        pixels = (resize_float if pixels.is_cuda else _resize)(pixels, target, preprocessing)
     return _centre(pixels, preprocessing.size).contiguous()
+
+
+def _resize(pixels: Tensor, target: tuple[int, int], preprocessing: Preprocessing) -> Tensor:
+    return F.interpolate(
+        pixels, target, mode=preprocessing.resample, antialias=True, align_corners=False
+    )
+
+
+def resize_float(pixels: Tensor, target: tuple[int, int], preprocessing: Preprocessing) -> Tensor:
+    """Resize bytes `[B, 3, H, W]` in float32, rounded between width and height as Pillow does."""
+    for size in ((pixels.shape[2], target[1]), target):
+        values = _resize(pixels.float(), size, preprocessing)
+        pixels = values.round().clamp(0, 255).to(torch.uint8)
+    return pixels
 
 
 def _target(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
