@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ from fastapi import FastAPI
 
 from api.config import ServerSettings
 from api.errors import handle_errors
-from api.jobs import Jobs
+from api.jobs import Jobs, Tell, Work
 from api.middleware import BodyLimit, RequestId
 from api.routes import health, jobs, page, query, videos
 from engine import __version__
+from engine.ingest import Event
 from engine.session import Engine
 
 log = logging.getLogger(__name__)
 DRAIN_SECONDS = 50.0
+_EVENT_SECONDS = 0.2
 
 
 def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
@@ -55,21 +58,34 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     return app
 
 
-def ingest_work(
-    engine: Engine,
-) -> Callable[
-    [Mapping[str, Any], Callable[[Mapping[str, Any]], None], threading.Event], str | None
-]:
+def ingest_work(engine: Engine) -> Work:
     """Return what a job of the kind `ingest` does."""
 
-    def work(
-        request: Mapping[str, Any],
-        report: Callable[[Mapping[str, Any]], None],
-        stop: threading.Event,
-    ) -> str | None:
+    def work(request: Mapping[str, Any], report: Tell, stop: threading.Event) -> str | None:
         paths = [Path(path) for path in request["paths"]]
-        found = engine.ingest(paths, progress=report, stop=stop, **request.get("options", {}))
+        options = request.get("options", {})
+        found = engine.ingest(paths, progress=Listener(report, stop), **options)
         failed = [f"{video.name}: {video.reason}" for video in found.quarantined]
         return "; ".join(failed) or None
 
     return work
+
+
+class Listener:
+    """Pass an ingest's events on to its job, a few a second."""
+
+    def __init__(self, report: Tell, stop: threading.Event) -> None:
+        self._report = report
+        self._stop = stop
+        self._next = 0.0
+
+    def report(self, event: Event) -> None:
+        """Take in an event."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _EVENT_SECONDS
+            share = event.frames / event.expected if event.expected else 0.0
+            self._report({**event.as_dict(), "fraction": min(share, 1.0)})
+
+    def stopped(self) -> bool:
+        """Tell whether the job was cancelled or the server stops."""
+        return self._stop.is_set()

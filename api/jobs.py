@@ -10,8 +10,8 @@ from engine.storage.records import Job
 from engine.storage.store import Store
 
 log = logging.getLogger(__name__)
-Progress = Callable[[Mapping[str, Any]], None]
-Work = Callable[[Mapping[str, Any], Progress, threading.Event], str | None]
+Tell = Callable[[Mapping[str, Any]], None]
+Work = Callable[[Mapping[str, Any], Tell, threading.Event], str | None]
 
 
 class Jobs:

@@ -1,0 +1,99 @@
+"""`bench`: every measured figure, one command each."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli import flags, show
+from engine.evaluation.bench import decode as decode_bench
+from engine.evaluation.bench import encode as encode_bench
+from engine.evaluation.bench import match as match_bench
+from engine.evaluation.bench import multigpu as multigpu_bench
+from engine.evaluation.bench import search as search_bench
+
+app = typer.Typer(help="Measure: ratios within one run, medians.", no_args_is_help=True)
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the commands."""
+    parent.add_typer(app, name="bench")
+
+
+@app.command()
+def decode(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files; a made-up one without.")
+    ] = None,
+    fps: flags.Fps = 2.0,
+    rounds: int = 5,
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Decode and sample, beside a plain loop over the decoder."""
+    with show.err.status("decoding"):
+        report = decode_bench.run(paths or (), fps=fps, rounds=rounds)
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def search(
+    sizes: Annotated[list[int] | None, typer.Option("--size", help="Vectors; repeatable.")] = None,
+    texts: Annotated[Path | None, typer.Option(help="Real text vectors, .npy.")] = None,
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Search stores of 10⁴, 10⁵ and 10⁶ vectors: time, recall, memory."""
+    with show.err.status("searching"):
+        report = search_bench.run(sizes=sizes or (10_000, 100_000, 1_000_000), texts=texts)
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def match(
+    clips: int = 40,
+    seed: int = 7,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Look how often a bare CLIP_MATCH is wrong, against the rate that was asked for."""
+    with show.err.status("matching"):
+        report = match_bench.run(model=model, device=device, clips=clips, seed=seed)
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def encode(
+    device: Annotated[str, typer.Option(help="A CUDA device.")] = "cuda",
+    towers: Annotated[list[str] | None, typer.Option("--tower", help="L/14 or B/16.")] = None,
+    streams: int = 64,
+    only: Annotated[list[str] | None, typer.Option(help="Of the strategies; repeatable.")] = None,
+    repeats: int = 20,
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Time whole forwards on a GPU: dense, the reuse strategies, the paper's kind of baseline."""
+    report = encode_bench.run(
+        tuple(towers or ("L/14", "B/16")),
+        device=device,
+        streams=streams,
+        only=tuple(only or ()),
+        repeats=repeats,
+    )
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def multigpu(
+    counts: Annotated[
+        list[int] | None, typer.Option("--gpus", help="How many; repeatable.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cuda, or cpu to try it out.")] = "cuda",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Encode on 1, 2, … GPUs of one host."""
+    report = multigpu_bench.run(tuple(counts or (1, 2)), device=device)
+    show.print_report(report, as_json=as_json, path=out)

@@ -1,0 +1,71 @@
+"""`checkpoint`: files of reuse parts, slim or with their tower, and the published ones."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli import flags, show
+from engine.vision.model import load_model
+from engine.vision.reuse.checkpoint import Card, rebuild, save_parts, slim
+from engine.vision.reuse.parts import ReuseConfig, ReuseParts
+from engine.vision.reuse.published import import_published
+
+app = typer.Typer(help="Files of reuse parts.", no_args_is_help=True)
+Source = Annotated[Path, typer.Argument(help="The file to read.", exists=True)]
+Target = Annotated[Path, typer.Argument(help="The file to write.")]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the commands."""
+    parent.add_typer(app, name="checkpoint")
+
+
+@app.command("slim")
+def make_slim(source: Source, target: Target, as_json: flags.Json = False) -> None:
+    """Keep the reuse parts alone, with the name and hash of their tower."""
+    slim(source, target)
+    _written(target, as_json=as_json)
+
+
+@app.command("rebuild")
+def make_full(
+    source: Source, target: Target, model: flags.ModelName = "builtin", as_json: flags.Json = False
+) -> None:
+    """Put parts and their tower into one file; another tower than theirs is refused."""
+    loaded = load_model(model, device="cpu")
+    rebuild(source, loaded.tower, target, weight_hash=loaded.space.weight_hash)
+    _written(target, as_json=as_json)
+
+
+@app.command("import")
+def import_file(
+    source: Source,
+    target: Target,
+    model: Annotated[str, typer.Option(help="The tower that it was trained for.")],
+    target_rate: Annotated[float, typer.Option(help="Reuse rate that it was trained for.")] = 0.85,
+    refresh: Annotated[int, typer.Option(help="Frames between full ones; 0: never.")] = 8,
+    as_json: flags.Json = False,
+) -> None:
+    """Map a published Lightning checkpoint onto our names; tells every key used and not used."""
+    loaded = load_model(model, device="cpu")
+    config = ReuseConfig(cue="codec")
+    parts = ReuseParts(loaded.tower.config, config)
+    found = import_published(source, parts)
+    card = Card(config, loaded.space.model, loaded.space.weight_hash, target_rate, refresh)
+    save_parts(target, parts, card)
+    if as_json:
+        show.print_json(found)
+        return
+    show.out.print(f"{len(found.used)} names used, written to {target}")
+    for kind in ("unused", "missing"):
+        for name in getattr(found, kind):
+            show.out.print(f"[yellow]{kind}[/] {name}")
+
+
+def _written(path: Path, *, as_json: bool) -> None:
+    size = path.stat().st_size
+    if as_json:
+        show.print_json({"path": path, "size_bytes": size})
+    else:
+        show.out.print(f"{path}: {size / 2**20:.1f} MiB")

@@ -1,0 +1,182 @@
+"""`demo`: the whole path on made-up clips, everything local, in one go."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from api.cli import flags, show
+from api.cli.ask import print_answer, print_moments, write_table
+from api.cli.ingest import Bars, print_report
+from engine.ingest import IngestReport
+from engine.query import QueryResult
+from engine.session import Engine
+from engine.world.make import make_world
+
+CLIPS, SEED = 6, 21
+STRATEGIES = ("dense", "reusevit", "earlygate")
+Spans = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the made-up world says of itself: something to look for, something to ask."""
+
+    text: str
+    video: str
+    spans: Spans
+    question: str
+    choices: list[str]
+    answer: str
+    asked: str  # the video that the question is about
+    answer_spans: Spans
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the command."""
+    parent.command()(demo)
+
+
+def demo(
+    data: Annotated[Path, typer.Option("--data", help="Where everything goes.")] = Path(
+        "demo-data"
+    ),
+    device: flags.Device = "auto",
+) -> None:
+    """Make clips, ingest them, ask three things of them, and compare the ways to encode."""
+    started = time.monotonic()
+    videos = data / "videos"
+    _say("1", f"{CLIPS} clips, made by code, into {videos}")
+    world = json.loads(make_world(videos, "test", CLIPS, SEED).read_text())
+    told = find_told(world)
+    files = sorted(videos.glob("*.mp4"))
+    show.out.print(f"[dim]{sum(f.stat().st_size for f in files) / 2**20:.1f} MiB of H.264[/]")
+
+    with Engine.open(data / "store", model="builtin", device=device) as engine:
+        _say("2", "ingest: decode, embed with what the last frames already computed, store")
+        with Bars() as bars:
+            report = engine.ingest(files, progress=bars)
+        print_report(report)
+        _say("3", f'a text: "{told.text}"')
+        found = engine.query(told.text, top_k=5)
+        print_moments(found)
+        _check_moment(found, told)
+        _say("4", "the same in SQL, beside what is known of the videos")
+        statement = (
+            "SELECT v.name, count(*) AS frames, max(CLIP_MATCH(f.frame, $text)) AS best\n"
+            "FROM frames AS f JOIN videos AS v USING (video_id)\n"
+            "WHERE v.duration_seconds > 5 GROUP BY v.name ORDER BY best DESC LIMIT 3"
+        )
+        show.out.print(f"[dim]{statement}[/]")
+        write_table(engine.sql(statement, text=told.text).arrow(), "table")
+        _say("5", f"a question: {told.question}")
+        answered = engine.ask(told.question, told.choices, videos=[told.asked])
+        print_answer(answered)
+        _mark(answered.text == told.answer, f"the script says: {told.answer}")
+
+    _say("6", "the same clips by each way to encode, beside dense")
+    compare(files, data, told, device)
+    show.out.print(f"\n[bold]done in {time.monotonic() - started:.0f} s[/]. How to go on:")
+    for line in (
+        f"dejavu-engine serve --data {data / 'store'}      the page, on http://127.0.0.1:8000",
+        "dejavu-engine ingest ~/Videos                    your own videos, into ./data",
+        "dejavu-engine ingest ~/Videos --model openai/clip-vit-base-patch32    a CLIP that has seen "
+        "the world;",
+        "  the built-in model knows made-up clips only",
+    ):
+        show.out.print(f"  {line}", highlight=False, soft_wrap=True)
+
+
+def find_told(world: dict[str, Any]) -> Told:
+    """Pick a description that one span of one clip alone answers, and a question on colours."""
+    spans: dict[str, list[tuple[str, tuple[float, float]]]] = {}
+    for clip in world["clips"]:
+        for span in clip["spans"]:
+            times = (span["start_seconds"], span["stop_seconds"])
+            spans.setdefault(span["caption"], []).append((clip["name"], times))
+    text, where = max(
+        (item for item in spans.items() if len(item[1]) == 1),
+        key=lambda item: (3 <= _length(item[1][0][1]) <= 12, item[0].count(" and ") == 0, item[0]),
+    )
+    clip, question = next(
+        (clip, question)
+        for clip in world["clips"]
+        for question in clip["questions"]
+        if question["kind"] == "colour" and clip["name"] != where[0][0]
+    )
+    return Told(
+        text=text,
+        video=where[0][0],
+        spans=[where[0][1]],
+        question=question["text"],
+        choices=question["choices"],
+        answer=question["choices"][question["answer"]],
+        asked=clip["name"],
+        answer_spans=[tuple(span) for span in question["spans"]],
+    )
+
+
+def compare(files: Sequence[Path], data: Path, told: Told, device: str) -> None:
+    """Ingest by each strategy into a store of its own and show time, cost, drift and answers."""
+    rows = []
+    for strategy in STRATEGIES:
+        with Engine.open(
+            data / f"store-{strategy}", model="builtin", device=device, exact=False
+        ) as engine:
+            with show.err.status(f"encoding by {strategy}"):
+                report = engine.ingest(files, strategy=strategy)
+            found = engine.query(told.text, top_k=1)
+            answered = engine.ask(told.question, told.choices, videos=[told.asked])
+        best = found.moments[0]
+        rows.append(
+            (
+                strategy,
+                sum(video.encode_seconds for video in report.videos),
+                _ratio(report),
+                f"{report.reuse_rate:.1%}",
+                _drift(report),
+                f"{best.name} {show.clock(best.peak_seconds)}",
+                answered.text,
+            )
+        )
+    dense = rows[0][1]
+    listed = [(name, s, dense / s if s else None, *rest) for name, s, *rest in rows]
+    columns = ("strategy", "encode s", "time ×", "MACs ×", "reused", "drift", "found", "answer")
+    show.print_table(columns, listed)
+
+
+def _ratio(report: IngestReport) -> float | None:
+    done = sum(video.macs for video in report.videos)
+    return round(sum(video.macs_dense for video in report.videos) / done, 2) if done else None
+
+
+def _drift(report: IngestReport) -> float | None:
+    known = [(v.drift, v.frames) for v in report.videos if v.drift is not None and v.frames]
+    total = sum(frames for _, frames in known)
+    return sum(drift * frames for drift, frames in known) / total if total else None
+
+
+def _check_moment(found: QueryResult, told: Told) -> None:
+    start, stop = told.spans[0]
+    best = found.moments[0] if found.moments else None
+    hit = (
+        best is not None and best.name.startswith(told.video) and start <= best.peak_seconds < stop
+    )
+    span = f"{show.clock(start)} – {show.clock(stop)}"
+    _mark(hit, f"the script says: {told.video}, {span}")
+
+
+def _length(span: tuple[float, float]) -> float:
+    return span[1] - span[0]
+
+
+def _mark(good: bool, text: str) -> None:
+    show.out.print(f"{'[green]✓[/]' if good else '[red]✗[/]'} [dim]{text}[/]")
+
+
+def _say(number: str, text: str) -> None:
+    show.out.print(f"\n[bold magenta]{number}[/]  [bold]{text}[/]", highlight=False)

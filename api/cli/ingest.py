@@ -1,0 +1,174 @@
+"""`ingest`: videos in, with a bar for every stage."""
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from api.cli import flags, show
+from api.cli.connect import connect
+from api.remote import Remote
+from engine.errors import EngineError
+from engine.ingest import Event, IngestReport
+
+STAGES = ("decode", "encode", "write")
+_LINE_SECONDS = 5.0
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the command."""
+    parent.command()(ingest)
+
+
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files, folders or globs.")],
+    fps: flags.Fps = 2.0,
+    strategy: flags.StrategyName = "auto",
+    max_drift: flags.MaxDrift = 0.02,
+    workers: Annotated[
+        int | None, typer.Option(help="Decoding threads; one per core by default.", min=1)
+    ] = None,
+    data: flags.Data = flags.DATA,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Embed videos. What is stored already costs nothing; Ctrl-C commits and the next run goes on.
+
+    Exit code 3: done, but some videos were quarantined.
+    """
+    with connect(data, model, device) as engine:
+        if isinstance(engine, Remote):
+            options = {"fps": fps, "strategy": strategy, "max_drift": max_drift}
+            code = _by_server(engine, paths, options, as_json=as_json)
+            raise typer.Exit(code)
+        with Bars(quiet=as_json) as bars:
+            report = engine.ingest(
+                paths,
+                fps=fps,
+                strategy=strategy,
+                max_drift=max_drift,
+                workers=workers,
+                progress=bars,
+            )
+    if as_json:
+        show.print_json(report.as_dict())
+    else:
+        print_report(report)
+    raise typer.Exit(130 if report.interrupted else 3 if report.quarantined else 0)
+
+
+class Bars:
+    """A bar for each stage; without a terminal a line every few seconds."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._drawn = show.err.is_terminal and not quiet
+        self._lock = threading.Lock()
+        self._last = time.monotonic()
+        self._tasks: dict[str, TaskID] = {}
+        self._progress = Progress(
+            TextColumn("{task.description:>7}"),
+            BarColumn(bar_width=32),
+            TextColumn("{task.completed:>6,.0f}/{task.total:,.0f} frames"),
+            TextColumn("{task.fields[rate]:>7.1f}/s"),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(compact=True),
+            console=show.err,
+            disable=not self._drawn,
+        )
+
+    def __enter__(self) -> "Bars":
+        """Start drawing."""
+        self._progress.start()
+        if self._drawn:
+            for stage in STAGES:
+                self._tasks[stage] = self._progress.add_task(stage, total=1, rate=0.0, note="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the bars as they stand."""
+        self._progress.stop()
+
+    def report(self, event: Event) -> None:
+        """Draw an event."""
+        note = f"{event.reuse_rate:.0%} reused" if event.reuse_rate is not None else ""
+        with self._lock:
+            if self._drawn:
+                self._progress.update(
+                    self._tasks[event.stage],
+                    completed=event.frames,
+                    total=max(event.expected, event.frames, 1),
+                    rate=event.frames_per_second,
+                    note=note if event.stage == "encode" else "",
+                )
+            elif time.monotonic() - self._last > _LINE_SECONDS:
+                self._last = time.monotonic()
+                eta = "" if event.eta_seconds is None else f", {event.eta_seconds:.0f} s left"
+                show.err.print(
+                    f"{event.stage} {event.frames}/{event.expected} frames, "
+                    f"{event.frames_per_second:.1f}/s {note}{eta} ({event.video})"
+                )
+
+    def stopped(self) -> bool:
+        """Never stop by itself; Ctrl-C is heard by the ingest."""
+        return False
+
+
+def print_report(report: IngestReport) -> None:
+    """Print what an ingest did, by video, and what it cost."""
+    rows = [
+        (
+            video.name,
+            video.outcome,
+            video.rows,
+            video.strategy,
+            f"{video.reuse_rate:.1%}" if video.frames else None,
+            video.drift,
+            round(video.macs_dense / video.macs, 2) if video.macs else None,
+            video.reason or "; ".join(f"{m.start_seconds:.1f}–{m.stop_seconds:.1f} s missing: "
+                                      f"{m.reason}" for m in video.missing),
+        )
+        for video in report.videos
+    ]  # fmt: skip
+    columns = ("video", "outcome", "rows", "strategy", "reused", "drift", "MACs ×", "")
+    show.print_table(columns, rows)
+    known = sum(video.outcome == "known" for video in report.videos)
+    parts = [f"{report.frames:,} frames embedded in {report.seconds:.1f} s on {report.device}"]
+    parts += [f"{known} videos were stored already"] if known else []
+    parts += [f"{report.reuse_rate:.1%} of tokens reused"] if report.frames else []
+    parts += [f"{len(report.quarantined)} quarantined"] if report.quarantined else []
+    show.out.print(f"[bold]{', '.join(parts)}[/]")
+    if report.frames:
+        show.out.print(f"[dim]strategy: {report.choice}[/]")
+    if report.resume:
+        show.out.print(f"[yellow]{report.resume}[/]")
+
+
+def _by_server(
+    server: Remote, paths: list[Path], options: Mapping[str, Any], *, as_json: bool
+) -> int:
+    """Have a server ingest; each path is one of its jobs."""
+    ended, code = [], 0
+    for path in paths:
+        with show.err.status(f"{path}: queued") as status:
+
+            def draw(progress: Mapping[str, Any], path: Path = path, status: Any = status) -> None:
+                if progress:
+                    done = f"{progress.get('frames', 0)}/{progress.get('expected', 0)} frames"
+                    status.update(f"{path}: {progress.get('stage', '')} {done}")
+
+            try:
+                job = server.ingest(path, options, draw)
+            except EngineError as error:
+                job = {"status": "failed", "error": str(error)}
+        ended.append({"path": str(path), **job})
+        code = 3 if job["status"] == "failed" else code
+        if not as_json:
+            show.out.print(f"{path}: {job['status']}{': ' + job['error'] if job['error'] else ''}")
+    if as_json:
+        show.print_json(ended)
+    return code

@@ -1,0 +1,214 @@
+"""`train` and `calibrate`: the built-in model, the reuse parts, the gate, the answering head."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from api.cli import flags, show
+from engine.answering.training import TrainConfig as HeadConfig
+from engine.answering.training import train_head
+from engine.errors import NotFoundError
+from engine.evaluation.files import sample_file, video_files
+from engine.evaluation.windows import FileFrames
+from engine.vision.gate.calibrate import calibrate as calibrate_gate
+from engine.vision.gate.file import GateCard, GateFile, save_gate
+from engine.vision.gate.limits import Limits
+from engine.vision.model import Model, load_model
+from engine.vision.reuse.parts import ReuseConfig
+from engine.vision.strategies.earlygate import EarlyGate
+from engine.vision.training.clip import ClipTraining
+from engine.vision.training.clip import train as train_clip
+from engine.vision.training.gate.train import GateTraining, train_gate
+from engine.vision.training.reuse.config import TrainConfig
+from engine.vision.training.reuse.frames import FrameSource, Window, WorldFrames
+from engine.vision.training.reuse.train import Trainer
+
+app = typer.Typer(help="Train the model or the parts that reuse.", no_args_is_help=True)
+Out = Annotated[Path, typer.Option("--out", help="Folder for weights, log and report.")]
+Folder = Annotated[
+    Path | None, typer.Option("--videos", help="Your videos; without, made-up clips.")
+]
+_HELD_OUT = 33  # frames of a validation window: a full one and eight groups
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the commands."""
+    parent.add_typer(app, name="train")
+    parent.command()(calibrate)
+
+
+@app.command()
+def clip(
+    out: Out = Path("runs/clip"),
+    seconds: Annotated[float, typer.Option(help="How long; the schedule follows.")] = 420.0,
+    clips: Annotated[int, typer.Option(help="Clips of one step.")] = 1024,
+    start: Annotated[Path | None, typer.Option(help="A model to go on from.")] = None,
+    seed: int = 0,
+    workers: flags.Workers = 2,
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Train a small CLIP on the made-up world, stored in Hugging Face's form."""
+    _log()
+    place = "cuda" if device == "auto" and torch.cuda.is_available() else device
+    scores = train_clip(
+        ClipTraining(
+            str(out),
+            seconds=seconds,
+            clips=clips,
+            start=str(start) if start else None,
+            seed=seed,
+            workers=workers,
+            device="cpu" if place == "auto" else place,
+        )
+    )
+    _done(scores, out, as_json=as_json)
+
+
+@app.command()
+def reuse(
+    out: Out = Path("runs/reuse"),
+    videos: Folder = None,
+    target: Annotated[float, typer.Option(help="Reuse rate to aim for.")] = 0.85,
+    cue: Annotated[str, typer.Option(help="pixels, codec or none.")] = "pixels",
+    chain: Annotated[str, typer.Option(help="published or compound.")] = "published",
+    epochs: int = 5,
+    batch: int = 12,
+    clips: Annotated[int, typer.Option(help="Made-up clips of one epoch.")] = 600,
+    fps: flags.Fps = 2.0,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Train ReuseViT's parts for a frozen tower; started again, a run goes on where it stopped."""
+    _log()
+    loaded = load_model(model, device=device, dtype=torch.float32)
+    config = TrainConfig(
+        target=target,
+        epochs=epochs,
+        batch=batch,
+        parts=ReuseConfig(cue=cue, chain=chain),  # type: ignore[arg-type]
+    )
+    source = _source(loaded, videos, fps, clips)
+    trainer = Trainer(loaded.tower, config, out, space=loaded.space)
+    _done(trainer.run(source, _held_out(loaded, videos, fps)), out, as_json=as_json)
+
+
+@app.command()
+def gate(
+    out: Out = Path("runs/gate"),
+    videos: Folder = None,
+    steps: int = 2000,
+    batch: int = 16,
+    clips: Annotated[int, typer.Option(help="Made-up clips of one pass.")] = 2000,
+    max_drift: flags.MaxDrift = 0.02,
+    fps: flags.Fps = 2.0,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Train the early gate's limits for a frozen tower, then calibrate them to the bound."""
+    _log()
+    loaded = load_model(model, device=device, dtype=torch.float32)
+    config = GateTraining(steps=steps, batch=batch)
+    source = _source(loaded, videos, fps, clips)
+    limits = train_gate(loaded.tower, config, source, out / "gate.csv")
+    held_out = [window.pixels for window in _held_out(loaded, videos, fps)]
+    found = calibrate_gate(EarlyGate(loaded.tower, limits), held_out, max_drift=max_drift)
+    card = GateCard(loaded.space.model, loaded.space.weight_hash, max_drift, report=found.report)
+    save_gate(out / "earlygate.safetensors", GateFile(found.limits, card))
+    _done(found.report, out, as_json=as_json)
+
+
+@app.command()
+def answers(
+    out: Out = Path("runs/answers"),
+    clips: int = 5000,
+    steps: int = 3500,
+    seed: int = 1,
+    workers: flags.Workers = 2,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Train the head that answers questions from a model's vectors."""
+    _log()
+    loaded = load_model(model, device=device)
+    config = HeadConfig(clips=clips, steps=steps, seed=seed, workers=workers)
+    _done(train_head(loaded, config, out), out, as_json=as_json)
+
+
+def calibrate(
+    videos: Annotated[Path, typer.Option(help="Folder of your own videos.")],
+    out: Annotated[Path, typer.Option(help="File of limits to write.")],
+    max_drift: flags.MaxDrift = 0.02,
+    frames: Annotated[int, typer.Option(help="Frames of each video to look at.")] = 33,
+    most: Annotated[int, typer.Option(help="Videos to look at, at most.")] = 40,
+    fps: flags.Fps = 2.0,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Find the early gate's limits for any model on your own videos, without training.
+
+    Started again with the same `--out`, a broken-off search goes on where it stopped.
+    """
+    _log()
+    loaded = load_model(model, device=device)
+    files = video_files(videos)[:most]
+    if not files:
+        raise NotFoundError(f"no file below {videos}")
+    streams = [sample_file(file, fps, loaded.preprocessing).pixels[:frames] for file in files]
+    start = EarlyGate(loaded.tower, Limits.uniform(loaded.tower.config, 0.2))
+    found = calibrate_gate(
+        start, streams, max_drift=max_drift, memo=out.with_suffix(".trials.json")
+    )
+    card = GateCard(loaded.space.model, loaded.space.weight_hash, max_drift, report=found.report)
+    save_gate(out, GateFile(found.limits, card))
+    if not as_json:
+        show.out.print(
+            f"mean drift {found.trial.drift:.4f} at {1 / found.trial.share:.2f} × fewer "
+            f"multiply-accumulates, on {len(streams)} videos"
+        )
+    _done(found.report, out, as_json=as_json)
+
+
+def _source(model: Model, videos: Path | None, fps: float, clips: int) -> FrameSource:
+    if videos is not None:
+        return FileFrames(videos, model.preprocessing, fps)
+    return WorldFrames(clips, model.tower.config.image_size, fps=fps)
+
+
+def _held_out(model: Model, videos: Path | None, fps: float) -> list[Window]:
+    if videos is not None:
+        source: FrameSource = FileFrames(videos, model.preprocessing, fps)
+        return list(source.windows(_HELD_OUT, epoch=1))[:40]
+    world = WorldFrames(40, model.tower.config.image_size, "val", fps=fps, fresh=False)
+    return list(replace(world, seed=1).windows(_HELD_OUT, epoch=0))
+
+
+def _log() -> None:
+    logging.getLogger("engine").setLevel(logging.INFO)
+
+
+def _done(result: object, out: Path, *, as_json: bool) -> None:
+    if as_json:
+        show.print_json({"out": out, "result": result})
+        return
+    for name, value in show.plain(result).items():
+        show.out.print(f"[dim]{name.replace('_', ' '):>24}[/]  {_short(value)}")
+    show.out.print(f"written to {out}")
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return " ".join(_short(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_short(item)}" for name, item in value.items())
+    return str(value)

@@ -1,0 +1,53 @@
+"""A user's own videos as what training and calibration learn from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from engine.errors import NotFoundError, VideoError
+from engine.evaluation.files import video_files
+from engine.video.decode import decode_range
+from engine.video.gop import index_gops
+from engine.video.sample import sample_frames, sample_times
+from engine.vision.preprocess import Preprocessing, prepare
+from engine.vision.training.reuse.frames import Window
+
+
+@dataclass(frozen=True, slots=True)
+class FileFrames:
+    """Windows decoded on the fly from the files below a folder; a file that fails is skipped."""
+
+    folder: Path
+    preprocessing: Preprocessing
+    fps: float = 2.0
+    threads: int = 2
+
+    def windows(self, span: int, epoch: int) -> Iterator[Window]:
+        """Windows of `span` frames, each epoch starting elsewhere in every video."""
+        found = False
+        for path in video_files(self.folder):
+            for pixels in self._stretches(path, span, epoch):
+                found = True
+                yield Window(pixels)
+        if not found:
+            raise NotFoundError(f"no video below {self.folder} has {span} frames at {self.fps}/s")
+
+    def _stretches(self, path: Path, span: int, epoch: int) -> Iterator[Tensor]:
+        try:
+            frames = self._frames(path)
+            list(islice(frames, epoch * 5 % span))
+            while len(taken := list(islice(frames, span))) == span:
+                yield torch.stack(taken)
+        except VideoError:
+            return
+
+    def _frames(self, path: Path) -> Iterator[Tensor]:
+        gops = index_gops(path)
+        start, stop = gops[0].start_seconds, gops[-1].stop_seconds
+        decoded = decode_range(path, start, stop, gops=gops, threads=self.threads)
+        for frame in sample_frames(decoded, sample_times(start, stop, self.fps)):
+            yield prepare(frame.image, self.preprocessing)
