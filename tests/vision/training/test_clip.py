@@ -12,26 +12,22 @@ from transformers import AutoTokenizer, CLIPModel
 
 from engine.vision.model import load_model
 from engine.vision.training.augment import augment
-from engine.vision.training.clip import (
-    ClipTraining,
-    Towers,
-    embed_frames,
-    embed_ids,
-    make_towers,
-    train,
-)
+from engine.vision.training.clip import ClipTraining, train
 from engine.vision.training.data import FRAMES, SETS, TEXTS, make_texts, render_chunk
 from engine.vision.training.export import save_clip
 from engine.vision.training.loss import choice_loss, choice_scores, patch_loss, time_loss
 from engine.vision.training.texts import END, START, encode, token_id
+from engine.vision.training.towers import Towers, embed_frames, embed_ids, make_towers
 from engine.world import make_clip
 
-SMALL = ClipTraining(out="", device="cpu", layers=2, text_layers=1)
+
+def small_towers() -> Towers:
+    return make_towers(None, torch.device("cpu"), layers=2, text_layers=1)
 
 
 @pytest.fixture(scope="module")
 def towers() -> Towers:
-    return make_towers(SMALL, torch.device("cpu"))
+    return small_towers()
 
 
 def test_the_saved_model_is_a_clip(towers: Towers, tmp_path: Path) -> None:
@@ -125,7 +121,7 @@ def test_augmented_pictures_stay_near_and_in_range() -> None:
 
 
 def render_chunk_pixels() -> np.ndarray:
-    tokenizer = make_towers(SMALL, torch.device("cpu")).tokenizer
+    tokenizer = small_towers().tokenizer
     return render_chunk(range(2), tokenizer, 224, 96)[0].reshape(-1, 3, 224, 224)[:8]
 
 
