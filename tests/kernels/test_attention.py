@@ -15,10 +15,8 @@ def distance(ours: torch.Tensor, expected: torch.Tensor) -> float:
     return float((ours.float() - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize(
-    ("frames", "tokens", "heads", "size"), [(2, 2, 1, 16), (2, 5, 3, 16), (1, 130, 2, 64)]
-)
-def test_attend_equals_reference(frames: int, tokens: int, heads: int, size: int) -> None:
+def check(frames: int, tokens: int, heads: int, size: int) -> None:
+    """Frames in any order within a strided table, over poisoned outputs."""
     torch.manual_seed(tokens)
     width = heads * size
     table = 2 * torch.randn((frames + 1) * tokens + 7, 4 * width).to(DEVICE, TYPE)
@@ -37,6 +35,19 @@ def test_attend_equals_reference(frames: int, tokens: int, heads: int, size: int
     assert distance(weights, shares) <= TOLERANCE
     first = attend(qkv, heads, tokens, starts=starts, class_only=True)
     torch.testing.assert_close(first, out.view(frames, tokens, width)[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("frames", "tokens", "heads", "size"), [(2, 2, 1, 16), (2, 5, 3, 16), (1, 130, 2, 64)]
+)
+def test_attend_equals_reference(frames: int, tokens: int, heads: int, size: int) -> None:
+    check(frames, tokens, heads, size)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("tokens", "heads"), [(257, 16), (197, 12), (50, 12), (577, 16)])
+def test_frames_of_real_towers(tokens: int, heads: int) -> None:
+    check(5, tokens, heads, 64)
 
 
 def test_frames_that_follow_each_other() -> None:

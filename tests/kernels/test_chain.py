@@ -92,6 +92,18 @@ def test_chain_equals_reference(slots: int) -> None:
     assert_equal(results)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("rate", [0.0, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize(("tokens", "width", "heads"), [(257, 1024, 16), (197, 768, 12)])
+def test_groups_of_real_towers(rate: float, tokens: int, width: int, heads: int) -> None:
+    mixed, cached, weights, starts = make_group(4, 5, tokens, width, heads)
+    forced = torch.rand(20, tokens - 1, device=DEVICE) < rate
+    sizes = torch.tensor([4, 4, 3, 0, 1], dtype=torch.int32, device=DEVICE)
+    decision = make_decision(0.0)
+    results = run_both(mixed, cached, weights, decision, sizes, starts, 4, forced=forced)
+    assert_equal(results)
+
+
 @pytest.mark.parametrize("reuse", [False, True])
 def test_all_or_nothing(reuse: bool) -> None:
     mixed, cached, weights, starts = make_group(4, 2, 6, 32, 2)

@@ -23,9 +23,8 @@ def make_rows(rows: int, width: int, size: int):
     return values, root.to(DEVICE), order[rows : 2 * rows].contiguous().to(DEVICE)
 
 
-@pytest.mark.parametrize(("rows", "width", "size"), [(0, 32, 16), (1, 32, 16), (70, 48, 16)])
-@pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
-def test_correct_equals_reference(rows: int, width: int, size: int, share: float) -> None:
+def check(rows: int, width: int, size: int, share: float) -> None:
+    """Some of the rows only, against float32."""
     (states, difference, down, up), root, target = make_rows(rows, width, size)
     count = torch.tensor([int(rows * share)], dtype=torch.int32, device=DEVICE)
     expected = states.float()
@@ -33,6 +32,19 @@ def test_correct_equals_reference(rows: int, width: int, size: int, share: float
     correct(states, difference, root, target, down, up, count=count)
     error = (states.float() - expected).norm() / expected.norm()
     assert error <= TOLERANCE
+
+
+@pytest.mark.parametrize(("rows", "width", "size"), [(0, 32, 16), (1, 32, 16), (70, 48, 16)])
+@pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
+def test_correct_equals_reference(rows: int, width: int, size: int, share: float) -> None:
+    check(rows, width, size, share)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("width", [768, 1024])
+@pytest.mark.parametrize("share", [0.0, 0.9, 1.0])
+def test_rows_of_real_towers(width: int, share: float) -> None:
+    check(5_003, width, 64, share)
 
 
 def test_no_difference_is_an_exact_copy() -> None:

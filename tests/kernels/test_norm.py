@@ -10,9 +10,8 @@ TYPE = torch.bfloat16 if torch.cuda.is_available() else torch.float32
 TOLERANCE = 1e-2 if torch.cuda.is_available() else 1e-5
 
 
-@pytest.mark.parametrize(("rows", "width"), [(0, 8), (1, 1), (7, 48), (33, 192)])
-@pytest.mark.parametrize("num", [None, 0, 1])
-def test_normalise_equals_reference(rows: int, width: int, num: int | None) -> None:
+def check(rows: int, width: int, num: int | None) -> None:
+    """Gather from and scatter to strided tables, the latter poisoned."""
     torch.manual_seed(rows)
     num = None if num is None else min(num, rows)
     table = (5 + 3 * torch.randn(rows + 4, 2 * width)).to(DEVICE, TYPE)
@@ -29,6 +28,19 @@ def test_normalise_equals_reference(rows: int, width: int, num: int | None) -> N
     assert holder[:, width:].isnan().all()
     difference = (ours.float() - expected).nan_to_num().norm()
     assert difference <= TOLERANCE * expected.nan_to_num().norm() + 1e-6
+
+
+@pytest.mark.parametrize(("rows", "width"), [(0, 8), (1, 1), (7, 48), (33, 192)])
+@pytest.mark.parametrize("num", [None, 0, 1])
+def test_normalise_equals_reference(rows: int, width: int, num: int | None) -> None:
+    check(rows, width, num)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("width", [768, 1024])
+@pytest.mark.parametrize("num", [None, 0, 6_811])
+def test_rows_of_real_towers(width: int, num: int | None) -> None:
+    check(20_001, width, num)
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

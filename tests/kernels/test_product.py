@@ -64,6 +64,13 @@ def test_a_row_does_not_depend_on_its_place() -> None:
     assert torch.equal(product(x, weight)[order], product(x[order], weight))
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("shape", [(65_792, 1024, 592), (6_811, 3072, 1024), (1_000, 768, 3072)])
+@pytest.mark.parametrize("share", [0.0, 0.37, 1.0])
+def test_products_of_real_towers(shape: tuple[int, int, int], share: float) -> None:
+    check(*shape, int(share * shape[0]), "quick_gelu")
+
+
 def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="expected"):
         product(torch.zeros(3, 4), torch.zeros(3, 5))
