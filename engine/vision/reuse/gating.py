@@ -87,7 +87,7 @@ def choose(candidates: list[Tensor], which: Tensor) -> Tensor:
     return chosen
 
 
-def soft(noise: float = 1.0) -> Decide:
+def soft(noise: float | Tensor = 1.0) -> Decide:
     """Sampled shares, nearly 0 or 1, with a gradient.
 
     Noise 1 is the Gumbel softmax, where a logit is a chance; 0 decides as served.

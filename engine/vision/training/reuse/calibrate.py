@@ -1,39 +1,60 @@
-"""A start for the decisions: units that bend where the features of real clips lie."""
+"""A start for the parts: one similarity threshold at the wanted rate, and no corrections."""
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from engine.vision.reuse.decision import Decision
+from engine.vision.reuse.gating import hard
 from engine.vision.reuse.parts import ReuseParts
 from engine.vision.reuse.schedule import Pattern
 from engine.vision.reuse.soft import encode_clips
 from engine.vision.tower import VisionTower
 from engine.vision.training.reuse.clips import Batch
 
+MARGIN = 3.0  # logit of a token as similar as the median one
+REACH = 6.0  # logits below the threshold down to which similarity is told apart
+SEARCH = 9  # halvings of the range in which the threshold is looked for
+
 
 @torch.no_grad()
-def calibrate(tower: VisionTower, parts: ReuseParts, batch: Batch, pattern: Pattern) -> None:
-    """Set each decision's first product from the features of one batch, half of them reused.
+def calibrate(
+    tower: VisionTower, parts: ReuseParts, batch: Batch, pattern: Pattern, target: float
+) -> None:
+    """Find the threshold by halving: what is reused makes later layers more similar.
 
-    Similarities lie within hundredths of 1 and importances within hundredths of 0, so units of the
-    published start, all near zero, take thousands of steps to tell them apart.
+    The published start, all weights near zero and random corrections, first has to unlearn its
+    corrections, and takes thousands of steps to tell similarities within hundredths of 1 apart.
     """
-    seen: dict[int, list[Tensor]] = {index: [] for index in range(len(parts.gates))}
-    hooks = [
-        parts.gate(index).decision.net.register_forward_pre_hook(_keep(seen[index]))
-        for index in seen
-    ]
+    parts.eval()
     values = tower.normalise(batch.pixels.flatten(0, 1)).unflatten(0, batch.pixels.shape[:2])
-    cues = None
-    if batch.maps is not None:
-        cues = parts.cue(batch.maps.flatten(0, 1)).unflatten(0, batch.maps.shape[:2])
-    encode_clips(tower, parts, values, cues, pattern, lambda _gate, _slot: _even)
+    gates = [parts.gate(index) for index in range(len(parts.gates))]
+    for gate in gates:
+        gate.restoration.up.zero_()
+    seen: list[list[Tensor]] = [[] for _ in gates]
+    hooks = [
+        gate.decision.net.register_forward_pre_hook(_keep(kept))
+        for gate, kept in zip(gates, seen, strict=True)
+    ]
+    low, high = math.log(1e-5), math.log(0.9)  # of the distance that is still reused
+    for _ in range(SEARCH):
+        middle = (low + high) / 2
+        for gate, kept in zip(gates, seen, strict=True):
+            kept.clear()
+            _threshold(gate.decision, 1 - math.exp(middle), slope=100.0)
+        result = encode_clips(tower, parts, values, None, pattern, lambda _gate, _slot: hard)
+        rate = float(result.shares[:, -pattern.num_scored :].mean())
+        low, high = (middle, high) if rate < target else (low, middle)
     for hook in hooks:
         hook.remove()
-    for index, features in seen.items():
-        _spread(parts.gate(index).decision, torch.cat(features))
+    for gate, kept in zip(gates, seen, strict=True):
+        features = torch.cat(kept)
+        threshold = 1 - math.exp(high)
+        gap = max(float(features[:, 1].median()) - threshold, 1e-6)
+        _spread(gate.decision, features)
+        _threshold(gate.decision, threshold, slope=min(max(MARGIN / gap, 20.0), 300.0))
 
 
 def _keep(kept: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
@@ -43,22 +64,37 @@ def _keep(kept: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]
     return hook
 
 
-def _even(logits: Tensor) -> Tensor:
-    return (torch.rand_like(logits[..., 0]) < 0.5).float()
-
-
 def _spread(decision: Decision, features: Tensor) -> None:
-    """Draw directions at the features' own scales; each unit bends at a feature that was seen."""
-    first = decision.net[0]
+    """Draw directions at the features' scales; each unit bends at a feature that was seen.
+
+    None of them counts yet: their weights towards the logits start at zero.
+    """
+    first, last = decision.net[0], decision.net[-1]
     assert isinstance(first, nn.Linear)
+    assert isinstance(last, nn.Linear)
     units = first.out_features
-    middle = features.median(0).values
-    near = (features - middle).abs().median(0).values.clamp(min=1e-4)
-    far = features.std(0).clamp(min=1e-4)
-    mix = torch.rand(units, 1, device=features.device)
-    scale = near ** (1 - mix) * far**mix  # [units, inputs], between the two
-    scale[:, 3:] = 1.0
+    scale = features.std(0).clamp(min=1e-2)
+    scale[2:] = 1.0  # cues and kinds
     weight = torch.randn_like(first.weight) / scale / features.shape[1] ** 0.5
     at = features[torch.randint(len(features), (units,), device=features.device)]
     first.weight.copy_(weight)
     first.bias.copy_(-(weight * at).sum(1))
+    last.weight.zero_()
+
+
+def _threshold(decision: Decision, threshold: float, *, slope: float) -> None:
+    """Let half of the units carry `slope (similarity - threshold)` through to the logit of reuse.
+
+    Many, so that dropout takes a little from all tokens and not everything from some.
+    """
+    linear = [module for module in decision.net if isinstance(module, nn.Linear)]
+    count = linear[0].out_features // 2
+    reach = torch.linspace(1.0, REACH, count, device=linear[0].weight.device)
+    linear[0].weight[:count] = 0.0
+    linear[0].weight[:count, 1] = slope
+    linear[0].bias[:count] = reach - slope * threshold
+    for between in linear[1:-1]:
+        between.weight[:count] = torch.eye(count, between.in_features, device=reach.device)
+        between.bias[:count] = 0.0
+    linear[-1].weight[0, :count] = 1.0 / count
+    linear[-1].bias[0] = -reach.mean()

@@ -15,9 +15,9 @@ class TrainConfig:
     target: float = 0.85  # reuse rate below which the loss pays
     parts: ReuseConfig = field(default_factory=ReuseConfig)
     pattern: str = "chain"  # of the frames of a clip, see `schedule.PATTERNS`
-    init: Literal["published", "calibrated"] = "calibrated"  # of the decisions' first product
+    init: Literal["published", "calibrated"] = "calibrated"  # see `calibrate`
     noise: tuple[float, float] = (1.0, 1.0)  # of the sampled gates, first step to last
-    epochs: int = 5
+    epochs: int = 5  # 0: calibrated alone
     batch: int = 12  # clips a step
     lr_codec: float = 2.5e-3
     lr_restoration: float = 5e-4
@@ -36,7 +36,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.target < 1:
             raise UsageError(f"target must be a reuse rate in [0, 1), got {self.target}")
-        for name in ("epochs", "batch", "save_every"):
+        if self.epochs < 0 or (self.epochs == 0 and self.init != "calibrated"):
+            raise UsageError(
+                f"epochs must be at least 1, or 0 to calibrate alone, got {self.epochs}"
+            )
+        for name in ("batch", "save_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
         pattern(self.pattern)

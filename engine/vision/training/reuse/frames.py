@@ -1,16 +1,16 @@
 """Where training frames come from: the made-up world, memory, or anything with `windows`."""
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from multiprocessing import get_context
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from engine.errors import ModelError
 from engine.world.clip import make_clip
 from engine.world.draw import Draw
 from engine.world.render import render_planes
@@ -49,31 +49,42 @@ class StoredFrames:
 
 @dataclass(frozen=True, slots=True)
 class WorldFrames:
-    """Windows of made-up clips, each of a clip of its own, rendered as they are asked for."""
+    """Windows of made-up clips, each of a clip of its own."""
 
     clips: int  # a pass
     size: int  # of a frame, in pixels
     split: Split = "train"
     seed: int = 0
     fps: float = 2.0
-    workers: int = 0  # processes; 0 renders in this one
     fresh: bool = True  # other clips each epoch
 
     def windows(self, span: int, epoch: int) -> Iterator[Window]:
         """Render one window after the other."""
+        yield from (Window(torch.from_numpy(_render(job))) for job in self._jobs(span, epoch))
+
+    def load(self, span: int, workers: int, epoch: int = 0) -> Tensor:
+        """Render a whole pass into shared memory, `[W, F, 3, S, S]`, in several processes."""
+        shape = (self.clips, span, 3, self.size, self.size)
+        pixels = torch.empty(shape, dtype=torch.uint8).share_memory_()
+        jobs, context = self._jobs(span, epoch), get_context("spawn")
+        processes = [
+            context.Process(target=_fill, args=(pixels[index::workers], jobs[index::workers]))
+            for index in range(workers)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        if any(process.exitcode for process in processes):
+            raise ModelError("a process that renders training clips has died")
+        return pixels
+
+    def _jobs(self, span: int, epoch: int) -> "list[_Job]":
         draw = Draw("reuse", self.seed, epoch if self.fresh else 0)
-        jobs = [
+        return [
             _Job(draw.below(1 << 40), self.split, span, self.fps, self.size)
             for _ in range(self.clips)
         ]
-        if not self.workers:
-            yield from (Window(torch.from_numpy(_render(job))) for job in jobs)
-            return
-        waiting = iter(jobs)
-        with ProcessPoolExecutor(self.workers, mp_context=get_context("spawn")) as pool:
-            while batch := list(islice(waiting, 16 * self.workers)):
-                for pixels in pool.map(_render, batch, chunksize=4):
-                    yield Window(torch.from_numpy(pixels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +96,12 @@ class _Job:
     size: int
 
 
-def _render(job: _Job) -> np.ndarray:
+def _fill(pixels: Tensor, jobs: "list[_Job]") -> None:
+    for row, job in zip(pixels, jobs, strict=True):
+        row.copy_(torch.from_numpy(_render(job)))
+
+
+def _render(job: _Job) -> npt.NDArray[np.uint8]:
     """Render a window that starts anywhere in its clip."""
     draw = Draw("window", job.seed)
     length = round(job.span / job.fps * TICKS)
@@ -94,8 +110,3 @@ def _render(job: _Job) -> np.ndarray:
     start = draw.below(spare + 1)
     ticks = [start + round(number / job.fps * TICKS) for number in range(job.span)]
     return np.stack([render_planes(clip.script, tick, job.size) for tick in ticks])
-
-
-def load_windows(source: FrameSource, span: int, epoch: int = 0) -> Tensor:
-    """All windows of one pass as one tensor `[W, F, 3, S, S]`."""
-    return torch.stack([window.pixels for window in source.windows(span, epoch)])

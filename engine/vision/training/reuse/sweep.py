@@ -13,7 +13,7 @@ from engine.errors import ModelError
 from engine.vision.model import load_model
 from engine.vision.reuse.schedule import pattern
 from engine.vision.training.reuse.config import TrainConfig
-from engine.vision.training.reuse.frames import FrameSource, StoredFrames, Window, load_windows
+from engine.vision.training.reuse.frames import StoredFrames, Window, WorldFrames
 from engine.vision.training.reuse.train import Trainer
 from engine.vision.training.reuse.validate import Validation
 
@@ -28,13 +28,12 @@ class Frames:
     held_out: Tensor
 
     @classmethod
-    def load(cls, learned: FrameSource, held_out: FrameSource, config: TrainConfig) -> "Frames":
-        """Fetch one pass of both sources into shared memory."""
+    def render(
+        cls, learned: WorldFrames, held_out: WorldFrames, config: TrainConfig, *, workers: int
+    ) -> "Frames":
+        """Render one pass of each."""
         span = pattern(config.pattern).span
-        return cls(
-            load_windows(learned, span).share_memory_(),
-            load_windows(held_out, HELD_OUT_SPAN).share_memory_(),
-        )
+        return cls(learned.load(span, workers), held_out.load(HELD_OUT_SPAN, workers))
 
 
 def train_side_by_side(

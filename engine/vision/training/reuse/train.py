@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from engine.vision.training.reuse.calibrate import calibrate
 from engine.vision.training.reuse.clips import Batch, batches
 from engine.vision.training.reuse.config import TrainConfig
 from engine.vision.training.reuse.frames import FrameSource, Window
+from engine.vision.training.reuse.graph import Recorded
 from engine.vision.training.reuse.loss import Losses, reuse_loss, teach
 from engine.vision.training.reuse.validate import Validation, layer_drift, validate
 
@@ -54,7 +55,14 @@ class Trainer:
         self.space = space
         self.pattern = pattern(config.pattern)
         self.parts = ReuseParts(tower.config, config.parts).to(tower.device)
-        self.optimizer = AdamW(parameter_groups(self.parts, config), weight_decay=0.0)
+        on_gpu = tower.device.type == "cuda"
+        groups = parameter_groups(self.parts, config)
+        if on_gpu:  # a recorded step reads its learning rates from the device
+            for group in groups:
+                group["lr"] = torch.tensor(group["lr"], device=tower.device)
+        self.optimizer = AdamW(groups, weight_decay=0.0, capturable=on_gpu)
+        self.noise = torch.tensor(config.noise[0], device=tower.device)
+        self.take_step = Recorded(self.train_step) if on_gpu else self.train_step
         self.schedule = ExponentialLR(self.optimizer, config.gamma)
         self.epoch = self.step_in_epoch = self.step = self.stale = 0
         self.best = float("inf")
@@ -76,14 +84,15 @@ class Trainer:
         """Train from where the run stands to its last epoch; return the best validation."""
         if self.state_file.exists():
             self._resume()
+        elif self.config.init == "calibrated":
+            self._calibrate(source)
+            self._judge(held_out)
         while self.epoch < self.config.epochs and self.stale < self.config.patience:
             self._train_epoch(source)
             self.schedule.step()
             self.epoch, self.step_in_epoch = self.epoch + 1, 0
             self._judge(held_out)
             self._save_state()
-        if not self.figures:
-            raise ModelError("nothing was trained: the source has no full batch of clips")
         if self.board:
             self.board.close()
         return Validation(**self.figures["validation"])
@@ -91,9 +100,9 @@ class Trainer:
     def train_step(self, batch: Batch) -> Losses:
         """Take one step on one batch."""
         self.parts.train()
+        self.optimizer.zero_grad(set_to_none=True)
         with self._precision():
             losses = self._losses(batch)
-        self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
         clip_grad_norm_(self.parts.parameters(), self.config.clip_norm)
         self.optimizer.step()
@@ -105,22 +114,23 @@ class Trainer:
         cues: Tensor | None = None
         if batch.maps is not None:
             cues = self.parts.cue(batch.maps.flatten(0, 1)).unflatten(0, batch.maps.shape[:2])
-        decide = soft(self._noise())
+        decide = soft(self.noise)
         result = encode_clips(
             self.tower, self.parts, values, cues, self.pattern, lambda _gate, _slot: decide
         )
         scored = self.pattern.num_scored
         return reuse_loss(result, teach(self.tower, values[:, -scored:]), self.config, scored)
 
-    def _noise(self) -> float:
-        """From the first value to the last over the epochs, in equal steps."""
-        first, last = self.config.noise
-        return first + (last - first) * self.epoch / max(self.config.epochs - 1, 1)
+    def _calibrate(self, source: FrameSource) -> None:
+        """Start from the first batch that there is."""
+        found = next(self._batches(source), None)
+        if found is None:
+            raise ModelError(f"the source has no {self.config.batch} clips to make a batch of")
+        calibrate(self.tower, self.parts, found, self.pattern, self.config.target)
 
-    def _train_epoch(self, source: FrameSource) -> None:
-        """Train on one pass over the source."""
-        started = time.perf_counter()
-        for batch in batches(
+    def _batches(self, source: FrameSource) -> Iterator[Batch]:
+        """What is left of this epoch."""
+        return batches(
             source,
             self.pattern,
             self.parts,
@@ -129,10 +139,16 @@ class Trainer:
             skip=self.step_in_epoch,
             patch=self.tower.config.patch,
             device=self.tower.device,
-        ):
-            if self.step == 0 and self.config.init == "calibrated":
-                calibrate(self.tower, self.parts, batch, self.pattern)
-            losses = self.train_step(batch)
+        )
+
+    def _train_epoch(self, source: FrameSource) -> None:
+        """Train on one pass over the source, with the noise of this epoch."""
+        started = time.perf_counter()
+        first, last = self.config.noise
+        self.noise.fill_(first + (last - first) * self.epoch / max(self.config.epochs - 1, 1))
+        self.parts.train()
+        for batch in self._batches(source):
+            losses = self.take_step(batch)
             self.step, self.step_in_epoch = self.step + 1, self.step_in_epoch + 1
             if self.step % EVERY == 0:
                 self._log(losses, time.perf_counter() - started)
@@ -192,7 +208,7 @@ class Trainer:
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         if self.tower.device.type == "cuda":
-            return torch.autocast("cuda", dtype=torch.bfloat16)
+            return torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False)
         return contextlib.nullcontext()
 
     def _save_state(self) -> None:
