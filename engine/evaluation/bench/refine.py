@@ -1,0 +1,157 @@
+"""Refinement: how much of the dense answer is there before and after it, and at what cost."""
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from engine.evaluation.encodings import Pixels
+from engine.evaluation.report import Report
+from engine.operators.refine import Refiner, refine_top_k
+from engine.storage.store import Rows, Store
+from engine.video.container import VideoInfo
+from engine.vision.model import Model
+from engine.vision.strategies.base import Chunk, Encoded, Strategy, reuse_rate
+from engine.vision.strategies.dense import Dense
+
+TOP = 10
+COLUMNS = (
+    *("queries", "reuse", "drift", "top-10 before", "top-10 after", "rows cold", "rows warm"),
+    *("ms cold", "ms warm"),
+)
+
+
+@dataclass(slots=True)
+class Archive:
+    """Stored approximate rows, and the pictures and exact vectors behind them."""
+
+    store: Store
+    space: str
+    exact: NDArray[np.float32]  # [n, E], unit, as a store would hold them
+    row_ids: NDArray[np.int64]  # [n], ascending
+    videos: dict[int, Pixels]
+    model: Model
+
+    def redecode(self, video_id: int, frames: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """Return pictures that are in memory: decoding is not what is measured here."""
+        planes = self.videos[video_id].pixels[list(frames)]
+        return list(planes.permute(0, 2, 3, 1).contiguous().numpy())
+
+    def refiner(self, confidence: float) -> Refiner:
+        """Return a refiner that embeds densely by the model."""
+        embed = self.model.embed_images
+        return Refiner(self.store, self.space, self.redecode, embed, confidence=confidence)
+
+    def best(self, query: NDArray[np.float32]) -> set[int]:
+        """Return the dense engine's answer."""
+        return set(self.row_ids[np.argsort(-(self.exact @ query), kind="stable")[:TOP]].tolist())
+
+
+def measure_refinement(
+    model: Model,
+    strategy: Strategy,
+    videos: Sequence[Pixels],
+    queries: Sequence[str],
+    *,
+    confidence: float = 0.99,
+    warm_up: int = 0,
+) -> Report:
+    """Ask every query once of a store that has seen `warm_up` (default: half) of them before.
+
+    Queries of the first half are cold, in a store where earlier ones have left exact rows only
+    where they looked; those of the second half are asked twice, the second time warm.
+    """
+    vectors = model.embed_texts(queries)
+    cold: list[tuple[int, float]] = []
+    warm: list[tuple[int, float]] = []
+    before = after = 0
+    with tempfile.TemporaryDirectory() as folder, _archive(folder, model, strategy, videos) as made:
+        archive, reuse, drift = made
+        for query in vectors:
+            wanted = archive.best(query)
+            nearest = archive.store.search(archive.space, query, TOP).row_ids
+            before += len(wanted & set(nearest.tolist()))
+        archive.refiner(confidence).residuals()
+        for query in vectors:
+            found, cost = _ask(archive, query, confidence)
+            after += len(archive.best(query) & found)
+            cold.append(cost)
+        for query in vectors[warm_up:]:
+            near = query + 0.1 * np.roll(query, 1)
+            _, cost = _ask(archive, (near / np.linalg.norm(near)).astype(np.float32), confidence)
+            warm.append(cost)
+    total = TOP * len(queries)
+    row = [len(queries), reuse, drift, before / total, after / total]
+    rows_cold, rows_warm = (float(np.mean([r for r, _ in c])) for c in (cold, warm))
+    ms_cold, ms_warm = (1e3 * float(np.mean([s for _, s in c])) for c in (cold, warm))
+    frames = sum(len(video.pixels) for video in videos)
+    first = [rows for rows, _ in cold[: len(cold) // 10]]
+    notes = (
+        f"{len(videos)} videos, {frames} frames; allowances at {confidence:.0%} per row; pictures"
+        " from memory; warm: each query once more, a tenth of another direction added",
+        f"rows of the first tenth of the queries, when nothing is exact yet: {np.mean(first):.1f}",
+    )
+    return Report("Refinement", COLUMNS, [[*row, rows_cold, rows_warm, ms_cold, ms_warm]], notes)
+
+
+def _ask(
+    archive: Archive, query: NDArray[np.float32], confidence: float
+) -> tuple[set[int], tuple[int, float]]:
+    started = time.perf_counter()
+    hits, said = refine_top_k(archive.refiner(confidence), query, TOP)
+    return set(hits.row_ids.tolist()), (said.rows, time.perf_counter() - started)
+
+
+@contextmanager
+def _archive(
+    folder: str, model: Model, strategy: Strategy, videos: Sequence[Pixels]
+) -> Iterator[tuple[Archive, float, float]]:
+    """Store all videos by the strategy; yield them with the mean reuse rate and drift."""
+    with Store.open(Path(folder)) as store:
+        store.catalog.add_space(model.space)
+        exact, row_ids, by_id = [], [], {}
+        rates, drifts = [], []
+        for video in videos:
+            chunk = [Chunk(video.pixels, last=True)]
+            [ours], [dense] = strategy.encode(chunk), Dense(model.tower).encode(chunk)
+            theirs = F.normalize(dense.embeddings.float(), dim=-1).cpu()
+            video_id = _store(store, model, video, ours)
+            by_id[video_id] = video
+            exact.append(theirs.half().float().numpy())
+            row_ids.append((np.int64(video_id) << 32) + np.arange(len(video.pixels)))
+            rates.append(reuse_rate(ours, model.tower))
+            own = F.normalize(ours.embeddings.float(), dim=-1).cpu()
+            drifts.append(1 - (own * theirs).sum(1))
+        archive = Archive(
+            store, model.space.key, np.concatenate(exact), np.concatenate(row_ids), by_id, model
+        )
+        yield archive, float(torch.cat(rates).mean()), float(torch.cat(drifts).mean())
+
+
+def _store(store: Store, model: Model, video: Pixels, encoded: Encoded) -> int:
+    count, size = len(video.pixels), model.tower.config.image_size
+    info = VideoInfo(
+        f"/{video.name}", "h264", size, size, 0, 2.0, count / 2, 0.0, count, 1, "yuv420p", False
+    )
+    video_id = store.catalog.add_video(info, video.name, video.name)
+    drift = torch.full((count,), torch.nan) if encoded.drift is None else encoded.drift
+    rows = Rows(
+        frame=np.arange(count, dtype=np.int32),
+        seconds=video.seconds,
+        picture=["P"] * count,
+        embeddings=F.normalize(encoded.embeddings.float(), dim=-1).cpu().numpy(),
+        reuse_rate=reuse_rate(encoded, model.tower).float().cpu().numpy(),
+        drift=torch.where(encoded.full, 0.0, drift).cpu().numpy(),
+        exact=encoded.full.cpu().numpy(),
+    )
+    key = (video_id, model.space.key, "fps=2", "earlygate")
+    store.write_part(*key, 0, 0.0, count / 2, rows)
+    store.finish_segment(*key, count)
+    return video_id
