@@ -1,6 +1,7 @@
 """The engine as a user holds it: ingest, query, sql, ask, explain."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -33,6 +34,8 @@ from engine.query import GroupBy, QueryResult, query
 from engine.sql import SqlResult, run_sql
 from engine.storage.store import Store
 from engine.vision.model import BUILTIN, Model, load_model
+
+_FEW = 1000  # frames; below, finding the fastest strategy takes longer than encoding in full
 
 
 class Engine:
@@ -228,9 +231,11 @@ class Engine:
         )
         if self._ingesting:  # a query does not wait for an ingest, but answers from what is there
             return Embedded(complete=False)
+        seconds = sum(part.stop_seconds - part.start_seconds for part in missing)
+        if chosen.strategy == "auto" and seconds * chosen.fps < _FEW:
+            chosen = replace(chosen, strategy="dense")
         with self._embedding:
             done = ensure(self.store, self.model, missing, chosen, options.budget_seconds)
-        seconds = sum(part.stop_seconds - part.start_seconds for part in missing)
         if done.complete:
             self._note_rates(seconds, done.frames, done.decode_seconds, done.encode_seconds)
         return done

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import singledispatch
 
 from engine.operators.base import Context
-from engine.operators.work import Run, Work
+from engine.operators.work import Embedded, Run, Work
 from engine.planner import logical
 from engine.planner.cost import Cost, estimate_all
 from engine.planner.logical import Plan, children
@@ -144,7 +144,7 @@ def _done(work: Work, seconds: float) -> list[str]:
             f"embedded: {item.frames} frames in {item.encode_seconds:.2f} s, {item.full} full, "
             f"{item.reused} with reuse, {rate:.1%} of the tokens reused",
             f"saved: {_saved(item.macs, item.macs_dense)} of the multiply-adds, "
-            f"{_seconds_saved(item.saved_seconds)} of wall time",
+            f"{_seconds_saved(item)} of wall time",
         ]
         lines += [] if item.complete else ["not everything that was asked for could be embedded"]
     for refined in work.refined:
@@ -156,11 +156,13 @@ def _done(work: Work, seconds: float) -> list[str]:
 
 
 def _saved(done: float, dense: float) -> str:
-    return f"{1 - done / dense:.1%}" if dense else "none"
+    return f"{1 - done / dense:.1%}" if done < dense else "none"
 
 
-def _seconds_saved(seconds: float | None) -> str:
-    return "an unmeasured part" if seconds is None else f"{seconds:.2f} s"
+def _seconds_saved(item: Embedded) -> str:
+    if not item.tokens_reused:
+        return "none"
+    return "an unknown part" if item.saved_seconds is None else f"{item.saved_seconds:.2f} s"
 
 
 def _where(predicates: logical.Predicates) -> str:

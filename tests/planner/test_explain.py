@@ -31,6 +31,14 @@ def test_every_node_has_a_line_and_a_cost(videos: Videos, sandbox: Sandbox) -> N
     assert videos.asked == []
 
 
+def test_nothing_reused_saves_nothing(shared_videos: Videos, sandbox: Sandbox) -> None:
+    context = shared_videos.context(sandbox)
+    context.work.embedded.append(Embedded(1, 1, 10, 10, macs=5.0, macs_dense=5.0, complete=False))
+    text = explain_text(plan(SQL), (), context, analyzed=1.0)
+    assert "saved: none of the multiply-adds, none of wall time" in text
+    assert "not everything that was asked for could be embedded" in text
+
+
 def test_costs_follow_the_work(videos: Videos, sandbox: Sandbox) -> None:
     context = videos.context(sandbox)
     sql = "SELECT seconds FROM frames WHERE CLIP_MATCH(frame, 'a') > 0.3 AND video_id = {}"
