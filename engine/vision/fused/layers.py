@@ -16,13 +16,25 @@ from kernels.product import product
 def fits(tower: VisionTower) -> bool:
     """Whether a fused forward is the way to run the tower: on a GPU, in half precision."""
     half = tower.dtype in (torch.bfloat16, torch.float16)
-    return tower.device.type == "cuda" and half and tower.config.class_token
+    return tower.device.type == "cuda" and half and not _misfit(tower.config)
 
 
 def check_tower(tower: VisionTower) -> None:
     """Refuse a tower that no fused forward can run."""
-    if not tower.config.class_token:
-        raise UsageError("a fused forward needs a tower with a class token")
+    if misfit := _misfit(tower.config):
+        raise UsageError(f"a fused forward needs {misfit}")
+
+
+def _misfit(config: VisionConfig) -> str:
+    """What the kernels need and the tower lacks; empty if nothing."""
+    size = config.width // config.heads
+    if not config.class_token:
+        return "a tower with a class token"
+    if size < 16 or size & (size - 1):
+        return f"heads of a power of two of at least 16 values, got {size}"
+    if config.width % 8 or config.mlp % 8:
+        return f"widths in eights, got {config.width} and {config.mlp}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

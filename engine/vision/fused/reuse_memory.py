@@ -6,10 +6,23 @@ import torch
 from torch import Tensor
 
 from engine.vision.fused.layers import Work
-from engine.vision.tower import VisionTower
+from engine.vision.tower import VisionConfig, VisionTower
 from kernels.chain import Packed, Starts
 
 SLOTS = 4
+MOST_STREAMS = 64
+SHARE = 0.5  # of the free memory
+
+
+def fitting_streams(config: VisionConfig, free_bytes: int) -> int:
+    """Streams of a half-precision tower to run side by side: 64, or a quarter until they fit."""
+    width, layers = config.width, config.layers
+    kept = (4 * (layers + SLOTS - 1) + layers - 1) * width
+    group = SLOTS * (7 * width + config.mlp + 1024)
+    streams = MOST_STREAMS
+    while streams > 1 and 2 * streams * config.tokens * (kept + group) > SHARE * free_bytes:
+        streams //= 4
+    return streams
 
 
 @dataclass(frozen=True, slots=True)

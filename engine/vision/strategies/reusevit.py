@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engine.errors import UsageError, unknown
 from engine.vision.fused.layers import fits
+from engine.vision.fused.reuse_memory import fitting_streams
 from engine.vision.fused.reusevit import FusedReuse, fusible
 from engine.vision.model import BUILTIN, Space
 from engine.vision.reuse.cache import Cache
@@ -63,7 +64,9 @@ class ReuseViT:
         gates = serve(parts, tower)
         self.encoder: Encoder | FusedReuse
         if fits(tower) and fusible(parts.config) and forced is None:
-            self.encoder = FusedReuse(tower, gates, bias=bias)
+            free, _ = torch.cuda.mem_get_info(tower.device)
+            streams = fitting_streams(tower.config, free)
+            self.encoder = FusedReuse(tower, gates, streams=streams, bias=bias)
         else:
             self.encoder = Encoder(tower, gates, parts.config.chain, bias, forced)
 
@@ -240,10 +243,13 @@ def shipped_parts(space: Space | None, target: Any = None) -> Path:
             "reusevit needs parts trained for this model: name a file, or make one with "
             "`dejavu-engine train reuse`"
         )
-    found = {
-        path.stem.removeprefix("reusevit-"): path for path in BUILTIN.glob("reusevit-*.safetensors")
-    }
-    wanted = DEFAULT_TARGET if target is None else str(target)
+    wanted, found = DEFAULT_TARGET if target is None else str(target), shipped_targets()
     if wanted not in found:
         raise UsageError(unknown("target", wanted, found))
-    return found[wanted]
+    return BUILTIN / f"reusevit-{wanted}.safetensors"
+
+
+def shipped_targets() -> tuple[str, ...]:
+    """The targets of the parts that ship with the built-in model, least first."""
+    files = BUILTIN.glob("reusevit-*.safetensors")
+    return tuple(sorted(path.stem.removeprefix("reusevit-") for path in files))

@@ -53,6 +53,12 @@ def test_a_tower_without_class_token_is_refused() -> None:
         FusedDense(tower, 2)
 
 
+def test_heads_that_the_kernels_cannot_split_are_refused() -> None:
+    tower = make_tower(VisionConfig(1, 24, 1, 32, 4, 8, 8))
+    with pytest.raises(UsageError, match="power of two"):
+        FusedDense(tower, 2)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("image_size", [224, 196])
 def test_equals_the_tower_in_higher_precision(image_size: int) -> None:

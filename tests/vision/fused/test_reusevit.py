@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from engine.errors import UsageError
+from engine.vision.fused.reuse_memory import fitting_streams
 from engine.vision.fused.reusevit import FusedReuse
 from engine.vision.reuse.hard import Batch, Encoder, Step, serve
 from engine.vision.reuse.parts import ReuseConfig, ReuseParts
@@ -72,6 +74,20 @@ def test_small_tower_decides_and_computes_as_the_plain_path() -> None:
             compare(fused.encode(batch, ours), plain.encode(batch, theirs), 1e-5)
     kept, expected = ours.saved(0), theirs.saved(0)
     assert all(distance(kept[name], expected[name]) <= 1e-5 for name in expected)
+
+
+def test_fewer_streams_where_memory_is_short() -> None:
+    large = VisionConfig(24, 1024, 16, 4096, 14, 224, 768)
+    assert fitting_streams(large, 141 * 10**9) == 64
+    assert 1 <= fitting_streams(large, 8 * 10**9) < 64
+    assert fitting_streams(large, 0) == 1
+
+
+def test_more_streams_than_room_are_refused() -> None:
+    tower = make_tower(SMALL)
+    fused = FusedReuse(tower, make_gates(tower), streams=1)
+    with pytest.raises(UsageError, match="at most 1 stream"):
+        fused.gather([None, None])
 
 
 @pytest.mark.gpu
