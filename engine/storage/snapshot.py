@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from engine.errors import NotFoundError
-from engine.storage.vectors import Base, Found, Tuning
+from engine.storage.vectors import Base, Choice, Found, Tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,45 +88,35 @@ class Snapshot:
 
     def search(self, query: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
         """Return the `k` nearest rows, of those allowed (sorted, unique) if given."""
-        found = [] if self.base is None else [self._search_base(self.base, query, k, allowed)]
-        how = [found[0].how] if found else []
+        found, how = [], []
+        if self.base is not None:
+            among = self._choose(self.base, allowed)
+            found.append(self.base.search(query, k, among, self.tuning))
+            how.append(found[0].how)
         for block in self._chosen_delta(allowed):
             scores = block.vectors @ query
             best = np.argpartition(-scores, k)[:k] if k < len(scores) else np.arange(len(scores))
             found.append(Found(block.row_ids[best], scores[best], "delta"))
         if self.delta:
             how.append("delta" if how else "exact scan")
-        return _ranked([f.row_ids for f in found], [f.scores for f in found], k, " + ".join(how))
+        return _ranked(found, k, " + ".join(how))
 
-    def _search_base(
-        self, base: Base, query: np.ndarray, k: int, allowed: np.ndarray | None
-    ) -> Found:
+    def _choose(self, base: Base, allowed: np.ndarray | None) -> Choice:
         if allowed is None:
-            return base.search(query, k, base.everything, self.tuning)
+            return base.everything
         positions = base.find(allowed)
-        return base.search(query, k, base.choose(positions[positions >= 0]), self.tuning)
+        return base.choose(positions[positions >= 0])
 
     def scores(self, query: np.ndarray, allowed: np.ndarray | None) -> Hits:
         """Return the exact score of every row, of those allowed (sorted, unique) if given."""
-        row_ids: list[np.ndarray] = []
-        scores: list[np.ndarray] = []
-        for ids, vectors in self._chunks(allowed):
-            row_ids.append(ids)
-            scores.append(vectors @ query)
-        return _ranked(row_ids, scores, None, "exact scan")
-
-    def _chunks(self, allowed: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield all (allowed) rows, a bounded number of vectors at a time."""
+        found = []
         if self.base is not None:
-            wanted, positions = self.base.row_ids, self.base.positions
-            if allowed is not None:
-                positions = self.base.find(allowed)
-                wanted, positions = allowed[positions >= 0], positions[positions >= 0]
-            for start in range(0, len(wanted), self.tuning.chunk_rows):
-                chunk = slice(start, start + self.tuning.chunk_rows)
-                yield wanted[chunk], self.base.unpack(positions[chunk])
-        for block in self._chosen_delta(allowed):
-            yield block.row_ids, block.vectors
+            found.append(self.base.scores(query, self._choose(self.base, allowed)))
+        found += [
+            Found(block.row_ids, block.vectors @ query, "delta")
+            for block in self._chosen_delta(allowed)
+        ]
+        return _ranked(found, None, "exact scan")
 
     def _chosen_delta(self, allowed: np.ndarray | None) -> Iterator[Block]:
         for block in self.delta:
@@ -183,8 +173,8 @@ def _sorted_block(row_ids: np.ndarray, vectors: np.ndarray) -> Block:
     return Block(row_ids[order], vectors[order])
 
 
-def _ranked(row_ids: list[np.ndarray], scores: list[np.ndarray], k: int | None, how: str) -> Hits:
-    ids = np.concatenate([np.empty(0, np.int64), *row_ids])
-    values = np.concatenate([np.empty(0, np.float32), *scores])
-    order = np.lexsort((ids, -values))[:k]
-    return Hits(ids[order], values[order], how or "none")
+def _ranked(found: Sequence[Found], k: int | None, how: str) -> Hits:
+    ids = np.concatenate([np.empty(0, np.int64), *(f.row_ids for f in found)])
+    scores = np.concatenate([np.empty(0, np.float32), *(f.scores for f in found)])
+    order = np.lexsort((ids, -scores))[:k]
+    return Hits(ids[order], scores[order], how or "none")

@@ -279,13 +279,13 @@ class Store:
         if k < 1:
             raise UsageError(f"cannot search for {k} rows; allowed: 1 or more")
         space = self._space(space_key)
-        wanted = None if allowed is None else np.unique(np.asarray(allowed, np.int64))
+        wanted = None if allowed is None else _sorted_ids(allowed)
         return self._indexes.snapshot(space).search(_query(query, space), k, wanted)
 
     def scores(self, space_key: str, query: np.ndarray, row_ids: np.ndarray | None = None) -> Hits:
         """Return the exact score of every row, of those given if any, by falling score."""
         space = self._space(space_key)
-        wanted = None if row_ids is None else np.unique(np.asarray(row_ids, np.int64))
+        wanted = None if row_ids is None else _sorted_ids(row_ids)
         return self._indexes.snapshot(space).scores(_query(query, space), wanted)
 
     # upkeep
@@ -334,6 +334,12 @@ def _check_dimension(embeddings: np.ndarray, space: StoredSpace) -> None:
             f"expected embeddings [n, {space.dimension}] for space {space.key},"
             f" got {list(embeddings.shape)}"
         )
+
+
+def _sorted_ids(row_ids: np.ndarray) -> np.ndarray:
+    """Return row ids in rising order, each once; that they mostly come so is looked at first."""
+    ids = np.asarray(row_ids, np.int64)
+    return ids if bool((ids[1:] > ids[:-1]).all()) else np.unique(ids)
 
 
 def _query(query: np.ndarray, space: StoredSpace) -> np.ndarray:

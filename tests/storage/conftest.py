@@ -12,7 +12,7 @@ from engine.video.container import VideoInfo
 from engine.vision.model import Space
 
 DIMENSION = 8
-SMALL = Tuning(flat_rows=60, probe_share=1.0, exact_rows=10, delta_rows=25, chunk_rows=7)
+SMALL = Tuning(flat_rows=60, probe_share=1.0, exact_rows=10, delta_rows=25)
 
 MakeRows = Callable[..., Rows]
 MakeInfo = Callable[[str], VideoInfo]

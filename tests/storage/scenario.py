@@ -21,7 +21,7 @@ from engine.vision.model import Space
 
 DIMENSION = 6
 SPACE = Space("tiny", "local/tiny", "local", "0" * 64, "{}", DIMENSION)
-TUNING = Tuning(flat_rows=30, probe_share=1.0, exact_rows=4, delta_rows=10, chunk_rows=5)
+TUNING = Tuning(flat_rows=30, probe_share=1.0, exact_rows=4, delta_rows=10)
 STRETCH = 6
 
 

@@ -17,7 +17,7 @@ from engine.vision.model import Space
 DIMENSION = 6
 SPACE = Space("tiny", "local/tiny", "local", "0" * 64, "{}", DIMENSION)
 # all lists are probed, so every search is exact and can be compared
-TUNING = Tuning(flat_rows=12, probe_share=1.0, exact_rows=4, delta_rows=6, chunk_rows=5)
+TUNING = Tuning(flat_rows=12, probe_share=1.0, exact_rows=4, delta_rows=6)
 INFO = VideoInfo("/v.mp4", "h264", 64, 48, 0, 30.0, 10.0, 0.0, 300, 1234, "yuv420p", False)
 STRETCH = 4
 

@@ -159,7 +159,7 @@ def test_search_and_scores_agree_with_numpy(
     assert found.row_ids.tolist() == wanted
     assert store.scores(space.key, query, allowed).row_ids.tolist() == wanted
     assert store.scores(space.key, query, allowed).scores == pytest.approx(
-        np.sort(all_scores[::3])[::-1]
+        np.sort(all_scores[::3])[::-1], abs=1e-6
     )
     nothing = store.search(space.key, query, 5, allowed=np.empty(0, np.int64))
     assert len(nothing.row_ids) == 0
