@@ -10,6 +10,8 @@ from engine.vision.fused.reuse_memory import fitting_streams
 from engine.vision.fused.reusevit import FusedReuse
 from engine.vision.reuse.hard import Batch, Encoder, Step, serve
 from engine.vision.reuse.parts import ReuseConfig, ReuseParts
+from engine.vision.strategies.base import Chunk
+from engine.vision.strategies.reusevit import ReuseViT
 from engine.vision.tower import VisionConfig, VisionTower
 from tests.vision.fused.test_dense import distance, make_tower
 
@@ -175,3 +177,28 @@ def test_state_of_a_large_tower_fits() -> None:
         tower = VisionTower(config).to(torch.bfloat16).eval().requires_grad_(False)
     fused = FusedReuse(tower, make_gates(tower), streams=1)
     assert fused.memory.state_bytes <= 64e6
+
+
+@pytest.mark.slow
+def test_the_strategy_over_fused_steps_equals_itself_over_plain_ones() -> None:
+    tower = make_tower(SMALL)
+    torch.manual_seed(1)
+    parts = ReuseParts(SMALL, ReuseConfig(narrow=16, hidden=32))
+    for index in range(len(parts.gates)):
+        for parameter in parts.gate(index).parameters():
+            torch.nn.init.normal_(parameter, std=2 * parameter.shape[-1] ** -0.5)
+    plain, fused = ReuseViT(tower, parts), ReuseViT(tower, parts)
+    fused.encoder = FusedReuse(tower, serve(parts, tower), streams=1)
+    base = make_base(SMALL, 2, "cpu").int()
+    clips = [(at + torch.randint(-30, 31, (7, *at.shape))).clamp(0, 255).byte() for at in base]
+    expected = plain.encode([Chunk(clip, last=True) for clip in clips])
+    begun = fused.encode([Chunk(clip[:6]) for clip in clips])
+    states = [part.state for part in begun]
+    ended = fused.encode(
+        [Chunk(clip[6:], state, last=True) for clip, state in zip(clips, states, strict=True)]
+    )
+    for first, second, whole in zip(begun, ended, expected, strict=True):
+        embeddings = torch.cat([first.embeddings, second.embeddings])
+        assert distance(embeddings, whole.embeddings) <= 1e-5
+        assert torch.equal(torch.cat([first.computed, second.computed]), whole.computed)
+    assert any((each.computed[:, 1:] < SMALL.tokens).any() for each in expected)
