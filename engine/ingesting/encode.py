@@ -19,7 +19,6 @@ from engine.vision.macs import dense_macs
 from engine.vision.model import Model
 from engine.vision.strategies import build_strategy
 from engine.vision.strategies.base import Chunk, Encoded, Strategy, reuse_rate
-from engine.vision.strategies.dense import Dense
 from engine.vision.strategies.reusevit import ReuseViT
 
 REUSING = "earlygate"  # what `auto` weighs against dense
@@ -87,15 +86,15 @@ class Encoder:
         strategy = build_strategy(name, self.model.tower, space=self.model.space)
         if name == "dense" or self.options.max_drift is None:
             return strategy
-        dense = Dense(self.model.tower)
-        return Bounded(cast(Scalable, strategy), dense, max_drift=self.options.max_drift)
+        bound = self.options.max_drift
+        return Bounded(cast(Scalable, strategy), self._build("dense"), max_drift=bound)
 
     def _choose(self, pixels: Tensor) -> Strategy:
         """Time both ways on frames of one stream and keep the faster; few frames decide nothing.
 
         The first call of either is not counted: it also pays for what is set up once.
         """
-        dense = Dense(self.model.tower)
+        dense = self._build("dense")
         if len(pixels) < TRIAL_FRAMES:
             self.choice = f"dense: fewer than {TRIAL_FRAMES} frames to choose by"
             return dense

@@ -1,0 +1,143 @@
+"""Ingest: frames per second beside what decoding and encoding can do alone, and peak memory."""
+
+import gc
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from engine.evaluation.bench.clips import write_moving
+from engine.evaluation.report import Report
+from engine.ingest import IngestOptions, ingest
+from engine.ingesting.encode import Encoder
+from engine.ingesting.plan import Source, cut, tasks_for
+from engine.ingesting.pool import Pool
+from engine.ingesting.prepare import Prepared, Sampling, prepare_task
+from engine.storage.store import Store
+from engine.video.container import file_stamp
+from engine.video.gop import index_gops
+from engine.vision.model import Model, load_model
+
+GOAL = 0.9
+MIB = 2**20
+LONGER = 4  # the second file of the memory measurement, in lengths of the first
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Sampled frames per second."""
+
+    decode: float  # decoding, sampling and resizing alone
+    encode: float  # the strategy alone
+    ingest: float  # everything, files to committed rows
+
+    @property
+    def of_ceiling(self) -> float:
+        """Ingest against the smaller of the two."""
+        return self.ingest / min(self.decode, self.encode)
+
+    @property
+    def of_shared(self) -> float:
+        """Ingest against both taking turns on the same cores, as they do without a GPU."""
+        return self.ingest * (1 / self.decode + 1 / self.encode)
+
+
+def run(
+    paths: Sequence[Path] = (),
+    *,
+    model: str = "builtin",
+    device: str = "auto",
+    strategy: str = "dense",
+    seconds: float = 128.0,
+    rounds: int = 3,
+) -> Report:
+    """Time decode alone, encode alone and ingest in turns; `seconds` is a made-up clip's length."""
+    loaded = load_model(model, device=device)
+    options = IngestOptions(strategy=strategy)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        files = list(paths) or [write_moving(root / "made.mp4", seconds)]
+        found = [_round(loaded, options, files, root / str(n)) for n in range(rounds)]
+        peaks = _peaks(loaded, options, root)
+    names = ("decode", "encode", "ingest", "of_ceiling", "of_shared")
+    return Report(
+        title=f"ingest: sampled frames per second, {strategy} on {loaded.device}",
+        columns=(*names, "peak MiB short", f"peak MiB {LONGER} × as long"),
+        rows=[[*(median(getattr(each, name) for each in found) for name in names), *peaks]],
+        notes=(
+            f"{len(files)} files, {rounds} rounds in turns, medians, {os.cpu_count()} cores;"
+            f" goal: of_ceiling at least {GOAL}",
+            "of_ceiling: ingest against the smaller of decode and encode, each alone on all cores;"
+            " of_shared: against both in turn on the same cores, the ceiling without a GPU",
+        ),
+        data={"rounds": [asdict(each) for each in found]},
+    )
+
+
+def _round(model: Model, options: IngestOptions, files: Sequence[Path], root: Path) -> Round:
+    started = perf_counter()
+    prepared = list(_prepared(model, options, files))
+    frames = sum(len(item.frames) for item in prepared)
+    decode = frames / (perf_counter() - started)
+    encoder = Encoder(model, options)
+    started = perf_counter()
+    for first in range(0, len(prepared), encoder.streams):
+        encoder.encode(prepared[first : first + encoder.streams])
+    encode = frames / (perf_counter() - started)
+    with Store.open(root) as store:
+        started = perf_counter()
+        report = ingest(store, model, files, options)
+        return Round(decode, encode, report.frames / (perf_counter() - started))
+
+
+def _prepared(model: Model, options: IngestOptions, files: Sequence[Path]) -> Iterator[Prepared]:
+    tasks = []
+    for number, path in enumerate(files):
+        source = Source(path, file_stamp(path), number, path.name, tuple(index_gops(path)))
+        tasks += tasks_for(source, cut(source.gops, options.fps))
+    work = partial(prepare_task, Sampling(options.fps, model.preprocessing))
+    workers = os.cpu_count() or 1
+    with Pool(iter(tasks), work, workers=workers, ahead=workers) as pool:
+        yield from (item for item in pool if isinstance(item, Prepared))
+
+
+def _peaks(model: Model, options: IngestOptions, root: Path) -> list[float]:
+    """MiB that ingesting a clip, and one several times as long, adds to the process."""
+    lengths = {"short": 96.0, "long": LONGER * 96.0}
+    peaks = []
+    for name, seconds in lengths.items():
+        path = write_moving(root / f"{name}.mp4", seconds, size=(180, 320))
+        gc.collect()
+        with Store.open(root / f"{name}-data") as store, _peak() as peak:
+            ingest(store, model, [path], options)
+        peaks.append(peak() / MIB)
+    return peaks
+
+
+@contextmanager
+def _peak() -> Iterator[Callable[[], float]]:
+    """Watch the process's resident memory; the function tells by how much it rose at most."""
+    before, highest, done = _resident(), [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.01):
+            highest[0] = max(highest[0], _resident() - before)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield lambda: float(highest[0])
+    finally:
+        done.set()
+        thread.join()
+
+
+def _resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
