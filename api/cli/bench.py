@@ -6,10 +6,13 @@ from typing import Annotated
 import typer
 
 from api.cli import flags, show
+from engine.errors import UsageError
 from engine.evaluation.bench import decode as decode_bench
 from engine.evaluation.bench import encode as encode_bench
+from engine.evaluation.bench import gate as gate_bench
 from engine.evaluation.bench import match as match_bench
 from engine.evaluation.bench import multigpu as multigpu_bench
+from engine.evaluation.bench import refine as refine_bench
 from engine.evaluation.bench import search as search_bench
 
 app = typer.Typer(help="Measure: ratios within one run, medians.", no_args_is_help=True)
@@ -96,4 +99,72 @@ def multigpu(
 ) -> None:
     """Encode on 1, 2, … GPUs of one host."""
     report = multigpu_bench.run(tuple(counts or (1, 2)), device=device)
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def gate(
+    clips: int = 24,
+    seed: int = 7,
+    weights: Annotated[
+        Path | None, typer.Option(help="A plain ViT, .npz in timm's names, instead of the model.")
+    ] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of videos for it.")] = None,
+    limits: Annotated[Path | None, typer.Option(help="Limits calibrated for it.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Trace drift against arithmetic and time: early gate, ReuseViT, interpolation."""
+    if (weights is None) != (videos is None):
+        raise UsageError("--weights and --videos go together")
+    with show.err.status("encoding by every strategy"):
+        if weights is not None and videos is not None:
+            report = gate_bench.run_plain(weights, videos, gate=limits, plots=plots)
+        else:
+            report = gate_bench.run(model=model, device=device, clips=clips, seed=seed, plots=plots)
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def bound(
+    clips: int = 40,
+    seed: int = 7,
+    max_drift: flags.MaxDrift = 0.02,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Hold strategies under the drift bound and check every frame whether it was kept."""
+    with show.err.status("encoding under the bound"):
+        report = gate_bench.run_bound(
+            model=model, device=device, clips=clips, seed=seed, max_drift=max_drift
+        )
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def refine(
+    clips: int = 40,
+    seed: int = 7,
+    queries: int = 200,
+    threshold: Annotated[float, typer.Option(help="Of the untrained gate that stores.")] = 0.55,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Look how much of the dense answer refinement gives back, and what it costs."""
+    with show.err.status("asking"):
+        report = refine_bench.run(
+            model=model,
+            device=device,
+            clips=clips,
+            seed=seed,
+            num_queries=queries,
+            threshold=threshold,
+        )
     show.print_report(report, as_json=as_json, path=out)

@@ -74,7 +74,7 @@ def demo(
         show.out.print(f"[dim]{statement}[/]")
         write_table(engine.sql(statement, text=told.text).arrow(), "table")
         _say("5", f"a question: {told.question}")
-        answered = engine.ask(told.question, told.choices, videos=[told.asked])
+        answered = engine.ask(told.question, told.choices, videos=[f"{told.asked}.mp4"])
         print_answer(answered)
         _mark(answered.text == told.answer, f"the script says: {told.answer}")
 
@@ -84,9 +84,8 @@ def demo(
     for line in (
         f"dejavu-engine serve --data {data / 'store'}      the page, on http://127.0.0.1:8000",
         "dejavu-engine ingest ~/Videos                    your own videos, into ./data",
-        "dejavu-engine ingest ~/Videos --model openai/clip-vit-base-patch32    a CLIP that has seen "
-        "the world;",
-        "  the built-in model knows made-up clips only",
+        "dejavu-engine ingest ~/Videos --model openai/clip-vit-base-patch32",
+        "    with a CLIP that has seen the world; the built-in model knows made-up clips only",
     ):
         show.out.print(f"  {line}", highlight=False, soft_wrap=True)
 
@@ -130,7 +129,7 @@ def compare(files: Sequence[Path], data: Path, told: Told, device: str) -> None:
             with show.err.status(f"encoding by {strategy}"):
                 report = engine.ingest(files, strategy=strategy)
             found = engine.query(told.text, top_k=1)
-            answered = engine.ask(told.question, told.choices, videos=[told.asked])
+            answered = engine.ask(told.question, told.choices, videos=[f"{told.asked}.mp4"])
         best = found.moments[0]
         rows.append(
             (

@@ -1,5 +1,6 @@
 """`eval`: what a model and a strategy are worth on the tasks of the field."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -105,13 +106,13 @@ def _on_files(
         raise UsageError(f"dataset {name} needs --videos DIR and --annotations FILE")
     if name == "nextgqa" and spans is None:
         raise UsageError("dataset nextgqa needs --spans gsub_val.json or gsub_test.json")
-    loaders = {
+    loaders: dict[str, Callable[[Path], Dataset]] = {
         "msrvtt": load_msrvtt,
         "how2qa": load_how2qa,
         "nextqa": load_nextqa,
         "nextgqa": partial(load_nextqa, grounding=spans),
     }
-    data: Dataset = loaders[name](annotations)
+    data = loaders[name](annotations)
     if (task == "retrieval") != bool(data.captions) and task != "all":
         has = "retrieval" if data.captions else "qa"
         raise UsageError(f"dataset {name} has no annotations for {task}; allowed: all, {has}")
