@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from engine.vision.fused.layers import Work, patch_columns
-from engine.vision.tower import VisionTower
+from engine.vision.fused.reuse_memory import MOST_STREAMS, SHARE
+from engine.vision.tower import VisionConfig, VisionTower
 from kernels.narrow import Packed, Tokens
 from kernels.pool_keys import Pool
 
@@ -130,3 +131,13 @@ class Memory:
         """Bytes kept of one stream between steps: its roots, keys, values and spare rows."""
         row = self.roots[0].nbytes + self.table[0].nbytes
         return len(self.roots) * row // self.streams
+
+
+def fitting_streams(config: VisionConfig, key_width: int, free_bytes: int) -> int:
+    """Streams of a half-precision tower to make room for: 64, or a quarter until they fit."""
+    kept = config.layers * (key_width + 3 * config.width)
+    group = SLOTS * (8 * config.width + key_width + config.mlp)
+    streams = MOST_STREAMS
+    while streams > 1 and 2 * streams * config.tokens * (kept + group) > SHARE * free_bytes:
+        streams //= 4
+    return streams

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from engine.errors import UsageError, unknown
 from engine.vision.fused.earlygate import FusedGate
+from engine.vision.fused.gate_memory import fitting_streams
 from engine.vision.fused.layers import fits
 from engine.vision.gate.file import GateCard, GateFile, load_gate
 from engine.vision.gate.learned import LearnedLimits
@@ -17,7 +20,6 @@ from engine.vision.strategies.earlygate import SOURCES, EarlyGate
 from engine.vision.tower import VisionTower
 
 OPTIONS = ("threshold", "scale", "refresh", "cut", "budget", "sequential", "streams")
-STREAMS = 64  # fills an H200; a step of fewer costs as much less as it computes less
 UNTRAINED = 0.2  # relative difference: 2 % mean drift on natural clips with a small ViT
 
 
@@ -39,7 +41,6 @@ def build_earlygate(
     limits, refresh = gate.limits, gate.card.refresh
     if isinstance(limits, LearnedLimits):
         limits = limits.to(tower.position)
-    streams = int(options.get("streams", STREAMS))
     return EarlyGate(
         tower=tower,
         limits=limits.scaled(float(options.get("scale", 1.0))),
@@ -49,8 +50,16 @@ def build_earlygate(
         ),
         schedule=Schedule(int(options.get("refresh", 0))),
         sequential=bool(options.get("sequential", False)),
-        fused=FusedGate(tower, limits, SOURCES, streams) if fits(tower) else None,
+        fused=_fuse(tower, limits, options) if fits(tower) else None,
     )
+
+
+def _fuse(
+    tower: VisionTower, limits: Limits | LearnedLimits, options: Mapping[str, Any]
+) -> FusedGate:
+    free, _ = torch.cuda.mem_get_info(tower.device)
+    most = fitting_streams(tower.config, limits.width(tower.config), free)
+    return FusedGate(tower, limits, SOURCES, int(options.get("streams", most)))
 
 
 def _limits(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from engine.errors import UsageError
 from engine.vision.fused.earlygate import FusedGate
+from engine.vision.fused.gate_memory import fitting_streams
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
 from engine.vision.gate.refresh import Refresh
@@ -155,6 +156,18 @@ def test_a_tower_without_class_token_is_refused() -> None:
     tower = make_tower(replace(TINY, class_token=False))
     with pytest.raises(UsageError, match="class token"):
         FusedGate(tower, Limits.uniform(tower.config, 0.1), SOURCES, 1)
+
+
+def test_room_is_made_for_what_fits() -> None:
+    tower = make_tower(TINY)
+    memory = FusedGate(tower, Limits.uniform(TINY, 0.1), SOURCES, 16).memory
+    held = [memory.h, memory.mixed, memory.roots, memory.table, memory.patches, memory.work.after]
+    held += [memory.work.normed, memory.work.wide]
+    halves = 2 * sum(value.numel() for value in held)
+    assert fitting_streams(TINY, TINY.width, 3 * halves) == 16
+    assert fitting_streams(TINY, TINY.width, int(1.8 * halves)) < 16
+    assert fitting_streams(TINY, TINY.width, 10**15) == 64
+    assert fitting_streams(TINY, TINY.width, 0) == 1
 
 
 @pytest.mark.gpu
