@@ -190,13 +190,14 @@ def reusevit_entries(setting: Setting) -> Iterator[Entry]:
         )  # fmt: skip
 
 
-def reuse_macs(config: VisionConfig, rate: float, narrow: int = 64) -> float:
+def reuse_macs(config: VisionConfig, rate: float, narrow: int = 64, hidden: int = 160) -> float:
     """Multiply-accumulates of one frame when `rate` of the patches is reused at every gate."""
     patches, gates = config.tokens - 1, config.layers - 1
     kept, taken = 1 + patches * (1 - rate), patches * rate
     row = finish_macs(config, 1) + project_macs(config, 1)
     each = attend_macs(config, config.tokens) + kept * row
-    each += taken * 8 * narrow * config.width + 14 * config.tokens * config.width // GROUP
+    each += taken * 8 * narrow * config.width + 14 * config.tokens * config.width / GROUP
+    each += patches * 8 * hidden
     first = embed_macs(config) + project_macs(config, config.tokens)
     last = attend_macs(config, 1) + finish_macs(config, 1) + head_macs(config)
     return first + gates * each + last
