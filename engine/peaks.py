@@ -1,7 +1,6 @@
 """From single hits to the spots of videos worth showing."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +9,7 @@ from engine.answering.ground import smooth
 from engine.moments import Span, find_spans, frame_stops, is_apart
 from engine.operators.base import Context, row_ids
 from engine.operators.measure import cosines
+from engine.results import GroupBy
 from engine.storage.store import Hits
 
 _SAMPLE = 512  # rows that tell what the text scores on average
@@ -26,6 +26,33 @@ class Spot:
     row_id: int  # of its highest frame
 
 
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """The scores of a video's frames in the order of their times."""
+
+    ids: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+    def frames(self, wanted: NDArray[np.int64]) -> list[Spot]:
+        """Each wanted frame as a spot of its own."""
+        stops = frame_stops(self.seconds)
+        return [
+            Spot(
+                int(self.ids[at] >> 32),
+                Span(
+                    float(self.seconds[at]),
+                    float(stops[at]),
+                    float(self.seconds[at]),
+                    float(self.scores[at]),
+                    int(at),
+                ),
+                int(self.ids[at]),
+            )
+            for at in np.flatnonzero(np.isin(self.ids, wanted))
+        ]
+
+
 class Peaks:
     """Groups hits for one vector; a video's curve is scored once, however often hits are asked."""
 
@@ -40,23 +67,25 @@ class Peaks:
         self.min_score, self.near_duplicate = min_score, near_duplicate
         self.floor = self._average() if min_score is None else min_score
         self.dropped = 0
-        self._frames: dict[int, list[Spot]] = {}
+        self._curves: dict[int, _Curve] = {}
         self._moments: dict[int, list[Spot]] = {}
 
-    def group(self, hits: Hits, group_by: Literal["frame", "moment", "video"]) -> list[Spot]:
+    def group(self, hits: Hits, group_by: GroupBy) -> list[Spot]:
         """Return the spots whose highest frame is among the hits, best first, without doubles."""
         ids = hits.row_ids
         if self.min_score is not None:
             ids = ids[hits.scores >= self.min_score]
-        self._score({int(video) for video in np.unique(ids >> 32)} - set(self._moments))
-        known = self._frames if group_by == "frame" else self._moments
-        wanted = {int(row) for row in ids}
-        spots = [
-            spot
-            for video in dict.fromkeys(int(row) >> 32 for row in ids)
-            for spot in known[video][: 1 if group_by == "video" else None]
-            if spot.row_id in wanted
-        ]
+        videos = dict.fromkeys(int(row) >> 32 for row in ids)
+        self._score({video for video in videos if video not in self._curves})
+        spots: list[Spot] = []
+        for video in videos:
+            found = ids[ids >> 32 == video]
+            if group_by == "frame":
+                spots += self._curves[video].frames(found)
+                continue
+            wanted = set(found.tolist())
+            known = self._spots(video)[: 1 if group_by == "video" else None]
+            spots += [spot for spot in known if spot.row_id in wanted]
         spots.sort(key=lambda spot: (-spot.span.score, spot.row_id))
         return spots if group_by == "video" else self._apart(spots)
 
@@ -83,20 +112,23 @@ class Peaks:
         for video in videos:
             own = np.flatnonzero(ids >> 32 == video)
             own = own[np.argsort(seconds[own])]
-            self._frames[video] = _frames(ids[own], seconds[own], scores[own])
-            self._moments[video] = self._spots(ids[own], seconds[own], scores[own])
+            self._curves[video] = _Curve(ids[own], seconds[own], scores[own])
 
-    def _spots(
-        self, ids: NDArray[np.int64], seconds: NDArray[np.float64], scores: NDArray[np.float64]
-    ) -> list[Spot]:
-        if self.min_score is not None:
-            is_hit = scores >= self.min_score
-        else:
-            curve = smooth(seconds, scores, _SMOOTH_SECONDS)
-            floor = min(float(np.median(curve)), self.floor)
-            is_hit = curve >= floor + _LEVEL * (float(curve.max()) - floor)
-        spans = find_spans(seconds, scores, is_hit, self.context.options.gap_seconds)
-        return _sorted(ids, spans)
+    def _spots(self, video: int) -> list[Spot]:
+        """The moments of a video, best first."""
+        if video not in self._moments:
+            curve = self._curves[video]
+            if self.min_score is not None:
+                is_hit = curve.scores >= self.min_score
+            else:
+                even = smooth(curve.seconds, curve.scores, _SMOOTH_SECONDS)
+                floor = min(float(np.median(even)), self.floor)
+                is_hit = even >= floor + _LEVEL * (float(even.max()) - floor)
+            gap = self.context.options.gap_seconds
+            spans = find_spans(curve.seconds, curve.scores, is_hit, gap)
+            spots = [Spot(video, span, int(curve.ids[span.peak])) for span in spans]
+            self._moments[video] = sorted(spots, key=lambda spot: -spot.span.score)
+        return self._moments[video]
 
     def _average(self) -> float:
         """What the vector scores on average over the whole store."""
@@ -106,21 +138,3 @@ class Peaks:
             return 0.0
         sample = ids[:: max(1, len(ids) // _SAMPLE)]
         return float(np.mean(cosines(self.context, self.vector, sample)))
-
-
-def _frames(
-    ids: NDArray[np.int64], seconds: NDArray[np.float64], scores: NDArray[np.float64]
-) -> list[Spot]:
-    stops = frame_stops(seconds)
-    spans = [
-        Span(start, stop, start, score, place)
-        for place, (start, stop, score) in enumerate(
-            zip(seconds.tolist(), stops.tolist(), scores.tolist(), strict=True)
-        )
-    ]
-    return _sorted(ids, spans)
-
-
-def _sorted(ids: NDArray[np.int64], spans: list[Span]) -> list[Spot]:
-    spots = [Spot(int(ids[span.peak] >> 32), span, int(ids[span.peak])) for span in spans]
-    return sorted(spots, key=lambda spot: -spot.span.score)

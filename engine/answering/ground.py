@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Curve = NDArray[np.float64]
+_BLOCK, _REACH = 256, 8.0  # frames at once; standard deviations beyond which nothing weighs
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,14 @@ def smooth(seconds: Curve, values: Curve, width_seconds: float) -> Curve:
     """
     if width_seconds <= 0 or len(values) < 2:
         return values
-    weights = np.exp(-0.5 * ((seconds[:, None] - seconds[None, :]) / width_seconds) ** 2)
-    weights *= np.gradient(seconds)[None, :]
-    averaged: Curve = (weights @ values) / weights.sum(1)
+    averaged = np.empty(len(values))
+    shown, reach = np.gradient(seconds), _REACH * width_seconds
+    for start in range(0, len(values), _BLOCK):  # a long video must not need a square matrix
+        own = seconds[start : start + _BLOCK]
+        low, high = np.searchsorted(seconds, [own[0] - reach, own[-1] + reach])
+        apart = own[:, None] - seconds[None, low:high]
+        weights = np.exp(-0.5 * (apart / width_seconds) ** 2) * shown[None, low:high]
+        averaged[start : start + _BLOCK] = (weights @ values[low:high]) / weights.sum(1)
     return averaged
 
 
