@@ -37,6 +37,12 @@ def load_plain(path: Path, *, heads: int | None = None) -> VisionTower:
     return tower.eval().requires_grad_(False)
 
 
+def load_classes(path: Path) -> Tensor | None:
+    """Return the classifier's weights `[C, D]`, where the file has them; its bias is left out."""
+    with np.load(path) as stored:
+        return torch.from_numpy(stored["head.weight"]) if "head.weight" in stored.files else None
+
+
 def _config(arrays: Mapping[str, Tensor], heads: int | None) -> VisionConfig:
     width, _, patch, _ = arrays["patch_embed.proj.weight"].shape
     tokens = arrays["pos_embed"].shape[1] - 1

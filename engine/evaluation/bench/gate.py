@@ -4,16 +4,25 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.evaluation.encodings import render_pool
+from engine.evaluation.files import sample_files, video_files
 from engine.evaluation.plots import plot_curves
 from engine.evaluation.report import Cell, Report
 from engine.vision.bound import Bounded, Scalable
+from engine.vision.gate.build import build_earlygate
 from engine.vision.gate.calibrate import kind_of
+from engine.vision.gate.file import load_gate
 from engine.vision.gate.limits import Limits
+from engine.vision.model import BUILTIN, Model, load_model
+from engine.vision.plain import load_classes, load_plain
+from engine.vision.preprocess import Preprocessing
+from engine.vision.strategies import build_strategy
 from engine.vision.strategies.base import Chunk, Encoded, Strategy, reuse_rate
 from engine.vision.strategies.dense import Dense
 from engine.vision.strategies.earlygate import EarlyGate
@@ -43,6 +52,76 @@ class Point:
     worst: float  # smallest cosine
     nearest: float  # frames whose nearest other frame is dense's
     top1: float | None  # frames whose best class is dense's, where there are classes
+
+
+def run(
+    *,
+    model: str = "builtin",
+    device: str = "auto",
+    clips: int = 24,
+    seed: int = 7,
+    plots: Path | None = None,
+) -> Report:
+    """Trace the curves on made-up test clips with a model; 32-bit floats on any device."""
+    loaded = load_model(model, device=device, dtype=torch.float32)
+    rendered = render_pool("test", clips, seed, size=loaded.tower.config.image_size, workers=0)
+    streams = [frames.pixels for _, frames in rendered]
+    title = "Reuse on the made-up world"
+    return compare(loaded.tower, streams, _trained(loaded), plots=plots, title=title)
+
+
+def run_plain(
+    weights: Path,
+    videos: Path,
+    *,
+    gate: Path | None = None,
+    fps: float = 2.0,
+    frames: int = 60,
+    plots: Path | None = None,
+) -> Report:
+    """Trace the curves on a folder of videos with a plain ViT; `gate` holds calibrated limits."""
+    tower, classes = load_plain(weights), load_classes(weights)
+    config = tower.config
+    size = config.image_size
+    preprocessing = Preprocessing(size, size, config.mean, config.std)
+    failed: list[tuple[str, str]] = []
+    files = ((path.stem, path) for path in video_files(videos))
+    found = sample_files(files, fps, preprocessing, failed=failed)
+    streams = [each.pixels[:frames] for each in found]
+    gates: dict[str, Scalable] = {}
+    if gate is not None:
+        gates["calibrated"] = EarlyGate(tower, load_gate(gate, config, weight_hash="").limits)
+    title = "Reuse on natural clips"
+    return compare(tower, streams, gates, classes=classes, plots=plots, title=title)
+
+
+def run_bound(
+    *,
+    model: str = "builtin",
+    device: str = "auto",
+    clips: int = 40,
+    seed: int = 7,
+    max_drift: float = 0.02,
+) -> Report:
+    """Hold every strategy under the bound on made-up test clips."""
+    loaded = load_model(model, device=device, dtype=torch.float32)
+    rendered = render_pool("test", clips, seed, size=loaded.tower.config.image_size, workers=0)
+    streams = [frames.pixels for _, frames in rendered]
+    tower = loaded.tower
+    wild = EarlyGate(tower, Limits.uniform(tower.config, 1.0))
+    strategies: dict[str, Scalable] = {"interpolate": Interpolate(tower, 3), "loose": wild}
+    strategies |= _trained(loaded)
+    return keep_bound(tower, streams, strategies, max_drift=max_drift)
+
+
+def _trained(model: Model) -> dict[str, Scalable]:
+    """What ships for the model."""
+    gate = build_earlygate(model.tower, model.space, None, {})
+    gates: dict[str, Scalable] = {"shipped gate": gate}
+    if model.space.model == "builtin" and any(BUILTIN.glob("reusevit-*.safetensors")):
+        reuse = build_strategy("reusevit", model.tower, space=model.space)
+        gates["reusevit"] = cast(Scalable, reuse)
+    return gates
 
 
 def compare(

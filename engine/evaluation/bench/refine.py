@@ -12,14 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from engine.evaluation.encodings import Pixels
+from engine.evaluation.encodings import Pixels, render_pool
 from engine.evaluation.report import Report
 from engine.operators.refine import Refiner, refine_top_k
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
-from engine.vision.model import Model
+from engine.vision.gate.limits import Limits
+from engine.vision.model import Model, load_model
 from engine.vision.strategies.base import Chunk, Encoded, Strategy, reuse_rate
 from engine.vision.strategies.dense import Dense
+from engine.vision.strategies.earlygate import EarlyGate
 
 TOP = 10
 COLUMNS = (
@@ -54,6 +56,25 @@ class Archive:
         return set(self.row_ids[np.argsort(-(self.exact @ query), kind="stable")[:TOP]].tolist())
 
 
+def run(
+    *,
+    model: str = "builtin",
+    device: str = "auto",
+    clips: int = 40,
+    seed: int = 7,
+    num_queries: int = 200,
+    threshold: float = 0.55,
+) -> Report:
+    """Refine captions' answers over made-up test clips, stored by an untrained gate."""
+    loaded = load_model(model, device=device, dtype=torch.float32)
+    size = loaded.tower.config.image_size
+    made = list(render_pool("test", clips, seed, size=size, workers=0))
+    texts = [text for clip, _ in made for text in (clip.caption, *(s.caption for s in clip.spans))]
+    queries = list(dict.fromkeys(texts))[:num_queries]
+    gate = EarlyGate(loaded.tower, Limits.uniform(loaded.tower.config, threshold))
+    return measure_refinement(loaded, gate, [frames for _, frames in made], queries)
+
+
 def measure_refinement(
     model: Model,
     strategy: Strategy,
@@ -61,12 +82,10 @@ def measure_refinement(
     queries: Sequence[str],
     *,
     confidence: float = 0.99,
-    warm_up: int = 0,
 ) -> Report:
-    """Ask every query once of a store that has seen `warm_up` (default: half) of them before.
+    """Ask every query of one store, one after the other, then a query near to each again.
 
-    Queries of the first half are cold, in a store where earlier ones have left exact rows only
-    where they looked; those of the second half are asked twice, the second time warm.
+    The first asking is cold, but for the rows that earlier queries made exact.
     """
     vectors = model.embed_texts(queries)
     cold: list[tuple[int, float]] = []
@@ -83,7 +102,7 @@ def measure_refinement(
             found, cost = _ask(archive, query, confidence)
             after += len(archive.best(query) & found)
             cold.append(cost)
-        for query in vectors[warm_up:]:
+        for query in vectors:
             near = query + 0.1 * np.roll(query, 1)
             _, cost = _ask(archive, (near / np.linalg.norm(near)).astype(np.float32), confidence)
             warm.append(cost)
@@ -92,7 +111,7 @@ def measure_refinement(
     rows_cold, rows_warm = (float(np.mean([r for r, _ in c])) for c in (cold, warm))
     ms_cold, ms_warm = (1e3 * float(np.mean([s for _, s in c])) for c in (cold, warm))
     frames = sum(len(video.pixels) for video in videos)
-    first = [rows for rows, _ in cold[: len(cold) // 10]]
+    first = [rows for rows, _ in cold[: max(1, len(cold) // 10)]]
     notes = (
         f"{len(videos)} videos, {frames} frames; allowances at {confidence:.0%} per row; pictures"
         " from memory; warm: each query once more, a tenth of another direction added",
