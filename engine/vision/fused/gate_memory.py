@@ -136,7 +136,7 @@ class Memory:
 def fitting_streams(config: VisionConfig, key_width: int, free_bytes: int) -> int:
     """Streams of a half-precision tower to make room for: 64, or a quarter until they fit."""
     kept = config.layers * (key_width + 3 * config.width)
-    group = SLOTS * (8 * config.width + key_width + config.mlp)
+    group = SLOTS * (7 * config.width + key_width + config.mlp + patch_columns(config))
     streams = MOST_STREAMS
     while streams > 1 and 2 * streams * config.tokens * (kept + group) > SHARE * free_bytes:
         streams //= 4
