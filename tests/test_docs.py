@@ -1,0 +1,81 @@
+"""The docs tell of what exists: files, dependencies, commands, endpoints, settings."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+from api.cli.main import app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "deploy/README.md"])
+
+
+def commands(group: typer.Typer = app, prefix: str = "") -> list[str]:
+    """Return every command as it is typed."""
+    found = []
+    for command in group.registered_commands:
+        name = command.name or command.callback.__name__.replace("_", "-")
+        found.append(f"{prefix}{name}")
+    for sub in group.registered_groups:
+        found += commands(sub.typer_instance, f"{prefix}{sub.name} ")
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    local = [target for target in targets if "://" not in target]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    table = (ROOT / "README.md").read_text().partition("## What it is built on, and why")[2].lower()
+    names = [re.match(r"[\w-]+", line)[0].lower() for line in project["dependencies"]]
+    assert [name for name in names if name not in table] == []
+
+
+def test_every_command_is_documented() -> None:
+    text = (ROOT / "docs/cli.md").read_text()
+    assert [name for name in commands() if f"dejavu-engine {name}" not in text] == []
+
+
+def test_every_command_that_the_docs_name_exists() -> None:
+    known = {command.split()[0] for command in commands()}
+    named = {
+        word
+        for page in PAGES
+        for word in re.findall(r"^(?:\.venv/bin/)?dejavu-engine ([a-z]+)", page.read_text(), re.M)
+    }
+    assert named <= known
+
+
+def test_every_endpoint_is_documented() -> None:
+    text = (ROOT / "docs/api.md").read_text()
+    paths = []
+    for file in (ROOT / "api/routes").glob("*.py"):
+        tree = ast.parse(file.read_text())
+        prefix = "".join(re.findall(r'APIRouter\(prefix="([^"]+)"', file.read_text()))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = getattr(node.func.value, "id", "")
+                if owner == "router" and node.args and isinstance(node.args[0], ast.Constant):
+                    paths.append(prefix + node.args[0].value)
+    assert len(paths) > 10
+    assert [path for path in paths if path != "/web/{name}" and path not in text] == []
+
+
+def test_every_setting_is_documented() -> None:
+    fields = [
+        node.target.id
+        for file in (ROOT / "engine/config.py", ROOT / "api/config.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    ]
+    fields.remove("found")
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("cli.md", "api.md"))
+    assert [name for name in fields if f"DEJAVU_{name.upper()}" not in text] == []
