@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
@@ -35,8 +36,10 @@ def import_published(path: Path, parts: ReuseParts) -> Imported:
     """
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise ModelError(f"{path}: cannot be read as a checkpoint: {error}") from error
+    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+        raise ModelError(
+            f"{path}: cannot be read as a checkpoint: {str(error).splitlines()[0]}"
+        ) from error
     tensors = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
     named = {name: t for name, t in tensors.items() if isinstance(t, Tensor)}
     return fill_published(named, parts)

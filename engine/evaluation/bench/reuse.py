@@ -1,0 +1,189 @@
+"""ReuseViT: what each trained target keeps of the tasks and saves of the arithmetic; its speed."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.evaluation.evaluate import evaluate_world
+from engine.evaluation.plots import plot_curves
+from engine.evaluation.report import Cell, Report
+from engine.vision.macs import dense_macs
+from engine.vision.model import load_model
+from engine.vision.reuse.parts import ReuseConfig, ReuseParts
+from engine.vision.strategies import build_strategy
+from engine.vision.strategies.base import Chunk, Encoded, Strategy
+from engine.vision.strategies.reusevit import ReuseViT, shipped_targets
+from engine.vision.tower import VisionConfig, VisionTower
+
+EVERY = (2, 3, 4, 6)  # of the baseline: each so many-th frame is embedded, the others interpolated
+SHAPES = {
+    "B/16": VisionConfig(12, 768, 12, 3072, 16, 224, 512),
+    "L/14": VisionConfig(24, 1024, 16, 4096, 14, 224, 768),
+}
+SPEED_COLUMNS = ("shape", "reuse", "dense ms", "reusevit ms", "time ×", "MACs ×")
+TASKS = (
+    ("retrieval R@1", ("text_to_video", "recall_at_1")),
+    ("multiple choice", ("accuracy",)),
+    ("grounded answers", ("grounding", "acc_gqa")),
+)
+
+
+def run(
+    *,
+    model: str = "builtin",
+    device: str = "auto",
+    clips: int = 200,
+    seed: int = 7,
+    parts: Sequence[Path] = (),
+    workers: int = 2,
+    plots: Path | None = None,
+) -> Report:
+    """Judge every target against dense and against doing less, on clips of the test split.
+
+    Args:
+        model: a built-in, local or hub model.
+        device: where it runs.
+        clips: size of the pool of made-up clips.
+        seed: of the pool.
+        parts: files of reuse parts; without, the shipped ones.
+        workers: processes that render.
+        plots: folder for a picture of reduction against scores.
+    """
+    loaded = load_model(model, device=device)
+    tower, space = loaded.tower, loaded.space
+    strategies: dict[str, Strategy] = {"dense": build_strategy("dense", tower)}
+    if parts:
+        for path in parts:
+            strategies[path.stem] = build_strategy("reusevit", tower, space=space, parts=path)
+    else:
+        for target in shipped_targets():
+            options = {"target": target}
+            built = build_strategy("reusevit", tower, space=space, options=options)
+            strategies[f"reusevit-{target}"] = built
+    for every in EVERY:
+        fewer = build_strategy("interpolate", tower, options={"every": every})
+        strategies[f"interpolate-{every}"] = fewer
+    report = evaluate_world(loaded, strategies, clips=clips, seed=seed, workers=workers)
+    if plots:
+        _plot(report.data["scores"], plots)
+    return report
+
+
+def run_speed(
+    *,
+    shapes: Sequence[str] = ("B/16", "L/14"),
+    rates: Sequence[float] = (0.5, 0.85, 0.95),
+    layers: int = 0,
+    rounds: int = 5,
+    compiled: bool = True,
+) -> Report:
+    """Time groups of four frames with imposed reuse against dense, interleaved, random weights.
+
+    Args:
+        shapes: names of `SHAPES`.
+        rates: shares of all tokens that are reused, at every gate.
+        layers: of each tower; 0 for its own number.
+        rounds: timed repetitions; the median counts.
+        compiled: also compile dense, and compare with the faster of the two.
+    """
+    rows: list[list[Cell]] = []
+    for shape in shapes:
+        config = _cut(SHAPES[shape], layers)
+        torch.manual_seed(0)
+        tower = VisionTower(config).eval().requires_grad_(False)
+        rows += [[shape, *_race(tower, rate, rounds, compiled=compiled)] for rate in rates]
+    notes = (
+        f"4 frames after a full one, float32, {torch.get_num_threads()} threads, median of"
+        f" {rounds} rounds in turns",
+        "dense is the faster of eager and compiled" if compiled else "dense is eager",
+    )
+    return Report("ReuseViT on this CPU", SPEED_COLUMNS, rows, notes)
+
+
+def _race(tower: VisionTower, rate: float, rounds: int, *, compiled: bool) -> list[Cell]:
+    config, random = tower.config, torch.Generator().manual_seed(1)
+    patches = config.tokens - 1
+    share = rate * config.tokens / patches  # the class token is never reused
+
+    def forced(_gate: int, frames: int) -> Tensor:
+        return torch.rand(frames, patches, generator=random) < share
+
+    parts = ReuseParts(config, ReuseConfig(cue="none"))
+    strategy = ReuseViT(tower, parts, forced=forced)
+    pixels = torch.randint(0, 256, (5, 3, 224, 224), dtype=torch.uint8, generator=random)
+    (first,) = strategy.encode([Chunk(pixels[:1])])
+    values = tower.normalise(pixels[1:])
+    forwards: list[Callable[[Tensor], Tensor]] = [tower]
+    if compiled:
+        forwards.append(torch.compile(tower))
+
+    def reuse() -> Encoded:
+        return strategy.encode([Chunk(pixels[1:], first.state)])[0]
+
+    with torch.inference_mode():
+        works: list[Callable[[], Any]] = [reuse, *(partial(each, values) for each in forwards)]
+        ours, *dense = _interleaved(works, rounds)
+    found = reuse()
+    reached = 1 - found.computed[:, 1:].double().mean().item() / config.tokens
+    macs = dense_macs(config) / found.macs.mean().item()
+    theirs = min(dense)
+    return [round(reached, 3), theirs * 250, ours * 250, theirs / ours, macs]
+
+
+def _interleaved(works: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
+    """Median seconds of each work, taken in turns after one round of warming up."""
+    taken: list[list[float]] = [[] for _ in works]
+    for number in range(rounds + 1):
+        for work, times in zip(works, taken, strict=True):
+            started = time.perf_counter()
+            work()
+            if number:
+                times.append(time.perf_counter() - started)
+    return [median(times) for times in taken]
+
+
+def _cut(config: VisionConfig, layers: int) -> VisionConfig:
+    return VisionConfig(
+        layers or config.layers,
+        config.width,
+        config.heads,
+        config.mlp,
+        config.patch,
+        config.image_size,
+        config.dimension,
+    )
+
+
+def _plot(scores: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Draw reduction × against what is left of each task's dense score."""
+    dense = scores[0]
+    for task, keys in TASKS:
+        best = _dig(dense, keys)
+        if not best:
+            continue
+        curves: dict[str, list[tuple[float, float]]] = {}
+        for found in scores[1:]:
+            point = (dense["macs_per_frame"] / found["macs_per_frame"], _dig(found, keys) / best)
+            curves.setdefault(found["strategy"].split("-")[0], []).append(point)
+        for points in curves.values():
+            points.append((1.0, 1.0))
+        plot_curves(
+            folder / f"reuse-{task.replace(' ', '-').lower()}.png",
+            curves,
+            title=f"ReuseViT, {task}",
+            x="multiply-accumulates saved, ×",
+            y="score / dense",
+        )
+
+
+def _dig(found: Mapping[str, Any], keys: Sequence[str]) -> float:
+    value: Any = found
+    for key in keys:
+        value = value[key] if value is not None else None
+    return float(value or 0.0)
