@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Curve = NDArray[np.float64]
-_BLOCK, _REACH = 256, 8.0  # frames at once; standard deviations beyond which nothing weighs
+_BLOCK, _REACH = 32, 8.0  # frames at once; standard deviations beyond which nothing weighs
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,56 @@
+"""The dialect's page says what the code does."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from engine.moments import Step
+from engine.operators.options import Options
+from engine.operators.sandbox import Sandbox
+from engine.planner.optimize import RULES
+from engine.planner.prepare import prepare
+from engine.planner.relations import FORMS, RELATIONS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
+EXAMPLES = [
+    statement
+    for block in re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+    for statement in re.split(r"\n(?=SELECT \* FROM moments WHERE)", block.strip())
+]
+
+
+@pytest.mark.parametrize("sql", EXAMPLES)
+def test_examples_bind(sql: str, sandbox: Sandbox) -> None:
+    prepare(sql, (), {}, sandbox, false_match_rate=0.01, max_rows=10)
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 4
+
+
+@pytest.mark.parametrize("name", [*(f.name for f in fields(Options))])
+def test_every_option_is_told(name: str) -> None:
+    assert f"`{name}`" in PAGE
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_rule_is_told_and_lives_in_a_file_of_its_name(rule: object) -> None:
+    name = rule.__name__  # type: ignore[attr-defined]
+    assert f"`{name}`" in PAGE
+    assert rule.__module__ == f"engine.planner.rules.{name}"
+
+
+@pytest.mark.parametrize("name", [*RELATIONS])
+def test_every_column_is_told(name: str) -> None:
+    row = next(line for line in PAGE.splitlines() if line.startswith(f"| `{name}"))
+    assert [column for column in RELATIONS[name].names if column not in row] == []
+
+
+def test_every_function_and_clause_is_told() -> None:
+    for name in FORMS:
+        assert name.upper() in PAGE
+    for field in fields(Step):
+        word = {"text": "THEN", "hold_seconds": "HOLDS FOR"}.get(field.name, field.name[:3].upper())
+        assert word in PAGE
