@@ -10,9 +10,11 @@ from engine.errors import UsageError
 from engine.evaluation.bench import decode as decode_bench
 from engine.evaluation.bench import encode as encode_bench
 from engine.evaluation.bench import gate as gate_bench
+from engine.evaluation.bench import ingest as ingest_bench
 from engine.evaluation.bench import match as match_bench
 from engine.evaluation.bench import multigpu as multigpu_bench
 from engine.evaluation.bench import refine as refine_bench
+from engine.evaluation.bench import reuse as reuse_bench
 from engine.evaluation.bench import search as search_bench
 
 app = typer.Typer(help="Measure: ratios within one run, medians.", no_args_is_help=True)
@@ -36,6 +38,47 @@ def decode(
     """Decode and sample, beside a plain loop over the decoder."""
     with show.err.status("decoding"):
         report = decode_bench.run(paths or (), fps=fps, rounds=rounds)
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Files; without, one made up.")] = None,
+    strategy: flags.StrategyName = "dense",
+    rounds: int = 3,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Ingest, beside what decoding alone and encoding alone reach; peak memory."""
+    with show.err.status("ingesting"):
+        report = ingest_bench.run(
+            paths or (), model=model, device=device, strategy=strategy, rounds=rounds
+        )
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def reuse(
+    clips: int = 200,
+    seed: int = 7,
+    speed: Annotated[bool, typer.Option(help="Time B/16 and L/14 shapes instead.")] = False,
+    plots: Annotated[Path | None, typer.Option(help="Folder for the plots.")] = None,
+    workers: flags.Workers = 2,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """ReuseViT's trained targets against dense and against doing less; or its speed."""
+    with show.err.status("measuring"):
+        if speed:
+            report = reuse_bench.run_speed()
+        else:
+            report = reuse_bench.run(
+                model=model, device=device, clips=clips, seed=seed, workers=workers, plots=plots
+            )
     show.print_report(report, as_json=as_json, path=out)
 
 
