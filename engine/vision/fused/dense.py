@@ -11,10 +11,19 @@ from engine.vision.fused.layers import (
     finish_classes,
     finish_rows,
     norm_rows,
+    quartered,
 )
-from engine.vision.tower import VisionTower
+from engine.vision.tower import VisionConfig, VisionTower
 from kernels.attention import attend
 from kernels.product import product
+
+MOST_FRAMES = 256
+
+
+def fitting_batch(config: VisionConfig, free_bytes: int) -> int:
+    """Frames of a half-precision tower to run at once: 256, or a quarter until they fit."""
+    row = 8 * config.width + config.mlp
+    return quartered(MOST_FRAMES, 2 * config.tokens * row, free_bytes)
 
 
 class FusedDense:
@@ -24,7 +33,7 @@ class FusedDense:
     frame's embedding is depends neither on the size nor on the other frames of its batch.
     """
 
-    def __init__(self, tower: VisionTower, batch: int = 256) -> None:
+    def __init__(self, tower: VisionTower, batch: int = MOST_FRAMES) -> None:
         check_tower(tower)
         config, like = tower.config, tower.position
         size, rows = config.image_size, batch * config.tokens

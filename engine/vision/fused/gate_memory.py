@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.vision.fused.layers import Work, patch_columns
-from engine.vision.fused.reuse_memory import MOST_STREAMS, SHARE
+from engine.vision.fused.layers import MOST_STREAMS, Work, patch_columns, quartered
 from engine.vision.tower import VisionConfig, VisionTower
 from kernels.narrow import Packed, Tokens
 from kernels.pool_keys import Pool
@@ -137,7 +136,4 @@ def fitting_streams(config: VisionConfig, key_width: int, free_bytes: int) -> in
     """Streams of a half-precision tower to make room for: 64, or a quarter until they fit."""
     kept = config.layers * (key_width + 3 * config.width)
     group = SLOTS * (7 * config.width + key_width + config.mlp + patch_columns(config))
-    streams = MOST_STREAMS
-    while streams > 1 and 2 * streams * config.tokens * (kept + group) > SHARE * free_bytes:
-        streams //= 4
-    return streams
+    return quartered(MOST_STREAMS, 2 * config.tokens * (kept + group), free_bytes)

@@ -12,6 +12,8 @@ from kernels.norm import normalise
 from kernels.patchify import patchify
 from kernels.product import product
 
+MOST_STREAMS = 64
+
 
 def fits(tower: VisionTower) -> bool:
     """Whether a fused forward is the way to run the tower: on a GPU, in half precision."""
@@ -35,6 +37,14 @@ def _misfit(config: VisionConfig) -> str:
     if config.width % 8 or config.mlp % 8:
         return f"widths in eights, got {config.width} and {config.mlp}"
     return ""
+
+
+def quartered(most: int, bytes_each: int, free_bytes: int) -> int:
+    """How many to run side by side: `most`, or a quarter of it until half the memory holds them."""
+    count = most
+    while count > 1 and 2 * count * bytes_each > free_bytes:
+        count //= 4
+    return count
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from engine.vision.fused.layers import Work
+from engine.vision.fused.layers import MOST_STREAMS, Work, quartered
 from engine.vision.tower import VisionConfig, VisionTower
 from kernels.chain import Packed, Starts
 
 SLOTS = 4
-MOST_STREAMS = 64
-SHARE = 0.5  # of the free memory
 
 
 def fitting_streams(config: VisionConfig, free_bytes: int) -> int:
@@ -19,10 +17,7 @@ def fitting_streams(config: VisionConfig, free_bytes: int) -> int:
     width, layers = config.width, config.layers
     kept = (4 * (layers + SLOTS - 1) + layers - 1) * width
     group = SLOTS * (7 * width + config.mlp + 1024)
-    streams = MOST_STREAMS
-    while streams > 1 and 2 * streams * config.tokens * (kept + group) > SHARE * free_bytes:
-        streams //= 4
-    return streams
+    return quartered(MOST_STREAMS, 2 * config.tokens * (kept + group), free_bytes)
 
 
 @dataclass(frozen=True, slots=True)

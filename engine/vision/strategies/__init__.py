@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from engine.errors import UsageError, unknown
-from engine.vision.fused.dense import FusedDense
+from engine.vision.fused.dense import FusedDense, fitting_batch
 from engine.vision.fused.layers import fits
 from engine.vision.gate.build import build_earlygate
 from engine.vision.model import Space
@@ -44,7 +46,10 @@ def _dense(
     tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
 ) -> Strategy:
     _refuse("dense", parts, options, ())
-    return Dense(tower, fused=FusedDense(tower) if fits(tower) else None)
+    if not fits(tower):
+        return Dense(tower)
+    free, _ = torch.cuda.mem_get_info(tower.device)
+    return Dense(tower, fused=FusedDense(tower, fitting_batch(tower.config, free)))
 
 
 def _interpolate(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from engine.errors import UsageError
-from engine.vision.fused.dense import FusedDense
+from engine.vision.fused.dense import FusedDense, fitting_batch
 from engine.vision.tower import VisionConfig, VisionTower
 
 SMALL = VisionConfig(2, 16, 1, 32, 4, 8, 8)
@@ -57,6 +57,12 @@ def test_heads_that_the_kernels_cannot_split_are_refused() -> None:
     tower = make_tower(VisionConfig(1, 24, 1, 32, 4, 8, 8))
     with pytest.raises(UsageError, match="power of two"):
         FusedDense(tower, 2)
+
+
+def test_smaller_batches_where_memory_is_short() -> None:
+    large = VisionConfig(24, 1024, 16, 4096, 14, 336, 768)
+    assert fitting_batch(large, 141 * 10**9) == 256
+    assert 1 <= fitting_batch(large, 2 * 10**9) < 256
 
 
 @pytest.mark.gpu
