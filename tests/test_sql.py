@@ -230,6 +230,7 @@ JOINS = st.sampled_from(
         "frames f JOIN videos v USING (video_id)",
         "frames f JOIN videos v ON v.video_id = f.video_id",
         "videos v, frames f",
+        "frames f JOIN videos v USING (video_id) JOIN gops g ON g.gop = 4 AND g.video_id = 2",
         "videos v LEFT JOIN frames f ON f.video_id = v.video_id",
         "frames f LEFT JOIN videos v ON f.video_id = v.video_id AND v.video_id > 1",
     ]

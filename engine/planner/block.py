@@ -71,11 +71,11 @@ class Block:
         if column.table:
             owner = self.references.get(column.table.lower())
             return [owner] if owner and owner.has(column.name) else []
+        merged = self.merged(column.name)
+        if merged:
+            return [item for item in self.references.values() if item.alias in merged]
         owners = [item for item in self.references.values() if item.has(column.name)]
-        shared = self._is_shared(column.name)
-        if (self.derived and not shared) or (len(owners) > 1 and not shared):
-            return []
-        return owners
+        return owners if len(owners) == 1 and not self.derived else []
 
     def alias_of(self, name: str) -> exp.Expr | None:
         """The expression in the SELECT list that is called `name`."""
@@ -95,9 +95,15 @@ class Block:
 
         return node.copy().transform(replace)
 
-    def _is_shared(self, name: str) -> bool:
-        using = [column for join in self.joins for column in join.args.get("using") or []]
-        return any(column.name.lower() == name.lower() for column in using)
+    def merged(self, name: str) -> set[str]:
+        """The aliases whose columns of this name USING makes one; none without USING."""
+        source = self.select.args.get("from_")
+        members = {
+            join.alias_or_name.lower()
+            for join in self.joins
+            if any(column.name.lower() == name.lower() for column in join.args.get("using") or [])
+        }
+        return {source.alias_or_name.lower(), *members} if members and source else set()
 
 
 def _is_inner(join: exp.Join) -> bool:

@@ -108,7 +108,7 @@ def _equalities(block: Block, facts: Facts) -> None:
 
 
 def _are_joined(block: Block, left: Reference, right: Reference) -> bool:
-    if block._is_shared("video_id"):
+    if {left.alias, right.alias} <= block.merged("video_id"):
         return True
     for node in block.conjuncts():
         sides = [node.this, node.expression] if isinstance(node, exp.EQ) else []
