@@ -9,6 +9,8 @@ from kernels.narrow import Packed
 from kernels.pool_keys import Pool, pool_keys
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# where there is a GPU all of this belongs to its suite
+pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
 # the interpreter multiplies no bfloat16
 DTYPES = [torch.float32, torch.bfloat16 if DEVICE == "cuda" else torch.float16]
 

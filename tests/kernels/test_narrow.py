@@ -8,6 +8,8 @@ from kernels.narrow import Compared, Packed, Tokens, narrow, narrow_reference
 
 REFERENCES = ((0,), (0, 1), (0, 2), (2, 1))
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# where there is a GPU all of this belongs to its suite
+pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
 # the interpreter takes a tenth of a second for a program
 DTYPES = [torch.float32, torch.bfloat16] if DEVICE == "cuda" else [torch.float32]
 SMALL = [(4, 2, 5, 16, 0.6), (1, 1, 3, 9, torch.inf), (2, 2, 3, 9, -1.0)]

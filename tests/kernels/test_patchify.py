@@ -7,6 +7,8 @@ from kernels.launch import runs_triton
 from kernels.patchify import patchify, patchify_reference
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# where there is a GPU all of this belongs to its suite
+pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
 
 
 @pytest.mark.parametrize(("frames", "size", "patch", "columns"), [(2, 12, 4, 48), (1, 6, 3, 32)])

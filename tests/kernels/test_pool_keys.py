@@ -7,6 +7,8 @@ from kernels.launch import runs_triton
 from kernels.pool_keys import Pool, pool_keys, pool_keys_reference
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# where there is a GPU all of this belongs to its suite
+pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
 
 
 def empty(streams: int, keys: int) -> Pool:

@@ -41,6 +41,7 @@ class Clip:
         return [Chunk(torch.randint(256, shape, dtype=torch.uint8, generator=source))]
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_changes_nothing() -> None:
     clips = [Clip(seed, frames) for seed, frames in enumerate((5, 12, 1, 9, 3))]
     gate = build(torch.device("cpu"))
@@ -56,6 +57,7 @@ def test_the_number_of_processes_changes_nothing() -> None:
         torch.testing.assert_close(given, expected[finished.key].embeddings)
 
 
+@pytest.mark.slow
 def test_a_worker_that_fails_says_why() -> None:
     with pytest.raises(ExecutionError, match="no such clip"):
         list(encode_parallel(build, [Stretch("a", Clip(0, -1))], ["cpu"], Room(1, 4)))

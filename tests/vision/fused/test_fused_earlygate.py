@@ -25,6 +25,8 @@ LARGE = VisionConfig(
 )
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
+# where there is a GPU all of this belongs to its suite
+pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
 DTYPE = torch.bfloat16 if CUDA else torch.float32
 
 
@@ -171,7 +173,6 @@ def test_room_is_made_for_what_fits() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not CUDA, reason="needs a CUDA device")
 def test_a_step_waits_for_nothing() -> None:
     config = LARGE
     _, gate = pair(config, "fixed", 0.3)

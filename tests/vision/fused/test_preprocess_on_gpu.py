@@ -40,7 +40,6 @@ def test_the_float_resize_rounds_as_bytes_do(
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @MODES
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_gpu_gives_the_cpus_bytes(shape: tuple[int, int], preprocessing: Preprocessing) -> None:
