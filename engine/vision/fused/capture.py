@@ -13,6 +13,8 @@ def capture(forward: Callable[[], None]) -> torch.cuda.CUDAGraph:
         forward()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph), torch.inference_mode():
+    # other threads may copy meanwhile: only this one's calls are held to what a graph can record
+    mode = "thread_local"
+    with torch.cuda.graph(graph, capture_error_mode=mode), torch.inference_mode():
         forward()
     return graph
