@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.ingesting.plan import Source, Stretch
 from engine.ingesting.prepare import Prepared
 from engine.ingesting.report import IngestOptions
 from engine.storage.store import Rows
@@ -27,9 +28,10 @@ TRIAL_FRAMES, LONGEST_TRIAL, WARM_FRAMES = 24, 48, 4  # that the choice is made 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """One stretch as rows, and what they took."""
+    """One stretch as rows, and what they took; its pixels are let go."""
 
-    prepared: Prepared
+    source: Source
+    stretch: Stretch
     strategy: str
     rows: Rows
     full: int
@@ -124,7 +126,8 @@ class Encoder:
         frames = len(prepared.frames)
         tokens = frames * config.tokens * (config.layers - 1)
         return Done(
-            prepared=prepared,
+            source=prepared.task.source,
+            stretch=prepared.stretch,
             strategy=name,
             rows=rows,
             full=int(rows.exact.sum()),

@@ -88,7 +88,7 @@ class Journal:
 
     def encoded(self, done: Done) -> None:
         """Count a stretch that was encoded."""
-        entry, frames = self._entry(done.prepared.task.source), len(done.prepared.frames)
+        entry, frames = self._entry(done.source), len(done.rows.frame)
         report, total = entry.report, entry.report.frames + frames
         if total:
             share = float(done.rows.reuse_rate.sum())
@@ -106,7 +106,7 @@ class Journal:
 
     def commit(self, done: Done) -> None:
         """Write a stretch, durably, and finish its video if it was the last one."""
-        source, stretch = done.prepared.task.source, done.prepared.stretch
+        source, stretch = done.source, done.stretch
         entry, started = self._entry(source), perf_counter()
         self.store.write_part(
             source.video_id,
