@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from api.config import ServerSettings
 from api.errors import handle_errors
 from api.jobs import Jobs, Tell, Work
-from api.middleware import BodyLimit, RequestId
+from api.middleware import BodyLimit, OwnPagesOnly, RequestId
 from api.routes import health, jobs, page, query, videos
 from engine import __version__
 from engine.ingest import Event
@@ -54,6 +54,8 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     app.add_middleware(
         BodyLimit, max_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes
     )
+    if not settings.api_keys:
+        app.add_middleware(OwnPagesOnly)
     app.add_middleware(RequestId)
     return app
 

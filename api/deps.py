@@ -1,9 +1,9 @@
 """What a route may ask for."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -11,8 +11,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from api.config import Role, ServerSettings
 from api.errors import Problem
 from api.jobs import Jobs
+from engine.errors import UsageError
 from engine.session import Engine
 
+T = TypeVar("T")
 _bearer = HTTPBearer(auto_error=False, description="a key of DEJAVU_API_KEYS")
 
 
@@ -56,27 +58,40 @@ def may_write(role: Annotated[Role, Depends(_role)]) -> None:
         raise Problem(403, "this key has the role read; needed: write")
 
 
-async def take_turn(request: Request, settings: SettingsDep) -> AsyncIterator[None]:
-    """Hold one of the places for queries; without a free one soon, the caller comes back later."""
+async def take_turn(request: Request, settings: ServerSettings, work: Callable[[], T]) -> T:
+    """Run a query in a thread, in one of the places; its place is free when the thread has ended.
+
+    Without a free place soon, or past the time limit, the caller is told to come back later.
+    """
     places: asyncio.Semaphore = request.app.state.places
     try:
         await asyncio.wait_for(places.acquire(), settings.query_wait_seconds)
     except TimeoutError as error:
         said = f"{settings.max_queries} queries are running, as many as are allowed"
         raise Problem(503, said, retry_after="2") from error
-    try:
-        yield
-    finally:
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+
+    def ended(done: "asyncio.Future[T]") -> None:
         places.release()
+        if not done.cancelled():
+            done.exception()  # looked at, also when nobody waits any more
+
+    task.add_done_callback(ended)
+    try:
+        return await asyncio.wait_for(asyncio.shield(task), settings.query_seconds)
+    except TimeoutError as error:
+        said = f"the query ran longer than the {settings.query_seconds:g} seconds allowed"
+        raise Problem(503, said, retry_after="10") from error
 
 
 CanRead = Depends(_role)
 CanWrite = Depends(may_write)
-Turn = Depends(take_turn)
 
 
 def inside_roots(settings: ServerSettings, given: str) -> Path:
     """Resolve a path that a request names; outside the allowed folders it is refused."""
+    if "\0" in given:
+        raise UsageError(f"path {given!r} is no path")
     path = Path(given)
     resolved = (path if path.is_absolute() else Path.cwd() / path).resolve()
     if not any(resolved.is_relative_to(root) for root in settings.roots):

@@ -85,5 +85,8 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return problem(request, 500, "unforeseen error; the server's log has it under request_id")
+        named = request.scope.get("request_id", "")
+        log.error("%s %s failed (%s)", request.method, request.url.path, named, exc_info=error)
+        said = "unforeseen error; the server's log has it under request_id"
+        own = {"X-Request-Id": request.scope.get("request_id", "")}  # not in the middleware's reach
+        return problem(request, 500, said, headers=own)

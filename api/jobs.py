@@ -50,8 +50,8 @@ class Jobs:
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a queued job now, a running one when its stretch is done."""
-        job = self._catalog.job(job_id)
         with self._changed:
+            job = self._catalog.job(job_id)
             if self._running and self._running[0] == job_id:
                 self._cancelled.add(job_id)
                 self._running[1].set()
@@ -60,11 +60,10 @@ class Jobs:
         self._tell()
         return self._catalog.job(job_id)
 
-    def wait(self, version: int, seconds: float) -> int:
-        """Wait until something changed after `version`; return the version now."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._version != version, seconds)
-            return self._version
+    @property
+    def version(self) -> int:
+        """A number that is another one after every change."""
+        return self._version
 
     def drain(self, seconds: float) -> bool:
         """Finish the stretch in hand and stop; return whether it did in time."""
@@ -83,20 +82,24 @@ class Jobs:
             if queued:
                 self._do(min(queued, key=lambda job: (job.created_at, job.job_id)))
             else:
-                self.wait(self._version, 1.0)
+                with self._changed:
+                    self._changed.wait(1.0)
 
     def _do(self, job: Job) -> None:
         stop = threading.Event()
         with self._changed:
+            if self._stop.is_set() or self._catalog.job(job.job_id).status != "queued":
+                return
             self._running = (job.job_id, stop)
-        self._catalog.update_job(job.job_id, status="running")
+            self._catalog.update_job(job.job_id, status="running")
         self._tell()
-        if self._stop.is_set():
-            stop.set()
         try:
             failure = self._work(job.request, lambda p: self._report(job.job_id, p), stop)
         except EngineError as error:
             failure = str(error)
+        except Exception as error:  # one bad job must not end the queue
+            log.exception("job %s failed", job.job_id)
+            failure = f"unforeseen error: {type(error).__name__}"
         with self._changed:
             self._running = None
         self._finish(job.job_id, failure, stopped=stop.is_set())

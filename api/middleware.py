@@ -9,10 +9,12 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.config import LOOPBACK
 from api.errors import Problem, problem
 
 REQUESTS = Counter("dejavu_requests_total", "Requests answered", ["method", "route", "status"])
 SECONDS = Histogram("dejavu_request_seconds", "Time to answer", ["method", "route"])
+_LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 _ID = re.compile(r"[\w.-]{1,64}")
 
 
@@ -79,3 +81,26 @@ class BodyLimit:
             await answer(scope, receive, send)
             return
         await self.app(scope, counted, send)
+
+
+class OwnPagesOnly:
+    """Without keys, answer only what this machine's own programs and our own page ask.
+
+    A foreign page that is open in a browser here could reach the loopback address too: under a name
+    that resolves to it, or by a form. The first shows in Host, the second in Origin.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, or refuse with 403."""
+        if scope["type"] == "http":
+            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+            host = headers.get(b"host", "")
+            origin = headers.get(b"origin", f"http://{host}")
+            if not _LOOPBACK.fullmatch(host) or origin.partition("://")[2] != host:
+                said = f"without keys only {', '.join(LOOPBACK)} are served, got {host}, {origin}"
+                await problem(Request(scope), 403, said)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)

@@ -19,7 +19,7 @@ class QueryOptions(Strict):
 
     exact: bool | None = Field(None, description="refine approximate rows; null: as configured")
     refine_frames: int | None = Field(None, ge=0, description="at most so many frames re-embedded")
-    refine_seconds: float | None = Field(None, ge=0, description="at most so long")
+    refine_seconds: float | None = Field(None, gt=0, description="at most so long")
     explain: bool = Field(False, description="return the plan")
 
 

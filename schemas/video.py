@@ -8,13 +8,18 @@ from pydantic import BaseModel, Field
 from schemas.query import Strict
 
 
-class VideoIn(Strict):
-    """A file that the server can already see, inside one of its video roots."""
+class HowIn(Strict):
+    """How a video is embedded; what is null is as the server is configured."""
 
-    path: str = Field(min_length=1, max_length=4096)
     fps: float | None = Field(None, gt=0, le=240)
     strategy: str | None = None
     max_drift: float | None = Field(None, gt=0, lt=1)
+
+
+class VideoIn(HowIn):
+    """A file that the server can already see, inside one of its video roots."""
+
+    path: str = Field(min_length=1, max_length=4096)
 
 
 class Accepted(BaseModel):

@@ -1,7 +1,6 @@
 """`query`, `ask` and `sql`."""
 
 import csv
-import html
 import json
 import sys
 from pathlib import Path
@@ -36,8 +35,9 @@ def query(
     group_by: Annotated[str, typer.Option(help="frame, moment or video.")] = "moment",
     min_score: Annotated[float | None, typer.Option(help="Leave out what scores less.")] = None,
     exact: Annotated[
-        bool, typer.Option(help="Refine approximate rows until the order is certain.")
-    ] = True,
+        bool | None,
+        typer.Option(help="Refine approximate rows, cut-offs too; by default for the order alone."),
+    ] = None,
     page: Annotated[Path | None, typer.Option("--html", help="Write a page with pictures.")] = None,
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
@@ -182,7 +182,7 @@ def _cell(value: Any) -> Any:
 def _parameter(given: str) -> tuple[str, Any]:
     name, equals, value = given.partition("=")
     if not equals or not name.isidentifier():
-        raise UsageError(f"--param {html.escape(given)!r}; expected name=value")
+        raise UsageError(f"--param {given!r}; expected name=value")
     try:
         return name, json.loads(value)
     except ValueError:

@@ -4,8 +4,8 @@ import logging
 import sys
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from api.cli import (
     ask,
@@ -65,11 +65,12 @@ def main() -> None:
         if isinstance(error, QueryError) and error.caret():
             print(error.caret(), file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
-    except click.exceptions.Abort:
+    except typer.Abort:
         print("stopped", file=sys.stderr)
         sys.exit(130)
-    except click.ClickException as error:
-        error.show()
+    except TyperException as error:
+        said = error.format_message()  # of several lines where it is the help
+        print(said if "\n" in said else f"error: {said}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has seen enough

@@ -1,6 +1,7 @@
 """`serve`: the HTTP API and the page."""
 
 import logging
+import socket
 from typing import Annotated
 
 import typer
@@ -32,14 +33,11 @@ def serve(
     except ValidationError as error:
         raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)
-    with Engine.open(data, model=model, device=device) as engine:
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-        url = f"http://{shown}:{port}"
+    with Engine.open(data, model=model, device=device) as engine, _listen(host, port) as listener:
+        url = f"http://{_reached_at(host)}:{listener.getsockname()[1]}"
         server = uvicorn.Server(
             uvicorn.Config(
                 create_app(engine, settings),
-                host=host,
-                port=port,
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=10,
@@ -47,4 +45,19 @@ def serve(
         )
         engine.store.announce(url)
         show.err.print(f"[bold]{url}[/]  page · [bold]{url}/docs[/]  API · Ctrl-C stops")
-        server.run()
+        server.run(sockets=[listener])
+
+
+def _reached_at(host: str) -> str:
+    """Return what stands for an address in a URL of this machine."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{reached}]" if ":" in reached else reached
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the address before it is announced; port 0 takes any that is free."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host}, port {port}: {error.strerror}") from error

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from api.cli import flags, show
 from api.cli.connect import find_server
@@ -14,6 +15,7 @@ index = typer.Typer(help="The search index.", no_args_is_help=True)
 spaces = typer.Typer(help="The embedding spaces: one for each model.", no_args_is_help=True)
 jobs = typer.Typer(help="Work that a server does in the background.", no_args_is_help=True)
 Which = Annotated[str, typer.Argument(help="Name or id.")]
+Job = Annotated[str, typer.Argument(help="Id of the job.")]
 
 
 def register(parent: typer.Typer) -> None:
@@ -54,13 +56,8 @@ def show_video(which: Which, data: flags.Data = flags.DATA, as_json: flags.Json 
     else:
         with Store.open(data) as store:
             found = _record(store.catalog.video(_given(which)))
-    if as_json:
-        show.print_json(found)
-        return
-    report = found.pop("report", None) or {}
-    for name, value in {**found, **report}.items():
-        if value not in (None, [], {}):
-            show.out.print(f"[dim]{name.replace('_', ' '):>20}[/]  {_said(value)}")
+    report = {} if as_json else found.pop("report", None) or {}
+    _print_record({**found, **report}, as_json=as_json)
 
 
 @videos.command("rm")
@@ -190,30 +187,39 @@ def list_jobs(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> Non
 
 
 @jobs.command("show")
-def show_job(
-    job_id: Annotated[str, typer.Argument(help="Id of the job.")], data: flags.Data = flags.DATA
-) -> None:
-    """Show one job as JSON."""
+def show_job(job_id: Job, data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
+    """Show one job: how far it is, or why it failed."""
     remote = find_server(data)
     if remote is not None:
-        show.print_json(remote.call("GET", f"/jobs/{job_id}"))
-        return
-    with Store.open(data) as store:
-        show.print_json(_job(store.catalog.job(job_id)))
+        found = remote.call("GET", f"/jobs/{job_id}")
+    else:
+        with Store.open(data) as store:
+            found = _job(store.catalog.job(job_id))
+    _print_record(found, as_json=as_json)
 
 
 @jobs.command("cancel")
-def cancel_job(
-    job_id: Annotated[str, typer.Argument(help="Id of the job.")], data: flags.Data = flags.DATA
-) -> None:
+def cancel_job(job_id: Job, data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """Cancel a job of the running server; without one, a job that waits."""
     remote = find_server(data)
     if remote is not None:
-        show.print_json(remote.call("DELETE", f"/jobs/{job_id}"))
+        found = remote.call("DELETE", f"/jobs/{job_id}")
+    else:
+        with Store.open(data) as store:
+            job = store.catalog.job(job_id)
+            if job.status in ("queued", "running"):  # running: a server left it behind
+                store.catalog.update_job(job_id, status="cancelled")
+            found = _job(store.catalog.job(job_id))
+    _print_record(found, as_json=as_json)
+
+
+def _print_record(record: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show.print_json(record)
         return
-    with Store.open(data) as store:
-        store.catalog.update_job(job_id, status="cancelled")
-        show.print_json(_job(store.catalog.job(job_id)))
+    for name, value in record.items():
+        if value not in (None, [], {}):
+            show.out.print(f"[dim]{name.replace('_', ' '):>20}[/]  {escape(_said(value))}")
 
 
 def _given(which: str) -> int | str:

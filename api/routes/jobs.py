@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from time import monotonic
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
@@ -13,7 +14,8 @@ from schemas.job import JobOut
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[CanRead])
 ENDED = ("ready", "failed", "cancelled")
-_BEAT_SECONDS = 10.0
+_LOOK_SECONDS = 0.1
+_BEAT_SECONDS = 10.0  # silence after which a comment is sent, so that proxies keep the line open
 
 
 @router.get("")
@@ -42,18 +44,21 @@ async def watch_job(
     engine.store.catalog.job(job_id)
 
     async def events() -> AsyncIterator[str]:
-        version, sent = -1, ""
+        version, sent, spoke = -1, "", monotonic()
         while not await request.is_disconnected():
-            version = await asyncio.to_thread(jobs.wait, version, _BEAT_SECONDS)
-            job = await asyncio.to_thread(engine.store.catalog.job, job_id)
-            text = json.dumps(_out(job).model_dump(mode="json"))
-            if text != sent:
-                yield f"event: {job.status}\ndata: {text}\n\n"
-                sent = text
-            else:
+            if version != jobs.version:
+                version = jobs.version
+                job = await asyncio.to_thread(engine.store.catalog.job, job_id)
+                text = json.dumps(_out(job).model_dump(mode="json"))
+                if text != sent:
+                    yield f"event: {job.status}\ndata: {text}\n\n"
+                    sent, spoke = text, monotonic()
+                if job.status in ENDED:
+                    return
+            if monotonic() - spoke > _BEAT_SECONDS:
                 yield ": still here\n\n"
-            if job.status in ENDED:
-                return
+                spoke = monotonic()
+            await asyncio.sleep(_LOOK_SECONDS)
 
     return StreamingResponse(
         events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}

@@ -5,10 +5,15 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
+from api.errors import Problem
+
 router = APIRouter(include_in_schema=False)
 WEB = Path(__file__).resolve().parents[1] / "web"
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:",
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
@@ -24,4 +29,6 @@ def page() -> FileResponse:
 def part(name: str) -> FileResponse:
     """Return one of the page's files."""
     known = {path.name: path for path in WEB.iterdir()}
-    return FileResponse(known.get(name, WEB / "index.html"), headers=HEADERS)
+    if name not in known:
+        raise Problem(404, f"no file {name!r}")
+    return FileResponse(known[name], headers=HEADERS)

@@ -1,32 +1,33 @@
 """`POST /query` and `POST /sql`."""
 
-import asyncio
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping
+from math import isfinite
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import pyarrow as pa
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 
-from api.deps import CanRead, EngineDep, SettingsDep, Turn
-from api.errors import Problem
+from api.deps import CanRead, EngineDep, SettingsDep, take_turn
 from engine.ask import Answer
+from engine.errors import UsageError
 from engine.query import Moment
 from schemas.query import AnswerOut, MomentOut, QueryRequest, QueryResponse, SqlRequest
 
-router = APIRouter(tags=["query"], dependencies=[CanRead, Turn])
-T = TypeVar("T")
+router = APIRouter(tags=["query"], dependencies=[CanRead])
 ARROW = "application/vnd.apache.arrow.stream"
 _SHOWN_SECONDS = 1.0  # added on each side of a clip, so that a short moment can be seen
 
 
 @router.post("/query")
-async def post_query(body: QueryRequest, engine: EngineDep, settings: SettingsDep) -> QueryResponse:
+async def post_query(
+    request: Request, body: QueryRequest, engine: EngineDep, settings: SettingsDep
+) -> QueryResponse:
     """Find moments for a text, or answer a question with its evidence."""
-    options = body.options
+    options = body.options.model_dump(exclude={"explain"}, exclude_none=True)
 
     def find() -> QueryResponse:
         found = engine.query(
@@ -35,9 +36,7 @@ async def post_query(body: QueryRequest, engine: EngineDep, settings: SettingsDe
             videos=body.videos,
             group_by=body.group_by,
             min_score=body.min_score,
-            exact=options.exact,
-            refine_frames=options.refine_frames,
-            refine_seconds=options.refine_seconds,
+            **options,
         )
         answered = None
         if body.mode != "retrieval":
@@ -48,15 +47,16 @@ async def post_query(body: QueryRequest, engine: EngineDep, settings: SettingsDe
             coverage={
                 name: getattr(found.coverage, name) for name in found.coverage.__dataclass_fields__
             },
-            plan=found.plan if options.explain else None,
+            plan=found.plan if body.options.explain else None,
             timing=found.timing,
         )
 
-    return await _run(find, settings.query_seconds)
+    return await take_turn(request, settings, find)
 
 
 @router.post("/sql", response_model=None)
 async def post_sql(
+    request: Request,
     body: SqlRequest,
     engine: EngineDep,
     settings: SettingsDep,
@@ -65,11 +65,11 @@ async def post_sql(
     """Run a SELECT; rows come as JSON, CSV or an Arrow stream, as Accept asks."""
     sql = body.sql
     if body.options:
-        listed = ", ".join(f"{name} = {json.dumps(v)}" for name, v in body.options.items())
-        sql = f"{sql.rstrip().rstrip(';')} OPTIONS ({listed})"
+        listed = ", ".join(_option(name, value) for name, value in body.options.items())
+        sql = f"{sql.rstrip().rstrip(';')}\nOPTIONS ({listed})"
     positional = body.params if isinstance(body.params, list) else []
     named = body.params if isinstance(body.params, dict) else {}
-    result = await _run(lambda: engine.sql(sql, *positional, **named), settings.query_seconds)
+    result = await take_turn(request, settings, lambda: engine.sql(sql, *positional, **named))
     return render_table(result.arrow(), accept, result.seconds)
 
 
@@ -94,21 +94,21 @@ def render_table(table: pa.Table, accept: str, seconds: float) -> Response:
     return Response(json.dumps(body, default=str), media_type="application/json")
 
 
-def plain(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def plain(value: Any) -> Any:
     """Replace what JSON has no word for: not-a-number and infinities become null."""
-    return [
-        {k: None if isinstance(v, float) and v - v != 0 else v for k, v in row.items()}
-        for row in rows
-    ]
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
-async def _run(work: Callable[[], T], seconds: float) -> T:
-    """Run in a thread; past the limit the caller is answered, whatever the thread still does."""
-    try:
-        return await asyncio.wait_for(asyncio.to_thread(work), seconds)
-    except TimeoutError as error:
-        said = f"the query ran longer than the {seconds:g} seconds allowed"
-        raise Problem(503, said, retry_after="10") from error
+def _option(name: str, value: Any) -> str:
+    """Write an option as the statement's own OPTIONS clause has it."""
+    if not name.isidentifier() or not isinstance(value, str | int | float):
+        raise UsageError(f"options: {name!r} = {value!r}; expected a name with a text or a number")
+    escaped = value.replace("'", "''") if isinstance(value, str) else ""
+    return f"{name} = '{escaped}'" if isinstance(value, str) else f"{name} = {json.dumps(value)}"
 
 
 def _moment(moment: Moment) -> MomentOut:

@@ -2,28 +2,39 @@
 
 import asyncio
 import io
+import re
 import tempfile
+from collections.abc import Mapping
+from itertools import count
+from math import isfinite
 from pathlib import Path
-from typing import Annotated
+from shutil import copyfileobj
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from PIL import Image
+from pydantic import BaseModel, ValidationError
 from starlette.background import BackgroundTask
 from starlette.datastructures import UploadFile
 
 from api.deps import CanRead, CanWrite, EngineDep, JobsDep, SettingsDep, inside_roots
 from api.errors import Problem
-from engine.errors import UsageError
+from engine.errors import UsageError, unknown
 from engine.session import Engine
 from engine.storage.records import Video
 from engine.video.decode import get_frame_at
 from engine.video.gop import Gop
 from engine.video.write import cut_clip
-from schemas.video import Accepted, VideoIn, VideoOut, VideoPage
+from engine.vision.strategies import STRATEGIES
+from schemas.video import Accepted, HowIn, VideoIn, VideoOut, VideoPage
 
 router = APIRouter(prefix="/videos", tags=["videos"], dependencies=[CanRead])
 _BLOCK = 1 << 20
+_LONGEST = 80  # letters of a name; at four bytes each it still fits a file system's 255
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+M = TypeVar("M", bound=BaseModel)
 
 
 @router.post("", status_code=202, dependencies=[CanWrite], openapi_extra={
@@ -34,7 +45,10 @@ _BLOCK = 1 << 20
             "multipart/form-data": {"schema": {
                 "type": "object",
                 "required": ["file"],
-                "properties": {"file": {"type": "string", "format": "binary"}},
+                "properties": {
+                    "file": {"type": "string", "format": "binary"},
+                    **HowIn.model_json_schema()["properties"],
+                },
             }},
         },
     },
@@ -50,15 +64,16 @@ async def post_video(
     kind = request.headers.get("content-type", "")
     if kind.startswith("multipart/form-data"):
         async with request.form(max_files=1, max_fields=4) as form:
+            how = _valid(HowIn, {name: form[name] for name in form if name != "file"})
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 raise Problem(422, "file: field required")
-            path = await _keep(file, engine.store.layout.uploads)
-        options: dict[str, object] = {}
+            options = _options(how)
+            path = await asyncio.to_thread(_keep, file, engine.store.layout.uploads)
     else:
-        body = VideoIn.model_validate_json(await request.body() or b"{}")
+        body = _valid(VideoIn, await request.body() or b"{}")
+        options = _options(body)
         path = inside_roots(settings, body.path)
-        options = body.model_dump(exclude={"path"}, exclude_none=True)
     job = jobs.submit("ingest", {"paths": [str(path)], "options": options})
     response.headers["Location"] = f"/jobs/{job}"
     return Accepted(id=job, job_url=f"/jobs/{job}", status="queued")
@@ -107,6 +122,8 @@ async def get_frame(
 ) -> Response:
     """Return the frame shown at an instant as JPEG."""
     path, gops = _source(engine, video_id)
+    if not isfinite(seconds):
+        raise UsageError(f"seconds {seconds}; allowed: a time in the video")
 
     def draw() -> bytes:
         frame = get_frame_at(path, seconds, gops=gops)
@@ -129,7 +146,7 @@ async def get_clip(
     engine: EngineDep, settings: SettingsDep, video_id: int, start: float, stop: float
 ) -> FileResponse:
     """Cut `[start, stop)` into a file that browsers play; answers range requests."""
-    if not 0 <= stop - start <= settings.clip_seconds:
+    if not 0 < stop - start <= settings.clip_seconds:
         allowed = f"a clip of up to {settings.clip_seconds:g} seconds"
         raise UsageError(f"start {start:g}, stop {stop:g}; allowed: {allowed}")
     path, gops = _source(engine, video_id)
@@ -157,28 +174,47 @@ def _source(engine: Engine, video_id: int) -> tuple[str, list[Gop]]:
     return video.path, gops
 
 
-async def _keep(file: UploadFile, folder: Path) -> Path:
+def _valid(kind: type[M], given: bytes | Mapping[str, object]) -> M:
+    """Check a body that FastAPI does not check itself, and fail as it would."""
+    try:
+        if isinstance(given, bytes):
+            return kind.model_validate_json(given)
+        return kind.model_validate(given)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False)
+        located = [{**each, "loc": ("body", *each["loc"])} for each in errors]
+        raise RequestValidationError(located) from error
+
+
+def _options(how: HowIn) -> dict[str, Any]:
+    """Return what an ingest is told; a strategy that nobody knows is refused before it waits."""
+    if how.strategy is not None and how.strategy not in (*STRATEGIES, "auto"):
+        raise UsageError(unknown("strategy", how.strategy, (*STRATEGIES, "auto")))
+    return how.model_dump(include=set(HowIn.model_fields), exclude_none=True)
+
+
+def _keep(file: UploadFile, folder: Path) -> Path:
     """Stream an upload to disk under its own name, cleaned of anything but a file name."""
     folder.mkdir(parents=True, exist_ok=True)
-    name = Path(file.filename or "upload").name.lstrip(".") or "upload"
-    target = folder / name
-    for number in range(1, 10_000):
-        if not target.exists():
-            break
-        target = folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with part.open("wb") as out:
-            while block := await file.read(_BLOCK):
-                out.write(block)
-        part.rename(target)
-    finally:
-        part.unlink(missing_ok=True)
-    return target
+    last = re.split(r"[/\\]", file.filename or "")[-1]
+    given = Path(_CONTROL.sub("", last).lstrip(".") or "upload")
+    stem, suffix = given.stem[-_LONGEST:], given.suffix[:16]
+    for number in count():
+        target = folder / f"{stem}{f'-{number}' if number else ''}{suffix}"
+        try:
+            with target.open("xb") as out:
+                copyfileobj(file.file, out, _BLOCK)
+        except FileExistsError:
+            continue
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+        return target
+    raise AssertionError("counting never ends")
 
 
 def _number(cursor: str) -> int:
-    if not cursor.isdigit():
+    if not (cursor.isascii() and cursor.isdigit()):
         raise UsageError(f"cursor {cursor!r} did not come from this list")
     return int(cursor)
 

@@ -1,0 +1,173 @@
+"""Work in the background: seen, followed, cancelled, taken up again."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.app import create_app
+from api.config import ServerSettings
+from api.jobs import Jobs, Tell
+from engine.errors import VideoError
+from engine.session import Engine
+from engine.storage.store import Store
+from tests.api.conftest import URL, Made
+
+
+def wait(ready: Callable[[], bool]) -> None:
+    """Wait for something that another thread does."""
+    stop = time.monotonic() + 30
+    while not ready():
+        assert time.monotonic() < stop
+        time.sleep(0.01)
+
+
+def status(store: Store, job_id: str) -> str:
+    """How a job stands."""
+    return store.catalog.job(job_id).status
+
+
+def test_events_tell_of_an_ingest(own_engine: Engine, made: Made, tmp_path: Path) -> None:
+    clip = tmp_path / "followed.mp4"
+    clip.write_bytes((made.clips / "one.mp4").read_bytes() + b"\0" * 24)
+    settings = ServerSettings(video_roots=str(tmp_path))
+    with TestClient(create_app(own_engine, settings), base_url=URL) as client:
+        job = client.post("/videos", json={"path": str(clip), "strategy": "dense"}).json()
+        answer = client.get(f"{job['job_url']}/events")
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        events = [event for event in answer.text.split("\n\n") if event]
+        listed = client.get("/jobs").json()
+    named = [event.split("\n")[0].removeprefix("event: ") for event in events]
+    assert named[-1] == "ready"
+    assert set(named) <= {"queued", "running", "ready"}
+    last = json.loads(events[-1].split("\n")[1].removeprefix("data: "))
+    assert last["id"] == job["id"] == listed[0]["id"]
+    assert last["progress"]["frames"] > 0
+    assert 0 < last["progress"]["fraction"] <= 1
+
+
+def test_events_and_jobs_that_are_none(client: TestClient) -> None:
+    for path in ("/jobs/none", "/jobs/none/events"):
+        assert client.get(path).status_code == 404
+    assert client.delete("/jobs/none").status_code == 404
+
+
+def test_too_many_jobs_wait(own_engine: Engine, made: Made) -> None:
+    catalog = own_engine.store.catalog
+    settings = ServerSettings(max_queued_jobs=1, video_roots=str(made.clips))
+    client = TestClient(create_app(own_engine, settings), base_url=URL)  # its queue does not run
+    job = client.post("/videos", json={"path": str(made.clips / "one.mp4")}).json()
+    answer = client.post("/videos", json={"path": str(made.clips / "one.mp4")})
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) > 0
+    assert client.delete(job["job_url"]).json()["status"] == "cancelled"
+    assert catalog.job(job["id"]).finished_at is not None
+
+
+def test_a_server_takes_up_what_the_last_one_left(made: Made, data: Path, tmp_path: Path) -> None:
+    clip = shutil.copy(made.clips / "two.mp4", tmp_path / "left.mp4")
+    with Store.open(data) as store:
+        request = {"paths": [str(clip)], "options": {"strategy": "dense"}}
+        queued = store.catalog.add_job("ingest", request)
+        running = store.catalog.add_job("ingest", request)
+        store.catalog.update_job(running, status="running")
+    with (
+        Engine.open(data, device="cpu") as engine,
+        TestClient(create_app(engine, ServerSettings()), base_url=URL) as client,
+    ):
+        for job in (queued, running):
+            client.get(f"/jobs/{job}/events")
+            found = client.get(f"/jobs/{job}").json()
+            assert (found["status"], found["error"]) == ("ready", None)
+
+
+class Scripted:
+    """Work that waits until it is told to go on, or to stop."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.fail: Exception | None = None
+
+    def __call__(
+        self, request: Mapping[str, Any], report: Tell, stop: threading.Event
+    ) -> str | None:
+        """Do the work."""
+        self.begun.set()
+        report({"fraction": 0.5})
+        while not (self.go.is_set() or stop.is_set()):
+            time.sleep(0.005)
+        if self.fail:
+            raise self.fail
+        return request.get("failure")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return Store.open(tmp_path / "jobs")
+
+
+def test_cancelling(store: Store) -> None:
+    work = Scripted()
+    with store:
+        jobs = Jobs(store, work)
+        jobs.start()
+        first, second = jobs.submit("ingest", {}), jobs.submit("ingest", {})
+        assert work.begun.wait(10)
+        assert jobs.num_queued() == 1
+        assert jobs.cancel(second).status == "cancelled"
+        jobs.cancel(first)
+        wait(lambda: status(store, first) == "cancelled")
+        assert store.catalog.job(first).progress == {"fraction": 0.5}
+        assert jobs.cancel(first).status == "cancelled"
+        assert jobs.drain(10)
+        assert status(store, second) == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(VideoError("no pictures in it"), "no pictures in it"), (OSError("x"), "OSError")],
+)
+def test_a_job_that_fails_does_not_end_the_queue(store: Store, error: Exception, said: str) -> None:
+    work = Scripted()
+    work.go.set()
+    with store:
+        jobs = Jobs(store, work)
+        work.fail = error
+        failed = jobs.submit("ingest", {})
+        jobs.start()
+        wait(lambda: status(store, failed) == "failed")
+        assert said in (store.catalog.job(failed).error or "")
+        work.fail = None
+        refused = jobs.submit("ingest", {"failure": "two.mp4: empty"})
+        wait(lambda: status(store, refused) == "failed")
+        good = jobs.submit("ingest", {})
+        wait(lambda: status(store, good) == "ready")
+        assert jobs.drain(10)
+
+
+def test_draining_leaves_the_job_for_the_next_server(store: Store) -> None:
+    work = Scripted()
+    with store:
+        jobs = Jobs(store, work)
+        jobs.start()
+        job = jobs.submit("ingest", {})
+        assert work.begun.wait(10)
+        assert jobs.drain(10)
+        assert status(store, job) == "queued"
+        again = Jobs(store, work)
+        work.go.set()
+        again.start()
+        wait(lambda: status(store, job) == "ready")
+        assert again.drain(10)
+
+
+def test_a_queue_that_never_ran_drains(store: Store) -> None:
+    with store:
+        assert Jobs(store, Scripted()).drain(0.1)
