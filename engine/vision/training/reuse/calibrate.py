@@ -38,7 +38,7 @@ def calibrate(
         gate.decision.net.register_forward_pre_hook(_keep(kept))
         for gate, kept in zip(gates, seen, strict=True)
     ]
-    low, high = math.log(1e-5), math.log(0.9)  # of the distance that is still reused
+    low, high = math.log(1e-5), math.log(2.0)  # of 1 - cosine that is still reused
     for _ in range(SEARCH):
         middle = (low + high) / 2
         for gate, kept in zip(gates, seen, strict=True):
@@ -65,13 +65,9 @@ def _keep(kept: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]
 
 
 def _spread(decision: Decision, features: Tensor) -> None:
-    """Draw directions at the features' scales; each unit bends at a feature that was seen.
-
-    None of them counts yet: their weights towards the logits start at zero.
-    """
-    first, last = decision.net[0], decision.net[-1]
+    """Draw directions at the features' scales; each unit bends at a feature that was seen."""
+    first = decision.net[0]
     assert isinstance(first, nn.Linear)
-    assert isinstance(last, nn.Linear)
     units = first.out_features
     scale = features.std(0).clamp(min=1e-2)
     scale[2:] = 1.0  # cues and kinds
@@ -79,13 +75,13 @@ def _spread(decision: Decision, features: Tensor) -> None:
     at = features[torch.randint(len(features), (units,), device=features.device)]
     first.weight.copy_(weight)
     first.bias.copy_(-(weight * at).sum(1))
-    last.weight.zero_()
 
 
 def _threshold(decision: Decision, threshold: float, *, slope: float) -> None:
     """Let half of the units carry `slope (similarity - threshold)` through to the logit of reuse.
 
-    Many, so that dropout takes a little from all tokens and not everything from some.
+    Many, so that dropout takes a little from all tokens and not everything from some. The other
+    units do not count yet.
     """
     linear = [module for module in decision.net if isinstance(module, nn.Linear)]
     count = linear[0].out_features // 2
@@ -96,5 +92,6 @@ def _threshold(decision: Decision, threshold: float, *, slope: float) -> None:
     for between in linear[1:-1]:
         between.weight[:count] = torch.eye(count, between.in_features, device=reach.device)
         between.bias[:count] = 0.0
+    linear[-1].weight.zero_()
     linear[-1].weight[0, :count] = 1.0 / count
     linear[-1].bias[0] = -reach.mean()

@@ -95,7 +95,8 @@ class Trainer:
             self._save_state()
         if self.board:
             self.board.close()
-        return Validation(**self.figures["validation"])
+        best = self.figures["validation"]
+        return Validation(**{**best, "gate_reuse": tuple(best["gate_reuse"])})
 
     def train_step(self, batch: Batch) -> Losses:
         """Take one step on one batch."""
