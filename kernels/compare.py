@@ -75,7 +75,7 @@ def choose_roots_reference(
                 new &= origin != other
             pick = new.nonzero().squeeze(1)
             root = _take(flat, rows, place, origin[pick], at[pick])
-            distance = (rows[row[pick]].float() - root).square().sum(1)
+            distance = (rows.index_select(0, row[pick]).float() - root).square().sum(1)
             # a first candidate may stand exactly at the limit, a second must be nearer
             best, free = nearest[pick], chosen[pick] == slot + 1
             nearer = (distance < best) | (free & (distance == best))
@@ -91,9 +91,9 @@ def choose_roots_reference(
 
 def _take(flat: Tensor, rows: Tensor, place: Tensor, origin: Tensor, at: Tensor) -> Tensor:
     """Rows `[n, C]` of the sources `origin` at positions `at`, from the cache and the group."""
-    taken = flat[at].float()
+    taken = flat.index_select(0, at).float()
     inside = (origin > CACHE).nonzero().squeeze(1)
     if len(inside):
         slots = origin[inside].long() - 1
-        taken[inside] = rows[place[slots, at[inside]].long()].float()
+        taken[inside] = rows.index_select(0, place[slots, at[inside]].long()).float()
     return taken

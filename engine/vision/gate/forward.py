@@ -66,7 +66,7 @@ def encode_step(
             keys, packed.row_of, cached, packed.follows, bound, references
         )
         kept = packed.narrow(follows, source)
-        h, fixed, slots = h[kept], fixed[kept], slots[kept]
+        h, fixed, slots = h.index_select(0, kept), fixed[kept], slots[kept]
         counts, leading = packed.counts(), packed.leading()
         computed.append(counts)
         put(cached, leading, keys[kept[: len(leading)]])
@@ -96,10 +96,10 @@ def _run_layer(
         h, counts = h[first], torch.ones_like(counts)
     else:
         q, fresh = layer.project(h).split([width, 2 * width], dim=1)
-    keys, values = extend(cached, fresh).split(width, dim=1)
+    table = extend(cached, fresh)
     starts = F.pad(counts.cumsum(0), (1, 0)).int()
     page = packed.page(source).int()
-    mixed = paged_attention(q, starts, keys, values, page, config.heads)
+    mixed = paged_attention(q, starts, table, page, config.heads)
     put(cached, leading, fresh[: len(leading)])
     return layer.finish(h, mixed)
 
