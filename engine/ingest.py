@@ -15,7 +15,7 @@ from engine.ingesting.interrupt import interruptible
 from engine.ingesting.journal import Journal
 from engine.ingesting.plan import Task
 from engine.ingesting.pool import Failed, Pool
-from engine.ingesting.prepare import Prepared, Sampling, prepare_task
+from engine.ingesting.prepare import Prepared, prepare_task, sampling_of
 from engine.ingesting.redecode import redecode as redecode
 from engine.ingesting.report import Event as Event
 from engine.ingesting.report import IngestOptions as IngestOptions
@@ -54,6 +54,7 @@ def ingest(
         videos=journal.reports,
         seconds=perf_counter() - started,
         device=str(model.device),
+        decoder=options.decoder,
         strategy=", ".join(sorted({v.strategy for v in journal.reports if v.strategy})) or None,
         choice=encoder.choice,
         interrupted=not complete,
@@ -86,8 +87,7 @@ def ensure(
 def register(store: Store, paths: Sequence[str | Path]) -> IngestReport:
     """Put videos on record without embedding them; queries embed what they need of them."""
     started = perf_counter()
-    reports = register_files(store, discover(paths))
-    return IngestReport(reports, perf_counter() - started, "none", None, "not embedded", False)
+    return IngestReport(register_files(store, discover(paths)), perf_counter() - started)
 
 
 def _embed(
@@ -95,7 +95,7 @@ def _embed(
 ) -> bool:
     """Decode, encode and write until all tasks are done; return False if stopped before."""
     options, streams = journal.options, encoder.streams
-    sampling = Sampling(options.fps, encoder.model.preprocessing, encoder.cue_side)
+    sampling = sampling_of(options, encoder.model, encoder.cue_side)
     pool = Pool(
         tasks=tasks,
         prepare=partial(prepare_task, sampling),

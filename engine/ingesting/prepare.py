@@ -8,12 +8,15 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from engine.errors import UsageError
 from engine.ingesting.plan import Stretch, Task
-from engine.ingesting.report import Missing
+from engine.ingesting.report import IngestOptions, Missing
 from engine.video.decode import Damage, Frame, decode_range
+from engine.video.hardware import decode_on_gpu, load_nvdec
 from engine.video.hints import codec_hints
 from engine.video.sample import sample_frames
-from engine.vision.preprocess import Preprocessing, prepare
+from engine.vision.model import Model
+from engine.vision.preprocess import Preprocessing, prepare, prepare_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,18 @@ class Sampling:
     fps: float
     preprocessing: Preprocessing
     cue_side: int | None = None  # cells along the maps of codec cues, for strategies that want them
+    gpu: int | None = None  # decode there, by its own decoder
+
+
+def sampling_of(options: IngestOptions, model: Model, cue_side: int | None) -> Sampling:
+    """Return how an ingest samples; UsageError where the decoder asked for cannot be had."""
+    gpu = None
+    if options.decoder == "nvdec":
+        load_nvdec()
+        gpu = model.device.index or 0
+        if cue_side is not None:
+            raise UsageError("decoder 'nvdec' gives no codec cues, which this strategy needs")
+    return Sampling(options.fps, model.preprocessing, cue_side, gpu)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +104,9 @@ class _Watch:
 
 def prepare_task(sampling: Sampling, task: Task, tick: Callable[[], None]) -> Iterator[Prepared]:
     """Decode a task in one pass and yield its stretches; `tick` is called for every picture."""
+    if sampling.gpu is not None:
+        yield from _prepare_on_gpu(sampling, sampling.gpu, task, tick)
+        return
     source, stop = task.source, task.stretches[-1].stop_seconds
     fps = sampling.fps
     times = source.times(task.stretches[0].start_seconds, stop, fps)
@@ -122,6 +140,22 @@ def prepare_task(sampling: Sampling, task: Task, tick: Callable[[], None]) -> It
             missing = [Missing(stretch.start_seconds, stretch.stop_seconds, reason)]
         yield Prepared(task, stretch, ready, missing, watch.decoded - before, seconds)
     source.check_unchanged()
+
+
+def _prepare_on_gpu(
+    sampling: Sampling, gpu: int, task: Task, tick: Callable[[], None]
+) -> Iterator[Prepared]:
+    """Decode, resize and keep the pictures on the GPU; their types are not known there."""
+    for stretch in task.stretches:
+        started = perf_counter()
+        times = task.source.times(stretch.start_seconds, stretch.stop_seconds, sampling.fps)
+        ready = []
+        for frame in decode_on_gpu(task.source.path, times, gpu=gpu):
+            tick()
+            [pixels] = prepare_batch(frame.image[None], sampling.preprocessing)
+            ready.append(Ready(frame.number, frame.seconds, "?", pixels, None))
+        yield Prepared(task, stretch, ready, [], len(ready), perf_counter() - started)
+    task.source.check_unchanged()
 
 
 def _ready(frame: Frame, sampling: Sampling) -> Ready:

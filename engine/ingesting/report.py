@@ -3,9 +3,10 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
-from engine.errors import UsageError
+from engine.errors import UsageError, unknown
 
 Stage = Literal["decode", "encode", "write"]
+DECODERS = ("pyav", "nvdec")
 Outcome = Literal["ready", "known", "quarantined", "interrupted"]
 
 
@@ -16,6 +17,7 @@ class IngestOptions:
     fps: float = 2.0  # sampled frames per second of video
     strategy: str = "auto"  # a name, or the fastest that keeps the bound
     max_drift: float | None = 0.02  # mean 1 - cosine to dense per video; None: no bound
+    decoder: Literal["pyav", "nvdec"] = "pyav"  # on the CPU, or by the GPU's own
     workers: int | None = None  # decoding threads; None: one per core
     streams: int | None = None  # stretches encoded side by side; None: by device
     stall_seconds: float = 60.0  # a decoder silent for that long is given up
@@ -23,6 +25,8 @@ class IngestOptions:
     def __post_init__(self) -> None:
         if self.fps <= 0:
             raise UsageError(f"fps must be positive, got {self.fps}")
+        if self.decoder not in DECODERS:
+            raise UsageError(unknown("decoder", self.decoder, DECODERS))
         for name in ("workers", "streams"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -99,10 +103,11 @@ class IngestReport:
 
     videos: list[VideoReport]
     seconds: float
-    device: str
-    strategy: str | None  # None: nothing had to be encoded
-    choice: str  # why this strategy, in words
-    interrupted: bool
+    device: str = "none"
+    decoder: str = "none"
+    strategy: str | None = None  # None: nothing had to be encoded
+    choice: str = "not embedded"  # why this strategy, in words
+    interrupted: bool = False
 
     @property
     def quarantined(self) -> list[VideoReport]:

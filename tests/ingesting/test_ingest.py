@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from engine.errors import NotFoundError, UsageError
 from engine.ingest import IngestOptions, ensure, ingest, redecode, register
@@ -355,6 +356,14 @@ def test_wrong_options_fail() -> None:
         IngestOptions(fps=0)
     with pytest.raises(UsageError, match="workers must be at least 1, got 0"):
         IngestOptions(workers=0)
+    with pytest.raises(UsageError, match="unknown decoder 'nvde'; allowed: nvdec, pyav"):
+        IngestOptions(decoder="nvde")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_no_other_decoder_takes_over_in_silence(store, model, clips) -> None:
+    with pytest.raises(UsageError, match="decoder 'nvdec' needs an NVIDIA GPU"):
+        ingest(store, model, [clips], IngestOptions(strategy="dense", decoder="nvdec"))
 
 
 def test_unknown_strategy_fails(store, model, clips) -> None:

@@ -1,0 +1,103 @@
+"""Decoding by the GPU's own decoder (NVDEC), for who asks for it; needs the extra `[gpu]`."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from engine.errors import UnsupportedCodecError, UsageError
+from engine.video.container import open_video, probe
+from engine.video.decode import CLOCK_SECONDS
+from engine.video.gop import packet_pts, packets_of, time_base
+from engine.video.sample import Instants
+
+PACKAGE = "PyNvVideoCodec"
+BLOCK = 16  # frames held on the GPU at once
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFrame:
+    """A sampled picture that never left the GPU."""
+
+    number: int  # of the sampling instant
+    seconds: float
+    image: Tensor  # uint8 [H, W, 3] on the GPU, upright
+
+
+def load_nvdec() -> ModuleType:
+    """Import the decoder's package; raise UsageError saying what is missing."""
+    if not torch.cuda.is_available():
+        raise UsageError("decoder 'nvdec' needs an NVIDIA GPU; allowed here: pyav")
+    try:
+        return import_module(PACKAGE)
+    except ImportError as error:
+        raise UsageError(
+            f"decoder 'nvdec' needs {PACKAGE} ({error}): install the extra [gpu], or use pyav"
+        ) from error
+
+
+def decode_on_gpu(path: str | Path, times: Instants, *, gpu: int = 0) -> Iterator[DeviceFrame]:
+    """Yield the frame on screen at each instant, once each, as `sample_frames` does.
+
+    Times come from the container's packets, so that they are the true ones. A file whose pictures
+    the GPU counts otherwise, or cannot decode, raises UnsupportedCodecError.
+    """
+    nvc, path = load_nvdec(), Path(path)
+    shown, rotation = shown_times(path), probe(path).rotation
+    known = (*(kind for kind in vars(nvc).values() if _is_error(kind)), RuntimeError, ValueError)
+    try:
+        decoder = nvc.SimpleDecoder(
+            str(path),
+            gpu_id=gpu,
+            use_device_memory=True,
+            output_color_type=nvc.OutputColorType.RGB,
+        )
+        if len(decoder) != len(shown):
+            raise UnsupportedCodecError(
+                f"{path.name} has {len(shown)} pictures, the GPU's decoder counts {len(decoder)}",
+                path=str(path),
+            )
+        wanted = pick(shown, times)
+        for start in range(0, len(wanted), BLOCK):
+            block = wanted[start : start + BLOCK]
+            frames = decoder.get_batch_frames_by_index([index for _, index in block])
+            for (number, index), frame in zip(block, frames, strict=True):
+                # the decoder uses its surfaces again, so the picture is copied out
+                image = from_dlpack(frame).clone()
+                yield DeviceFrame(number, shown[index], torch.rot90(image, rotation // 90))
+    except known as error:
+        raise UnsupportedCodecError(
+            f"{path.name} cannot be decoded by the GPU: {error}", path=str(path)
+        ) from error
+
+
+def shown_times(path: Path) -> list[float]:
+    """Return the times of all pictures that are shown, rising, from the container's packets."""
+    with open_video(path) as (container, stream):
+        num, den = time_base(stream)
+        found = [
+            pts
+            for packet in packets_of(container, stream)
+            if not packet.is_discard and (pts := packet_pts(packet)) is not None
+        ]
+    return [pts * num / den for pts in sorted(found)]
+
+
+def pick(shown: Sequence[float], times: Instants) -> list[tuple[int, int]]:
+    """Return `(number, index)` of the picture on screen at each instant, each picture once."""
+    picked: list[tuple[int, int]] = []
+    for number in range(times.first, times.stop):
+        index = bisect_right(shown, times.seconds(number) + CLOCK_SECONDS) - 1
+        if index >= 0 and (not picked or picked[-1][1] != index):
+            picked.append((number, index))
+    return picked
+
+
+def _is_error(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception)
