@@ -34,8 +34,6 @@ class Jobs:
 
     def start(self) -> None:
         """Take up what was left, then what comes."""
-        for job in self._catalog.jobs("running"):
-            self._catalog.update_job(job.job_id, status="queued")
         self._thread.start()
 
     def submit(self, kind: str, request: Mapping[str, Any]) -> str:

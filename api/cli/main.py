@@ -35,15 +35,21 @@ for module in (demo, ingest, ask, store, serve, world, train, evaluate, bench, c
     module.register(app)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"dejavu-engine {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Log, and show errors in full.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
 ) -> None:
     """Set what holds for every command."""
-    if version:
-        print(f"dejavu-engine {__version__}")
-        raise typer.Exit
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING,
         format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
@@ -57,7 +63,7 @@ def main() -> None:
     """Run a command; an error is one line, its kind is the exit code."""
     debug = "--debug" in sys.argv
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="dejavu-engine", standalone_mode=False)
     except EngineError as error:
         if debug:
             raise

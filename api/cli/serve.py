@@ -31,7 +31,9 @@ def serve(
     try:
         settings = ServerSettings(host=host, port=port)
     except ValidationError as error:
-        raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+        first = error.errors()[0]
+        name = "".join(f"{part}: " for part in first["loc"])
+        raise UsageError(name + first["msg"].removeprefix("Value error, ")) from error
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)
     with Engine.open(data, model=model, device=device) as engine, _listen(host, port) as listener:
         url = f"http://{_reached_at(host)}:{listener.getsockname()[1]}"

@@ -235,11 +235,9 @@ class Ledger:
                 cursor.execute(f"DELETE FROM {table} WHERE space_id = ?", [space_id])
 
     def commit_interrupted(self) -> None:
-        """Fail the jobs of a process that has ended."""
+        """Queue the jobs again that ran in a process that has ended."""
         with self._database.transaction() as cursor:
-            values = {"status": "failed", "finished_at": now()}
-            values["error"] = "the process ended before the job; run it again to resume"
-            update(cursor, "jobs", values, "status IN ('queued', 'running')", [])
+            update(cursor, "jobs", {"status": "queued"}, "status = 'running'", [])
 
 
 def row_ids_of(video_id: int, frames: np.ndarray) -> np.ndarray:

@@ -1,0 +1,227 @@
+"""The command line: help, one JSON document, exit codes, one-line errors, every command."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import typer.main
+
+from api.cli.main import app
+from engine.storage.store import Store
+from engine.video.gop import index_gops
+from tests.api.conftest import Made, Ran
+
+Cli = Callable[..., Ran]
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    """Every command with the groups that lead to it."""
+
+    def below(command: object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        yield path
+        for name, child in getattr(command, "commands", {}).items():
+            yield from below(child, (*path, name))
+
+    yield from below(typer.main.get_command(app), ())
+
+
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_every_command_has_help(cli: Cli, path: tuple[str, ...]) -> None:
+    ran = cli(*path, "--help")
+    assert ran.code == 0
+    assert "Usage: dejavu-engine" in ran.text
+    assert cli(*path, "-h").out == ran.out
+
+
+def test_every_setting_is_a_variable(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEJAVU_DATA", str(data))
+    monkeypatch.setenv("DEJAVU_QUERY_TOP", "1")
+    monkeypatch.setenv("DEJAVU_DEVICE", "cpu")
+    assert len(json.loads(cli("query", "a star", "--json").out)["moments"]) == 1
+    assert len(json.loads(cli("query", "a star", "--top", "9", "--json").out)["moments"]) > 1
+    monkeypatch.setenv("DEJAVU_MODEL", "/nowhere")
+    assert cli("query", "a star").code == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("query", "a star"),
+        ("ask", "what colour is it?", "--choice", "red", "--choice", "blue"),
+        ("sql", "SELECT name FROM videos"),
+        ("videos", "ls"),
+        ("videos", "show", "one.mp4"),
+        ("videos", "verify"),
+        ("index", "status"),
+        ("index", "build"),
+        ("index", "compact"),
+        ("spaces", "ls"),
+        ("jobs", "ls"),
+        ("doctor",),
+        ("videos", "rm", "two.mp4"),
+    ],
+    ids=" ".join,
+)
+def test_json_is_one_document(cli: Cli, data: Path, arguments: tuple[str, ...]) -> None:
+    ran = cli(*arguments, "--data", data, "--json")
+    assert ran.code == 0, ran.err
+    json.loads(ran.out)
+    again = cli(*arguments, "--data", data)
+    assert again.code == (1 if "rm" in arguments else 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("quary", "x"), 2, "quary"),
+        (("query",), 2, "text"),
+        (("query", "x", "--top", "0"), 2, "--top"),
+        (("query", "x", "--top", "many"), 2, "--top"),
+        (("query", "x", "--nope"), 2, "--nope"),
+        (("query", "x", "--group-by", "moments"), 2, "nearest: moment"),
+        (("query", "x", "--video", "three.mp4"), 1, "three.mp4"),
+        (("query", "x", "--model", "/nowhere"), 1, "/nowhere"),
+        (("query", "x", "--device", "abacus"), 2, "abacus"),
+        (("ask", "what?", "--choice", "one"), 2, "choice"),
+        (("sql", "SELECT 1", "--format", "xml"), 2, "xml"),
+        (("sql", "SELECT 1", "--param", "x"), 2, "name=value"),
+        (("videos", "show", "on.mp4"), 1, "nearest: one.mp4"),
+        (("videos", "rm", "9"), 1, "9"),
+        (("spaces", "use", "none"), 1, "none"),
+        (("jobs", "show", "none"), 1, "none"),
+        (("ingest", "/nowhere.mp4"), 1, "/nowhere.mp4"),
+        (("ingest", ".", "--strategy", "dens"), 2, "nearest: dense"),
+        (("ingest", ".", "--fps", "0"), 2, "fps"),
+        (("serve", "--host", "0.0.0.0"), 2, "DEJAVU_API_KEYS"),
+        (("serve", "--host", "127.0.0.1", "--port", "70000"), 2, "port"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_an_error_is_one_line(
+    cli: Cli, data: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    place = () if "quary" in arguments else ("--data", data)
+    ran = cli(*arguments, *place)
+    assert (ran.code, ran.out) == (code, b"")
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+    assert said in ran.err
+
+
+def test_debug_shows_where(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["dejavu-engine"])
+    with pytest.raises(Exception, match="no video"):
+        cli("--debug", "videos", "show", "nine", "--data", data)
+
+
+def test_a_statement_that_fails_has_a_caret(cli: Cli, data: Path) -> None:
+    ran = cli("sql", "SELECT nam FROM videos", "--data", data)
+    error, line, caret, _ = ran.err.split("\n")
+    assert (ran.code, line) == (1, "SELECT nam FROM videos")
+    assert error.startswith("error: ")
+    assert caret.index("^") == line.index("nam")
+
+
+def test_sql_in_every_form(cli: Cli, data: Path) -> None:
+    statement = "SELECT name, fps, duration_seconds > $most AS long FROM videos ORDER BY name"
+
+    def run(*more: str) -> Ran:
+        return cli("sql", statement, "--param", "most=4.5", *more, "--data", data)
+
+    rows = json.loads(run("--format", "json").out)
+    assert [row["name"] for row in rows] == ["one.mp4", "two.mp4"]
+    assert [row["long"] for row in rows] == [False, True]
+    assert json.loads(run("--json").out) == rows
+    listed = list(csv.DictReader(io.StringIO(run("--format", "csv").text)))
+    assert [row["name"] for row in listed] == ["one.mp4", "two.mp4"]
+    assert pq.read_table(io.BytesIO(run("--format", "parquet").out)).to_pylist() == rows
+    table = run().text
+    assert "two.mp4" in table
+    assert "2 rows" in table
+    assert "FROM" not in run("--explain").err
+
+
+def test_plans(cli: Cli, data: Path) -> None:
+    statement = "SELECT max(CLIP_MATCH(frame, 'a star')) AS best FROM frames"
+    planned = cli("sql", statement, "--explain", "--data", data).text
+    measured = cli("sql", statement, "--analyze", "--data", data).text
+    assert planned
+    assert len(measured.splitlines()) >= len(planned.splitlines())
+
+
+def test_a_page_with_pictures(cli: Cli, data: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert cli("query", "<b>star</b>", "--html", page, "--data", data).code == 0
+    text = page.read_text()
+    assert "data:image/jpeg;base64," in text
+    assert "<b>" not in text
+
+
+def test_ingest_and_what_it_left(cli: Cli, made: Made, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    text = tmp_path / "text.mp4"
+    text.write_text("not a video")
+    one = made.clips / "one.mp4"
+    ran = cli("ingest", one, "--strategy", "dense", "--data", data, "--json")
+    assert ran.code == 0, ran.err
+    assert [video["outcome"] for video in json.loads(ran.out)["videos"]] == ["ready"]
+    again = cli("ingest", one, text, "--strategy", "dense", "--data", data, "--json")
+    assert again.code == 3
+    outcomes = {v["name"]: v["outcome"] for v in json.loads(again.out)["videos"]}
+    assert outcomes == {"one.mp4": "known", "text.mp4": "quarantined"}
+    assert "quarantined" in cli("videos", "ls", "--data", data).text
+    with Store.open(data) as store:
+        assert len(index_gops(one)) == len(
+            store.catalog.gops(store.catalog.video("one.mp4").video_id)
+        )
+
+
+def test_spaces_and_jobs(cli: Cli, data: Path) -> None:
+    found = json.loads(cli("spaces", "ls", "--data", data, "--json").out)
+    key = found["current"]
+    assert [space["key"] for space in found["spaces"]] == [key]
+    assert cli("spaces", "use", key, "--data", data).code == 0
+    with Store.open(data) as store:
+        job = store.catalog.add_job("ingest", {"paths": ["x.mp4"]})
+    shown = json.loads(cli("jobs", "show", job, "--data", data, "--json").out)
+    assert (shown["id"], shown["status"]) == (job, "queued")
+    assert job in cli("jobs", "show", job, "--data", data).text
+    assert cli("jobs", "cancel", job, "--data", data).code == 0
+    listed = json.loads(cli("jobs", "ls", "--data", data, "--json").out)
+    assert [item["status"] for item in listed] == ["cancelled"]
+    assert cli("spaces", "rm", key, "--data", data, "--json").code == 0
+    assert json.loads(cli("spaces", "ls", "--data", data, "--json").out)["spaces"] == []
+
+
+def test_verify_finds_what_is_missing(cli: Cli, data: Path) -> None:
+    next(data.rglob("*.parquet")).unlink()
+    ran = cli("videos", "verify", "--data", data, "--json")
+    assert ran.code == 1
+    assert json.loads(ran.out)["problems"]
+
+
+def test_another_process_that_is_no_server(cli: Cli, data: Path) -> None:
+    with Store.open(data):
+        ran = cli("videos", "ls", "--data", data)
+        assert ran.code == 1
+        assert "in use by process" in ran.err
+        found = json.loads(cli("doctor", "--data", data, "--json").out)
+        assert "held by process" in next(f["found"] for f in found if f["what"] == "store")
+
+
+def test_world_make(cli: Cli, tmp_path: Path) -> None:
+    ran = cli("world", "make", tmp_path / "w", "--clips", "1", "--seed", "3", "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert Path(told["annotations"]).name == "world.json"
+    assert len(list((tmp_path / "w").glob("*.mp4"))) == 1
+    assert cli("world", "make", tmp_path / "v", "--split", "tset").code == 2
+
+
+def test_version_and_no_command(cli: Cli) -> None:
+    assert cli("--version").text.startswith("dejavu-engine ")
+    assert "Usage" in cli().err + cli().text
