@@ -55,6 +55,9 @@ def restore_reference(
     for part in rows.split(block):
         at = part - cached
         root, source = roots.flatten().index_select(0, at), sources.flatten().index_select(0, at)
+        if not len(down):  # nothing to correct with
+            table.index_copy_(0, part.long(), table.index_select(0, source))
+            continue
         difference = values.index_select(0, part).sub_(values.index_select(0, root))
         narrow = (difference @ down.T).relu_().view(len(part), *up.shape[:2])
         result = table.index_select(0, source)

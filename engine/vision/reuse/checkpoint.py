@@ -43,9 +43,13 @@ class Loaded:
 def save_parts(
     path: Path, parts: ReuseParts, card: Card, *, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write a slim file: the reuse parts alone, with the backbone's id and hash."""
+    """Write a slim file: the reuse parts alone, with the backbone's id and hash.
+
+    `dtype` is that of the corrections, nearly all of the file; decisions stay as they are, because
+    similarities differ in the fourth decimal.
+    """
     tensors = {
-        PARTS + name: value.to(dtype) if value.is_floating_point() else value
+        PARTS + name: value.to(dtype) if ".restoration." in name else value
         for name, value in parts.state_dict().items()
     }
     _write(path, tensors, card)

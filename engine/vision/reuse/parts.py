@@ -17,11 +17,13 @@ class ReuseConfig:
 
     decision: str = "ldrl"  # linear, dropout, ReLU, linear
     hidden: int = 160
-    narrow: int = 64  # width of each restoration bottleneck
+    narrow: int = 64  # width of each restoration bottleneck; 0: reused as they are
     chain: Chain = "published"
     cue: Cue = "pixels"
 
     def __post_init__(self) -> None:
+        if self.narrow < 0:
+            raise UsageError(f"narrow must be 0 (no corrections) or more, got {self.narrow}")
         if self.chain not in CHAINS:
             raise UsageError(unknown("chain", self.chain, CHAINS))
         if self.cue not in CUES:

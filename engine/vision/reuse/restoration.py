@@ -11,7 +11,7 @@ class Restoration(nn.Module):
 
     def __init__(self, width: int, narrow: int = 64) -> None:
         super().__init__()
-        bound = width**-0.5, narrow**-0.5  # as nn.Linear
+        bound = width**-0.5, max(narrow, 1) ** -0.5  # as nn.Linear
         self.down = nn.Parameter(torch.empty(PARTS * narrow, width).uniform_(-bound[0], bound[0]))
         self.up = nn.Parameter(torch.empty(PARTS, narrow, width).uniform_(-bound[1], bound[1]))
 

@@ -102,6 +102,25 @@ def test_nothing_reused_is_dense(class_token: bool, small: Any) -> None:
 
 
 @torch.inference_mode()
+def test_parts_without_corrections_take_what_their_references_have(small: Any) -> None:
+    tower = small.tower()
+    frames = small.frames(2, 9)
+    found = []
+    for narrow in (0, 8):
+        parts = small.parts(cue="none", narrow=narrow)
+        for index in range(3):
+            parts.gate(index).decision.load_state_dict(
+                small.parts(cue="none").gate(index).decision.state_dict()
+            )
+            torch.nn.init.zeros_(parts.gate(index).restoration.up)
+        (encoded,) = ReuseViT(tower, parts).encode([Chunk(frames[0], last=True)])
+        found.append(encoded)
+    assert torch.equal(found[0].embeddings, found[1].embeddings)
+    reused = (17 - found[0].computed[:, 1:]).sum().item()
+    assert (found[1].macs - found[0].macs).sum().item() == reused * 2 * 4 * 8 * 32
+
+
+@torch.inference_mode()
 def test_a_single_frame_is_dense(small: Any) -> None:
     tower = small.tower()
     (frame,) = small.frames(1, 1)
