@@ -1,5 +1,6 @@
 """A model that puts pictures and texts into one space, and the identity of that space."""
 
+import hashlib
 import json
 import math
 import re
@@ -48,8 +49,9 @@ class Space:
 
     @property
     def key(self) -> str:
-        """A short stable id, fit for a file name."""
-        return f"{self.name}-{self.weight_hash[:12]}"
+        """A short stable id, fit for a file name; other weights or preprocessing give another."""
+        told = hashlib.sha256(f"{self.weight_hash} {self.preprocessing}".encode()).hexdigest()
+        return f"{self.name}-{told[:12]}"
 
 
 @dataclass(frozen=True, slots=True)
