@@ -1,7 +1,9 @@
 """`serve`: the HTTP API and the page."""
 
 import logging
+import signal
 import socket
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -47,7 +49,13 @@ def serve(
         )
         engine.store.announce(url)
         show.err.print(f"[bold]{url}[/]  page · [bold]{url}/docs[/]  API · Ctrl-C stops")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _already_heard)
         server.run(sockets=[listener])
+
+
+def _already_heard(_number: int, _frame: FrameType | None) -> None:
+    """Let the store be closed: uvicorn sends a signal on once more when it has drained."""
 
 
 def _reached_at(host: str) -> str:
