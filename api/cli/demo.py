@@ -15,9 +15,11 @@ from api.cli.ingest import Bars, print_report
 from engine.ingest import IngestReport
 from engine.query import QueryResult
 from engine.session import Engine
-from engine.world.make import make_world
+from engine.world.clip import make_clip
+from engine.world.make import write_world
 
-CLIPS, SEED = 6, 21
+SEED, SECONDS = 40, 30.0
+REDUNDANCY = (0.95, 0.9, 0.9, 0.85, 0.8, 0.6)  # of each clip: 1 is almost still, 0 hand-held
 STRATEGIES = ("dense", "reusevit", "earlygate")
 Spans = Sequence[tuple[float, float]]
 
@@ -50,8 +52,13 @@ def demo(
     """Make clips, ingest them, ask three things of them, and compare the ways to encode."""
     started = time.monotonic()
     videos = data / "videos"
-    _say("1", f"{CLIPS} clips, made by code, into {videos}")
-    world = json.loads(make_world(videos, "test", CLIPS, SEED).read_text())
+    _say("1", f"{len(REDUNDANCY)} clips of {SECONDS:.0f} s, made by code, into {videos}")
+    clips = [
+        make_clip(SEED + number, "test", duration_seconds=SECONDS, redundancy=redundancy)
+        for number, redundancy in enumerate(REDUNDANCY)
+    ]
+    with show.err.status("drawing and encoding"):
+        world = json.loads(write_world(videos, clips, "test", SEED).read_text())
     told = find_told(world)
     files = sorted(videos.glob("*.mp4"))
     show.out.print(f"[dim]{sum(f.stat().st_size for f in files) / 2**20:.1f} MiB of H.264[/]")

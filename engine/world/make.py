@@ -1,6 +1,7 @@
 """Clips as H.264 files, with `world.json` beside them that says everything about them."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,23 @@ def make_world(
     check_split(split)
     if clips < 1:
         raise UsageError(f"clips {clips}; allowed: 1 or more")
+    return write_world(directory, make_pool(split, clips, seed), split, seed, size=size, crf=crf)
+
+
+def write_world(
+    directory: str | Path,
+    clips: Iterable[Clip],
+    split: Split,
+    seed: int,
+    *,
+    size: int = 224,
+    crf: float = 20.0,
+) -> Path:
+    """Write given clips as `<name>.mp4`, and return the path of `world.json`."""
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     told = []
-    for clip in make_pool(split, clips, seed):
+    for clip in clips:
         write_h264(folder / f"{clip.name}.mp4", render_frames(clip, size), clip.fps, crf=crf)
         told.append(annotation(clip))
     path = folder / "world.json"
