@@ -71,7 +71,7 @@ def reuse(
     out: flags.OutFile = None,
     as_json: flags.Json = False,
 ) -> None:
-    """ReuseViT's trained targets against dense and against doing less; or its speed."""
+    """ReuseViT's targets against dense and against doing less; or its speed."""
     with show.err.status("measuring"):
         if speed:
             report = reuse_bench.run_speed()
