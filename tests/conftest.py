@@ -7,13 +7,21 @@ from pathlib import Path
 import pytest
 import torch
 
-# machines that only encode have no store to query
-pytest_plugins = ["tests.asking"] if find_spec("duckdb") else []
+# machines that only encode have torch and little else: no store to query, no decoder
+COMPLETE = all(find_spec(name) for name in ("av", "duckdb", "pyarrow", "faiss", "pydantic"))
+ENCODING = ("kernels", "vision")
+pytest_plugins = ["tests.asking"] if COMPLETE else []
 
 # without a GPU the kernels run in Triton's interpreter, else a kernel test would compare the
 # reference with itself; set before any module that imports triton is loaded
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Where only encoding can be tested, collect the tests of encoding alone."""
+    inside = collection_path.relative_to(Path(__file__).parent).parts
+    return True if not COMPLETE and inside and inside[0] not in ENCODING else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
