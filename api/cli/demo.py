@@ -62,9 +62,9 @@ def demo(
     show.out.print(f"[dim]{sum(f.stat().st_size for f in files) / 2**20:.1f} MiB of H.264[/]")
 
     with Engine.open(data / "store", model="builtin", device=device) as engine:
-        _say("2", "ingest: decode, embed with what the last frames already computed, store")
+        _say("2", "ingest by the early gate: what the last frames computed already is taken over")
         with Bars() as bars:
-            report = engine.ingest(files, progress=bars)
+            report = engine.ingest(files, strategy="earlygate", progress=bars)
         print_report(report)
         _say("3", f'a text: "{TEXT}"')
         found = engine.query(TEXT, top_k=5)
