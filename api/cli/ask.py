@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
+from rich.markup import escape
 
 from api.cli import flags, show
 from api.cli.connect import connect
@@ -136,15 +137,19 @@ def print_moments(found: QueryResult) -> None:
 
 def print_answer(answered: Answer) -> None:
     """Print an answer, its choices and its evidence."""
-    show.out.print(f"[bold]{answered.text}[/]  {answered.confidence:.0%}  [dim]{answered.how}[/]")
+    show.out.print(
+        f"[bold]{escape(answered.text)}[/]  {answered.confidence:.0%}  [dim]{answered.how}[/]"
+    )
     ranked = sorted(answered.scores.items(), key=lambda pair: -pair[1])[:6]
     widest = max(len(choice) for choice, _ in ranked)
     for choice, share in ranked:
         bar = "█" * round(24 * share)
-        show.out.print(f"  {choice.ljust(widest)}  [magenta]{bar.ljust(24)}[/] {share:6.1%}")
+        show.out.print(
+            f"  {escape(choice.ljust(widest))}  [magenta]{bar.ljust(24)}[/] {share:6.1%}"
+        )
     for moment in answered.evidence[:5]:
         span = f"{show.clock(moment.start_seconds)} – {show.clock(moment.stop_seconds)}"
-        show.out.print(f"  [dim]seen in[/] {moment.name} [bold]{span}[/]")
+        show.out.print(f"  [dim]seen in[/] {escape(moment.name)} [bold]{span}[/]")
 
 
 def write_table(table: pa.Table, form: str, *, plan: bool = False) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 import typer
+from rich.markup import escape
 
 from api.cli import flags, show
 from engine.errors import EngineError
@@ -49,8 +50,8 @@ def doctor(
     else:
         marks = {"good": "[green]✓[/]", "note": "[yellow]·[/]", "bad": "[red]✗[/]"}
         for finding in findings:
-            mend = f"  [dim]→ {finding.mend}[/]" if finding.mend else ""
-            show.out.print(f"{marks[finding.state]} {finding.what}: {finding.found}{mend}")
+            mend = f"  [dim]→ {escape(finding.mend)}[/]" if finding.mend else ""
+            show.out.print(f"{marks[finding.state]} {finding.what}: {escape(finding.found)}{mend}")
     if any(finding.state == "bad" for finding in findings):
         raise typer.Exit(1)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from api.cli import flags, show
@@ -110,7 +111,7 @@ class Bars:
                 eta = "" if event.eta_seconds is None else f", {event.eta_seconds:.0f} s left"
                 show.err.print(
                     f"{event.stage} {event.frames}/{event.expected} frames, "
-                    f"{event.frames_per_second:.1f}/s {note}{eta} ({event.video})"
+                    f"{event.frames_per_second:.1f}/s {note}{eta} ({escape(event.video)})"
                 )
 
     def stopped(self) -> bool:
@@ -154,12 +155,12 @@ def _by_server(
     """Have a server ingest; each path is one of its jobs."""
     ended, code = [], 0
     for path in paths:
-        with show.err.status(f"{path}: queued") as status:
+        with show.err.status(escape(f"{path}: queued")) as status:
 
             def draw(progress: Mapping[str, Any], path: Path = path, status: Any = status) -> None:
                 if progress:
                     done = f"{progress.get('frames', 0)}/{progress.get('expected', 0)} frames"
-                    status.update(f"{path}: {progress.get('stage', '')} {done}")
+                    status.update(escape(f"{path}: ") + f"{progress.get('stage', '')} {done}")
 
             try:
                 job = server.ingest(path, options, draw)
@@ -168,7 +169,10 @@ def _by_server(
         ended.append({"path": str(path), **job})
         code = 3 if job["status"] == "failed" else code
         if not as_json:
-            show.out.print(f"{path}: {job['status']}{': ' + job['error'] if job['error'] else ''}")
+            show.out.print(
+                escape(f"{path}: ")
+                + f"{job['status']}{': ' + job['error'] if job['error'] else ''}"
+            )
     if as_json:
         show.print_json(ended)
     return code

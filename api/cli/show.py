@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from engine.evaluation.report import Report
@@ -48,7 +49,7 @@ def print_table(
         numbers = listed and all(isinstance(row[place], int | float | None) for row in listed)
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in listed:
-        table.add_row(*(show_cell(cell) for cell in row))
+        table.add_row(*(escape(show_cell(cell)) for cell in row))
     out.print(table)
 
 

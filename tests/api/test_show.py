@@ -1,0 +1,19 @@
+"""What is printed is what was stored."""
+
+import io
+
+from rich.console import Console
+
+from api.cli import show
+
+
+def test_brackets_in_a_name_are_no_markup(monkeypatch) -> None:
+    text = io.StringIO()
+    monkeypatch.setattr(show, "out", Console(file=text, width=80, highlight=False))
+    show.print_table(("video", "size"), [("clip[1].mp4", 3), ("[bold]x[/].mp4", None)])
+    assert "clip[1].mp4" in text.getvalue()
+    assert "[bold]x[/].mp4" in text.getvalue()
+
+
+def test_json_has_no_word_for_not_a_number() -> None:
+    assert show.plain({"a": float("nan"), "b": (1, 2.5, "x")}) == {"a": None, "b": [1, 2.5, "x"]}
