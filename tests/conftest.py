@@ -9,7 +9,7 @@ import torch
 
 # machines that only encode have torch and little else: no store to query, no decoder
 COMPLETE = all(find_spec(name) for name in ("av", "duckdb", "pyarrow", "faiss", "pydantic"))
-ENCODING = ("kernels", "vision")
+ENCODING = tuple(map(Path, ("kernels", "vision", "evaluation/test_bench_encode.py")))
 pytest_plugins = ["tests.asking"] if COMPLETE else []
 
 # without a GPU the kernels run in Triton's interpreter, else a kernel test would compare the
@@ -18,10 +18,19 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Know the time limit's setting where its plugin is not installed; nothing is limited then."""
+    if find_spec("pytest_timeout") is None:
+        parser.addini("timeout", "unused without pytest-timeout")
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Where only encoding can be tested, collect the tests of encoding alone."""
-    inside = collection_path.relative_to(Path(__file__).parent).parts
-    return True if not COMPLETE and inside and inside[0] not in ENCODING else None
+    if COMPLETE:
+        return None
+    inside = collection_path.relative_to(Path(__file__).parent)
+    on_the_way = (inside.is_relative_to(path) or path.is_relative_to(inside) for path in ENCODING)
+    return None if any(on_the_way) else True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
