@@ -19,6 +19,7 @@ from engine.planner.sequence import rewrite_sequences
 Explain = Literal["no", "plan", "analyze"]
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze)?\b", re.IGNORECASE)
 _DIALECT = DuckDB()
+_BEGINNINGS = (TokenType.SELECT, TokenType.WITH, TokenType.FROM, TokenType.L_PAREN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,15 @@ def parse(sql: str, positional: Sequence[Any] = (), named: Mapping[str, Any] = {
     except TokenError as error:
         raise ParseError(f"cannot read the statement: {_first_line(error)}", sql=sql) from error
     except GrammarError as error:
+        if tokens and tokens[0].token_type not in _BEGINNINGS:
+            raise _not_a_select(tokens, sql) from error
         raise _grammar_error(error, sql) from error
     statements = [tree for tree in trees if tree is not None]
     if len(statements) != 1:
         raise ParseError(f"expected one statement, got {len(statements)}", sql=sql)
     query = statements[0]
     if not isinstance(query, exp.Query):
-        given = (tokens[0].text if tokens else "nothing").upper()
-        raise ParseError(f"only SELECT is accepted, got {given}", sql=sql, position=0)
+        raise _not_a_select(tokens, sql)
     return Statement(sql, query, options, explain, images)
 
 
@@ -205,6 +207,12 @@ def _option(entry: list[Token], sql: str, anchor: Token) -> tuple[str, Any]:
     if value.token_type == TokenType.NUMBER:
         return entry[0].text, float("".join(token.text for token in entry[2:]))
     raise ParseError("an option takes a literal or a parameter", sql=sql, position=value.start)
+
+
+def _not_a_select(tokens: Sequence[Token], sql: str) -> ParseError:
+    given = (tokens[0].text if tokens else "nothing").upper()
+    start = tokens[0].start if tokens else 0
+    return ParseError(f"only SELECT is accepted, got {given}", sql=sql, position=start)
 
 
 def _grammar_error(error: GrammarError, sql: str) -> ParseError:

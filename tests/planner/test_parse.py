@@ -92,6 +92,7 @@ def test_parameters_that_do_not_fit(
         ("SELECT a\nFROM frames\nWHERE )", "where is incomplete", 6),
         ("SELECT 1; SELECT 2", "expected one statement, got 2", None),
         ("", "expected one statement, got 0", None),
+        ("SELEC * FROM frames", "only SELECT is accepted, got SELEC", 0),
         ("UPDATE frames SET a = 1", "only SELECT is accepted, got UPDATE", 0),
         ("SELECT 'a", "cannot read the statement", None),
     ],
