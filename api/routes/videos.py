@@ -27,7 +27,7 @@ from engine.storage.records import Video
 from engine.video.decode import get_frame_at
 from engine.video.gop import Gop
 from engine.video.write import cut_clip
-from engine.vision.strategies import STRATEGIES
+from engine.vision.strategies import NAMES
 from schemas.video import Accepted, HowIn, VideoIn, VideoOut, VideoPage
 
 router = APIRouter(prefix="/videos", tags=["videos"], dependencies=[CanRead])
@@ -188,8 +188,8 @@ def _valid(kind: type[M], given: bytes | Mapping[str, object]) -> M:
 
 def _options(how: HowIn) -> dict[str, Any]:
     """Return what an ingest is told; a strategy that nobody knows is refused before it waits."""
-    if how.strategy is not None and how.strategy not in (*STRATEGIES, "auto"):
-        raise UsageError(unknown("strategy", how.strategy, (*STRATEGIES, "auto")))
+    if how.strategy is not None and how.strategy not in NAMES:
+        raise UsageError(unknown("strategy", how.strategy, NAMES))
     return how.model_dump(include=set(HowIn.model_fields), exclude_none=True)
 
 

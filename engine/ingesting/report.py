@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 from engine.errors import UsageError, unknown
+from engine.vision.strategies import NAMES
 
 Stage = Literal["decode", "encode", "write"]
 DECODERS = ("pyav", "nvdec")
@@ -25,6 +26,10 @@ class IngestOptions:
     def __post_init__(self) -> None:
         if self.fps <= 0:
             raise UsageError(f"fps must be positive, got {self.fps}")
+        if self.strategy not in NAMES:
+            raise UsageError(unknown("strategy", self.strategy, NAMES))
+        if self.max_drift is not None and not 0 < self.max_drift < 1:
+            raise UsageError(f"max_drift must lie between 0 and 1, got {self.max_drift}")
         if self.decoder not in DECODERS:
             raise UsageError(unknown("decoder", self.decoder, DECODERS))
         for name in ("workers", "streams"):

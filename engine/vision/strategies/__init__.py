@@ -75,3 +75,4 @@ STRATEGIES: dict[str, Builder] = {
     "interpolate": _interpolate,
     "reusevit": build_reusevit,
 }
+NAMES = ("auto", *STRATEGIES)  # that may be asked for; auto takes the fastest that keeps the bound
