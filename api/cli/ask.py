@@ -125,8 +125,13 @@ def print_moments(found: QueryResult) -> None:
         )
         for place, moment in enumerate(found.moments, start=1)
     ]
-    show.print_table(("#", "video", "moment", "best at", "score"), rows)
     covered = found.coverage
+    if rows:
+        show.print_table(("#", "video", "moment", "best at", "score"), rows)
+    elif covered.frames:
+        show.out.print("nothing scores as high as --min-score asks for")
+    else:
+        show.out.print("nothing is stored here yet; bring in videos: dejavu-engine ingest PATH")
     parts = [f"{covered.frames:,} frames of {covered.videos:,} videos"]
     parts += [f"{covered.embedded:,} embedded now"] if covered.embedded else []
     parts += [f"{covered.refined:,} made exact"] if covered.refined else []

@@ -7,13 +7,19 @@ from pathlib import Path
 
 from api.cli import show
 from api.remote import Remote
+from engine.errors import NotFoundError
 from engine.session import Engine
 from engine.storage.lock import holder
+from engine.storage.store import Store
 
 
 @contextmanager
-def connect(data: Path, model: str, device: str) -> Iterator[Engine | Remote]:
+def connect(
+    data: Path, model: str, device: str, *, create: bool = False
+) -> Iterator[Engine | Remote]:
     """Give the running server where there is one, else an engine of this process."""
+    if not create:
+        check_folder(data)
     remote = find_server(data)
     if remote is not None:
         show.err.print(f"[dim]using the server at {remote.url}[/]")
@@ -21,6 +27,22 @@ def connect(data: Path, model: str, device: str) -> Iterator[Engine | Remote]:
         return
     with Engine.open(data, model=model, device=device) as engine:
         yield engine
+
+
+@contextmanager
+def open_store(data: Path) -> Iterator[Store]:
+    """Open what is stored; a folder that does not exist is not made."""
+    check_folder(data)
+    with Store.open(data) as store:
+        yield store
+
+
+def check_folder(data: Path) -> None:
+    """Refuse a folder that does not exist: most likely its name is misspelt."""
+    if not data.is_dir():
+        raise NotFoundError(
+            f"no data folder '{data}'; dejavu-engine ingest PATH --data {data} makes one"
+        )
 
 
 def find_server(data: Path) -> Remote | None:

@@ -42,7 +42,7 @@ def ingest(
 
     Exit code 3: done, but some videos were quarantined.
     """
-    with connect(data, model, device) as engine:
+    with connect(data, model, device, create=True) as engine:
         if isinstance(engine, Remote):
             options = {"fps": fps, "strategy": strategy, "max_drift": max_drift}
             code = _by_server(engine, paths, options, as_json=as_json)

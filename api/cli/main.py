@@ -75,8 +75,8 @@ def main() -> None:
         print("stopped", file=sys.stderr)
         sys.exit(130)
     except TyperException as error:
-        said = error.format_message()  # of several lines where it is the help
-        print(said if "\n" in said else f"error: {said}", file=sys.stderr)
+        if said := error.format_message():  # nothing where the help stands there already
+            print(f"error: {said}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has seen enough

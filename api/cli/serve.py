@@ -1,5 +1,6 @@
 """`serve`: the HTTP API and the page."""
 
+import errno
 import logging
 import signal
 import socket
@@ -70,4 +71,6 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise UsageError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
+        why = str(error.strerror).partition(" (")[0].lower()
+        free = "; --port 0 takes any that is free" if error.errno == errno.EADDRINUSE else ""
+        raise UsageError(f"cannot listen on {host}, port {port}: {why}{free}") from error

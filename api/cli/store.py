@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 
 from api.cli import flags, show
-from api.cli.connect import find_server
+from api.cli.connect import find_server, open_store
 from engine.errors import NotFoundError
 from engine.storage.store import Store
 
@@ -35,7 +35,7 @@ def list_videos(
     if remote is not None:
         found = remote.videos(pattern)
     else:
-        with Store.open(data) as store:
+        with open_store(data) as store:
             found = [_record(video) for video in store.catalog.videos(pattern)]
     if as_json:
         show.print_json(found)
@@ -54,7 +54,7 @@ def show_video(which: Which, data: flags.Data = flags.DATA, as_json: flags.Json 
             raise NotFoundError(f"no video {which!r}")
         found = matches[0]
     else:
-        with Store.open(data) as store:
+        with open_store(data) as store:
             found = _record(store.catalog.video(_given(which)))
     report = {} if as_json else found.pop("report", None) or {}
     _print_record({**found, **report}, as_json=as_json)
@@ -68,12 +68,12 @@ def remove_video(which: Which, data: flags.Data = flags.DATA, as_json: flags.Jso
         names = {video["name"]: video["id"] for video in remote.videos()}
         remote.call("DELETE", f"/videos/{names.get(which, which)}")
     else:
-        with Store.open(data) as store:
+        with open_store(data) as store:
             store.catalog.remove_video(_given(which))
     if as_json:
         show.print_json({"removed": which})
     else:
-        show.out.print(f"removed {which}")
+        show.out.print(f"removed {escape(which)}")
 
 
 @videos.command()
@@ -83,7 +83,7 @@ def verify(
     as_json: flags.Json = False,
 ) -> None:
     """Prove that every video has every row it should, in files that are whole."""
-    with Store.open(data) as store:
+    with open_store(data) as store:
         video = store.catalog.video(_given(which)).video_id if which else None
         problems = store.verify(video)
         count = 1 if which else len(store.catalog.videos())
@@ -101,14 +101,14 @@ def verify(
 @index.command("status")
 def index_status(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """Show each space's index."""
-    with Store.open(data) as store:
+    with open_store(data) as store:
         _print_status(store, as_json=as_json)
 
 
 @index.command("build")
 def index_build(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """Rebuild every index from the stored rows."""
-    with Store.open(data) as store:
+    with open_store(data) as store:
         for space in store.catalog.spaces():
             store.build_index(space.key)
         _print_status(store, as_json=as_json)
@@ -117,7 +117,7 @@ def index_build(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> N
 @index.command("compact")
 def index_compact(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """Fold small and superseded files together and merge the index."""
-    with Store.open(data) as store:
+    with open_store(data) as store:
         removed = store.compact()
     if as_json:
         show.print_json({"files_removed": removed})
@@ -128,7 +128,7 @@ def index_compact(data: flags.Data = flags.DATA, as_json: flags.Json = False) ->
 @spaces.command("ls")
 def list_spaces(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """List the spaces; a star marks the one in use."""
-    with Store.open(data) as store:
+    with open_store(data) as store:
         found, current = store.catalog.spaces(), store.catalog.current_space()
     if as_json:
         show.print_json({"current": current and current.key, "spaces": found})
@@ -147,7 +147,7 @@ def use_space(
     as_json: flags.Json = False,
 ) -> None:
     """Make a space the one that queries use."""
-    with Store.open(data) as store:
+    with open_store(data) as store:
         store.catalog.use_space(key)
     if as_json:
         show.print_json({"current": key})
@@ -162,7 +162,7 @@ def remove_space(
     as_json: flags.Json = False,
 ) -> None:
     """Remove a space with all its rows."""
-    with Store.open(data) as store:
+    with open_store(data) as store:
         store.remove_space(key)
     if as_json:
         show.print_json({"removed": key})
@@ -177,7 +177,7 @@ def list_jobs(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> Non
     if remote is not None:
         found = remote.call("GET", "/jobs")
     else:
-        with Store.open(data) as store:
+        with open_store(data) as store:
             found = [_job(job) for job in store.catalog.jobs()]
     if as_json:
         show.print_json(found)
@@ -193,7 +193,7 @@ def show_job(job_id: Job, data: flags.Data = flags.DATA, as_json: flags.Json = F
     if remote is not None:
         found = remote.call("GET", f"/jobs/{job_id}")
     else:
-        with Store.open(data) as store:
+        with open_store(data) as store:
             found = _job(store.catalog.job(job_id))
     _print_record(found, as_json=as_json)
 
@@ -205,7 +205,7 @@ def cancel_job(job_id: Job, data: flags.Data = flags.DATA, as_json: flags.Json =
     if remote is not None:
         found = remote.call("DELETE", f"/jobs/{job_id}")
     else:
-        with Store.open(data) as store:
+        with open_store(data) as store:
             job = store.catalog.job(job_id)
             if job.status in ("queued", "running"):  # running: a server left it behind
                 store.catalog.update_job(job_id, status="cancelled")

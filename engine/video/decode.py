@@ -173,7 +173,8 @@ def _decode(
             # pictures before the one entered at lean on what was not read: no damage
             if pts is None or opening is None or pts >= opening:
                 broken = True
-                notes.append(Damage((following if pts is None else pts) * num / den, str(error)))
+                at = (following if pts is None else pts) * num / den
+                notes.append(Damage(at, error.strerror or str(error)))
             continue
         for raw in pictures:
             shown = raw.pts if raw.pts is not None else raw.dts

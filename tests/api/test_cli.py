@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -95,7 +96,9 @@ def test_json_is_one_document(cli: Cli, data: Path, arguments: tuple[str, ...]) 
         (("jobs", "show", "none"), 1, "none"),
         (("ingest", "/nowhere.mp4"), 1, "/nowhere.mp4"),
         (("ingest", ".", "--strategy", "dens"), 2, "nearest: dense"),
+        (("ingest", ".", "--strategy", "aut"), 2, "nearest: auto"),
         (("ingest", ".", "--fps", "0"), 2, "fps"),
+        (("ingest", ".", "--max-drift", "2"), 2, "max_drift"),
         (("serve", "--host", "0.0.0.0"), 2, "DEJAVU_API_KEYS"),
         (("serve", "--host", "127.0.0.1", "--port", "70000"), 2, "port"),
     ],
@@ -110,6 +113,31 @@ def test_an_error_is_one_line(
     assert ran.err.startswith("error: ")
     assert ran.err.count("\n") == 1
     assert said in ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("query", "x"), ("ask", "x"), ("sql", "SELECT 1"), ("videos", "ls")], ids=" ".join
+)
+def test_a_folder_that_is_not_there_is_not_made(
+    cli: Cli, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    ran = cli(*arguments, "--data", tmp_path / "dta")
+    assert (ran.code, ran.out) == (1, b"")
+    assert "dejavu-engine ingest PATH" in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_store_says_what_is_missing(cli: Cli, tmp_path: Path) -> None:
+    with Store.open(tmp_path):
+        pass
+    assert "dejavu-engine ingest" in cli("query", "a star", "--data", tmp_path).text
+
+
+def test_a_port_that_is_taken(cli: Cli, data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = cli("serve", "--port", taken.getsockname()[1], "--data", data, "--device", "cpu")
+    assert (ran.code, ran.out) == (2, b"")
+    assert "address already in use; --port 0" in ran.err
 
 
 def test_debug_shows_where(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,4 +252,6 @@ def test_world_make(cli: Cli, tmp_path: Path) -> None:
 
 def test_version_and_no_command(cli: Cli) -> None:
     assert cli("--version").text.startswith("dejavu-engine ")
-    assert "Usage" in cli().err + cli().text
+    ran = cli()
+    assert (ran.code, ran.err) == (2, "")
+    assert "Usage" in ran.text
