@@ -9,6 +9,7 @@ from engine.errors import UsageError
 from engine.vision.reuse.codec import CodecNet
 from engine.vision.reuse.cue import codec_cues, no_history, pixel_cues, windows
 from engine.vision.reuse.decision import Decision
+from engine.vision.reuse.gating import hard, straight
 from engine.vision.reuse.importance import attend, class_importance
 from engine.vision.reuse.parts import ReuseConfig
 from engine.vision.reuse.restoration import Restoration
@@ -114,3 +115,14 @@ def test_unit_vectors_of_zero_rows_are_zero() -> None:
     similarity, which = nearest(own, [own, own])
     assert similarity[0].tolist() == pytest.approx([0.0, 1.0])
     assert which.sum() == 0  # the first wins ties
+
+
+def test_straight_shares_are_served_ones_with_a_wide_gradient() -> None:
+    logits = torch.tensor([[-1.0, 0.0], [0.5, 0.0], [3.0, 0.5]], requires_grad=True)
+    shares = straight(0.0)(logits)
+    assert torch.equal(shares, hard(logits))
+    (gradient,) = torch.autograd.grad(shares.sum(), logits)
+    chance = (logits[:, 0] - logits[:, 1]).sigmoid()
+    torch.testing.assert_close(gradient[:, 0], chance * (1 - chance))
+    drawn = straight(1.0)(torch.zeros(4000, 2))
+    assert 0.4 < drawn.mean() < 0.6

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import json
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,12 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
-from torch.optim.lr_scheduler import ExponentialLR
 
 from engine.errors import ModelError
 from engine.vision.model import Space
 from engine.vision.reuse.checkpoint import Card, save_parts
-from engine.vision.reuse.gating import soft
+from engine.vision.reuse.gating import soft, straight
 from engine.vision.reuse.parts import ReuseParts
 from engine.vision.reuse.schedule import Schedule, pattern
 from engine.vision.reuse.soft import encode_clips
@@ -57,14 +57,15 @@ class Trainer:
         self.parts = ReuseParts(tower.config, config.parts).to(tower.device)
         on_gpu = tower.device.type == "cuda"
         groups = parameter_groups(self.parts, config)
-        if on_gpu:  # a recorded step reads its learning rates from the device
-            for group in groups:
-                group["lr"] = torch.tensor(group["lr"], device=tower.device)
+        self.rates = [float(group["lr"]) for group in groups]
+        for group in groups:  # a recorded step reads its learning rates from the device
+            group["lr"] = torch.tensor(group["lr"], device=tower.device)
         self.optimizer = AdamW(groups, weight_decay=0.0, capturable=on_gpu)
         self.noise = torch.tensor(config.noise[0], device=tower.device)
         self.take_step = Recorded(self.train_step) if on_gpu else self.train_step
-        self.schedule = ExponentialLR(self.optimizer, config.gamma)
         self.epoch = self.step_in_epoch = self.step = self.stale = 0
+        self.spent = 0.0  # seconds trained by earlier processes
+        self.began = time.perf_counter()
         self.best = float("inf")
         self.figures: dict[str, Any] = {}
         self.out.mkdir(parents=True, exist_ok=True)
@@ -87,16 +88,25 @@ class Trainer:
         elif self.config.init == "calibrated":
             self._calibrate(source)
             self._judge(held_out)
-        while self.epoch < self.config.epochs and self.stale < self.config.patience:
+        while self.progress < 1 and self.stale < self.config.patience:
             self._train_epoch(source)
-            self.schedule.step()
             self.epoch, self.step_in_epoch = self.epoch + 1, 0
-            self._judge(held_out)
+            if self.progress == 1 or self.epoch % self.config.judge_every == 0:
+                self._judge(held_out)
             self._save_state()
         if self.board:
             self.board.close()
         best = self.figures["validation"]
         return Validation(**{**best, "gate_reuse": tuple(best["gate_reuse"])})
+
+    @property
+    def progress(self) -> float:
+        """How far the run is, from 0 to 1: by its epochs or its time, whichever ends it first."""
+        config = self.config
+        done = self.epoch / config.epochs if config.epochs else 1.0
+        if config.seconds:
+            done = max(done, (self.spent + time.perf_counter() - self.began) / config.seconds)
+        return min(done, 1.0)
 
     def train_step(self, batch: Batch) -> Losses:
         """Take one step on one batch."""
@@ -115,7 +125,7 @@ class Trainer:
         cues: Tensor | None = None
         if batch.maps is not None:
             cues = self.parts.cue(batch.maps.flatten(0, 1)).unflatten(0, batch.maps.shape[:2])
-        decide = soft(self.noise)
+        decide = (soft if self.config.gates == "soft" else straight)(self.noise)
         result = encode_clips(
             self.tower, self.parts, values, cues, self.pattern, lambda _gate, _slot: decide
         )
@@ -143,18 +153,30 @@ class Trainer:
         )
 
     def _train_epoch(self, source: FrameSource) -> None:
-        """Train on one pass over the source, with the noise of this epoch."""
+        """Train on one pass over the source, or what the time leaves of it."""
         started = time.perf_counter()
-        first, last = self.config.noise
-        self.noise.fill_(first + (last - first) * self.epoch / max(self.config.epochs - 1, 1))
         self.parts.train()
         for batch in self._batches(source):
+            self._pace()
             losses = self.take_step(batch)
             self.step, self.step_in_epoch = self.step + 1, self.step_in_epoch + 1
             if self.step % EVERY == 0:
                 self._log(losses, time.perf_counter() - started)
             if self.step % self.config.save_every == 0:
                 self._save_state()
+            if self.progress == 1:
+                break
+
+    def _pace(self) -> None:
+        """Set noise and learning rates for where the run stands."""
+        config, progress = self.config, self.progress
+        first, last = config.noise
+        self.noise.fill_(first + (last - first) * progress)
+        factor = config.gamma**self.epoch
+        if config.anneal:
+            factor *= (1 + math.cos(math.pi * progress)) / 2
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"].fill_(rate * factor)
 
     def _judge(self, held_out: Sequence[Window]) -> None:
         """Validate with hard gates; keep the parts if they are the best so far."""
@@ -218,8 +240,8 @@ class Trainer:
             "config": json.dumps(dataclasses.asdict(self.config), sort_keys=True),
             "parts": self.parts.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
             "place": [self.epoch, self.step_in_epoch, self.step, self.stale],
+            "spent": self.spent + time.perf_counter() - self.began,
             "best": self.best,
             "figures": json.dumps(self.figures),
             "random": torch.get_rng_state(),
@@ -236,9 +258,10 @@ class Trainer:
             raise ModelError(f"{self.state_file}: a run with other settings; choose another folder")
         self.parts.load_state_dict(state["parts"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["lr"].to(self.tower.device)
         self.epoch, self.step_in_epoch, self.step, self.stale = state["place"]
-        self.best = state["best"]
+        self.best, self.spent = state["best"], state["spent"]
         self.figures = json.loads(state["figures"])
         torch.set_rng_state(state["random"])
         if "random_cuda" in state:

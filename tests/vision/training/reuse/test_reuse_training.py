@@ -131,6 +131,26 @@ def test_calibration_alone_reaches_the_rate(small: Any, tmp_path: Path) -> None:
     assert trainer.parts.gate(0).restoration.up.abs().sum() == 0
 
 
+def test_a_run_ends_with_its_time(small: Any, tmp_path: Path) -> None:
+    config = replace(CONFIG, epochs=10**6, seconds=1e-3, judge_every=10**6)
+    trainer = Trainer(small.tower(), config, tmp_path)
+    found = trainer.run(source(small), held_out(small))
+    assert trainer.step <= 1
+    assert found.reuse > 0
+
+
+def test_annealed_rates_fall_to_zero(small: Any, tmp_path: Path) -> None:
+    config = replace(CONFIG, anneal=True, gamma=1.0, noise=(1.0, 0.0), epochs=4)
+    trainer = Trainer(small.tower(), config, tmp_path)
+    seen = []
+    for trainer.epoch in range(5):
+        trainer._pace()
+        seen.append((float(trainer.optimizer.param_groups[0]["lr"]), float(trainer.noise)))
+    rates, noises = zip(*seen, strict=True)
+    assert rates == pytest.approx([2.5e-3, 2.13388e-3, 1.25e-3, 3.6612e-4, 0], rel=1e-4)
+    assert noises == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0])
+
+
 def test_groups_of_parameters_have_their_learning_rates(small: Any) -> None:
     groups = parameter_groups(small.parts(), CONFIG)
     assert [group["lr"] for group in groups] == [2.5e-3, 5e-4, 2.5e-3]
