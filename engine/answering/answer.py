@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.answering import head
 from engine.answering.candidates import candidates
-from engine.answering.choose import choose, statements
+from engine.answering.choose import Chosen, choose, statements
 from engine.answering.ground import Grounded, ground
 from engine.answering.head import Reader
 
@@ -28,6 +29,17 @@ class Answered:
     how: str  # `trained head` or `similarity`
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question on one video; without choices, common answers to that kind of question."""
+
+    question: str
+    choices: Sequence[str] | None
+    seconds: NDArray[np.float64]  # times of the frames, rising, [F]
+    frames: NDArray[np.float32]  # unit vectors [F, E]
+    duration_seconds: float | None = None  # end of the last frame, where known
+
+
 def answer(
     question: str,
     choices: Sequence[str] | None,
@@ -38,31 +50,45 @@ def answer(
     reader: Reader | None = None,
     duration_seconds: float | None = None,
 ) -> Answered:
-    """Answer a question on one video.
+    """Answer a question on one video; see `Asked` and `answer_all`."""
+    asked = Asked(question, choices, seconds, frames, duration_seconds)
+    return answer_all([asked], embed_texts, reader=reader)[0]
+
+
+def answer_all(
+    asked: Sequence[Asked], embed_texts: Embed, *, reader: Reader | None = None
+) -> list[Answered]:
+    """Answer questions on videos, read together.
 
     Args:
-        question: any text.
-        choices: possible answers; without any, common answers to that kind of question.
-        seconds: times of the frames, rising, `[F]`.
-        frames: unit vectors of the frames, `[F, E]`.
+        asked: the questions with their videos.
         embed_texts: the model's text tower.
         reader: a trained head for the model, where there is one.
-        duration_seconds: end of the last frame, where known.
     """
-    listed = tuple(choices) if choices else candidates(question)
-    vectors = embed_texts(statements(question, listed))
-    if reader is not None and len(frames):
-        chosen = reader.read(seconds, frames, vectors)
+    listed = [tuple(each.choices) if each.choices else candidates(each.question) for each in asked]
+    vectors = [
+        embed_texts(statements(each.question, choices))
+        for each, choices in zip(asked, listed, strict=True)
+    ]
+    pairs = list(zip(asked, vectors, strict=True))
+    if reader is not None and all(len(each.frames) for each in asked):
+        read = [head.Asked(each.seconds, each.frames, texts) for each, texts in pairs]
+        chosen = reader.read_all(read)
     else:
-        chosen = choose(frames, vectors)
+        chosen = [choose(each.frames, texts) for each, texts in pairs]
+    how = "similarity" if reader is None else "trained head"
+    return [_tell(*each, how) for each in zip(asked, listed, chosen, strict=True)]
+
+
+def _tell(asked: Asked, choices: tuple[str, ...], chosen: Chosen, how: str) -> Answered:
     relevance = chosen.relevance[chosen.choice]
     return Answered(
-        text=listed[chosen.choice],
+        text=choices[chosen.choice],
         choice=chosen.choice,
         confidence=chosen.probabilities[chosen.choice],
         probabilities=chosen.probabilities,
-        choices=listed,
-        evidence=ground(seconds, relevance, duration_seconds=duration_seconds),
+        choices=choices,
+        evidence=ground(asked.seconds, relevance, duration_seconds=asked.duration_seconds),
         relevance=relevance,
-        how="similarity" if reader is None else "trained head",
+        how=how,
     )

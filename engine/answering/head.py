@@ -1,6 +1,7 @@
 """A small trained reader of a video's vectors: which choice is right, and which frames say so."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from engine.answering.choose import Chosen
 from engine.errors import ModelError
 
 PERIODS = 16  # of the sines that tell the time, from a quarter of a second to minutes
+_ROOM = 1 << 15  # tokens read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +94,26 @@ class AnswerHead(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a reader reads: a video's frames and the statements on it."""
+
+    seconds: NDArray[np.float64]  # [F], rising
+    frames: NDArray[np.float32]  # unit vectors [F, E]
+    statements: NDArray[np.float32]  # unit vectors [C, E]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of statements, number of frames."""
+        return len(self.statements), len(self.frames)
+
+
+@dataclass(frozen=True, slots=True)
 class Reader:
     """A head for one embedding space."""
 
     head: AnswerHead
     weight_hash: str  # of the model whose vectors it reads
 
-    @torch.inference_mode()
     def read(
         self,
         seconds: NDArray[np.float64],
@@ -105,19 +121,36 @@ class Reader:
         statements: NDArray[np.float32],
     ) -> Chosen:
         """Choose among statements and give each one's relevance over time."""
-        times = torch.from_numpy(seconds - seconds[0]).float()[None]
-        scores, relevance = self.head(
-            torch.from_numpy(frames)[None],
-            times,
-            torch.ones_like(times, dtype=torch.bool),
-            torch.from_numpy(statements)[None],
-        )
-        probabilities = scores[0].double().softmax(0)
-        return Chosen(
-            int(scores[0].argmax()),
-            tuple(probabilities.tolist()),
-            relevance[0].double().sigmoid().numpy(),
-        )
+        return self.read_all([Asked(seconds, frames, statements)])[0]
+
+    @torch.inference_mode()
+    def read_all(self, asked: Sequence[Asked]) -> list[Chosen]:
+        """Read many, those of like length together, on the device that the head is on."""
+        order = sorted(range(len(asked)), key=lambda at: asked[at].shape)
+        found: dict[int, Chosen] = {}
+        while order:
+            choices, frames = asked[order[-1]].shape  # the longest first: it sets the padding
+            room = max(1, _ROOM // (choices * frames))
+            alike = [at for at in order[-room:] if asked[at].shape[0] == choices]
+            del order[-len(alike) :]
+            found |= zip(alike, self._read([asked[at] for at in alike]), strict=True)
+        return [found[at] for at in range(len(asked))]
+
+    def _read(self, asked: Sequence[Asked]) -> list[Chosen]:
+        lengths = torch.tensor([len(each.frames) for each in asked])
+        shown = torch.arange(int(lengths.max())) < lengths[:, None]
+        times = [torch.from_numpy(each.seconds - each.seconds[0]).float() for each in asked]
+        frames = [torch.from_numpy(each.frames) for each in asked]
+        padded = [pad_sequence(each, batch_first=True) for each in (frames, times)]
+        texts = torch.from_numpy(np.stack([each.statements for each in asked]))
+        device = self.head.score.weight.device
+        scores, relevance = self.head(*(each.to(device) for each in (*padded, shown, texts)))
+        likely = scores.double().softmax(1).cpu()
+        relevant = relevance.double().sigmoid().cpu().numpy()
+        return [
+            Chosen(int(row.argmax()), tuple(row.tolist()), curve[:, :length])
+            for row, curve, length in zip(likely, relevant, lengths.tolist(), strict=True)
+        ]
 
 
 def save_reader(reader: Reader, path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.answering.head import AnswerHead, HeadConfig, Reader, load_reader, save_reader
+from engine.answering.head import AnswerHead, Asked, HeadConfig, Reader, load_reader, save_reader
 from engine.answering.training import Example, TrainConfig, losses
 from engine.errors import ModelError
 
@@ -103,3 +103,15 @@ def test_training_learns_which_event_came_first() -> None:
     )
     late = np.mean([c.relevance[check.answer][4:] for c, check in zip(chosen, checks, strict=True)])
     assert early > late + 0.5
+
+
+def test_reading_many_at_once_is_reading_each(head) -> None:
+    random = np.random.default_rng(4)
+    sizes = ((9, 4), (3, 4), (9, 2), (1, 4), (17, 2))
+    asked = [Asked(np.arange(f) / 2 + 3, rows(random, f), rows(random, c)) for f, c in sizes]
+    reader = Reader(head, "abc")
+    for one, many in zip(asked, reader.read_all(asked), strict=True):
+        alone = reader.read(one.seconds, one.frames, one.statements)
+        assert many.relevance.shape == (len(one.statements), len(one.frames))
+        assert np.allclose(many.probabilities, alone.probabilities, atol=1e-5)
+        assert np.allclose(many.relevance, alone.relevance, atol=1e-5)
