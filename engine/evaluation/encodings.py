@@ -128,18 +128,30 @@ def render_pool(
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         while batch := list(islice(made, 4 * workers)):
             jobs = [(clip, fps, size) for clip in batch]
-            yield from zip(batch, pool.map(_render, jobs), strict=True)
+            for clip, planes in zip(batch, pool.map(_render, jobs), strict=True):
+                yield clip, _pixels(clip, fps, planes)
 
 
 def render_clip(clip: Clip, fps: float = 2.0, size: int = 224) -> Pixels:
     """Render a clip's frames at instants `0, 1 / fps, …`."""
-    seconds = np.arange(int(clip.duration_seconds * fps)) / fps
-    planes = np.stack([render_planes(clip.script, round(at * TICKS), size) for at in seconds])
-    return Pixels(clip.name, torch.from_numpy(planes), seconds, clip.duration_seconds)
+    return _pixels(clip, fps, _render((clip, fps, size)))
 
 
-def _render(job: tuple[Clip, float, int]) -> Pixels:
-    return render_clip(*job)
+def _render(job: tuple[Clip, float, int]) -> NDArray[np.uint8]:
+    """Arrays travel between processes by value; tensors would each hold a file open."""
+    clip, fps, size = job
+    return np.stack(
+        [render_planes(clip.script, round(at * TICKS), size) for at in _instants(clip, fps)]
+    )
+
+
+def _pixels(clip: Clip, fps: float, planes: NDArray[np.uint8]) -> Pixels:
+    return Pixels(clip.name, torch.from_numpy(planes), _instants(clip, fps), clip.duration_seconds)
+
+
+def _instants(clip: Clip, fps: float) -> NDArray[np.float64]:
+    instants: NDArray[np.float64] = np.arange(int(clip.duration_seconds * fps)) / fps
+    return instants
 
 
 def _count(found: Encodings, result: Encoded, strategy: Strategy) -> None:

@@ -14,7 +14,7 @@ from engine.evaluation.datasets.base import Dataset
 from engine.evaluation.datasets.world import world_dataset
 from engine.evaluation.encodings import Encodings, Pixels, encode, render_pool
 from engine.evaluation.report import Report
-from engine.evaluation.tasks import Scores, score, tabulate
+from engine.evaluation.tasks import Scores, embed_dataset, score, tabulate
 from engine.vision.model import Model
 from engine.vision.strategies.base import Strategy
 from engine.world.scene import Clip
@@ -100,10 +100,8 @@ def judge(
 ) -> list[Scores]:
     """Score every strategy's vectors on every task; the first one is the reference."""
     dense = next(iter(encodings.values()))
-    return [
-        score(dataset, found, dense, model.embed_texts, reader=reader)
-        for found in encodings.values()
-    ]
+    texts = embed_dataset(dataset, model.embed_texts)
+    return [score(dataset, found, dense, texts, reader=reader) for found in encodings.values()]
 
 
 def at_most(pixels: Pixels, frames: int) -> Pixels:

@@ -38,24 +38,31 @@ class Grounding:
     num_missing: int  # questions without a predicted span
 
 
+def ranks(
+    scores: NDArray[np.floating], truth: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return each query's rank, 0 the best and a tie its mean, and how many share its score."""
+    right = np.asarray(truth)
+    if scores.ndim != 2 or len(right) != len(scores) or not len(scores):
+        raise ValueError(f"expected [queries, candidates], got {scores.shape = }, {len(right) = }")
+    own = scores[np.arange(len(scores)), right][:, None]
+    ties = (scores == own).sum(1) - 1
+    return (scores > own).sum(1) + ties / 2, ties
+
+
 def retrieval(scores: NDArray[np.floating], truth: Sequence[int] | None = None) -> Retrieval:
     """Rank candidates (columns) for queries (rows).
 
     `truth[i]` is the right column of row i, by default column i. For several captions per video
     give the captions as rows.
     """
-    right = np.arange(len(scores)) if truth is None else np.asarray(truth)
-    if scores.ndim != 2 or len(right) != len(scores) or not len(scores):
-        raise ValueError(f"expected [queries, candidates], got {scores.shape = }, {len(right) = }")
-    own = scores[np.arange(len(scores)), right][:, None]
-    ties = (scores == own).sum(1) - 1
-    ranks = (scores > own).sum(1) + ties / 2
+    found, ties = ranks(scores, range(len(scores)) if truth is None else truth)
     return Retrieval(
-        recall_at_1=_percent(ranks < 1),
-        recall_at_5=_percent(ranks < 5),
-        recall_at_10=_percent(ranks < 10),
-        median_rank=float(np.median(ranks)) + 1,
-        mean_rank=float(ranks.mean()) + 1,
+        recall_at_1=_percent(found < 1),
+        recall_at_5=_percent(found < 5),
+        recall_at_10=_percent(found < 10),
+        median_rank=float(np.median(found)) + 1,
+        mean_rank=float(found.mean()) + 1,
         num_queries=len(scores),
         num_tied=int((ties > 0).sum()),
     )

@@ -1,13 +1,13 @@
 """The three tasks of the field over a dataset's vectors: retrieval, answers, grounded answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.answering.answer import Answered, answer
+from engine.answering.answer import Answered, Asked, answer_all
 from engine.answering.choose import statements
 from engine.answering.head import Reader
 from engine.evaluation.datasets.base import Dataset, Question
@@ -18,6 +18,8 @@ from engine.evaluation.metrics import (
     accuracy,
     accuracy_by_kind,
     grounding,
+    overlap,
+    ranks,
     retrieval,
     video_to_text,
 )
@@ -46,24 +48,72 @@ class Scores:
     seconds_per_frame: float
 
 
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A dataset's captions and statements as vectors, embedded once for all strategies."""
+
+    captions: NDArray[np.float32]  # [captions, E]
+    statements: NDArray[np.float32]  # [texts, E]
+    places: Mapping[str, int]  # of each statement
+
+    def look_up(self, asked: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors of statements, `[asked, E]`."""
+        return self.statements[[self.places[text] for text in asked]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What came of every caption and question, in the dataset's order."""
+
+    retrieved: NDArray[np.bool_]  # captions whose video comes first
+    right: NDArray[np.bool_]  # questions answered rightly
+    grounded: NDArray[np.bool_]  # those whose span is half within a true one as well
+    similarity: NDArray[np.float32]  # captions × videos
+    answers: Sequence[Answered]
+
+
+def embed_dataset(dataset: Dataset, embed_texts: Embed) -> Texts:
+    """Embed all captions, and each statement of the questions once."""
+    told = [t for q in dataset.questions for t in statements(q.text, q.choices)]
+    places = {text: place for place, text in enumerate(dict.fromkeys(told))}
+    captions = embed_texts([item.caption for item in dataset.captions])
+    return Texts(captions, embed_texts(list(places)), places)
+
+
+def outcomes(
+    dataset: Dataset, encodings: Encodings, texts: Texts, reader: Reader | None
+) -> Outcomes:
+    """Run every task that the dataset is annotated for, item by item."""
+    names = list(dict.fromkeys(item.video for item in dataset.captions))
+    similarity = np.empty((0, 0), np.float32)
+    retrieved = np.empty(0, np.bool_)
+    if names:
+        similarity = texts.captions @ stack_means(encodings, names).T
+        retrieved = ranks(similarity, _truth(dataset, names))[0] < 1
+    asked = [_asked(each, encodings.videos[each.video]) for each in dataset.questions]
+    answers = answer_all(asked, texts.look_up, reader=reader)
+    right = [a.choice == q.answer for q, a in zip(dataset.questions, answers, strict=True)]
+    spans = [_within(q, a) for q, a in zip(dataset.questions, answers, strict=True)]
+    hits = np.asarray(right, np.bool_)
+    return Outcomes(retrieved, hits, hits & np.asarray(spans, np.bool_), similarity, answers)
+
+
 def score(
     dataset: Dataset,
     encodings: Encodings,
     dense: Encodings,
-    embed_texts: Embed,
+    texts: Texts,
     *,
     reader: Reader | None = None,
 ) -> Scores:
-    """Run every task that the dataset is annotated for."""
+    """Sum up what comes of the tasks."""
+    found = outcomes(dataset, encodings, texts, reader)
     forward = backward = None
     if dataset.captions:
-        forward, backward = _retrieve(dataset, encodings, embed_texts)
-    known = _embedded(dataset.questions, embed_texts)
-    answers = [
-        _answer(question, encodings.videos[question.video], known, reader)
-        for question in dataset.questions
-    ]
-    chosen, right = [a.choice for a in answers], [q.answer for q in dataset.questions]
+        truth = _truth(dataset, list(dict.fromkeys(item.video for item in dataset.captions)))
+        forward = retrieval(found.similarity, truth)
+        backward = video_to_text(found.similarity, truth)
+    chosen, right = [a.choice for a in found.answers], [q.answer for q in dataset.questions]
     kinds = [question.kind for question in dataset.questions]
     return Scores(
         strategy=encodings.strategy,
@@ -71,7 +121,7 @@ def score(
         video_to_text=backward,
         accuracy=accuracy(chosen, right) if right else None,
         accuracy_by_kind=accuracy_by_kind(chosen, right, kinds),
-        grounding=_ground(dataset.questions, answers),
+        grounding=_ground(dataset.questions, found.answers),
         drift=drift(encodings, dense),
         reuse=encodings.reuse,
         macs_per_frame=encodings.macs_per_frame,
@@ -112,42 +162,26 @@ def _spans(found: Grounding | None) -> list[Cell]:
     return [found.acc_gqa, found.mean_iop, found.mean_iou, found.iou_at_05]
 
 
-def _embedded(questions: Sequence[Question], embed_texts: Embed) -> Embed:
-    """Embed all questions' statements at once; the result looks them up."""
-    texts = list(dict.fromkeys(t for q in questions for t in statements(q.text, q.choices)))
-    places = {text: place for place, text in enumerate(texts)}
-    vectors = embed_texts(texts)
-    return lambda asked: vectors[[places[text] for text in asked]]
+def _truth(dataset: Dataset, names: Sequence[str]) -> list[int]:
+    places = {name: place for place, name in enumerate(names)}
+    return [places[item.video] for item in dataset.captions]
 
 
-def _retrieve(
-    dataset: Dataset, encodings: Encodings, embed_texts: Embed
-) -> tuple[Retrieval, Retrieval]:
-    names = list(dict.fromkeys(item.video for item in dataset.captions))
-    truth = [names.index(item.video) for item in dataset.captions]
-    texts = embed_texts([item.caption for item in dataset.captions])
-    similarity = texts @ stack_means(encodings, names).T
-    return retrieval(similarity, truth), video_to_text(similarity, truth)
-
-
-def _answer(
-    question: Question, video: Vectors, embed_texts: Embed, reader: Reader | None
-) -> Answered:
+def _asked(question: Question, video: Vectors) -> Asked:
     seconds, frames = video.seconds, video.frames
     if question.clip is not None:
         inside = (seconds >= question.clip[0]) & (seconds < question.clip[1])
         if not inside.any():  # shorter than the sampling interval: the frame shown then
             inside[max(int(np.searchsorted(seconds, question.clip[0], "right")) - 1, 0)] = True
         seconds, frames = seconds[inside], frames[inside]
-    return answer(
-        question.text,
-        question.choices,
-        seconds,
-        frames,
-        embed_texts,
-        reader=reader,
-        duration_seconds=video.duration_seconds if question.clip is None else question.clip[1],
-    )
+    end = video.duration_seconds if question.clip is None else question.clip[1]
+    return Asked(question.text, question.choices, seconds, frames, end)
+
+
+def _within(question: Question, answered: Answered) -> bool:
+    """Whether half of the evidence lies within a span that answers the question."""
+    said = (answered.evidence.start_seconds, answered.evidence.stop_seconds)
+    return any(overlap(said, span)[0] >= 0.5 for span in question.spans)
 
 
 def _ground(questions: Sequence[Question], answers: Sequence[Answered]) -> Grounding | None:

@@ -7,7 +7,7 @@ import torch
 from engine.evaluation.datasets.base import Captioned, Dataset, Question
 from engine.evaluation.datasets.world import world_dataset
 from engine.evaluation.encodings import Encodings, Vectors, drift, encode, render_pool
-from engine.evaluation.tasks import score, tabulate
+from engine.evaluation.tasks import embed_dataset, score, tabulate
 from engine.vision.strategies.dense import Dense
 from engine.vision.tower import VisionConfig, VisionTower
 
@@ -50,7 +50,7 @@ def dataset() -> Dataset:
 
 
 def test_perfect_vectors_score_all(dataset, encodings) -> None:
-    found = score(dataset, encodings, encodings, embed)
+    found = score(dataset, encodings, encodings, embed_dataset(dataset, embed))
     assert found.text_to_video is not None
     assert found.text_to_video.recall_at_1 == 100
     assert found.accuracy == 100
@@ -66,11 +66,14 @@ def test_vectors_of_other_videos_score_nothing(dataset, encodings) -> None:
         zip(WORDS[:3], [encodings.videos[w] for w in ("blue", "green", "red")], strict=True)
     )
     wrong = Encodings("wrong", turned, macs=9.0, num_frames=36, encode_seconds=1.8)
-    found = score(dataset, wrong, encodings, embed)
+    texts = embed_dataset(dataset, embed)
+    found = score(dataset, wrong, encodings, texts)
     assert found.text_to_video is not None
     assert found.text_to_video.recall_at_1 == 0
     assert found.accuracy == 0
-    table = tabulate("t", [score(dataset, encodings, encodings, embed), found])
+    table = tabulate(
+        "t", [score(dataset, encodings, encodings, embed_dataset(dataset, embed)), found]
+    )
     row = dict(zip(table.columns, table.rows[1], strict=True))
     assert row["MACs ×"] == pytest.approx(4)
     assert row["time ×"] == pytest.approx(2)
@@ -78,7 +81,8 @@ def test_vectors_of_other_videos_score_nothing(dataset, encodings) -> None:
 
 def test_a_question_on_a_part_sees_that_part_alone(encodings) -> None:
     asked = Question("k", "red", "which?", ("black", "red"), 0, clip=(4.0, 6.0))
-    found = score(Dataset("part", questions=(asked,)), encodings, encodings, embed)
+    data = Dataset("part", questions=(asked,))
+    found = score(data, encodings, encodings, embed_dataset(data, embed))
     assert found.accuracy == 100
     assert found.grounding is None
 
