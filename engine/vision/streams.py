@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Generic, TypeVar
 
 import torch
@@ -55,6 +56,7 @@ class Batcher:
         self.lookahead = lookahead
         self.turns = 0
         self.encoded = 0
+        self.seconds = 0.0  # that the strategy took, as far as the host waited for it
 
     @property
     def occupancy(self) -> float:
@@ -63,6 +65,33 @@ class Batcher:
 
     def run(self, sources: Iterable[Source[K]]) -> Iterator[Part[K]]:
         """Encode all streams; a stream's parts come in order, those of different ones mixed."""
+        for turn in self._encoded(sources):
+            yield from turn
+
+    def whole(self, sources: Iterable[Source[K]]) -> Iterator[list[tuple[K, Encoded]]]:
+        """Encode all streams; turn by turn those that ended, each with all its frames.
+
+        On a GPU a turn's results are given when the next has been sent off, so that the device
+        works while they are read.
+        """
+        parts: dict[K, list[Encoded]] = {}
+        ended: list[tuple[K, Encoded]] = []
+        late = self.strategy.tower.device.type == "cuda"
+        for turn in self._encoded(sources):
+            if late and ended:
+                yield ended
+                ended = []
+            for part in turn:
+                parts.setdefault(part.key, []).append(part.encoded)
+                if part.last:
+                    ended.append((part.key, _whole(parts.pop(part.key))))
+            if not late and ended:
+                yield ended
+                ended = []
+        if ended:
+            yield ended
+
+    def _encoded(self, sources: Iterable[Source[K]]) -> Iterator[list[Part[K]]]:
         states: dict[int, StreamState | None] = {}
         staged = map(self._stage, self._turns(iter(sources)))
         for turn in ahead(staged, depth=1):
@@ -72,13 +101,18 @@ class Batcher:
                       piece.block.cues)
                 for piece in pieces
             ]  # fmt: skip
+            started = perf_counter()
             results = self.strategy.encode(chunks)
+            self.seconds += perf_counter() - started
             self.turns += 1
+            self.encoded += sum(len(piece.block.pixels) for piece in pieces)
             for piece, encoded in zip(pieces, results, strict=True):
-                self.encoded += len(piece.block.pixels)
                 if not piece.last:
                     states[piece.number] = encoded.state
-                yield Part(piece.key, replace(encoded, state=None), piece.last)
+            yield [
+                Part(piece.key, replace(encoded, state=None), piece.last)
+                for piece, encoded in zip(pieces, results, strict=True)
+            ]
 
     def _turns(self, sources: Iterator[Source[K]]) -> Iterator[list["_Piece[K]"]]:
         """Cut the streams into turns: those that go on first, then those that begin, long first."""
@@ -197,6 +231,21 @@ class _Waiting(Generic[K]):
         self._seen.remove(longest)
         self._number += 1
         return _Open(self._number, longest, self._size)
+
+
+def _whole(parts: Sequence[Encoded]) -> Encoded:
+    """Join the parts of a stream in order."""
+    if len(parts) == 1:
+        return parts[0]
+    drifts = [part.drift for part in parts if part.drift is not None]
+    return Encoded(
+        embeddings=torch.cat([part.embeddings for part in parts]),
+        computed=torch.cat([part.computed for part in parts]),
+        macs=torch.cat([part.macs for part in parts]),
+        full=torch.cat([part.full for part in parts]),
+        state=None,
+        drift=torch.cat(drifts) if len(drifts) == len(parts) else None,
+    )
 
 
 def _join(blocks: Sequence[Chunk], size: int) -> Chunk:

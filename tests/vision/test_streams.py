@@ -90,6 +90,14 @@ def test_every_frame_once_and_in_order(
     assert strategy.most <= lanes * frames
     for at, clip in enumerate(clips):
         assert torch.equal(torch.cat(parts[at]), clip.float().cumsum(0))
+    whole = Batcher(strategy, lanes=lanes, frames=frames).whole(
+        Source(at, blocks(clip, cut) if len(clip) else ()) for at, clip in enumerate(clips)
+    )
+    found = dict(each for turn in whole for each in turn)
+    assert sorted(found) == list(range(len(clips)))
+    for at, clip in enumerate(clips):
+        assert torch.equal(found[at].embeddings[:, 0], clip.float().cumsum(0))
+        assert found[at].full.shape == clip.shape
 
 
 @pytest.mark.parametrize("lanes", [8, 64])
