@@ -13,8 +13,10 @@ from engine.results import GroupBy
 from engine.storage.store import Hits
 
 _SAMPLE = 512  # rows that tell what the text scores on average
-_LEVEL = 0.75  # of the way from that to the video's peak; what lies above belongs to a moment
-_SMOOTH_SECONDS = 0.4
+_LEVEL = 0.6  # of the way from a floor to the video's peak; what lies above belongs to a moment
+_SMOOTH_SECONDS = 0.2
+_STEP_FRAMES = 2  # on each side of a step
+_CLEAR, _LARGE = 8.0, 0.1  # times the usual change between frames; share of peak over average
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,37 @@ class _Curve:
             )
             for at in np.flatnonzero(np.isin(self.ids, wanted))
         ]
+
+
+def stands_out(
+    seconds: NDArray[np.float64], scores: NDArray[np.float64], average: float
+) -> NDArray[np.bool_]:
+    """Tell which frames of a video belong to a moment, from what they score.
+
+    Where something begins or ends the scores have a step, and the floor of the level is the lowest
+    score of the video. Without one its frames are alike, and the floor is the `average` of the text
+    over the store: what holds all the time must not fall apart where it scores a little less.
+    """
+    even = smooth(seconds, scores, _SMOOTH_SECONDS)
+    peak, usual = float(even.max()), min(float(np.median(even)), average)
+    step = _largest_step(scores)
+    change = float(np.median(np.abs(np.diff(scores)))) if len(scores) > 1 else 0.0
+    has_step = step > _CLEAR * change and step > _LARGE * (peak - usual)
+    floor = float(even.min()) if has_step else usual
+    # the margin is for rounding: a flat curve is one moment
+    found: NDArray[np.bool_] = even >= floor + _LEVEL * (peak - floor) - 1e-9
+    return found
+
+
+def _largest_step(scores: NDArray[np.float64]) -> float:
+    """The largest difference between the means of the frames before and after an instant."""
+    if len(scores) < 2:
+        return 0.0
+    total, at = np.append(0.0, np.cumsum(scores)), np.arange(1, len(scores))
+    start, stop = np.maximum(at - _STEP_FRAMES, 0), np.minimum(at + _STEP_FRAMES, len(scores))
+    before = (total[at] - total[start]) / (at - start)
+    after = (total[stop] - total[at]) / (stop - at)
+    return float(np.abs(after - before).max())
 
 
 class Peaks:
@@ -121,9 +154,7 @@ class Peaks:
             if self.min_score is not None:
                 is_hit = curve.scores >= self.min_score
             else:
-                even = smooth(curve.seconds, curve.scores, _SMOOTH_SECONDS)
-                floor = min(float(np.median(even)), self.floor)
-                is_hit = even >= floor + _LEVEL * (float(even.max()) - floor)
+                is_hit = stands_out(curve.seconds, curve.scores, self.floor)
             gap = self.context.options.gap_seconds
             spans = find_spans(curve.seconds, curve.scores, is_hit, gap)
             spots = [Spot(video, span, int(curve.ids[span.peak])) for span in spans]

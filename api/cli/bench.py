@@ -12,6 +12,7 @@ from engine.evaluation.bench import encode as encode_bench
 from engine.evaluation.bench import gate as gate_bench
 from engine.evaluation.bench import ingest as ingest_bench
 from engine.evaluation.bench import match as match_bench
+from engine.evaluation.bench import moments as moments_bench
 from engine.evaluation.bench import multigpu as multigpu_bench
 from engine.evaluation.bench import refine as refine_bench
 from engine.evaluation.bench import reuse as reuse_bench
@@ -107,6 +108,24 @@ def match(
     """Look how often a bare CLIP_MATCH is wrong, against the rate that was asked for."""
     with show.err.status("matching"):
         report = match_bench.run(model=model, device=device, clips=clips, seed=seed)
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def moments(
+    clips: int = 60,
+    seed: int = 23,
+    workers: flags.Workers = 2,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Hold the best moment of a video against the times at which a text is true."""
+    with show.err.status("finding moments"):
+        report = moments_bench.run(
+            model=model, device=device, clips=clips, seed=seed, workers=workers
+        )
     show.print_report(report, as_json=as_json, path=out)
 
 
