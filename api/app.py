@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from api.clips import Clips
 from api.config import ServerSettings
 from api.errors import handle_errors
 from api.jobs import Jobs, Tell, Work
@@ -47,6 +48,7 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     app.state.settings = settings
     app.state.jobs = queue
     app.state.places = asyncio.Semaphore(settings.max_queries)
+    app.state.clips = Clips(engine.store.layout.clips, settings.clip_cache_bytes)
     app.state.draining = False
     handle_errors(app)
     for module in (query, videos, jobs, health, page):

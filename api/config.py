@@ -27,6 +27,7 @@ class ServerSettings(BaseSettings):
     query_seconds: float = Field(60.0, gt=0)
     max_queued_jobs: int = Field(100, gt=0)
     clip_seconds: float = Field(120.0, gt=0, description="the longest clip that is cut")
+    clip_cache_bytes: int = Field(1 << 30, ge=0, description="of clips that were cut and are kept")
 
     @field_validator("api_keys")
     @classmethod

@@ -3,22 +3,22 @@
 import asyncio
 import io
 import re
-import tempfile
 from collections.abc import Mapping
+from functools import partial
 from itertools import count
 from math import isfinite
 from pathlib import Path
 from shutil import copyfileobj
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from PIL import Image
 from pydantic import BaseModel, ValidationError
-from starlette.background import BackgroundTask
 from starlette.datastructures import UploadFile
 
+from api.clips import Clips, clip_key
 from api.deps import CanRead, CanWrite, EngineDep, JobsDep, SettingsDep, inside_roots
 from api.errors import Problem
 from engine.errors import UsageError, unknown
@@ -26,7 +26,7 @@ from engine.session import Engine
 from engine.storage.records import Video
 from engine.video.decode import get_frame_at
 from engine.video.gop import Gop
-from engine.video.write import cut_clip
+from engine.video.write import CLIP, cut_clip
 from engine.vision.strategies import NAMES
 from schemas.video import Accepted, HowIn, VideoIn, VideoOut, VideoPage
 
@@ -121,12 +121,12 @@ async def get_frame(
     width: Annotated[int, Query(ge=16, le=3840)] = 480,
 ) -> Response:
     """Return the frame shown at an instant as JPEG."""
-    path, gops = _source(engine, video_id)
+    video, gops = _source(engine, video_id)
     if not isfinite(seconds):
         raise UsageError(f"seconds {seconds}; allowed: a time in the video")
 
     def draw() -> bytes:
-        frame = get_frame_at(path, seconds, gops=gops)
+        frame = get_frame_at(video.path, seconds, gops=gops)
         picture = Image.fromarray(frame.image)
         if picture.width > width:
             picture = picture.resize((width, max(1, picture.height * width // picture.width)))
@@ -143,27 +143,35 @@ async def get_frame(
 
 @router.get("/{video_id}/clip.mp4", response_class=FileResponse)
 async def get_clip(
-    engine: EngineDep, settings: SettingsDep, video_id: int, start: float, stop: float
-) -> FileResponse:
-    """Cut `[start, stop)` into a file that browsers play; answers range requests."""
+    request: Request,
+    engine: EngineDep,
+    settings: SettingsDep,
+    video_id: int,
+    start: float,
+    stop: float,
+    if_none_match: Annotated[str, Header()] = "",
+) -> Response:
+    """Cut `[start, stop)` into a file that browsers play; answers range requests.
+
+    What was cut is kept for a while: seeking and playing again cut nothing.
+    """
     if not 0 < stop - start <= settings.clip_seconds:
         allowed = f"a clip of up to {settings.clip_seconds:g} seconds"
         raise UsageError(f"start {start:g}, stop {stop:g}; allowed: {allowed}")
-    path, gops = _source(engine, video_id)
-    with tempfile.NamedTemporaryFile(suffix=".mp4", delete=False) as file:
-        out = Path(file.name)
-    try:
-        await asyncio.to_thread(cut_clip, path, start, stop, out, gops=gops)
-    except BaseException:
-        out.unlink(missing_ok=True)
-        raise
-    return FileResponse(
-        out, media_type="video/mp4", background=BackgroundTask(out.unlink, missing_ok=True)
-    )
+    video, gops = _source(engine, video_id)
+    start, stop = round(max(start, 0.0), 3), round(stop, 3)
+    key = clip_key(video.content_hash, start, stop, CLIP)
+    headers = {"ETag": f'"{key}"', "Cache-Control": "private, max-age=86400"}
+    if headers["ETag"] in (tag.strip().removeprefix("W/") for tag in if_none_match.split(",")):
+        return Response(status_code=304, headers=headers)
+    clips: Clips = request.app.state.clips
+    cut = partial(cut_clip, video.path, start, stop, gops=gops)
+    path = await clips.get(video_id, key, cut)
+    return FileResponse(path, media_type="video/mp4", headers=headers)
 
 
-def _source(engine: Engine, video_id: int) -> tuple[str, list[Gop]]:
-    """Return where a video's bytes are and how to enter them."""
+def _source(engine: Engine, video_id: int) -> tuple[Video, list[Gop]]:
+    """Return a video that has frames, and how to enter its bytes."""
     video = engine.store.catalog.video(video_id)
     gops = [
         Gop(g.index, g.start_seconds, g.stop_seconds, g.num_packets, g.key_pts)
@@ -171,7 +179,7 @@ def _source(engine: Engine, video_id: int) -> tuple[str, list[Gop]]:
     ]
     if not gops:
         raise Problem(409, f"{video.name!r} has no frames to show; its status is {video.status}")
-    return video.path, gops
+    return video, gops
 
 
 def _valid(kind: type[M], given: bytes | Mapping[str, object]) -> M:

@@ -70,6 +70,7 @@ class Files:
         for video_id in video_ids:
             for folder in self._layout.parts.glob(f"*/{video_id}"):
                 shutil.rmtree(folder)
+            shutil.rmtree(self._layout.clips / str(video_id), ignore_errors=True)
 
     def sweep(self) -> int:
         """Delete what an unfinished run left: every file that the ledger does not name."""

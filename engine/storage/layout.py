@@ -35,6 +35,11 @@ class Layout:
         """The folder for videos that were sent to the server."""
         return self.root / "uploads"
 
+    @property
+    def clips(self) -> Path:
+        """The folder of clips that a server cut: `clips/<video>/<key>.mp4`, a cache."""
+        return self.root / "clips"
+
     def video_parts(self, space_id: int, video_id: int) -> Path:
         """Return the folder of one video's parts in one space."""
         return self.parts / str(space_id) / str(video_id)

@@ -37,6 +37,17 @@ class H264:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class ClipRecipe:
+    """How a clip for browsers is made: no side is longer than `max_side`."""
+
+    h264: H264
+    max_side: int
+
+
+CLIP = ClipRecipe(H264(bframes=0, threads=0), max_side=1280)
+
+
 def write_h264(
     path: str | Path,
     frames: Iterable[Image],
@@ -143,17 +154,17 @@ def cut_clip(
     out: str | Path,
     *,
     gops: Sequence[Gop],
-    max_side: int = 1280,
+    recipe: ClipRecipe = CLIP,
 ) -> int:
     """Write what is shown in `[start_seconds, stop_seconds)` as an MP4 that browsers play.
 
-    Upright, with the frames' own times counted from the first of them, without sound, no side
-    longer than `max_side`. Return the number of frames.
+    Upright, with the frames' own times counted from the first of them, without sound. Return the
+    number of frames.
     """
     if stop_seconds <= start_seconds:
         raise UsageError(f"a clip must end after it starts, got {start_seconds}..{stop_seconds}")
     frames = decode_range(path, start_seconds, stop_seconds, gops=gops, threads=0)
-    return write_timed(out, _playable(frames, max_side), H264(bframes=0, threads=0))
+    return write_timed(out, _playable(frames, recipe.max_side), recipe.h264)
 
 
 def _playable(frames: Iterable[Frame], max_side: int) -> Iterator[tuple[float, Image]]:
