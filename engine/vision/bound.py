@@ -1,9 +1,10 @@
 """A bound on drift that is kept: audit, tighten, and re-embed until it holds."""
 
 import logging
+import math
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Protocol
 
@@ -13,14 +14,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.errors import UsageError
-from engine.vision.audit import LEAST, audit_size, upper_mean
-from engine.vision.controller import TIGHTEST, Controller, scale
+from engine.vision.audit import EARLY, LEAST, audit_size, look_size, upper_early, upper_mean
+from engine.vision.controller import TIGHTEST, Controller, rungs_to, scale
 from engine.vision.strategies.base import Chunk, Encoded, Strategy, StreamState
 from engine.vision.tower import VisionTower
 
 logger = logging.getLogger(__name__)
 BLOCKS = 6  # a stream is steered in about that many steps
 SHORTEST = 16  # frames of a block
+ALERT = 0.5  # of the bound: a frame that drifts more calls for the full audit
+WORTH = 2  # rungs: a block that needs more is rather embedded densely
 
 
 class Scalable(Strategy, Protocol):
@@ -47,8 +50,35 @@ class StreamReport:
 
 @dataclass(slots=True)
 class _Block:
-    frames: list[int]  # not exact ones
-    drifts: list[float]
+    """Frames that were encoded in one step of the controller."""
+
+    start: int
+    rung: int
+    encoded: Encoded
+    frames: list[int]  # that took something from another frame
+    drifts: dict[int, float]  # of those audited
+    mended: bool  # encoded once more, tighter
+
+    @classmethod
+    def of(cls, start: int, rung: int, encoded: Encoded, *, mended: bool = False) -> "_Block":
+        """Begin with nothing audited."""
+        reused = (~encoded.full).nonzero().flatten().tolist()
+        return cls(start, rung, encoded, [start + at for at in reused], {}, mended)
+
+    @property
+    def mean(self) -> float:
+        return fmean(self.drifts.values()) if self.drifts else 0.0
+
+    def audit(self, exact: Mapping[int, Tensor], frames: Iterable[int]) -> list[float]:
+        """Compare those of `frames` that the block approximates with their exact vectors."""
+        known = set(self.frames)
+        if not (chosen := [frame for frame in frames if frame in known]):
+            return []
+        theirs = torch.stack([exact[frame] for frame in chosen]).float()
+        ours = self.encoded.embeddings[[frame - self.start for frame in chosen]].float()
+        drifts: list[float] = (1 - F.cosine_similarity(ours, theirs)).clamp(min=0).tolist()
+        self.drifts.update(zip(chosen, drifts, strict=True))
+        return drifts
 
 
 @dataclass(slots=True)
@@ -58,7 +88,6 @@ class _Run:
     pixels: Tensor
     random: np.random.Generator
     block: int
-    budget: int  # audits for the whole stream
     at: int = 0  # frames fed
     done: int = 0  # frames encoded
     rung: int = 0
@@ -66,8 +95,10 @@ class _Run:
     again: int = 0  # times that the block at hand was rejected
     fell_back: bool = False
     re_embedded: int = 0
+    alert: bool = False  # a first look is not enough
+    audited: int = 0
+    seen: list[float] = field(default_factory=list)  # drifts, also of what was done again
     blocks: list[_Block] = field(default_factory=list)
-    rows: list[Encoded] = field(default_factory=list)
     exact: dict[int, Tensor] = field(default_factory=dict)
     price: Encoded | None = None  # what dense frames cost
     wasted: float = 0.0  # multiply-accumulates of blocks done again
@@ -81,7 +112,18 @@ class _Run:
         stop = self.at + self.block
         return len(self.pixels) if len(self.pixels) - stop < self.block // 2 else stop
 
+    @property
+    def open(self) -> list[_Block]:
+        """Blocks with frames that are not exact."""
+        return [block for block in self.blocks if self.inexact(block)]
+
+    def inexact(self, block: _Block) -> list[int]:
+        return [frame for frame in block.frames if frame not in self.exact]
+
     def chunk(self) -> Chunk:
+        """Frames of the next block; the dense strategy takes them by themselves."""
+        if self.rung < TIGHTEST:
+            return Chunk(self.pixels[self.done : self.stop], last=True)
         start = self.at if self.state else self.done
         return Chunk(self.pixels[start : self.stop], self.state, last=self.stop == len(self.pixels))
 
@@ -91,7 +133,8 @@ class Bounded:
 
     A stream waits until it is complete. It is encoded in blocks; of each a random share is embedded
     densely too, which tells how far the strategy drifts. The controller sets the strategy's scale
-    for the next block. At the end blocks are re-embedded densely, worst first, until the upper
+    for the next block. A first look at few frames is enough where they hardly drift. Else more are
+    audited, and blocks are encoded tighter or embedded densely, worst first, until the upper
     confidence bound of the mean is under `max_drift`. Audited frames keep their exact vectors.
     """
 
@@ -138,51 +181,65 @@ class Bounded:
         }
         while waiting := [run for run in runs.values() if run.left]:
             self._advance(waiting)
-        self.report = []
+        self._settle(list(runs.values()))
+        self.report = [self._tell(run) for run in runs.values()]
         results = []
         for at, (chunk, pixels) in enumerate(zip(chunks, whole, strict=True)):
             if at in runs:
-                results.append(self._settle(runs[at]))
+                results.append(_assemble(runs[at]))
                 continue
             [nothing] = self.dense.encode([Chunk(pixels[:0], last=True)])
             state = None if chunk.last else StreamState(len(pixels), pixels, None, {}, {})
-            results.append(_with(nothing, state=state))
+            results.append(replace(nothing, state=state))
         return results
 
     def _start(self, pixels: Tensor) -> _Run:
         first = zlib.crc32(pixels[0].cpu().numpy().tobytes())
         random = np.random.default_rng([self.seed, first, len(pixels)])
-        block = max(SHORTEST, -(-len(pixels) // BLOCKS))
-        run = _Run(pixels, random, block, audit_size(len(pixels), self.confidence))
+        run = _Run(pixels, random, max(SHORTEST, -(-len(pixels) // BLOCKS)))
         if len(pixels) < 2 * LEAST:  # auditing would cost as much as embedding
             run.rung, run.fell_back, run.block = TIGHTEST - 1, True, len(pixels)
         return run
 
     def _advance(self, runs: Sequence[_Run]) -> None:
         """Encode the next block of every run, those with the same scale together, and audit it."""
-        fresh: dict[int, Encoded] = {}
-        for rung in sorted({run.rung for run in runs}):
-            group = [at for at, run in enumerate(runs) if run.rung == rung]
-            if rung < TIGHTEST:
-                chunks = [_alone(runs[at]) for at in group]
-                strategy: Strategy = self.dense
-            else:
-                chunks = [runs[at].chunk() for at in group]
-                strategy = self.strategy.with_scale(scale(rung))
-            fresh.update(zip(group, strategy.encode(chunks), strict=True))
-        picked = [self._pick(run, fresh[at]) for at, run in enumerate(runs)]
-        self._embed(runs, picked)
-        for at, run in enumerate(runs):
-            drifts = _drifts(run, picked[at], fresh[at].embeddings)
-            self._judge(run, fresh[at], drifts)
+        encoded = self._encode([(run.rung, run.chunk()) for run in runs])
+        pairs = [
+            (run, _Block.of(run.done, run.rung, each))
+            for run, each in zip(runs, encoded, strict=True)
+        ]
+        self._audit(
+            [(run, [block], look_size(len(run.pixels))) for run, block in pairs if not run.alert]
+        )
+        for run, block in pairs:
+            run.alert |= max(block.drifts.values(), default=0.0) > ALERT * self.max_drift
+        self._audit([(run, [block], self._size(run)) for run, block in pairs if run.alert])
+        for run, block in pairs:
+            self._judge(run, block)
 
-    def _pick(self, run: _Run, encoded: Encoded) -> list[int]:
-        """Frames of the block to audit, drawn from those that are not full."""
-        reused = (~encoded.full).nonzero().flatten().cpu().numpy() + run.done
-        share = run.budget * len(encoded.full) / len(run.pixels)
-        # a block done again passed or failed by its sample: the next sample is larger
-        count = min(len(reused), max(2, round(share)) * (1 + run.again))
-        return sorted(run.random.choice(reused, count, replace=False).tolist())
+    def _encode(self, work: Sequence[tuple[int, Chunk]]) -> list[Encoded]:
+        """Encode chunks at their rungs, those of one rung together; below the tightest densely."""
+        found: dict[int, Encoded] = {}
+        for rung in sorted({rung for rung, _ in work}):
+            group = [at for at, (each, _) in enumerate(work) if each == rung]
+            tight = rung < TIGHTEST
+            strategy = self.dense if tight else self.strategy.with_scale(scale(rung))
+            encoded = strategy.encode([work[at][1] for at in group])
+            found.update(zip(group, encoded, strict=True))
+        return [found[at] for at in range(len(work))]
+
+    def _size(self, run: _Run) -> int:
+        """Frames of a full audit; a block done again passes by its sample, so that grows."""
+        return audit_size(len(run.pixels), self._confidence(run)) * (1 + run.again)
+
+    def _audit(self, work: Sequence[tuple[_Run, Sequence[_Block], int]]) -> None:
+        """Draw frames of blocks until each has its share of `size` of the stream, and compare."""
+        drawn = [_draw(run, blocks, size) for run, blocks, size in work]
+        self._embed([run for run, _, _ in work], drawn)
+        for (run, blocks, _), frames in zip(work, drawn, strict=True):
+            run.audited += len(frames)
+            for block in blocks:
+                run.seen += block.audit(run.exact, frames)
 
     def _embed(self, runs: Sequence[_Run], picked: Sequence[Sequence[int]]) -> None:
         """Embed the picked frames densely, all runs together; those known stay."""
@@ -190,6 +247,8 @@ class Bounded:
             [frame for frame in frames if frame not in run.exact]
             for run, frames in zip(runs, picked, strict=True)
         ]
+        if not any(missing):
+            return
         chunks = [
             Chunk(run.pixels[frames], last=True) for run, frames in zip(runs, missing, strict=True)
         ]
@@ -197,11 +256,11 @@ class Bounded:
             run.exact.update(zip(frames, encoded.embeddings, strict=True))
             run.price = encoded if frames else run.price
 
-    def _judge(self, run: _Run, encoded: Encoded, drifts: list[float]) -> None:
+    def _judge(self, run: _Run, block: _Block) -> None:
         """Accept the block or do it again, and set the scale of the next."""
-        dense = run.rung < TIGHTEST
-        earlier = [drift for block in run.blocks for drift in block.drifts]
-        move = Controller(self.max_drift).move(run.rung, drifts, earlier)
+        dense, encoded = run.rung < TIGHTEST, block.encoded
+        earlier = [drift for each in run.blocks for drift in each.drifts.values()]
+        move = Controller(self.max_drift).move(run.rung, list(block.drifts.values()), earlier)
         if move.redo and not dense:
             logger.debug("block at frame %s drifts, rung %s", run.done, move.rung)
             run.wasted += float(encoded.macs.sum())
@@ -209,9 +268,7 @@ class Bounded:
             run.again += 1
             run.fell_back |= move.dense
             return
-        reused = (~encoded.full).nonzero().flatten().tolist()
-        run.blocks.append(_Block([run.done + at for at in reused], drifts))
-        run.rows.append(encoded)
+        run.blocks.append(block)
         run.re_embedded += len(encoded.full) if dense else 0
         run.at = run.done + len(encoded.full) if dense else run.stop
         run.done += len(encoded.full)
@@ -219,86 +276,112 @@ class Bounded:
         run.state = None if dense or move.refresh else encoded.state
         run.rung = TIGHTEST + 2 if dense else max(move.rung, TIGHTEST)
 
-    def _settle(self, run: _Run) -> Encoded:
-        """Re-embed the worst blocks until the bound holds, and put the stream together."""
-        audited = [drift for block in run.blocks for drift in block.drifts]
-        num_audited = len(run.exact)
-        blocks = sorted(run.blocks, key=lambda block: fmean(block.drifts or [0.0]))
-        while blocks and self._upper(run, blocks) > self.max_drift:
-            frames = [frame for frame in blocks.pop().frames if frame not in run.exact]
-            self._embed([run], [frames])
+    def _settle(self, runs: Sequence[_Run]) -> None:
+        """Audit in full what the first look did not settle, then mend until the bound holds."""
+        unsettled = [run for run in runs if run.alert or self._upper(run) > self.max_drift]
+        for run in unsettled:
+            run.alert = True
+        self._audit([(run, run.blocks, self._size(run)) for run in unsettled])
+        while above := [run for run in unsettled if self._upper(run) > self.max_drift]:
+            self._mend(above)
+
+    def _mend(self, runs: Sequence[_Run]) -> None:
+        """Encode the worst block of each run tighter, or densely where that would not do."""
+        worst = [max(run.open, key=lambda block: block.mean) for run in runs]
+        tighter, densely = [], []
+        for run, block in zip(runs, worst, strict=True):
+            rung = block.rung - rungs_to(self._upper(run) / self.max_drift)
+            if block.mended or rung < max(TIGHTEST, block.rung - WORTH):
+                densely.append((run, run.inexact(block)))
+            else:
+                tighter.append((run, block, rung))
+        self._embed([run for run, _ in densely], [frames for _, frames in densely])
+        for run, frames in densely:
             run.re_embedded += len(frames)
             run.fell_back = True
-        kept = [drift for block in blocks for drift in block.drifts]
-        share = _remaining(run, blocks) / len(run.pixels)
-        self.report.append(
-            StreamReport(
-                num_frames=len(run.pixels),
-                audited=num_audited,
-                mean=share * fmean(kept) if kept else 0.0,
-                p95=float(np.quantile(audited, 0.95)) if audited else 0.0,
-                worst=max(audited, default=0.0),
-                upper=self._upper(run, blocks),
-                re_embedded=run.re_embedded,
-                fell_back=run.fell_back,
-                scale=scale(run.rung),
-            )
-        )
-        return self._assemble(run, blocks)
+        encoded = self._encode([(rung, _alone(run, block)) for run, block, rung in tighter])
+        for (run, block, rung), each in zip(tighter, encoded, strict=True):
+            run.wasted += float(block.encoded.macs.sum())
+            again = _Block.of(block.start, rung, each, mended=True)
+            again.audit(run.exact, block.drifts)
+            run.blocks[run.blocks.index(block)] = again
 
-    def _upper(self, run: _Run, blocks: Sequence[_Block]) -> float:
+    def _confidence(self, run: _Run) -> float:
+        """Return the confidence of the look at hand: the risk is shared between the two."""
+        risk = 1 - self.confidence
+        return 1 - risk * ((1 - EARLY) if run.alert else EARLY)
+
+    def _upper(self, run: _Run) -> float:
         """Upper confidence bound of the mean drift of the stream's vectors as they stand."""
-        remaining = _remaining(run, blocks)
-        if not remaining:
+        blocks = run.open
+        if not blocks:
             return 0.0
-        drifts = [drift for block in blocks for drift in block.drifts]
-        frames = sum(len(block.frames) for block in blocks)
+        if not all(block.drifts for block in blocks):
+            return math.inf
+        sizes = [len(block.frames) for block in blocks]
+        total = sum(len(block.drifts) for block in blocks)
         # blocks are not audited in equal shares: each drift counts for its share of the frames
         weighted = [
-            drift * (len(drifts) * len(block.frames)) / (len(block.drifts) * frames)
-            for block in blocks
-            for drift in block.drifts
+            drift * total * size / (len(block.drifts) * sum(sizes))
+            for block, size in zip(blocks, sizes, strict=True)
+            for drift in block.drifts.values()
         ]
-        return upper_mean(weighted, self.confidence) * remaining / len(run.pixels)
+        upper = upper_mean if run.alert else upper_early
+        left = sum(len(run.inexact(block)) for block in blocks)
+        return upper(weighted, self._confidence(run)) * left / len(run.pixels)
 
-    def _assemble(self, run: _Run, blocks: Sequence[_Block]) -> Encoded:
-        """Join the blocks; exact vectors take the place of approximate ones and are counted."""
-        embeddings, computed, macs, full = (
-            torch.cat([getattr(row, name) for row in run.rows])
-            for name in ("embeddings", "computed", "macs", "full")
+    def _tell(self, run: _Run) -> StreamReport:
+        drifts = [drift for block in run.open for drift in block.drifts.values()]
+        left = sum(len(run.inexact(block)) for block in run.open)
+        return StreamReport(
+            num_frames=len(run.pixels),
+            audited=run.audited,
+            mean=fmean(drifts) * left / len(run.pixels) if drifts else 0.0,
+            p95=float(np.quantile(run.seen, 0.95)) if run.seen else 0.0,
+            worst=max(run.seen, default=0.0),
+            upper=self._upper(run),
+            re_embedded=run.re_embedded,
+            fell_back=run.fell_back,
+            scale=scale(run.rung),
         )
-        drift = torch.zeros(len(full), device=full.device)
-        for block in blocks:
-            drift[block.frames] = fmean(block.drifts) if block.drifts else 0.0
-        if run.price:
-            frames = sorted(run.exact)
-            embeddings[frames] = torch.stack([run.exact[frame] for frame in frames])
-            computed[frames] = run.price.computed[0]
-            macs[frames] += run.price.macs[0]
-            drift[frames], full[frames] = 0.0, True
-        macs += run.wasted / len(macs)
-        return Encoded(embeddings, computed, macs, full, None, drift)
 
 
-def _alone(run: _Run) -> Chunk:
-    """The block as frames of their own, for the dense strategy."""
-    return Chunk(run.pixels[run.done : run.stop], last=True)
+def _draw(run: _Run, blocks: Sequence[_Block], size: int) -> list[int]:
+    """Draw frames that are not yet audited, for each block its share of `size` of the stream.
+
+    They are spread over the block, one at random from each of as many equal parts: a change within
+    the block is not missed by chance.
+    """
+    drawn: list[int] = []
+    for block in blocks:
+        wanted = max(1, round(size * len(block.encoded.full) / len(run.pixels)))
+        new = [frame for frame in block.frames if frame not in block.drifts]
+        count = min(max(wanted - len(block.drifts), 0), len(new))
+        drawn += (
+            [int(run.random.choice(part)) for part in np.array_split(new, count)] if count else []
+        )
+    return drawn
 
 
-def _remaining(run: _Run, blocks: Sequence[_Block]) -> int:
-    return sum(frame not in run.exact for block in blocks for frame in block.frames)
+def _alone(run: _Run, block: _Block) -> Chunk:
+    """Return a block as a stream of its own."""
+    return Chunk(run.pixels[block.start : block.start + len(block.encoded.full)], last=True)
 
 
-def _drifts(run: _Run, frames: Sequence[int], embeddings: Tensor) -> list[float]:
-    """1 - cosine of the approximate vectors of `frames` to the exact ones."""
-    if not frames:
-        return []
-    exact = torch.stack([run.exact[frame] for frame in frames]).float()
-    rows = embeddings[[frame - run.done for frame in frames]].float()
-    return (1 - F.cosine_similarity(rows, exact)).clamp(min=0).tolist()
-
-
-def _with(encoded: Encoded, *, state: StreamState | None) -> Encoded:
-    return Encoded(
-        encoded.embeddings, encoded.computed, encoded.macs, encoded.full, state, encoded.drift
+def _assemble(run: _Run) -> Encoded:
+    """Join the blocks; exact vectors take the place of approximate ones and are counted."""
+    embeddings, computed, macs, full = (
+        torch.cat([getattr(block.encoded, name) for block in run.blocks])
+        for name in ("embeddings", "computed", "macs", "full")
     )
+    drift = torch.zeros(len(full), device=full.device)
+    for block in run.open:
+        drift[block.frames] = block.mean
+    if run.price:
+        frames = sorted(run.exact)
+        embeddings[frames] = torch.stack([run.exact[frame] for frame in frames])
+        computed[frames] = run.price.computed[0]
+        macs[frames] += run.price.macs[0]
+        drift[frames], full[frames] = 0.0, True
+    macs += run.wasted / len(macs)
+    return Encoded(embeddings, computed, macs, full, None, drift)

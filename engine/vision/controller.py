@@ -1,9 +1,11 @@
 """How loose a strategy may be on the next block of a stream, from the drift audited so far."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+STEEP = 1.3  # drift grows about as the scale to this power
 LOOSEST, TIGHTEST = 1, -8  # rungs; each is a factor of the square root of two
 
 
@@ -49,3 +51,8 @@ class Controller:
 def scale(rung: int) -> float:
     """Return the factor on a strategy's thresholds at that rung."""
     return 2.0 ** (rung / 2)
+
+
+def rungs_to(ratio: float) -> int:
+    """Return how many rungs tighter divide the drift by `ratio`, with a tenth to spare."""
+    return max(1, math.ceil(2 / STEEP * math.log2(1.1 * ratio))) if math.isfinite(ratio) else 99
