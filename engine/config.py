@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     fps: float = Field(2.0, gt=0, description="sampled frames per second of video")
     strategy: str = "auto"
     max_drift: float = Field(0.02, gt=0, lt=1)
+    decoder: Literal["auto", "pyav", "nvdec"] = "auto"
+    devices: str = Field("", description="that ingests encode on: all GPUs, or a list with commas")
 
     gap_seconds: float = Field(1.0, ge=0, description="hits this close make one moment")
     near_duplicate: float = Field(

@@ -1,9 +1,8 @@
 """A video's story: file → identity → groups of pictures → frames → embeddings → rows."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from math import inf
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -13,10 +12,12 @@ from engine.ingesting.encode import Encoder
 from engine.ingesting.identify import by_rate
 from engine.ingesting.interrupt import interruptible
 from engine.ingesting.journal import Journal
+from engine.ingesting.pipeline import run_tasks
 from engine.ingesting.plan import Task
-from engine.ingesting.pool import Failed, Pool
-from engine.ingesting.prepare import Prepared, prepare_task, sampling_of
+from engine.ingesting.pool import Failed
+from engine.ingesting.prepare import Prepared
 from engine.ingesting.redecode import redecode as redecode
+from engine.ingesting.report import Decoder as Decoder
 from engine.ingesting.report import Event as Event
 from engine.ingesting.report import IngestOptions as IngestOptions
 from engine.ingesting.report import IngestReport as IngestReport
@@ -53,8 +54,8 @@ def ingest(
     return IngestReport(
         videos=journal.reports,
         seconds=perf_counter() - started,
-        device=str(model.device),
-        decoder=options.decoder,
+        device=", ".join(options.devices) or str(model.device),
+        decoder="; ".join(sorted({v.decoder for v in journal.reports if v.decoder})) or "none",
         strategy=", ".join(sorted({v.strategy for v in journal.reports if v.strategy})) or None,
         choice=encoder.choice,
         interrupted=not complete,
@@ -94,26 +95,16 @@ def _embed(
     journal: Journal, encoder: Encoder, tasks: Iterator[Task], stopped: Callable[[], bool]
 ) -> bool:
     """Decode, encode and write until all tasks are done; return False if stopped before."""
-    options, streams = journal.options, encoder.streams
-    sampling = sampling_of(options, encoder.model, encoder.cue_side)
-    pool = Pool(
-        tasks=tasks,
-        prepare=partial(prepare_task, sampling),
-        workers=options.workers or os.cpu_count() or 1,
-        ahead=streams + 1,
-        stall_seconds=options.stall_seconds,
-    )
-    with pool, Writer(journal.commit) as writer:
-        for first in pool:
-            batch = [first, *pool.ready(streams - 1)]
-            prepared = [item for item in batch if isinstance(item, Prepared)]
-            for item in prepared:
-                journal.decoded(item)
-            for done in encoder.encode(prepared) if prepared else []:
-                journal.encoded(done)
-                writer.put(done)
-            for failed in (item for item in batch if isinstance(item, Failed)):
-                journal.fail(failed)
+    with Writer(journal.commit) as writer, closing(run_tasks(encoder, tasks, stopped)) as turns:
+        for outcomes in turns:
+            for outcome in outcomes:
+                if isinstance(outcome, Prepared):
+                    journal.decoded(outcome)
+                elif isinstance(outcome, Failed):
+                    journal.fail(outcome)
+                else:
+                    journal.encoded(outcome)
+                    writer.put(outcome)
             if stopped():
                 return False
     return True

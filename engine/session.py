@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from engine.answering.head import Reader, load_reader
+from engine.answering.head import Reader, shipped_reader
 from engine.ask import Answer, answer_video, ask, reply
 from engine.background import background_of
 from engine.config import Settings
 from engine.errors import UsageError, unknown
 from engine.ingest import (
+    Decoder,
     IngestOptions,
     IngestReport,
     Progress,
@@ -33,7 +34,7 @@ from engine.operators.work import Embedded
 from engine.query import GroupBy, QueryResult, query
 from engine.sql import SqlResult, run_sql
 from engine.storage.store import Store
-from engine.vision.model import BUILTIN, Model, load_model
+from engine.vision.model import Model, load_model, pick_devices
 
 _FEW = 1000  # frames; below, finding the fastest strategy takes longer than encoding in full
 
@@ -103,12 +104,19 @@ class Engine:
         strategy: str | None = None,
         max_drift: float | None = None,
         workers: int | None = None,
+        decoder: Decoder | None = None,
+        devices: str | None = None,
         progress: Progress | None = None,
     ) -> IngestReport:
         """Embed videos and folders of videos; what is stored already costs nothing."""
         listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
         options = self.ingest_options(
-            fps=fps, strategy=strategy, max_drift=max_drift, workers=workers
+            fps=fps,
+            strategy=strategy,
+            max_drift=max_drift,
+            workers=workers,
+            decoder=decoder,
+            devices=devices,
         )
         with self._embedding:
             self._ingesting = True
@@ -182,6 +190,8 @@ class Engine:
         strategy: str | None = None,
         max_drift: float | None = None,
         workers: int | None = None,
+        decoder: Decoder | None = None,
+        devices: str | None = None,
     ) -> IngestOptions:
         """Return the settings of an ingest with some replaced."""
         return IngestOptions(
@@ -189,6 +199,8 @@ class Engine:
             strategy=strategy or self.settings.strategy,
             max_drift=self.settings.max_drift if max_drift is None else max_drift,
             workers=workers,
+            decoder=decoder or self.settings.decoder,
+            devices=pick_devices(self.settings.devices if devices is None else devices),
         )
 
     @cached_property
@@ -198,10 +210,7 @@ class Engine:
     @cached_property
     def _reader(self) -> Reader | None:
         """The trained head that belongs to the model, where one does."""
-        path = BUILTIN / "answers.safetensors"
-        if self.settings.model != "builtin" or not path.exists():
-            return None
-        return load_reader(path, self.model.space.weight_hash)
+        return shipped_reader(self.model)
 
     def _context(self, given: dict[str, Any]) -> Context:
         settings = self.settings

@@ -40,6 +40,22 @@ MaxDrift = Annotated[
         help="Bound on the mean cosine drift of each video's vectors.",
     ),
 ]
+DecoderName = Annotated[
+    str,
+    typer.Option(
+        "--decoder",
+        envvar="DEJAVU_DECODER",
+        help="auto, pyav, or nvdec, the GPU's own; auto takes nvdec where there is one.",
+    ),
+]
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--devices",
+        envvar="DEJAVU_DEVICES",
+        help="Encode on several GPUs, a process each: all, or a list such as cuda:0,cuda:1.",
+    ),
+]
 Workers = Annotated[int, typer.Option("--workers", help="Processes or threads to use.", min=1)]
 OutFile = Annotated[Path | None, typer.Option("--out", help="Write the figures here as JSON.")]
 

@@ -33,6 +33,8 @@ def ingest(
     workers: Annotated[
         int | None, typer.Option(help="Decoding threads; one per core by default.", min=1)
     ] = None,
+    decoder: flags.DecoderName = "auto",
+    devices: flags.Devices = "",
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
@@ -54,6 +56,8 @@ def ingest(
                 strategy=strategy,
                 max_drift=max_drift,
                 workers=workers,
+                decoder=decoder,  # type: ignore[arg-type]  # any text; the options check it
+                devices=devices,
                 progress=bars,
             )
     if as_json:
@@ -145,6 +149,7 @@ def print_report(report: IngestReport) -> None:
     show.out.print(f"[bold]{', '.join(parts)}[/]")
     if report.frames:
         show.out.print(f"[dim]strategy: {report.choice}[/]")
+        show.out.print(f"[dim]decoder: {escape(report.decoder)}[/]")
     if report.resume:
         show.out.print(f"[yellow]{report.resume}[/]")
 

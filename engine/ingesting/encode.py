@@ -1,7 +1,7 @@
 """Prepared stretches to rows: several streams side by side through one strategy."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import cast
 
@@ -21,9 +21,12 @@ from engine.vision.model import Model
 from engine.vision.strategies import build_strategy
 from engine.vision.strategies.base import Chunk, Encoded, Strategy, reuse_rate
 from engine.vision.strategies.reusevit import ReuseViT
+from engine.vision.streams import Batcher
+from engine.vision.streams import Source as Stream
 
 REUSING = "earlygate"  # what `auto` weighs against dense
 TRIAL_FRAMES, WARM_FRAMES = 24, 4  # that the choice is made by
+LANE_FRAMES = 64  # of a lane in one turn: about a stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +70,34 @@ class Encoder:
     @property
     def streams(self) -> int:
         """How many stretches to encode side by side."""
-        by_device = 32 if self.model.device.type == "cuda" else 4
+        by_device = 64 if self.model.device.type == "cuda" else 4
         return self.options.streams or by_device
 
-    def encode(self, batch: Sequence[Prepared]) -> list[Done]:
-        """Encode stretches side by side, each a stream of its own."""
-        started = perf_counter()
-        chunks = [_chunk(prepared, self.model) for prepared in batch]
+    def run(self, items: Iterable[Prepared]) -> Generator[list[Done], None, None]:
+        """Encode stretches, each a stream of its own; turn by turn those that are done.
+
+        Lanes are kept full while stretches end and begin; the next turn is put together, and on a
+        GPU copied, while one is encoded.
+        """
+        items = iter(items)
         if self.strategy is None:
-            strategy, encoded = self._choose(chunks)
-        else:
-            strategy, encoded = self.strategy, self.strategy.encode(chunks)
-        rows = [_rows(p, e, self.model) for p, e in zip(batch, encoded, strict=True)]
-        seconds = perf_counter() - started
-        frames = max(sum(len(prepared.frames) for prepared in batch), 1)
-        return [
-            self._done(prepared, strategy.name, row, e, seconds * len(prepared.frames) / frames)
-            for prepared, row, e in zip(batch, rows, encoded, strict=True)
-        ]
+            if trial := self._draw(items):
+                yield self._choose(trial)
+            if self.strategy is None:
+                return
+        batcher = Batcher(self.strategy, lanes=self.streams, frames=LANE_FRAMES, lookahead=1)
+        waiting: dict[int, Prepared] = {}
+
+        def sources() -> Iterator[Stream[int]]:
+            for number, prepared in enumerate(items):
+                waiting[number] = prepared.told()
+                yield Stream(number, [_chunk(prepared, self.model)], len(prepared.frames))
+
+        spent = 0.0
+        for ended in batcher.whole(sources()):
+            pairs = [(waiting.pop(number), encoded) for number, encoded in ended]
+            yield self._finish(pairs, self.strategy.name, batcher.seconds - spent)
+            spent = batcher.seconds
 
     def _build(self, name: str) -> Strategy:
         strategy = build_strategy(name, self.model.tower, space=self.model.space)
@@ -93,17 +106,29 @@ class Encoder:
         bound = self.options.max_drift
         return Bounded(cast(Scalable, strategy), self._build("dense"), max_drift=bound)
 
-    def _choose(self, chunks: Sequence[Chunk]) -> tuple[Strategy, list[Encoded]]:
+    def _draw(self, items: Iterator[Prepared]) -> list[Prepared]:
+        """Take what the choice is made by: enough frames, and on a GPU as many as run at once."""
+        least = self.streams if self.model.device.type == "cuda" else 1
+        drawn: list[Prepared] = []
+        while len(drawn) < least or sum(len(each.frames) for each in drawn) < TRIAL_FRAMES:
+            if (item := next(items, None)) is None:
+                break
+            drawn.append(item)
+        return drawn
+
+    def _choose(self, batch: Sequence[Prepared]) -> list[Done]:
         """Encode the first stretches both ways, timed as they are served, and keep the faster.
 
         The first call of either is not counted: it also pays for what is set up once. Few frames
         decide nothing.
         """
+        chunks = [replace(_chunk(prepared, self.model), last=True) for prepared in batch]
         dense = self._build("dense")
         frames = sum(len(chunk.pixels) for chunk in chunks)
         if frames < TRIAL_FRAMES:
             self.choice = f"dense: fewer than {TRIAL_FRAMES} frames to choose by"
-            return dense, dense.encode(chunks)
+            full, seconds = _timed(dense, chunks)
+            return self._finish(zip(batch, full, strict=True), dense.name, seconds)
         reusing = self._build(REUSING)
         reused, reuse_seconds = _timed(reusing, chunks)
         full, dense_seconds = _timed(dense, chunks)
@@ -115,7 +140,21 @@ class Encoder:
             f" {1e3 * reuse_seconds / frames:.3g} ms a frame here, its audit included, dense"
             f" {1e3 * dense_seconds / frames:.3g} ms"
         )
-        return self.strategy, reused if faster else full
+        pairs = zip(batch, reused if faster else full, strict=True)
+        return self._finish(pairs, self.strategy.name, reuse_seconds + dense_seconds)
+
+    def _finish(
+        self, pairs: Iterable[tuple[Prepared, Encoded]], name: str, seconds: float
+    ) -> list[Done]:
+        """Bring results to the host, and share the seconds out by frames."""
+        started = perf_counter()
+        found = [(each, _rows(each, encoded, self.model), encoded) for each, encoded in pairs]
+        seconds += perf_counter() - started
+        frames = max(sum(len(each.frames) for each, _, _ in found), 1)
+        return [
+            self._done(each, name, rows, encoded, seconds * len(each.frames) / frames)
+            for each, rows, encoded in found
+        ]
 
     def _done(
         self, prepared: Prepared, name: str, rows: Rows, encoded: Encoded, seconds: float
@@ -139,7 +178,7 @@ class Encoder:
 
 def _timed(strategy: Strategy, chunks: Sequence[Chunk]) -> tuple[list[Encoded], float]:
     """Encode with a strategy that is warm already; return the seconds that it took."""
-    strategy.encode([Chunk(chunks[0].pixels[:WARM_FRAMES], last=True)])
+    strategy.encode([Chunk(chunk.pixels[:WARM_FRAMES], last=True) for chunk in chunks])
     started = perf_counter()
     encoded = strategy.encode(chunks)
     float(encoded[-1].embeddings.sum())  # waits for the device
@@ -149,11 +188,10 @@ def _timed(strategy: Strategy, chunks: Sequence[Chunk]) -> tuple[list[Encoded], 
 def _chunk(prepared: Prepared, model: Model) -> Chunk:
     size = model.tower.config.image_size
     if not prepared.frames:
-        return Chunk(torch.empty(0, 3, size, size, dtype=torch.uint8), last=True)
+        return Chunk(torch.empty(0, 3, size, size, dtype=torch.uint8))
     cues = [frame.cues for frame in prepared.frames if frame.cues is not None]
     return Chunk(
         pixels=torch.stack([frame.pixels for frame in prepared.frames]),
-        last=True,
         cues=torch.stack(cues) if cues else None,
     )
 

@@ -81,6 +81,7 @@ class Journal:
         entry.given.add(stretch)
         report = entry.report
         report.pictures += prepared.decoded
+        report.decoder = prepared.decoder
         report.decode_seconds += prepared.decode_seconds
         report.missing += prepared.missing
         self.gops += len(entry.source.between(stretch.start_seconds, stretch.stop_seconds))

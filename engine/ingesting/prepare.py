@@ -1,22 +1,28 @@
 """A stretch of video to pixels that a tower takes: decoded, sampled, resized once."""
 
+import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import groupby
+from pathlib import Path
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
-from engine.errors import UsageError
+from engine.errors import UnsupportedCodecError, UsageError
 from engine.ingesting.plan import Stretch, Task
 from engine.ingesting.report import IngestOptions, Missing
 from engine.video.decode import Damage, Frame, decode_range
-from engine.video.hardware import decode_on_gpu, load_nvdec
+from engine.video.hardware import decode_on_gpu, load_nvdec, shown_times
 from engine.video.hints import codec_hints
 from engine.video.sample import sample_frames
 from engine.vision.model import Model
 from engine.vision.preprocess import Preprocessing, prepare, prepare_batch
+
+logger = logging.getLogger(__name__)
+_NOTHING = torch.empty(0, dtype=torch.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +33,35 @@ class Sampling:
     preprocessing: Preprocessing
     cue_side: int | None = None  # cells along the maps of codec cues, for strategies that want them
     gpu: int | None = None  # decode there, by its own decoder
+    decoder: str = "pyav"  # which, and why
+    strict: bool = False  # whether what the GPU cannot decode is an error
 
 
 def sampling_of(options: IngestOptions, model: Model, cue_side: int | None) -> Sampling:
-    """Return how an ingest samples; UsageError where the decoder asked for cannot be had."""
-    gpu = None
-    if options.decoder == "nvdec":
-        load_nvdec()
-        gpu = model.device.index or 0
-        if cue_side is not None:
-            raise UsageError("decoder 'nvdec' gives no codec cues, which this strategy needs")
-    return Sampling(options.fps, model.preprocessing, cue_side, gpu)
+    """Return how an ingest samples; UsageError where the decoder asked for cannot be had.
+
+    `auto` takes the GPU's decoder where there is one, and the other for files that it refuses.
+    """
+    asked, without = options.decoder, ""
+    if asked == "pyav":
+        without = "as asked for"
+    elif asked == "auto" and model.device.type != "cuda":
+        without = f"the model runs on {model.device}"
+    elif cue_side is not None:
+        without = "this strategy needs codec cues, which decoder 'nvdec' does not give"
+    else:
+        try:
+            load_nvdec()
+        except UsageError as error:
+            if asked == "nvdec":
+                raise
+            without = str(error)
+    if without and asked == "nvdec":
+        raise UsageError(without)
+    gpu = None if without else model.device.index or 0
+    said = f"pyav: {without}" if without else f"nvdec on cuda:{gpu}"
+    logger.info("decoder %s", said)
+    return Sampling(options.fps, model.preprocessing, cue_side, gpu, said, asked == "nvdec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +85,12 @@ class Prepared:
     missing: list[Missing]
     decoded: int  # pictures
     decode_seconds: float
+    decoder: str  # that was used, and why
+
+    def told(self) -> "Prepared":
+        """Return the same without pixels and cues."""
+        bare = [replace(frame, pixels=_NOTHING, cues=None) for frame in self.frames]
+        return replace(self, frames=bare)
 
 
 @dataclass(slots=True)
@@ -104,14 +134,30 @@ class _Watch:
 
 def prepare_task(sampling: Sampling, task: Task, tick: Callable[[], None]) -> Iterator[Prepared]:
     """Decode a task in one pass and yield its stretches; `tick` is called for every picture."""
-    if sampling.gpu is not None:
-        yield from _prepare_on_gpu(sampling, sampling.gpu, task, tick)
+    if sampling.gpu is None:
+        yield from _prepare_by_pyav(sampling, task, tick)
         return
+    left = list(task.stretches)
+    try:
+        for prepared in _prepare_on_gpu(sampling, sampling.gpu, task, tick):
+            left.remove(prepared.stretch)
+            yield prepared
+    except UnsupportedCodecError as error:
+        if sampling.strict:
+            raise
+        logger.info("%s: decoder pyav: %s", task.source.name, error)
+        other = replace(sampling, gpu=None, decoder=f"pyav: {error}")
+        yield from _prepare_by_pyav(other, replace(task, stretches=tuple(left)), tick)
+
+
+def _prepare_by_pyav(
+    sampling: Sampling, task: Task, tick: Callable[[], None]
+) -> Iterator[Prepared]:
     source, stop = task.source, task.stretches[-1].stop_seconds
     fps = sampling.fps
     times = source.times(task.stretches[0].start_seconds, stop, fps)
     watch = _Watch(tick)
-    decoded = decode_range(
+    pictures = decode_range(
         source.path,
         task.entry_seconds,
         stop,
@@ -119,7 +165,7 @@ def prepare_task(sampling: Sampling, task: Task, tick: Callable[[], None]) -> It
         cues=sampling.cue_side is not None,
         damage=watch.damage,
     )
-    sampled = sample_frames(watch.sound(decoded, stop), times)
+    sampled = sample_frames(watch.sound(pictures, stop), times)
 
     def place(frame: Frame) -> int:
         assert frame.number is not None
@@ -138,7 +184,8 @@ def prepare_task(sampling: Sampling, task: Task, tick: Callable[[], None]) -> It
         if not ready and len(source.times(stretch.start_seconds, stretch.stop_seconds, fps)):
             reason = watch.reason or "no picture could be decoded"
             missing = [Missing(stretch.start_seconds, stretch.stop_seconds, reason)]
-        yield Prepared(task, stretch, ready, missing, watch.decoded - before, seconds)
+        decoded = watch.decoded - before
+        yield Prepared(task, stretch, ready, missing, decoded, seconds, sampling.decoder)
     source.check_unchanged()
 
 
@@ -146,16 +193,24 @@ def _prepare_on_gpu(
     sampling: Sampling, gpu: int, task: Task, tick: Callable[[], None]
 ) -> Iterator[Prepared]:
     """Decode, resize and keep the pictures on the GPU; their types are not known there."""
+    shown = _shown(task.source.path, task.source.stamp)
     for stretch in task.stretches:
         started = perf_counter()
         times = task.source.times(stretch.start_seconds, stretch.stop_seconds, sampling.fps)
         ready = []
-        for frame in decode_on_gpu(task.source.path, times, gpu=gpu):
+        for frame in decode_on_gpu(task.source.path, times, gpu=gpu, shown=shown):
             tick()
             [pixels] = prepare_batch(frame.image[None], sampling.preprocessing)
             ready.append(Ready(frame.number, frame.seconds, "?", pixels, None))
-        yield Prepared(task, stretch, ready, [], len(ready), perf_counter() - started)
+        seconds = perf_counter() - started
+        yield Prepared(task, stretch, ready, [], len(ready), seconds, sampling.decoder)
     task.source.check_unchanged()
+
+
+@lru_cache(8)
+def _shown(path: Path, _stamp: tuple[int, int, int]) -> list[float]:
+    """Return the times of a file's pictures, read once for all of its tasks."""
+    return shown_times(path)
 
 
 def _ready(frame: Frame, sampling: Sampling) -> Ready:

@@ -1,13 +1,14 @@
 """What an ingest is asked for, what it says while it runs and what it did."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from engine.errors import UsageError, unknown
 from engine.vision.strategies import NAMES
 
 Stage = Literal["decode", "encode", "write"]
-DECODERS = ("pyav", "nvdec")
+Decoder = Literal["auto", "pyav", "nvdec"]
+DECODERS = get_args(Decoder)
 Outcome = Literal["ready", "known", "quarantined", "interrupted"]
 
 
@@ -18,7 +19,8 @@ class IngestOptions:
     fps: float = 2.0  # sampled frames per second of video
     strategy: str = "auto"  # a name, or the fastest that keeps the bound
     max_drift: float | None = 0.02  # mean 1 - cosine to dense per video; None: no bound
-    decoder: Literal["pyav", "nvdec"] = "pyav"  # on the CPU, or by the GPU's own
+    decoder: Decoder = "auto"  # on the CPU, or by the GPU's own
+    devices: tuple[str, ...] = ()  # that encode, a process each; none: the model's own
     workers: int | None = None  # decoding threads; None: one per core
     streams: int | None = None  # stretches encoded side by side; None: by device
     stall_seconds: float = 60.0  # a decoder silent for that long is given up
@@ -89,6 +91,7 @@ class VideoReport:
     video_id: int | None = None
     reason: str | None = None  # why it was quarantined
     strategy: str | None = None
+    decoder: str | None = None  # which, and why
     pictures: int = 0  # decoded
     frames: int = 0  # sampled and embedded in this run
     rows: int = 0  # stored by now

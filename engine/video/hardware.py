@@ -42,14 +42,18 @@ def load_nvdec() -> ModuleType:
         ) from error
 
 
-def decode_on_gpu(path: str | Path, times: Instants, *, gpu: int = 0) -> Iterator[DeviceFrame]:
+def decode_on_gpu(
+    path: str | Path, times: Instants, *, gpu: int = 0, shown: Sequence[float] | None = None
+) -> Iterator[DeviceFrame]:
     """Yield the frame on screen at each instant, once each, as `sample_frames` does.
 
     Times come from the container's packets, so that they are the true ones. A file whose pictures
-    the GPU counts otherwise, or cannot decode, raises UnsupportedCodecError.
+    the GPU counts otherwise, or cannot decode, raises UnsupportedCodecError. `shown` are the times
+    of all its pictures, where they are known already.
     """
     nvc, path = load_nvdec(), Path(path)
-    shown, rotation = shown_times(path), probe(path).rotation
+    shown = shown_times(path) if shown is None else shown
+    rotation = probe(path).rotation
     known = (*(kind for kind in vars(nvc).values() if _is_error(kind)), RuntimeError, ValueError)
     try:
         decoder = nvc.SimpleDecoder(

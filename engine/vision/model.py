@@ -162,6 +162,14 @@ def pick_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def pick_devices(names: str) -> tuple[str, ...]:
+    """Return `all` GPUs, or the devices listed with commas; none for an empty text."""
+    if names == "all":
+        pick_device("cuda")
+        return tuple(f"cuda:{at}" for at in range(torch.cuda.device_count()))
+    return tuple(str(pick_device(name.strip())) for name in names.split(",") if name.strip())
+
+
 def _locate(name: str, revision: str | None) -> tuple[Path, str]:
     if name == "builtin":
         return BUILTIN, "local"

@@ -225,7 +225,7 @@ def test_stopped_and_taken_up_again_ends_the_same(
     store, model, clips, listener, stored, tmp_path
 ) -> None:
     options = IngestOptions(strategy="dense", streams=1, workers=1)
-    heard = listener("write")
+    heard = listener("encode")
     heard.act = lambda: setattr(heard, "stop", True)
     first = ingest(store, model, [clips], options, heard)
     assert first.interrupted
@@ -356,7 +356,7 @@ def test_wrong_options_fail() -> None:
         IngestOptions(fps=0)
     with pytest.raises(UsageError, match="workers must be at least 1, got 0"):
         IngestOptions(workers=0)
-    with pytest.raises(UsageError, match="unknown decoder 'nvde'; allowed: nvdec, pyav"):
+    with pytest.raises(UsageError, match="unknown decoder 'nvde'; allowed: auto, nvdec, pyav"):
         IngestOptions(decoder="nvde")
 
 

@@ -24,7 +24,7 @@ def make_task(number: int, stretches: int = 2) -> Task:
 def simple(task: Task, tick: Callable[[], None]) -> Iterator[Prepared]:
     for stretch in task.stretches:
         tick()
-        yield Prepared(task, stretch, [], [], 1, 0.0)
+        yield Prepared(task, stretch, [], [], 1, 0.0, "pyav")
 
 
 def make_pool(tasks, prepare=simple, **settings) -> Pool:

@@ -89,8 +89,8 @@ def _round(model: Model, options: IngestOptions, files: Sequence[Path], root: Pa
     decode = frames / (perf_counter() - started)
     encoder = Encoder(model, options)
     started = perf_counter()
-    for first in range(0, len(prepared), encoder.streams):
-        encoder.encode(prepared[first : first + encoder.streams])
+    for _ in encoder.run(prepared):
+        pass
     encode = frames / (perf_counter() - started)
     with Store.open(root) as store:
         started = perf_counter()

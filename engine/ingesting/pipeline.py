@@ -1,0 +1,118 @@
+"""Tasks to rows: decoding ahead and encoding, here or in a process for each device."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+
+from engine.errors import ModelError
+from engine.ingesting.encode import Done, Encoder
+from engine.ingesting.plan import Task
+from engine.ingesting.pool import Failed, Pool
+from engine.ingesting.prepare import Prepared, prepare_task, sampling_of
+from engine.ingesting.report import IngestOptions
+from engine.vision.model import load_model
+from engine.vision.spread import spread
+
+Outcome = Prepared | Failed | Done  # what was decoded comes without its pixels
+
+
+def run_tasks(
+    encoder: Encoder, tasks: Iterator[Task], stopped: Callable[[], bool]
+) -> Generator[list[Outcome], None, None]:
+    """Yield what becomes of the tasks, until all are done or an end is asked for."""
+    options = encoder.options
+    workers = options.workers or os.cpu_count() or 1
+    if not options.devices or options.devices == (str(encoder.model.device),):
+        yield from _run_here(encoder, tasks, workers, stopped)
+        return
+    # the choice is made here, by the first tasks, so that all devices go by the same one
+    if encoder.strategy is None:
+        yield from _run_here(encoder, _until_chosen(encoder, tasks), workers, stopped)
+    if encoder.strategy is None or stopped():
+        return
+    job = Job.of(encoder, max(1, workers // len(options.devices)))
+    found = spread(job, tasks, list(options.devices), held=2 * encoder.streams, stopped=stopped)
+    for _, outcomes in found:
+        yield outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the process of one device does; pickled."""
+
+    name: str
+    revision: str | None
+    dtype: torch.dtype
+    space: str
+    options: IngestOptions
+    workers: int
+
+    @classmethod
+    def of(cls, encoder: Encoder, workers: int) -> "Job":
+        """Return the job that does what this encoder does."""
+        model, options = encoder.model, encoder.options
+        assert encoder.strategy is not None
+        revision = None if model.space.revision == "local" else model.space.revision
+        return cls(
+            model.space.model,
+            revision,
+            model.tower.dtype,
+            model.space.key,
+            replace(options, strategy=encoder.strategy.name, devices=()),
+            workers,
+        )
+
+    def __call__(self, device: torch.device, tasks: Iterator[Task]) -> Iterator[list[Outcome]]:
+        """Load the model and work until there are no tasks left."""
+        model = load_model(self.name, device=str(device), dtype=self.dtype, revision=self.revision)
+        if model.space.key != self.space:
+            raise ModelError(f"{self.name} has changed: {model.space.key}, not {self.space}")
+        encoder = Encoder(model, self.options)
+        yield from _run_here(encoder, tasks, self.workers, lambda: False)
+
+
+def _run_here(
+    encoder: Encoder, tasks: Iterator[Task], workers: int, stopped: Callable[[], bool]
+) -> Generator[list[Outcome], None, None]:
+    options = encoder.options
+    sampling = sampling_of(options, encoder.model, encoder.cue_side)
+    pool = Pool(
+        tasks=tasks,
+        prepare=partial(prepare_task, sampling),
+        workers=workers,
+        ahead=encoder.streams + 1,
+        stall_seconds=options.stall_seconds,
+    )
+    told: deque[Prepared | Failed] = deque()  # by the thread that puts turns together
+
+    def prepared() -> Iterator[Prepared]:
+        for item in pool:
+            told.append(item.told() if isinstance(item, Prepared) else item)
+            if isinstance(item, Prepared):
+                yield item
+
+    with pool:
+        turns = encoder.run(prepared())
+        try:
+            for done in turns:
+                yield [*_drain(told), *done]
+                if stopped():
+                    return
+        finally:
+            pool.stop()  # before the turns, whose thread may be waiting for it
+            turns.close()
+    yield list(_drain(told))
+
+
+def _until_chosen(encoder: Encoder, tasks: Iterator[Task]) -> Iterator[Task]:
+    while encoder.strategy is None and (task := next(tasks, None)) is not None:
+        yield task
+
+
+def _drain(told: deque[Prepared | Failed]) -> Iterator[Outcome]:
+    while told:
+        yield told.popleft()

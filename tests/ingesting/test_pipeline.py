@@ -1,0 +1,61 @@
+"""One ingest on several devices: the rows of one device, the choices said, an end when asked."""
+
+import pytest
+
+from engine.errors import UsageError
+from engine.ingest import IngestOptions, ingest
+from engine.storage.store import Store
+from engine.vision.model import load_model, pick_devices
+
+
+@pytest.fixture(scope="module")
+def builtin():
+    return load_model("builtin", device="cpu")
+
+
+@pytest.mark.slow
+def test_rows_do_not_depend_on_the_number_of_devices(
+    builtin, make_clip, stored, listener, tmp_path
+) -> None:
+    for seed in range(3):
+        make_clip(tmp_path / f"{seed}.mp4", 4, seed=seed)
+    found = []
+    for devices in ((), ("cpu", "cpu")):
+        options = IngestOptions(strategy="earlygate", devices=devices, workers=1)
+        with Store.open(tmp_path / f"data{len(devices)}") as store:
+            heard = listener()
+            report = ingest(
+                store, builtin, [tmp_path / f"{n}.mp4" for n in range(3)], options, heard
+            )
+            found.append((stored(store, builtin.space.key), store.verify()))
+        assert report.frames == report.rows == 24
+        assert {event.stage for event in heard.events} == {"decode", "encode", "write"}
+        assert report.device == (", ".join(devices) or "cpu")
+    assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_auto_is_decided_once_for_all_devices(builtin, make_clip, tmp_path) -> None:
+    for seed in range(6):
+        make_clip(tmp_path / f"{seed}.mp4", 4, seed=seed)
+    options = IngestOptions(devices=("cpu", "cpu"), workers=1, streams=1)
+    with Store.open(tmp_path / "data") as store:
+        report = ingest(store, builtin, [tmp_path], options)
+    assert {video.outcome for video in report.videos} == {"ready"}
+    assert report.rows == 48
+    assert report.choice.startswith(f"{report.strategy}: on the first 24 frames")
+
+
+def test_the_decoder_is_said(store, model, clips) -> None:
+    report = ingest(store, model, [clips / "short.mp4"], IngestOptions(strategy="dense"))
+    assert report.decoder == report.videos[0].decoder == "pyav: the model runs on cpu"
+    options = IngestOptions(strategy="dense", decoder="pyav")
+    assert ingest(store, model, [clips / "middle.mp4"], options).decoder == "pyav: as asked for"
+    assert ingest(store, model, [clips / "middle.mp4"], options).decoder == "none"
+
+
+def test_devices_are_named() -> None:
+    assert pick_devices("") == ()
+    assert pick_devices("cpu, cpu") == ("cpu", "cpu")
+    with pytest.raises(UsageError, match="unknown device 'gpu'"):
+        pick_devices("cpu,gpu")
