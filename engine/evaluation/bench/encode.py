@@ -282,7 +282,7 @@ def _bytes(model: str, entry: Entry) -> float:
 def _kernels(step: Callable[[], object]) -> dict[str, float]:
     """Microseconds of one step by kernel, the longest first."""
     activities = [torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as profile:
+    with torch.profiler.profile(activities=activities, acc_events=True) as profile:
         step()
         torch.cuda.synchronize()
     totals = {event.key: event.device_time_total for event in profile.key_averages()}
