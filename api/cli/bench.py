@@ -1,5 +1,6 @@
 """`bench`: every measured figure, one command each."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -7,16 +8,21 @@ import typer
 
 from api.cli import flags, show
 from engine.errors import UsageError
+from engine.evaluation.bench import bound as bound_bench
 from engine.evaluation.bench import decode as decode_bench
 from engine.evaluation.bench import encode as encode_bench
-from engine.evaluation.bench import gate as gate_bench
 from engine.evaluation.bench import ingest as ingest_bench
 from engine.evaluation.bench import match as match_bench
 from engine.evaluation.bench import moments as moments_bench
 from engine.evaluation.bench import multigpu as multigpu_bench
+from engine.evaluation.bench import natural as natural_bench
 from engine.evaluation.bench import refine as refine_bench
 from engine.evaluation.bench import reuse as reuse_bench
 from engine.evaluation.bench import search as search_bench
+from engine.evaluation.bench import strategies as strategies_bench
+from engine.evaluation.compare import Comparison
+from engine.evaluation.plots import draw_comparison
+from engine.evaluation.tables import tabulate_comparison
 
 app = typer.Typer(help="Measure: ratios within one run, medians.", no_args_is_help=True)
 
@@ -62,24 +68,12 @@ def ingest(
 
 @app.command()
 def reuse(
-    clips: int = 200,
-    seed: int = 7,
-    speed: Annotated[bool, typer.Option(help="Time B/16 and L/14 shapes instead.")] = False,
-    plots: Annotated[Path | None, typer.Option(help="Folder for the plots.")] = None,
-    workers: flags.Workers = 2,
-    model: flags.ModelName = "builtin",
-    device: flags.Device = "auto",
     out: flags.OutFile = None,
     as_json: flags.Json = False,
 ) -> None:
-    """ReuseViT's targets against dense and against doing less; or its speed."""
+    """Time ReuseViT on B/16 and L/14 shapes against dense, on this CPU."""
     with show.err.status("measuring"):
-        if speed:
-            report = reuse_bench.run_speed()
-        else:
-            report = reuse_bench.run(
-                model=model, device=device, clips=clips, seed=seed, workers=workers, plots=plots
-            )
+        report = reuse_bench.run()
     show.print_report(report, as_json=as_json, path=out)
 
 
@@ -165,29 +159,46 @@ def multigpu(
 
 
 @app.command()
-def gate(
-    clips: int = 24,
+def strategies(
+    clips: int = 200,
     seed: int = 7,
+    parts: Annotated[
+        list[Path] | None,
+        typer.Option(help="earlygate-NAME or reusevit-NAME-TARGET .safetensors; repeatable."),
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="A plain ViT, .npz in timm's names, instead of the model.")
     ] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder of videos for it.")] = None,
     limits: Annotated[Path | None, typer.Option(help="Limits calibrated for it.")] = None,
+    read: Annotated[Path | None, typer.Option(help="Show what --out wrote once more.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
+    workers: flags.Workers = 2,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
     out: flags.OutFile = None,
     as_json: flags.Json = False,
 ) -> None:
-    """Trace drift against arithmetic and time: early gate, ReuseViT, interpolation."""
+    """Compare all strategies: arithmetic and time saved against drift and what each task loses."""
     if (weights is None) != (videos is None):
         raise UsageError("--weights and --videos go together")
     with show.err.status("encoding by every strategy"):
-        if weights is not None and videos is not None:
-            report = gate_bench.run_plain(weights, videos, gate=limits, plots=plots)
+        if read is not None:
+            found = Comparison.from_json(json.loads(read.read_text())["data"])
+        elif weights is not None and videos is not None:
+            found = natural_bench.run(weights, videos, limits=limits)
         else:
-            report = gate_bench.run(model=model, device=device, clips=clips, seed=seed, plots=plots)
-    show.print_report(report, as_json=as_json, path=out)
+            found = strategies_bench.run(
+                model=model,
+                device=device,
+                clips=clips,
+                seed=seed,
+                parts=parts or (),
+                workers=workers,
+            )
+    if plots is not None:
+        draw_comparison(found, plots)
+    show.print_report(tabulate_comparison(found), as_json=as_json, path=out)
 
 
 @app.command()
@@ -202,7 +213,7 @@ def bound(
 ) -> None:
     """Hold strategies under the drift bound and check every frame whether it was kept."""
     with show.err.status("encoding under the bound"):
-        report = gate_bench.run_bound(
+        report = bound_bench.run(
             model=model, device=device, clips=clips, seed=seed, max_drift=max_drift
         )
     show.print_report(report, as_json=as_json, path=out)

@@ -9,7 +9,7 @@ import torch
 import typer
 
 from api.cli import flags, show
-from engine.answering.head import Reader, load_reader
+from engine.answering.head import Reader, shipped_reader
 from engine.errors import UsageError, unknown
 from engine.evaluation.datasets.base import Dataset
 from engine.evaluation.datasets.how2qa import load_how2qa
@@ -18,7 +18,7 @@ from engine.evaluation.datasets.nextqa import load_nextqa
 from engine.evaluation.evaluate import at_most, evaluate_files, evaluate_world, find_videos
 from engine.evaluation.files import sample_files
 from engine.evaluation.report import Report
-from engine.vision.model import BUILTIN, Model, load_model
+from engine.vision.model import Model, load_model
 from engine.vision.strategies import build_strategy
 from engine.vision.strategies.base import Strategy
 
@@ -64,7 +64,7 @@ def evaluate(
         name: build_strategy(name, loaded.tower, space=loaded.space)
         for name in ("dense", *(strategy or ()))
     }
-    reader = find_reader(loaded)
+    reader = shipped_reader(loaded)
     with show.err.status(f"evaluating {', '.join(judged)} on {dataset}"):
         if dataset == "world":
             report = evaluate_world(
@@ -80,14 +80,6 @@ def evaluate(
         else:
             report = _on_files(loaded, judged, dataset, videos, annotations, spans, task, reader)
     show.print_report(report, as_json=as_json, path=out)
-
-
-def find_reader(model: Model) -> Reader | None:
-    """Return the answering head that ships for a model, if one does."""
-    path = BUILTIN / "answers.safetensors"
-    if model.space.model != "builtin" or not path.exists():
-        return None
-    return load_reader(path, model.space.weight_hash)
 
 
 def _on_files(

@@ -60,9 +60,12 @@ def print_report(report: Report, *, as_json: bool, path: Path | None = None) -> 
     if as_json:
         print_json(report.as_dict())
         return
-    print_table(report.columns, report.rows, title=f"[bold]{report.title}[/]")
-    for note in report.notes:
-        out.print(f"[dim]{note}[/]")
+    for number, each in enumerate((report, *report.more)):
+        if number:
+            out.print()
+        print_table(each.columns, each.rows, title=f"[bold]{each.title}[/]")
+        for note in each.notes:
+            out.print(f"[dim]{note}[/]")
     if path is not None:
         out.print(f"[dim]written to {path}[/]")
 

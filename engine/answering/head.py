@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from engine.answering.choose import Chosen
 from engine.errors import ModelError
+from engine.vision.model import BUILTIN, Model
 
 PERIODS = 16  # of the sines that tell the time, from a quarter of a second to minutes
 _ROOM = 1 << 15  # tokens read at once
@@ -173,6 +174,15 @@ def load_reader(path: Path, weight_hash: str) -> Reader:
     head = AnswerHead(HeadConfig(**json.loads(meta["config"])))
     head.load_state_dict(tensors)
     return Reader(head.eval().requires_grad_(False), weight_hash)
+
+
+def shipped_reader(model: Model) -> Reader | None:
+    """Return the head that ships for a model, if one does, on the model's device."""
+    path = BUILTIN / "answers.safetensors"
+    if model.space.model != "builtin" or not path.exists():
+        return None
+    reader = load_reader(path, model.space.weight_hash)
+    return replace(reader, head=reader.head.to(model.device))
 
 
 def _clock(seconds: Tensor, shown: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 
@@ -15,8 +16,8 @@ from torch.nn import functional as F
 
 from engine.vision.strategies.base import Chunk, Encoded, Strategy, reuse_rate
 from engine.world.clip import make_pool
-from engine.world.render import render_planes
-from engine.world.scene import TICKS, Clip
+from engine.world.render import instants, render_sampled
+from engine.world.scene import Clip
 from engine.world.splits import Split
 
 
@@ -125,33 +126,20 @@ def render_pool(
     if workers == 0:
         yield from ((clip, render_clip(clip, fps, size)) for clip in made)
         return
+    render = partial(render_sampled, fps=fps, size=size)  # numpy alone: a worker starts at once
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         while batch := list(islice(made, 4 * workers)):
-            jobs = [(clip, fps, size) for clip in batch]
-            for clip, planes in zip(batch, pool.map(_render, jobs), strict=True):
+            for clip, planes in zip(batch, pool.map(render, batch), strict=True):
                 yield clip, _pixels(clip, fps, planes)
 
 
 def render_clip(clip: Clip, fps: float = 2.0, size: int = 224) -> Pixels:
     """Render a clip's frames at instants `0, 1 / fps, …`."""
-    return _pixels(clip, fps, _render((clip, fps, size)))
-
-
-def _render(job: tuple[Clip, float, int]) -> NDArray[np.uint8]:
-    """Arrays travel between processes by value; tensors would each hold a file open."""
-    clip, fps, size = job
-    return np.stack(
-        [render_planes(clip.script, round(at * TICKS), size) for at in _instants(clip, fps)]
-    )
+    return _pixels(clip, fps, render_sampled(clip, fps, size))
 
 
 def _pixels(clip: Clip, fps: float, planes: NDArray[np.uint8]) -> Pixels:
-    return Pixels(clip.name, torch.from_numpy(planes), _instants(clip, fps), clip.duration_seconds)
-
-
-def _instants(clip: Clip, fps: float) -> NDArray[np.float64]:
-    instants: NDArray[np.float64] = np.arange(int(clip.duration_seconds * fps)) / fps
-    return instants
+    return Pixels(clip.name, torch.from_numpy(planes), instants(clip, fps), clip.duration_seconds)
 
 
 def _count(found: Encodings, result: Encoded, strategy: Strategy) -> None:

@@ -1,32 +1,145 @@
-"""Curves of measured figures as pictures, one file a plot."""
+"""A comparison as pictures: what is kept against what is saved, each family in its own colour."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-Points = Sequence[tuple[float, float]]
+from engine.evaluation.compare import BRIEF, DENSE, Comparison, Point
+from engine.evaluation.goals import CHANCE, COSTS, LOSS, at_costs, families
+from engine.evaluation.settings import GATE, INTERPOLATE, REUSEVIT
+
+PANELS = (
+    ("retrieval", "text → video, R@1"),
+    ("answers", "multiple choice"),
+    ("grounded", "grounded answers, Acc@GQA"),
+    (BRIEF, "brief events, multiple choice"),
+)
+COLOURS = {
+    INTERPOLATE: "#6b6b6b",
+    f"{GATE} untrained": "#e8a33d",
+    f"{GATE} calibrated": "#d1495b",
+    f"{GATE} trained": "#7b1e7a",
+    REUSEVIT: "#2e6fb7",
+}
+OTHERS = ("#1b998b", "#5c3d2e", "#56a3d9", "#8aa83b")  # of families named by their files
+FAINT = "#888888"
+LABEL_GAP = 0.055  # of the height of a panel
+
+Value = Callable[[Point], float]
 
 
-def plot_curves(
-    path: Path,
-    curves: Mapping[str, Points],
-    *,
-    title: str,
-    x: str,
-    y: str,
-    log_y: bool = False,
-) -> None:
-    """Draw one line with markers per name, points in the order of their x."""
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    axes = figure.subplots()
-    for name, points in curves.items():
-        ordered = sorted(points)
-        axes.plot([p[0] for p in ordered], [p[1] for p in ordered], marker="o", label=name)
-    axes.set(title=title, xlabel=x, ylabel=y)
-    if log_y:
-        axes.set_yscale("log")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+def draw_comparison(found: Comparison, folder: Path) -> list[Path]:
+    """Draw every picture that the points have figures for; return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = {"drift": _draw_drift(found)}
+    if found.points[0].tasks:
+        pictures["tasks"] = _draw_tasks(found)
+    if found.points[0].nearest is not None:
+        pictures["agreement"] = _draw_agreement(found)
+    name = found.title.lower().replace(" ", "-")
+    files = [folder / f"{name}-{what}.png" for what in pictures]
+    for path, figure in zip(files, pictures.values(), strict=True):
+        figure.savefig(path, dpi=100)
+    return files
+
+
+def _draw_tasks(found: Comparison) -> Figure:
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    figure.suptitle(f"{found.title}: what is left of each task as arithmetic is saved")
+    for axes, (task, title) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+        dense = found.points[0].tasks[task]
+        for point in found.points[1:]:
+            paired = point.tasks[task]
+            colour = colour_of(point.family, found.points)
+            bar = (100 * (1 - paired.high), 100 * (1 - paired.low))
+            axes.vlines(1 / point.macs, *bar, color=colour, alpha=0.25, lw=2)
+        _line(axes, 100 * (1 - LOSS), "2 % lost")
+        if task == BRIEF:
+            _line(axes, 100 * CHANCE / dense.score, "chance")
+        axes.set_title(f"{title} (dense {dense.score:.1f} %, n = {dense.items:,})", size=10)
+        axes.set_ylabel("% of dense's score, bars: 95 %")
+        _curves(axes, found.points, partial(_kept, task))
+    return figure
+
+
+def _kept(task: str, point: Point) -> float:
+    return 100 * (1 - point.tasks[task].loss)
+
+
+def _draw_drift(found: Comparison) -> Figure:
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    figure.suptitle(f"{found.title}: how far vectors are from dense ones")
+    left, right = figure.subplots(1, 2)
+    for axes in (left, right):
+        axes.axvspan(1 / COSTS[-1], 1 / COSTS[0], color="#f2f2f2", zorder=0)
+    left.set(yscale="log", ylabel="mean drift, 1 − cosine")
+    left.set_title("Mean, lower is better", size=10)
+    costs = np.linspace(min(p.macs for p in found.points if p.family == INTERPOLATE), 0.97, 200)
+    half = at_costs(found.points, INTERPOLATE, lambda point: point.drift, costs) / 2
+    left.plot(1 / costs, half, color=COLOURS[INTERPOLATE], ls="--", lw=1)
+    left.annotate(
+        "half of interpolation", (1 / costs[0], half[0]), (0, -12), textcoords="offset points",
+        color=COLOURS[INTERPOLATE], size=8, ha="right",
+    )  # fmt: skip
+    _curves(left, found.points[1:], lambda point: point.drift)
+    right.set_ylabel("cosine to dense")
+    right.set_title("5th percentile of the cosine, higher is better", size=10)
+    _curves(right, found.points, lambda point: point.p5)
+    return figure
+
+
+def _draw_agreement(found: Comparison) -> Figure:
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    figure.suptitle(f"{found.title}: frames of which a reader of the vectors says the same")
+    left, right = figure.subplots(1, 2)
+    left.set_title("Same nearest other frame as dense's", size=10)
+    right.set_title("Same best class as dense's", size=10)
+    _curves(left, found.points, lambda point: 100 * (point.nearest or 0))
+    _curves(right, found.points, lambda point: 100 * (point.top1 or 0))
+    for axes in (left, right):
+        axes.set_ylabel("% of frames")
+    return figure
+
+
+def _curves(axes: Axes, points: Sequence[Point], value: Value) -> None:
+    """Draw a line a family over the reduction, its name beside its far end."""
+    ends = []
+    for family in families(points):
+        own = sorted((1 / p.macs, value(p)) for p in points if p.family in (family, DENSE))
+        colour = colour_of(family, points)
+        marker = "s" if family == INTERPOLATE else "o"
+        axes.plot(*zip(*own, strict=True), color=colour, marker=marker, ms=4, lw=1.6)
+        ends.append((own[-1], family, colour))
+    axes.set_xlabel("times fewer multiply-accumulates than dense")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    _name(axes, ends)
+
+
+def _name(axes: Axes, ends: Sequence[tuple[tuple[float, float], str, str]]) -> None:
+    """Write names at the right edge, as high as their lines end and never over each other."""
+    axes.get_ylim()  # settles the limits, which the lines have only asked for so far
+    to_panel = axes.transData + axes.transAxes.inverted()
+    heights = [float(to_panel.transform(end)[1]) for end, _, _ in ends]
+    lowest = -1.0
+    for place in sorted(range(len(ends)), key=heights.__getitem__):
+        lowest = max(heights[place], lowest + LABEL_GAP)
+        _, family, colour = ends[place]
+        axes.text(1.01, lowest, family, color=colour, size=9, va="center", transform=axes.transAxes)
+
+
+def _line(axes: Axes, height: float, what: str) -> None:
+    axes.axhline(height, color=FAINT, lw=0.8, ls=":")
+    axes.annotate(what, (1, height), (0, -10), textcoords="offset points", color=FAINT, size=8)
+
+
+def colour_of(family: str, points: Sequence[Point]) -> str:
+    """Return the colour of a family, the same in every picture."""
+    if family in COLOURS:
+        return COLOURS[family]
+    unknown = [name for name in families(points) if name not in COLOURS]
+    return OTHERS[unknown.index(family) % len(OTHERS)]

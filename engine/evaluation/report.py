@@ -11,13 +11,17 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One table of measured figures; `notes` state the conditions, `data` holds the raw figures."""
+    """One table of measured figures; `notes` state the conditions, `data` holds the raw figures.
+
+    `more` are tables over the same measurement.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: Sequence[Sequence[Cell]]
     notes: tuple[str, ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
+    more: tuple["Report", ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON-ready values, rows as objects."""
@@ -26,6 +30,7 @@ class Report:
             "rows": [dict(zip(self.columns, row, strict=True)) for row in self.rows],
             "notes": list(self.notes),
             "data": self.data,
+            "more": [report.as_dict() for report in self.more],
         }
 
     def write_json(self, path: Path) -> None:
@@ -34,11 +39,12 @@ class Report:
         path.write_text(json.dumps(self.as_dict(), indent=2) + "\n")
 
     def text(self) -> str:
-        """Return the table as aligned plain text."""
+        """Return the tables as aligned plain text."""
         cells = [list(self.columns), *([show(cell) for cell in row] for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
         lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
-        return "\n".join([self.title, *lines, *self.notes])
+        further = ["\n" + report.text() for report in self.more]
+        return "\n".join([self.title, *lines, *self.notes, *further])
 
 
 def show(cell: Cell) -> str:

@@ -32,6 +32,18 @@ def render_frames(clip: Clip, size: int = 224) -> Iterator[Image]:
         yield render_at(clip, number / clip.fps, size)
 
 
+def instants(clip: Clip, fps: float) -> npt.NDArray[np.float64]:
+    """Return the seconds 0, 1 / fps, … of a clip."""
+    seconds: npt.NDArray[np.float64] = np.arange(int(clip.duration_seconds * fps)) / fps
+    return seconds
+
+
+def render_sampled(clip: Clip, fps: float, size: int) -> Image:
+    """Return the frames `[F, 3, size, size]` at a clip's instants."""
+    ticks = [round(at * TICKS) for at in instants(clip, fps)]
+    return np.stack([render_planes(clip.script, tick, size) for tick in ticks])
+
+
 def render_planes(script: Script, tick: int, size: int) -> Image:
     """Return the frame `[3, size, size]` at a tick."""
     shot = script.shot_at(tick)

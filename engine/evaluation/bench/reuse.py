@@ -1,81 +1,29 @@
-"""ReuseViT: what each trained target keeps of the tasks and saves of the arithmetic; its speed."""
+"""ReuseViT on a CPU: groups of four frames at imposed reuse against dense."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine.evaluation.evaluate import evaluate_world
-from engine.evaluation.plots import plot_curves
 from engine.evaluation.report import Cell, Report
 from engine.vision.macs import dense_macs
-from engine.vision.model import load_model
 from engine.vision.reuse.parts import ReuseConfig, ReuseParts
-from engine.vision.strategies import build_strategy
-from engine.vision.strategies.base import Chunk, Encoded, Strategy
-from engine.vision.strategies.reusevit import ReuseViT, shipped_targets
+from engine.vision.strategies.base import Chunk, Encoded
+from engine.vision.strategies.reusevit import ReuseViT
 from engine.vision.tower import VisionConfig, VisionTower
 
-EVERY = (2, 3, 4, 6)  # of the baseline: each so many-th frame is embedded, the others interpolated
 SHAPES = {
     "B/16": VisionConfig(12, 768, 12, 3072, 16, 224, 512),
     "L/14": VisionConfig(24, 1024, 16, 4096, 14, 224, 768),
 }
-SPEED_COLUMNS = ("shape", "reuse", "dense ms", "reusevit ms", "time ×", "MACs ×")
-TASKS = (
-    ("retrieval R@1", ("text_to_video", "recall_at_1")),
-    ("multiple choice", ("accuracy",)),
-    ("grounded answers", ("grounding", "acc_gqa")),
-)
+COLUMNS = ("shape", "reuse", "dense ms", "reusevit ms", "time ×", "MACs ×")
 
 
 def run(
-    *,
-    model: str = "builtin",
-    device: str = "auto",
-    clips: int = 200,
-    seed: int = 7,
-    parts: Sequence[Path] = (),
-    workers: int = 2,
-    plots: Path | None = None,
-) -> Report:
-    """Judge every target against dense and against doing less, on clips of the test split.
-
-    Args:
-        model: a built-in, local or hub model.
-        device: where it runs.
-        clips: size of the pool of made-up clips.
-        seed: of the pool.
-        parts: files of reuse parts; without, the shipped ones.
-        workers: processes that render.
-        plots: folder for a picture of reduction against scores.
-    """
-    loaded = load_model(model, device=device)
-    tower, space = loaded.tower, loaded.space
-    strategies: dict[str, Strategy] = {"dense": build_strategy("dense", tower)}
-    if parts:
-        for path in parts:
-            strategies[path.stem] = build_strategy("reusevit", tower, space=space, parts=path)
-    else:
-        for target in shipped_targets():
-            options = {"target": target}
-            built = build_strategy("reusevit", tower, space=space, options=options)
-            strategies[f"reusevit-{target}"] = built
-    for every in EVERY:
-        fewer = build_strategy("interpolate", tower, options={"every": every})
-        strategies[f"interpolate-{every}"] = fewer
-    report = evaluate_world(loaded, strategies, clips=clips, seed=seed, workers=workers)
-    if plots:
-        _plot(report.data["scores"], plots)
-    return report
-
-
-def run_speed(
     *,
     shapes: Sequence[str] = ("B/16", "L/14"),
     rates: Sequence[float] = (0.5, 0.85, 0.95),
@@ -103,7 +51,7 @@ def run_speed(
         f" {rounds} rounds in turns",
         "dense is the faster of eager and compiled" if compiled else "dense is eager",
     )
-    return Report("ReuseViT on this CPU", SPEED_COLUMNS, rows, notes)
+    return Report("ReuseViT on this CPU", COLUMNS, rows, notes)
 
 
 def _race(tower: VisionTower, rate: float, rounds: int, *, compiled: bool) -> list[Cell]:
@@ -158,32 +106,3 @@ def _cut(config: VisionConfig, layers: int) -> VisionConfig:
         config.image_size,
         config.dimension,
     )
-
-
-def _plot(scores: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Draw reduction × against what is left of each task's dense score."""
-    dense = scores[0]
-    for task, keys in TASKS:
-        best = _dig(dense, keys)
-        if not best:
-            continue
-        curves: dict[str, list[tuple[float, float]]] = {}
-        for found in scores[1:]:
-            point = (dense["macs_per_frame"] / found["macs_per_frame"], _dig(found, keys) / best)
-            curves.setdefault(found["strategy"].split("-")[0], []).append(point)
-        for points in curves.values():
-            points.append((1.0, 1.0))
-        plot_curves(
-            folder / f"reuse-{task.replace(' ', '-').lower()}.png",
-            curves,
-            title=f"ReuseViT, {task}",
-            x="multiply-accumulates saved, ×",
-            y="score / dense",
-        )
-
-
-def _dig(found: Mapping[str, Any], keys: Sequence[str]) -> float:
-    value: Any = found
-    for key in keys:
-        value = value[key] if value is not None else None
-    return float(value or 0.0)

@@ -1,13 +1,11 @@
-"""The benchmarks of the early gate, on towers and clips of toy size."""
-
-from pathlib import Path
+"""The bound and refinement measured, on towers and clips of toy size."""
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.evaluation.bench.gate import COLUMNS, compare, keep_bound
+from engine.evaluation.bench.bound import keep_bound
 from engine.evaluation.bench.refine import run as run_refine
 from engine.vision.gate.limits import Limits
 from engine.vision.strategies.earlygate import EarlyGate
@@ -32,22 +30,6 @@ def stream(seed: int) -> Tensor:
         moved = (torch.rand(1, 4, 4) < 0.1).float()
         coarse[at] = coarse[at - 1] * (1 - moved) + coarse[at] * moved
     return (F.interpolate(coarse, size=32) * 255).to(torch.uint8)
-
-
-def test_curves_have_a_row_a_setting_and_pictures(gate: EarlyGate, tmp_path: Path) -> None:
-    streams = [stream(seed) for seed in range(3)]
-    classes = torch.rand(5, 16)
-    report = compare(
-        gate.tower, streams, {"own": gate}, classes=classes, plots=tmp_path, title="Toy"
-    )
-    assert report.columns == COLUMNS
-    rows = [dict(zip(COLUMNS, row, strict=True)) for row in report.rows]
-    assert rows[0]["strategy"] == "dense"
-    own = [row for row in rows if row["strategy"] == "own"]
-    drifts = [row["drift"] for row in own]
-    assert drifts == sorted(drifts)
-    assert all(row["MACs ×"] > 1 for row in rows[1:])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy-drift.png", "toy-p5.png"]
 
 
 def test_the_bound_is_looked_at_frame_by_frame(gate: EarlyGate) -> None:

@@ -1,0 +1,47 @@
+"""Every strategy that needs no text over a folder of videos, with a plain vision transformer."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from engine.evaluation.bench.strategies import STREAMS
+from engine.evaluation.compare import Comparison, encode_settings, natural_points
+from engine.evaluation.files import sample_files, video_files
+from engine.evaluation.settings import plain_settings, scaled_settings
+from engine.vision.gate.file import load_gate
+from engine.vision.plain import load_classes, load_plain
+from engine.vision.preprocess import Preprocessing
+from engine.vision.strategies.earlygate import EarlyGate
+
+
+def run(
+    weights: Path,
+    videos: Path,
+    *,
+    limits: Path | None = None,
+    fps: float = 2.0,
+    frames: int = 60,
+) -> Comparison:
+    """Compare on at most so many frames of each video; `limits` are calibrated for the weights."""
+    tower, classes = load_plain(weights), load_classes(weights)
+    size = tower.config.image_size
+    preprocessing = Preprocessing(size, size, tower.config.mean, tower.config.std)
+    settings = plain_settings(tower)
+    if limits is not None:
+        made = load_gate(limits, tower.config, weight_hash="").limits
+        settings += scaled_settings(EarlyGate(tower, made))
+    failed: list[tuple[str, str]] = []
+    files = ((path.stem, path) for path in video_files(videos))
+    found = sample_files(files, fps, preprocessing, failed=failed)
+    cut = (
+        replace(each, pixels=each.pixels[:frames], seconds=each.seconds[:frames]) for each in found
+    )
+    encodings = encode_settings(settings, cut, tower.device, streams=STREAMS["cpu"])
+    dense = encodings["dense"]
+    notes = (
+        f"{len(dense.videos)} videos, {dense.num_frames:,} frames at {fps:g}/s, {weights.stem};"
+        f" float32 on {torch.get_num_threads()} threads of a CPU",
+        *(f"left out {name}: {reason}" for name, reason in failed),
+    )
+    return Comparison("Natural clips", notes, list(natural_points(settings, encodings, classes)))

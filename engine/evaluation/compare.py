@@ -1,0 +1,167 @@
+"""Strategies at several settings over the same videos: cost, drift, and what the tasks lose."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.answering.head import Reader
+from engine.evaluation.datasets.base import Dataset
+from engine.evaluation.encodings import Encodings, Pixels
+from engine.evaluation.evaluate import encode_by_all
+from engine.evaluation.paired import Paired, compare_paired
+from engine.evaluation.tasks import Outcomes, Texts, outcomes
+from engine.vision.strategies.base import Strategy
+
+DENSE = "dense"
+TASKS = ("retrieval", "answers", "grounded")
+KIND = "kind: "  # before the name of a kind of question
+BRIEF = f"{KIND}brief"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A strategy at one setting; those of a family make one curve."""
+
+    family: str
+    value: str
+    strategy: Strategy
+
+    @property
+    def label(self) -> str:
+        """Family and setting."""
+        return f"{self.family} {self.value}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What came of one setting, over all frames of all videos."""
+
+    family: str
+    value: str
+    reuse: float
+    macs: float  # of dense
+    seconds: float  # of dense, same run
+    drift: float
+    p5: float  # 5th percentile of the cosine to dense
+    worst: float  # smallest cosine
+    tasks: Mapping[str, Paired]  # by task, and by kind of question
+    nearest: float | None = None  # frames whose nearest other frame is dense's
+    top1: float | None = None  # frames whose best class is dense's
+
+    @property
+    def label(self) -> str:
+        """Family and setting."""
+        return f"{self.family} {self.value}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All points of one run, dense first; `notes` state its conditions."""
+
+    title: str
+    notes: tuple[str, ...]
+    points: Sequence[Point]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Comparison":
+        """Read what `dataclasses.asdict` made."""
+        points = [
+            Point(**{**each, "tasks": {k: Paired(**v) for k, v in each["tasks"].items()}})
+            for each in data["points"]
+        ]
+        return cls(data["title"], tuple(data["notes"]), points)
+
+
+def encode_settings(
+    settings: Sequence[Setting], videos: Iterable[Pixels], device: torch.device, *, streams: int
+) -> dict[str, Encodings]:
+    """Encode all videos by every setting, pixels on the device; setting up is not timed."""
+    strategies = {each.label: each.strategy for each in settings}
+    if len(strategies) != len(settings):
+        raise ValueError("two settings of the same name")
+    moved = (replace(video, pixels=video.pixels.to(device)) for video in videos)
+    first = next(moved)
+    short = replace(first, pixels=first.pixels[:9], seconds=first.seconds[:9])
+    encode_by_all(strategies, [short], streams=1)
+    return encode_by_all(strategies, chain([first], moved), streams=streams)
+
+
+def world_points(
+    settings: Sequence[Setting],
+    encodings: Mapping[str, Encodings],
+    dataset: Dataset,
+    texts: Texts,
+    reader: Reader | None,
+) -> Iterator[Point]:
+    """Score every setting on the tasks, item by item against the first, which is dense."""
+    dense = encodings[settings[0].label]
+    exact = outcomes(dataset, dense, texts, reader)
+    for setting in settings:
+        ours = encodings[setting.label]
+        found = outcomes(dataset, ours, texts, reader)
+        yield _point(setting, ours, dense, _paired(dataset, found, exact))
+
+
+def natural_points(
+    settings: Sequence[Setting], encodings: Mapping[str, Encodings], classes: Tensor | None
+) -> Iterator[Point]:
+    """Look what is left of nearest neighbours and, with `classes` `[C, E]`, of the best class."""
+    dense = encodings[settings[0].label]
+    theirs = _rows(dense)
+    nearest = _nearest(theirs)
+    for setting in settings:
+        ours = encodings[setting.label]
+        rows = _rows(ours)
+        top1 = None
+        if classes is not None:
+            same = (rows @ classes.T).argmax(1) == (theirs @ classes.T).argmax(1)
+            top1 = float(same.float().mean())
+        kept = float((_nearest(rows) == nearest).float().mean())
+        yield replace(_point(setting, ours, dense, {}), nearest=kept, top1=top1)
+
+
+def _point(
+    setting: Setting, ours: Encodings, dense: Encodings, tasks: Mapping[str, Paired]
+) -> Point:
+    cosine = (_rows(ours) * _rows(dense)).sum(1).double().numpy()
+    return Point(
+        family=setting.family,
+        value=setting.value,
+        reuse=ours.reuse,
+        macs=ours.macs_per_frame / dense.macs_per_frame,
+        seconds=ours.seconds_per_frame / dense.seconds_per_frame,
+        drift=float(1 - cosine.mean()),
+        p5=float(np.quantile(cosine, 0.05)),
+        worst=float(cosine.min()),
+        tasks=tasks,
+    )
+
+
+def _paired(dataset: Dataset, ours: Outcomes, dense: Outcomes) -> dict[str, Paired]:
+    captioned = [item.video for item in dataset.captions]
+    asked = [question.video for question in dataset.questions]
+    found = {
+        "retrieval": compare_paired(ours.retrieved, dense.retrieved, captioned),
+        "answers": compare_paired(ours.right, dense.right, asked),
+        "grounded": compare_paired(ours.grounded, dense.grounded, asked),
+    }
+    for kind in sorted({question.kind for question in dataset.questions}):
+        at = [place for place, each in enumerate(dataset.questions) if each.kind == kind]
+        videos = [asked[place] for place in at]
+        found[KIND + kind] = compare_paired(ours.right[at], dense.right[at], videos)
+    return found
+
+
+def _rows(encodings: Encodings) -> Tensor:
+    """All frames of all videos: every strategy has them in the same order."""
+    return torch.from_numpy(np.concatenate([each.frames for each in encodings.videos.values()]))
+
+
+def _nearest(vectors: Tensor) -> Tensor:
+    similar = vectors @ vectors.T
+    return similar.fill_diagonal_(-1).argmax(1)

@@ -1,0 +1,69 @@
+"""The settings that a comparison goes through, by family."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine.errors import UsageError
+from engine.evaluation.compare import DENSE, Setting
+from engine.vision.gate.build import build_earlygate
+from engine.vision.gate.learned import LearnedLimits
+from engine.vision.model import BUILTIN, Model, Space
+from engine.vision.strategies import build_strategy
+from engine.vision.strategies.earlygate import EarlyGate
+from engine.vision.strategies.reusevit import ReuseViT, shipped_targets
+from engine.vision.tower import VisionTower
+
+EVERY = (2, 3, 4, 6)  # of interpolation: each so many-th frame is embedded
+UNTRAINED = (0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8)
+SCALES = (0.5, 0.7, 1.0, 1.2, 1.5)
+INTERPOLATE, REUSEVIT, GATE = "interpolate", "ReuseViT", "gate"
+
+
+def plain_settings(tower: VisionTower) -> list[Setting]:
+    """What needs no parts: dense, interpolation and the untrained gate."""
+    found = [Setting(DENSE, "", build_strategy("dense", tower))]
+    for every in EVERY:
+        fewer = build_strategy("interpolate", tower, options={"every": every})
+        found.append(Setting(INTERPOLATE, str(every), fewer))
+    for threshold in UNTRAINED:
+        gate = build_strategy("earlygate", tower, options={"threshold": threshold})
+        found.append(Setting(f"{GATE} untrained", f"{threshold:g}", gate))
+    return found
+
+
+def scaled_settings(gate: EarlyGate, name: str = "") -> list[Setting]:
+    """Return a gate at several scales of its limits, named by what they are."""
+    family = f"{GATE} {name}" if name else f"{GATE} {_made(gate)}"
+    return [Setting(family, f"×{scale:g}", gate.with_scale(scale)) for scale in SCALES]
+
+
+def model_settings(model: Model, parts: Sequence[Path] = ()) -> list[Setting]:
+    """All of `plain_settings`, what ships for the model, and what is in the files given."""
+    found = plain_settings(model.tower)
+    tower, space = model.tower, model.space
+    if space.model == "builtin":
+        if (BUILTIN / "earlygate.safetensors").exists():
+            found += scaled_settings(build_earlygate(tower, space, None, {}))
+        for target in shipped_targets():
+            reuse = build_strategy("reusevit", tower, space=space, options={"target": target})
+            found.append(Setting(REUSEVIT, target, reuse))
+    return found + [each for path in parts for each in _file_settings(path, tower, space)]
+
+
+def _file_settings(path: Path, tower: VisionTower, space: Space) -> list[Setting]:
+    """Settings of one file, named `earlygate-NAME` or `reusevit-NAME`."""
+    kind, _, name = path.stem.partition("-")
+    if kind == "earlygate":
+        return scaled_settings(build_earlygate(tower, space, path, {}), name)
+    if kind == "reusevit":
+        strategy = build_strategy("reusevit", tower, space=space, parts=path)
+        assert isinstance(strategy, ReuseViT)
+        made, _, target = name.rpartition("-")
+        return [Setting(f"{REUSEVIT} {made}".strip(), target, strategy)]
+    raise UsageError(
+        f"parts {path.name}; allowed: earlygate-NAME.safetensors, reusevit-NAME-TARGET.safetensors"
+    )
+
+
+def _made(gate: EarlyGate) -> str:
+    return "trained" if isinstance(gate.limits, LearnedLimits) else "calibrated"

@@ -1,0 +1,72 @@
+"""A comparison as tables that are read at 80 columns."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from engine.evaluation.compare import BRIEF, TASKS, Comparison, Point
+from engine.evaluation.goals import judge_goals
+from engine.evaluation.paired import Paired
+from engine.evaluation.report import Cell, Report
+
+COSTS = ("strategy", "reuse", "MACs ×", "time ×", "drift", "p5", "worst")
+AGREEMENT = ("nearest", "top-1")
+SCORES = ("strategy", "MACs ×", "R@1", "choice", "grounded", "brief")
+LOSSES = ("strategy", "MACs ×", "R@1", "choice", "grounded", "brief")
+
+
+def tabulate_comparison(found: Comparison) -> Report:
+    """Costs and drift first, then scores, losses and goals; the raw figures are the data."""
+    points, natural = found.points, found.points[0].nearest is not None
+    columns = (*COSTS, *AGREEMENT) if natural else COSTS
+    rows = [[*_costs(point), *(_agreement(point) if natural else [])] for point in points]
+    goals = judge_goals(points)
+    more = (goals,) if natural else (_scores(points), _losses(points), goals)
+    notes = (*found.notes, "× is dense over the strategy, in one run; p5 and worst are cosines")
+    return Report(found.title, columns, rows, notes, asdict(found), more)
+
+
+def _costs(point: Point) -> list[Cell]:
+    factors = [f"{1 / point.macs:.2f}", f"{1 / point.seconds:.2f}"]
+    cosines = [f"{point.p5:.3f}", f"{point.worst:.3f}"]
+    return [point.label, f"{point.reuse:.3f}", *factors, f"{point.drift:.4f}", *cosines]
+
+
+def _agreement(point: Point) -> list[Cell]:
+    return [_share(point.nearest), _share(point.top1)]
+
+
+def _scores(points: Sequence[Point]) -> Report:
+    rows: list[list[Cell]] = []
+    for point in points:
+        scores = [point.tasks.get(name) for name in (*TASKS, BRIEF)]
+        told = [None if each is None else f"{each.score:.1f}" for each in scores]
+        rows.append([point.label, f"{1 / point.macs:.2f}", *told])
+    counted = [each.items for each in points[0].tasks.values()]
+    notes = (
+        f"percent; {counted[0]:,} captions, {counted[1]:,} questions; brief: those on what is there"
+        " for a moment; chance of a choice 25",
+    )
+    return Report("Answers", SCORES, rows, notes)
+
+
+def _losses(points: Sequence[Point]) -> Report:
+    rows: list[list[Cell]] = [
+        [
+            point.label,
+            f"{1 / point.macs:.2f}",
+            *(_loss(point.tasks.get(name)) for name in (*TASKS, BRIEF)),
+        ]
+        for point in points[1:]
+    ]
+    notes = ("percent of dense's score, ± 95 %, on the same items; below 0 is a gain",)
+    return Report("Lost against dense", LOSSES, rows, notes)
+
+
+def _loss(paired: Paired | None) -> str | None:
+    if paired is None:
+        return None
+    return f"{100 * paired.loss:+.1f} ±{50 * (paired.high - paired.low):.1f}"
+
+
+def _share(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"

@@ -1,0 +1,126 @@
+"""Strategies compared on toy towers and clips: figures, tables, goals and pictures."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from engine.evaluation.compare import (
+    BRIEF,
+    Comparison,
+    Point,
+    encode_settings,
+    natural_points,
+    world_points,
+)
+from engine.evaluation.datasets.world import world_dataset
+from engine.evaluation.encodings import render_pool
+from engine.evaluation.goals import at_costs, judge_goals
+from engine.evaluation.paired import Paired
+from engine.evaluation.plots import draw_comparison
+from engine.evaluation.settings import plain_settings, scaled_settings
+from engine.evaluation.tables import tabulate_comparison
+from engine.evaluation.tasks import embed_dataset
+from engine.vision.gate.limits import Limits
+from engine.vision.strategies.earlygate import EarlyGate
+from engine.vision.tower import VisionConfig, VisionTower
+
+CONFIG = VisionConfig(3, 32, 2, 64, 16, 32, 16)
+
+
+def embed(texts) -> np.ndarray:
+    """Draw a unit vector from each text's bytes."""
+    rows = [np.random.default_rng(list(text.encode())).normal(size=16) for text in texts]
+    return np.stack([row / np.linalg.norm(row) for row in rows]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def compared() -> Comparison:
+    """Compare on three clips of the world, with both kinds of figures."""
+    torch.manual_seed(0)
+    tower = VisionTower(CONFIG).eval().requires_grad_(False)
+    for parameter in tower.parameters():
+        torch.nn.init.normal_(parameter, std=0.25)
+    settings = plain_settings(tower)
+    settings += scaled_settings(EarlyGate(tower, Limits.uniform(CONFIG, 0.2)))
+    pool = list(render_pool("test", 3, seed=5, fps=1.0, size=32, workers=0))
+    videos = (pixels for _, pixels in pool)
+    encodings = encode_settings(settings, videos, torch.device("cpu"), streams=2)
+    data = world_dataset(clip for clip, _ in pool)
+    judged = world_points(settings, encodings, data, embed_dataset(data, embed), None)
+    looked = natural_points(settings, encodings, torch.rand(5, 16))
+    points = [
+        replace(first, nearest=second.nearest, top1=second.top1)
+        for first, second in zip(judged, looked, strict=True)
+    ]
+    return Comparison("Toy", ("three clips",), points)
+
+
+def test_dense_is_the_first_point_and_loses_nothing(compared) -> None:
+    dense = compared.points[0]
+    assert (dense.label, dense.macs, dense.reuse) == ("dense", 1, 0)
+    assert dense.drift == pytest.approx(0, abs=1e-6)
+    assert dense.nearest == dense.top1 == 1
+    assert all(paired.loss == 0 for paired in dense.tasks.values())
+
+
+def test_a_family_drifts_more_as_it_costs_less(compared) -> None:
+    gates = [point for point in compared.points if point.family == "gate untrained"]
+    assert len(gates) > 2
+    assert [p.macs for p in gates] == sorted((p.macs for p in gates), reverse=True)
+    assert gates[-1].drift > gates[0].drift
+    assert all(point.macs < 1 for point in compared.points[1:])
+
+
+def test_what_is_written_reads_back(compared) -> None:
+    told = json.loads(json.dumps(asdict(compared)))
+    assert Comparison.from_json(told) == compared
+
+
+def test_tables_fit_80_columns(compared) -> None:
+    points = [replace(point, nearest=None, top1=None) for point in compared.points]
+    report = tabulate_comparison(replace(compared, points=points))
+    assert [each.title for each in report.more] == ["Answers", "Lost against dense", "Goals"]
+    lines = [line for line in report.text().splitlines() if " ± " not in line]
+    tables = [line for line in lines if line.startswith("  ")]
+    assert max(map(len, tables)) <= 80
+    assert Comparison.from_json(report.as_dict()["data"]).points == points
+
+
+def test_every_figure_is_drawn(compared, tmp_path) -> None:
+    files = draw_comparison(compared, tmp_path)
+    assert [path.name for path in files] == ["toy-drift.png", "toy-tasks.png", "toy-agreement.png"]
+    assert all(0 < path.stat().st_size < 150_000 for path in files)
+
+
+def point(family: str, macs: float, drift: float, loss: float, brief: float) -> Point:
+    """Make up a point that loses the same on every task."""
+    paired = Paired(50 * (1 - loss), 50, 0.5, loss, loss - 0.01, loss + 0.01, 1000)
+    tasks = dict.fromkeys(("retrieval", "answers", "grounded"), paired)
+    tasks[BRIEF] = replace(paired, score=brief)
+    return Point(family, f"{macs}", 1 - macs, macs, macs, drift, 1 - 2 * drift, 0.5, tasks)
+
+
+def test_goals_are_read_from_the_points() -> None:
+    points = [
+        point("dense", 1.0, 0.0, 0.0, 65),
+        point("interpolate", 0.5, 0.04, 0.05, 35),
+        point("interpolate", 0.2, 0.08, 0.1, 30),
+        point("gate trained", 0.25, 0.01, 0.015, 55),
+        point("gate trained", 0.2, 0.03, 0.03, 45),
+        point("ReuseViT", 0.5, 0.01, 0.005, 60),
+    ]
+    found = {row[0]: row[2:] for row in judge_goals(points).rows}
+    assert found["fewer MACs at ≤ 2 % loss, ReuseViT"] == ["2.00 × [2.00 ×]", "no"]
+    assert found["fewer MACs at ≤ 2 % loss, the early gate"] == ["4.00 × [1.00 ×]", "yes"]
+    assert found["drift of interpolation's, gate trained"][1] == "yes"
+    assert found["brief events, gain of its, gate trained"][1] == "yes"
+
+
+def test_between_settings_a_curve_is_straight_and_below_them_unknown() -> None:
+    points = [point("dense", 1.0, 0.0, 0.0, 65), point("interpolate", 0.5, 0.04, 0.05, 35)]
+    read = at_costs(points, "interpolate", lambda each: each.drift, np.array([0.4, 0.5, 0.75, 1]))
+    assert np.isnan(read[0])
+    assert read[1:].tolist() == pytest.approx([0.04, 0.02, 0])
