@@ -43,6 +43,8 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
         version=__version__,
         description="Ask video questions: moments for a text, answers with evidence, SQL.",
         lifespan=lifespan,
+        docs_url=None,  # ours needs nothing from elsewhere
+        redoc_url=None,
     )
     app.state.engine = engine
     app.state.settings = settings
@@ -69,8 +71,9 @@ def ingest_work(engine: Engine) -> Work:
         paths = [Path(path) for path in request["paths"]]
         options = request.get("options", {})
         found = engine.ingest(paths, progress=Listener(report, stop), **options)
-        failed = [f"{video.name}: {video.reason}" for video in found.quarantined]
-        return "; ".join(failed) or None
+        failed = [(video.name, str(video.reason)) for video in found.quarantined]
+        said = [reason if name in reason else f"{name}: {reason}" for name, reason in failed]
+        return "; ".join(said) or None
 
     return work
 

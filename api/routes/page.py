@@ -25,6 +25,12 @@ def page() -> FileResponse:
     return FileResponse(WEB / "index.html", headers=HEADERS)
 
 
+@router.get("/docs")
+def docs() -> FileResponse:
+    """Return the description of the API for people; nothing of it comes from elsewhere."""
+    return FileResponse(WEB / "docs.html", headers=HEADERS)
+
+
 @router.get("/web/{name}")
 def part(name: str) -> FileResponse:
     """Return one of the page's files."""

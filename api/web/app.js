@@ -23,7 +23,9 @@ const send = (path, body) =>
   call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })
     .then((response) => response.json());
 
-async function blobUrl(path) {
+// the browser itself loads, seeks and keeps what needs no key; a key goes into a header, so then we load
+async function sourceOf(path) {
+  if (!sessionStorage.getItem("key")) return path;
   const url = URL.createObjectURL(await (await call(path)).blob());
   held.add(url);
   return url;
@@ -40,8 +42,8 @@ function clock(seconds) {
 }
 
 function card(moment, best) {
-  const picture = make("img", { className: "picture", alt: `${moment.name} at ${clock(moment.peak_seconds)}` });
-  blobUrl(moment.thumbnail_url).then((url) => { picture.src = url; }, () => {});
+  const picture = make("img", { className: "picture", loading: "lazy", alt: `${moment.name} at ${clock(moment.peak_seconds)}` });
+  sourceOf(moment.thumbnail_url).then((url) => { picture.src = url; }, () => {});
   const meter = make("i");
   meter.style.width = `${Math.max(0, Math.min(1, moment.score / best)) * 100}%`;
   const node = make("button", { className: "card", type: "button" }, picture,
@@ -56,12 +58,19 @@ function card(moment, best) {
 }
 
 async function play(moment) {
-  $("clip-said").textContent = `${moment.name}, ${clock(moment.start_seconds)} to ${clock(moment.stop_seconds)}`;
+  const told = `${moment.name}, ${clock(moment.start_seconds)} to ${clock(moment.stop_seconds)}`;
+  $("clip-said").textContent = `${told}: being cut…`;
+  $("clip").onloadeddata = () => { $("clip-said").textContent = told; };
   $("clip").removeAttribute("src");
   $("player").showModal();
-  try { $("clip").src = await blobUrl(moment.clip_url); }
+  try { $("clip").src = await sourceOf(moment.clip_url); }
   catch (error) { $("clip-said").textContent = error.message; }
 }
+$("clip").addEventListener("error", async () => {
+  const path = $("clip").getAttribute("src");
+  if (!path?.startsWith("/")) return;
+  try { await call(path); } catch (error) { $("clip-said").textContent = error.message; } // why it cannot be played
+});
 
 function show(id, moments) {
   const best = Math.max(...moments.map((moment) => moment.score), 1e-9);
@@ -71,6 +80,11 @@ function show(id, moments) {
 function forget() {
   for (const url of held) URL.revokeObjectURL(url);
   held.clear();
+}
+
+// the address becomes a link to what is shown
+function remember(tab, text) {
+  history.replaceState(null, "", `#${tab}?${new URLSearchParams({ q: text })}`);
 }
 
 function cost(result) {
@@ -95,11 +109,12 @@ $("find-form").addEventListener("submit", (event) => {
   const form = event.target;
   busy(form, "find-said", async () => {
     say("find-said", "Looking…");
+    remember("find", form.text.value);
     forget();
     const result = await send("/query", {
       text: form.text.value, group_by: form.group_by.value, top_k: Number(form.top_k.value),
     });
-    say("find-said", result.moments.length ? cost(result) : "Nothing here yet. Add a video first.");
+    say("find-said", result.moments.length ? cost(result) : "Nothing here yet. Add a video first, under Videos.");
     show("find-results", result.moments);
   });
 });
@@ -109,6 +124,7 @@ $("ask-form").addEventListener("submit", (event) => {
   const form = event.target;
   busy(form, "ask-said", async () => {
     say("ask-said", "Thinking…");
+    remember("ask", form.text.value);
     forget();
     const choices = form.choices.value.split(",").map((choice) => choice.trim()).filter(Boolean);
     const result = await send("/query", {
@@ -132,16 +148,19 @@ $("ask-form").addEventListener("submit", (event) => {
   });
 });
 
+const decimals = (value) => (typeof value === "number" ? String(+value.toFixed(4)).split(".")[1]?.length ?? 0 : 0);
+
 function table(columns, rows, cell = (row, name) => row[name]) {
-  const head = make("tr", {}, ...columns.map((name) => make("th", { textContent: name })));
-  const body = rows.map((row) => make("tr", {}, ...columns.map((name) => {
-    const value = cell(row, name);
+  const cells = rows.map((row) => columns.map((name) => cell(row, name)));
+  const places = columns.map((_, at) => Math.max(0, ...cells.slice(0, 1000).map((row) => decimals(row[at]))));
+  const numbers = columns.map((_, at) => cells.length > 0 && cells.every((row) => row[at] === null || typeof row[at] === "number"));
+  const head = make("tr", {}, ...columns.map((name, at) => make("th", { textContent: name, className: numbers[at] ? "number" : "" })));
+  const body = cells.map((row) => make("tr", {}, ...row.map((value, at) => {
     if (value instanceof Node) return make("td", {}, value);
-    const number = typeof value === "number";
     const text = value === null || value === undefined ? "–"
-      : number && !Number.isInteger(value) ? value.toFixed(4)
+      : typeof value === "number" ? value.toFixed(places[at])
       : typeof value === "object" ? JSON.stringify(value) : String(value);
-    return make("td", { textContent: text, className: number ? "number" : text.length > 60 ? "wide" : "" });
+    return make("td", { textContent: text, className: numbers[at] ? "number" : text.length > 60 ? "wide" : "" });
   })));
   return make("table", {}, make("thead", {}, head), make("tbody", {}, ...body));
 }
@@ -172,7 +191,7 @@ async function listVideos() {
     videos.push(...page.videos);
     cursor = page.next_cursor;
   } while (cursor);
-  const columns = ["video", "length", "size", "codec", "status", "strategy", "reused", "drift", ""];
+  const columns = ["video", "length", "status", "size", "codec", "strategy", "reused", "drift", ""];
   $("video-list").replaceChildren(videos.length ? table(columns, videos, videoCell)
     : make("p", { className: "said", textContent: "No videos yet." }));
 }
@@ -181,40 +200,69 @@ function videoCell(video, column) {
   const report = video.report ?? {};
   const share = (value) => (typeof value === "number" ? `${(value * 100).toFixed(1)} %` : null);
   switch (column) {
-    case "video": return video.name;
+    case "video": return video.status === "quarantined" ? video.name : watchable(video);
     case "length": return video.duration_seconds === null ? null : clock(video.duration_seconds);
     case "size": return video.width ? `${video.width} × ${video.height}` : null;
     case "codec": return video.codec;
-    case "status": return make("span", { className: `tag ${video.status}`, textContent: video.status, title: video.error ?? "" });
+    case "status": return state(video);
     case "strategy": return report.strategy;
     case "reused": return share(report.reuse_rate);
     case "drift": return typeof report.drift === "number" ? report.drift.toFixed(4) : null;
     default: {
       const remove = make("button", { className: "quiet", type: "button", textContent: "Remove" });
-      remove.addEventListener("click", async () => {
+      remove.addEventListener("click", () => {
         if (!confirm(`Remove ${video.name} from the store? The file itself stays.`)) return;
-        await call(`/videos/${video.id}`, { method: "DELETE" });
-        listVideos();
+        call(`/videos/${video.id}`, { method: "DELETE" }).then(listVideos).catch((error) => say("videos-said", error.message, true));
       });
       return remove;
     }
   }
 }
 
-async function upload(file) {
-  const form = new FormData();
-  form.append("file", file);
-  $("upload-progress").hidden = false;
-  $("upload-progress").removeAttribute("value");
-  try { watch(await (await call("/videos", { method: "POST", body: form })).json(), file.name); }
-  catch (error) { alert(error.message); }
-  finally { $("upload-progress").hidden = true; }
+function watchable(video) {
+  const stop = Math.min(video.duration_seconds, 60);
+  const node = make("button", { className: "link", type: "button", textContent: video.name, title: `Play the first ${stop.toFixed(0)} seconds` });
+  node.addEventListener("click", () => play({ name: video.name, start_seconds: 0, stop_seconds: stop, clip_url: `/videos/${video.id}/clip.mp4?start=0&stop=${stop}` }));
+  return node;
 }
 
-async function watch(job, name) {
-  const bar = make("progress", { max: 1 });
-  const said = make("span", { className: "hint", textContent: "queued" });
-  $("job-list").prepend(make("div", { className: "job" }, make("strong", { textContent: name }), bar, said));
+function state(video) {
+  const tag = make("span", { className: `tag ${video.status}`, textContent: video.status });
+  return video.error ? make("div", { className: "wide" }, tag, make("span", { className: "hint", textContent: ` ${video.error}` })) : tag;
+}
+
+async function upload(files) {
+  for (const file of files) {
+    const bar = make("progress", { max: 1, value: 0 });
+    const said = make("span", { className: "hint", textContent: "sending" });
+    $("job-list").prepend(make("div", { className: "job" }, make("strong", { textContent: file.name }), bar, said));
+    try { watch(await post(file, bar), bar, said).catch((error) => { said.textContent = error.message; }); }
+    catch (error) { bar.remove(); said.textContent = error.message; }
+  }
+}
+
+// fetch cannot tell how much is sent
+function post(file, bar) {
+  return new Promise((resolve, reject) => {
+    const form = new FormData();
+    form.append("file", file);
+    const request = new XMLHttpRequest();
+    request.open("POST", "/videos");
+    const key = sessionStorage.getItem("key");
+    if (key) request.setRequestHeader("Authorization", `Bearer ${key}`);
+    request.upload.onprogress = (event) => { if (event.lengthComputable) bar.value = event.loaded / event.total; };
+    request.onerror = () => reject(new Error("the server does not answer"));
+    request.onload = () => {
+      if (request.status === 401) $("key-dialog").showModal();
+      const body = JSON.parse(request.responseText);
+      if (request.status === 202) resolve(body); else reject(new Error(body.detail));
+    };
+    request.send(form);
+  });
+}
+
+async function watch(job, bar, said) {
+  bar.removeAttribute("value");
   const reader = (await call(`${job.job_url}/events`)).body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
@@ -229,19 +277,20 @@ async function watch(job, name) {
       if (typeof fraction === "number") bar.value = fraction;
       said.textContent = state.error ?? (rate ? `${state.status}, ${rate.toFixed(0)} frames/s` : state.status);
       if (state.status === "ready") bar.value = 1;
+      if (state.status === "failed") bar.remove();
     }
   }
   listVideos();
 }
 
-$("upload").addEventListener("change", (event) => { if (event.target.files[0]) upload(event.target.files[0]); });
+$("upload").addEventListener("change", (event) => upload([...event.target.files]));
 const drop = $("upload-form");
 drop.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
 drop.addEventListener("dragleave", () => drop.classList.remove("over"));
 drop.addEventListener("drop", (event) => {
   event.preventDefault();
   drop.classList.remove("over");
-  for (const file of event.dataTransfer.files) upload(file);
+  upload([...event.dataTransfer.files]);
 });
 
 function open(tab) {
@@ -250,7 +299,7 @@ function open(tab) {
     button.setAttribute("aria-selected", String(chosen));
     $(button.dataset.tab).hidden = !chosen;
   }
-  if (tab === "videos") listVideos().catch((error) => alert(error.message));
+  if (tab === "videos") listVideos().catch((error) => say("videos-said", error.message, true));
 }
 for (const button of document.querySelectorAll("[data-tab]")) {
   button.addEventListener("click", () => { location.hash = button.dataset.tab; });
