@@ -39,12 +39,16 @@ class StoredFrames:
 
     pixels: Tensor  # uint8 [W, F, 3, S, S]
     seed: int = 0
+    turned: bool = False  # each pass anew, half of them mirrored and half of them backwards
 
     def windows(self, span: int, epoch: int) -> Iterator[Window]:
         """All windows, cut to `span` frames."""
-        order = torch.Generator().manual_seed(self.seed * 1009 + epoch)
-        for at in torch.randperm(len(self.pixels), generator=order).tolist():
-            yield Window(self.pixels[at, :span])
+        draw = torch.Generator().manual_seed(self.seed * 1009 + epoch)
+        order = torch.randperm(len(self.pixels), generator=draw).tolist()
+        turns = torch.randint(0, 2, (len(order), 2), generator=draw).tolist()
+        for at, (mirror, backwards) in zip(order, turns, strict=True):
+            axes = [-1] * mirror + [0] * backwards if self.turned else []
+            yield Window(self.pixels[at, :span].flip(axes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,22 @@ def test_rendered_windows_are_the_same_each_time() -> None:
     assert first[0].pixels.shape == (3, 3, 32, 32)
 
 
+def test_turned_windows_are_the_same_ones_mirrored_or_backwards(small: Any) -> None:
+    pixels = small.frames(12, 5)
+    ways = [(), (-1,), (0,), (-1, 0)]
+    found = []
+    for window in StoredFrames(pixels, turned=True).windows(5, 0):
+        (match,) = [
+            (at, way)
+            for at in range(12)
+            for way in ways
+            if torch.equal(pixels[at].flip(way), window.pixels)
+        ]
+        found.append(match)
+    assert sorted(at for at, _ in found) == list(range(12))
+    assert {way for _, way in found} == set(ways)
+
+
 @pytest.mark.parametrize("wrong", [{"target": 1.0}, {"batch": 0}, {"epochs": -1}, {"pattern": "x"}])
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
