@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from engine.vision.tower import VisionConfig
@@ -25,17 +24,18 @@ class Cache:
     ) -> "Cache":
         """Copy the saved tensors of streams side by side; None has none yet."""
         shape = (config.layers - 1, len(streams), config.tokens, config.width)
-        mixed = torch.zeros(shape, dtype=like.dtype, device=like.device)
-        states = torch.zeros((*shape[:-1], 4 * config.width), dtype=like.dtype, device=like.device)
+        mixed = like.new_empty(shape)
+        states = like.new_empty(*shape[:-1], 4 * config.width)
         for at, saved in enumerate(streams):
-            if saved is not None:
+            if saved is None:
+                mixed[:, at] = states[:, at] = 0
+            else:
                 mixed[:, at].copy_(saved["mixed"])
                 states[:, at].copy_(saved["states"])
         return cls(mixed, states)
 
     def saved(self, stream: int) -> dict[str, Tensor]:
-        """Tensors of one stream, by themselves."""
-        return {
-            "mixed": self.mixed[:, stream].clone(),
-            "states": self.states[:, stream].clone(),
-        }
+        """Tensors of one stream, by themselves; the cache is not used after that."""
+        own = {"mixed": self.mixed[:, stream], "states": self.states[:, stream]}
+        alone = self.mixed.shape[1] == 1
+        return own if alone else {name: tensor.clone() for name, tensor in own.items()}

@@ -100,7 +100,7 @@ class Encoder:
             )
             mixed[streams:] = own
             if not all(batch.full):
-                mixed[:streams] = cache.mixed[index].index_select(0, places)
+                torch.index_select(cache.mixed[index], 0, places, out=mixed[:streams])
             chosen = self._select(index, mixed, importance, batch)
             self._advance(index, states, mixed, chosen, batch, places, cache)
             reused.append((chosen.roots != _own(chosen.roots, streams)).sum(1))
@@ -139,7 +139,7 @@ class Encoder:
         rows = computed.nonzero().squeeze(1) + streams * mixed.shape[1]
         self._compute(index, states, mixed, rows)
         if not all(batch.full):
-            states[:streams] = cache.states[index].index_select(0, places)
+            torch.index_select(cache.states[index], 0, places, out=states[:streams])
         first = chosen.roots[:streams].flatten()
         if self.chain == "root" and not all(batch.full):
             left = states.flatten(0, 1).index_select(0, first).view(streams, -1, 4 * width)

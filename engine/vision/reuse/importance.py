@@ -1,5 +1,6 @@
 """How much attention a token receives, summed over heads."""
 
+import torch
 from torch import Tensor
 
 from engine.vision.tower import Layer
@@ -8,7 +9,8 @@ from engine.vision.tower import Layer
 def class_importance(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
     """The class token's attention to every token, `[B, N]`, in `[0, H]`.
 
-    One row of the softmax is computed anew: far cheaper than keeping all N of them.
+    One row of the softmax is computed anew: far cheaper than keeping all N of them. The keys are
+    read where they lie; a batched product would first sort them by head.
 
     Args:
         queries: of the class token, `[B, D]`.
@@ -16,9 +18,9 @@ def class_importance(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
         heads: H.
     """
     batch, tokens, width = keys.shape
-    q = queries.reshape(batch, heads, 1, width // heads) * (width // heads) ** -0.5
-    k = keys.reshape(batch, tokens, heads, -1).permute(0, 2, 3, 1)  # [B, H, dh, N]
-    return (q @ k).float().softmax(-1).sum((1, 2))
+    q = queries.reshape(batch, 1, heads, -1) * (width // heads) ** -0.5
+    scores = torch.linalg.vecdot(keys.reshape(batch, tokens, heads, -1), q)  # [B, N, H]
+    return scores.float().softmax(1).sum(2)
 
 
 def mean_importance(weights: Tensor) -> Tensor:

@@ -156,7 +156,7 @@ def test_worked_numbers_of_the_codec_net() -> None:
 
 @pytest.mark.parametrize("rate", [0.0, 0.5, 0.9])
 def test_macs_are_those_of_the_products_really_run(rate: float, small: Any) -> None:
-    """Compare with torch's own count, which sees no similarities and no products in place."""
+    """Compare with torch's own count, which sees no dot products and no products in place."""
     config = replace(small.config(layers=3), width=128, mlp=512, heads=2)
     tower, parts = small.tower(config), small.parts(config, cue="none", narrow=8)
     patches = config.tokens - 1
@@ -169,9 +169,10 @@ def test_macs_are_those_of_the_products_really_run(rate: float, small: Any) -> N
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         (encoded,) = strategy.encode([Chunk(small.frames(1, 9)[0], last=True)])
     similarities = 2 * 14 * config.tokens * config.width  # 2 gates; 1 + 2 + 2 + 2 a group
+    importances = 2 * 9 * config.tokens * config.width
     decisions = 2 * 8 * patches * 1280
     corrected = (config.tokens - encoded.computed[:, 1:]).sum().item() * 4 * 8 * config.width
-    seen = encoded.macs.sum().item() - similarities - decisions - corrected
+    seen = encoded.macs.sum().item() - similarities - importances - decisions - corrected
     assert seen == pytest.approx(counter.get_total_flops() / 2, rel=1e-3)
 
 
