@@ -78,11 +78,11 @@ def normalise_reference(
     count: Tensor | None,
 ) -> Tensor:
     """Define it: `out[target] = LayerNorm(x[source])` in float32."""
-    chosen = x if source is None else x[source.long()]
-    n = len(chosen) if count is None else int(count)
+    n = len(x if source is None else source) if count is None else int(count)
     if target is None:
         n = min(n, len(out))
-    y = F.layer_norm(chosen[:n].float(), x.shape[1:], weight.float(), bias.float(), eps)
+    chosen = x[:n] if source is None else x[source[:n].long()]
+    y = F.layer_norm(chosen.float(), x.shape[1:], weight.float(), bias.float(), eps)
     out[slice(n) if target is None else target[:n].long()] = y.to(out.dtype)
     return out
 

@@ -17,6 +17,8 @@ def check(rows: int, width: int, num: int | None) -> None:
     table = (5 + 3 * torch.randn(rows + 4, 2 * width)).to(DEVICE, TYPE)
     weight, bias = torch.randn(2, width, device=DEVICE).to(TYPE)
     source = torch.randint(0, rows + 4, (rows,), device=DEVICE).int()
+    if num is not None:
+        source[num:] = 2**30  # not there, so never followed
     count = None if num is None else torch.tensor([num], dtype=torch.int32, device=DEVICE)
     target = torch.randperm(rows + 2, device=DEVICE)[:rows].int()
     holder = torch.full((rows + 2, 2 * width), float("nan"), device=DEVICE, dtype=TYPE)

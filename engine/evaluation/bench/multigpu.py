@@ -11,17 +11,24 @@ import torch
 from numpy.typing import NDArray
 
 from engine.errors import UsageError, unknown
-from engine.evaluation.bench.encode import TOWERS, random_tower
+from engine.evaluation.bench.encode import GROUP, TOWERS, random_tower
 from engine.evaluation.report import Report
+from engine.vision.fused.dense import FusedDense
 from engine.vision.fused.earlygate import FusedGate
+from engine.vision.fused.reusevit import FusedReuse
 from engine.vision.gate.limits import Limits
 from engine.vision.gate.refresh import Refresh
 from engine.vision.parallel import Room, Stretch, encode_parallel
+from engine.vision.reuse.hard import ServedGate
+from engine.vision.reuse.parts import ReuseConfig, ReuseParts
 from engine.vision.strategies.base import Chunk, Strategy
 from engine.vision.strategies.dense import Dense
 from engine.vision.strategies.earlygate import SOURCES, EarlyGate
+from engine.vision.strategies.reusevit import ReuseViT
+from engine.vision.tower import VisionTower
 
-STRATEGIES = ("dense", "earlygate")
+STRATEGIES = ("dense", "reusevit", "earlygate")
+NEAR = 0.5  # a patch whose pre-projection is that similar to its root's is reused
 LENGTHS = (33, 65, 49, 129, 17)  # frames of a stretch, in turn
 BLOCK = 16
 
@@ -37,11 +44,30 @@ class Build:
     def __call__(self, device: torch.device) -> Strategy:
         tower = random_tower(TOWERS[self.model], device)
         if self.strategy == "dense":
-            return Dense(tower)
+            return Dense(tower, fused=FusedDense(tower, GROUP * self.lanes))
+        if self.strategy == "reusevit":
+            reuse = ReuseViT(tower, ReuseParts(tower.config, ReuseConfig(cue="none")))
+            reuse.encoder = FusedReuse(tower, similar_gates(tower), streams=self.lanes)
+            return reuse
         limits = Limits.uniform(tower.config, 0.2)
         return EarlyGate(
             tower, limits, Refresh(cut=1.0), fused=FusedGate(tower, limits, SOURCES, self.lanes)
         )
+
+
+def similar_gates(tower: VisionTower, narrow: int = 64) -> list[ServedGate]:
+    """Make gates that reuse what is similar enough, with random corrections that are small."""
+    like, width = tower.position, tower.config.width
+    first = torch.zeros(1, 6, device=tower.device)
+    first[0, 1] = 1.0  # of importance, similarity, cue and kind
+    decision = [
+        (first, torch.zeros(1, device=tower.device)),
+        (torch.tensor([[1.0], [0.0]], device=tower.device),
+         torch.tensor([-NEAR, 0.0], device=tower.device)),
+    ]  # fmt: skip
+    down = torch.randn(4 * narrow, width, device=tower.device).to(like) * width**-0.5
+    up = torch.randn(4, narrow, width, device=tower.device).to(like) * 0.1 * narrow**-0.5
+    return [ServedGate(decision, down, up) for _ in range(tower.config.layers - 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +99,7 @@ class Run:
 
     frames_per_second: float
     spread: float  # frames of the busiest worker over those of the idlest
+    reuse: float  # share of tokens
     embeddings: dict[int, NDArray[np.float32]]
 
 
@@ -118,14 +145,16 @@ def run(
             rows.append(
                 [
                     model, strategy, count, measured.frames_per_second, gain,
-                    gain * counts[0] / count, measured.spread, _same(first, measured),
+                    gain * counts[0] / count, measured.reuse, measured.spread,
+                    _same(first, measured),
                 ]
             )  # fmt: skip
     name = torch.cuda.get_device_name() if device == "cuda" else device
     report = Report(
         title="Encoding on several GPUs",
         columns=(
-            "model", "strategy", "GPUs", "frames/s", "x first", "efficiency", "busiest/idlest",
+            "model", "strategy", "GPUs", "frames/s", "x first", "efficiency", "reuse",
+            "busiest/idlest",
             "largest difference",
         ),
         rows=rows,
@@ -148,6 +177,7 @@ def _measure(build: Build, devices: list[str], stretches: int, lanes: int) -> Ru
     )
     frames: dict[int, int] = {}
     embeddings, counted, started, last = {}, 0, 0.0, 0.0
+    computed: list[float] = []
     for finished in encode_parallel(build, work, devices, Room(lanes)):
         last = perf_counter()
         if started:
@@ -157,8 +187,10 @@ def _measure(build: Build, devices: list[str], stretches: int, lanes: int) -> Ru
         if not started and len(frames) == len(devices):
             started = last
         embeddings[finished.key] = finished.embeddings
+        computed.append(float(finished.computed[:, 1:].mean()))
     spread = max(frames.values()) / max(1, min(frames.values()))
-    return Run(counted / max(last - started, 1e-9), spread, embeddings)
+    reuse = 1 - float(np.mean(computed)) / TOWERS[build.model].tokens
+    return Run(counted / max(last - started, 1e-9), spread, reuse, embeddings)
 
 
 def _same(first: Run, other: Run) -> float:
