@@ -26,21 +26,21 @@ def tabulate_comparison(found: Comparison) -> Report:
 
 
 def _costs(point: Point) -> list[Cell]:
-    factors = [f"{1 / point.macs:.2f}", f"{1 / point.seconds:.2f}"]
-    cosines = [f"{point.p5:.3f}", f"{point.worst:.3f}"]
-    return [point.label, f"{point.reuse:.3f}", *factors, f"{point.drift:.4f}", *cosines]
+    factors = [round(1 / point.macs, 2), round(1 / point.seconds, 2)]
+    cosines = [round(point.p5, 3), round(point.worst, 3)]
+    return [point.label, round(point.reuse, 3), *factors, round(point.drift, 4), *cosines]
 
 
 def _agreement(point: Point) -> list[Cell]:
-    return [_share(point.nearest), _share(point.top1)]
+    return [None if each is None else round(each, 3) for each in (point.nearest, point.top1)]
 
 
 def _scores(points: Sequence[Point]) -> Report:
     rows: list[list[Cell]] = []
     for point in points:
         scores = [point.tasks.get(name) for name in (*TASKS, BRIEF)]
-        told = [None if each is None else f"{each.score:.1f}" for each in scores]
-        rows.append([point.label, f"{1 / point.macs:.2f}", *told])
+        told = [None if each is None else round(each.score, 1) for each in scores]
+        rows.append([point.label, round(1 / point.macs, 2), *told])
     counted = [each.items for each in points[0].tasks.values()]
     notes = (
         f"percent; {counted[0]:,} captions, {counted[1]:,} questions; brief: those on what is there"
@@ -53,7 +53,7 @@ def _losses(points: Sequence[Point]) -> Report:
     rows: list[list[Cell]] = [
         [
             point.label,
-            f"{1 / point.macs:.2f}",
+            round(1 / point.macs, 2),
             *(_loss(point.tasks.get(name)) for name in (*TASKS, BRIEF)),
         ]
         for point in points[1:]
@@ -65,8 +65,4 @@ def _losses(points: Sequence[Point]) -> Report:
 def _loss(paired: Paired | None) -> str | None:
     if paired is None:
         return None
-    return f"{100 * paired.loss:+.1f} ±{50 * (paired.high - paired.low):.1f}"
-
-
-def _share(value: float | None) -> str | None:
-    return None if value is None else f"{value:.3f}"
+    return f"{100 * paired.loss:+5.1f} ±{50 * (paired.high - paired.low):4.1f}"

@@ -112,11 +112,24 @@ def test_goals_are_read_from_the_points() -> None:
         point("gate trained", 0.2, 0.03, 0.03, 45),
         point("ReuseViT", 0.5, 0.01, 0.005, 60),
     ]
-    found = {row[0]: row[2:] for row in judge_goals(points).rows}
-    assert found["fewer MACs at ≤ 2 % loss, ReuseViT"] == ["2.00 × [2.00 ×]", "no"]
-    assert found["fewer MACs at ≤ 2 % loss, the early gate"] == ["4.00 × [1.00 ×]", "yes"]
-    assert found["drift of interpolation's, gate trained"][1] == "yes"
-    assert found["brief events, gain of its, gate trained"][1] == "yes"
+    found = {(row[0], row[1]): tuple(row[3:]) for row in judge_goals(points).rows}
+    assert found["ReuseViT", "MACs × at ≤ 2 % loss"] == ("2.00 (sure: 2.00)", "no")
+    assert found["gate", "MACs × at ≤ 2 % loss"] == ("4.00 (sure: 1.00)", "yes")
+    assert found["gate trained", "drift ÷ interp.'s"][1] == "yes"
+    assert found["gate trained", "p5 − interp.'s"][1] == "yes"
+    assert found["gate trained", "brief gain ÷ interp.'s"][1] == "yes"
+
+
+def test_costs_that_a_family_does_not_reach_meet_no_goal() -> None:
+    points = [
+        point("dense", 1.0, 0.0, 0.0, 65),
+        point("interpolate", 0.2, 0.08, 0.1, 30),
+        point("gate trained", 0.5, 0.001, 0.015, 64),
+    ]
+    found = {(row[0], row[1]): tuple(row[3:]) for row in judge_goals(points).rows}
+    drift, met = found["gate trained", "drift ÷ interp.'s"]
+    assert drift.endswith("(0.50 up)")
+    assert met == "no"
 
 
 def test_between_settings_a_curve_is_straight_and_below_them_unknown() -> None:
