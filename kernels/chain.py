@@ -31,13 +31,15 @@ class Packed:
     mixed: Tensor  # [M, D] pre-projections of the computed
     before: Tensor  # int32 [M], their table rows before the layer's end
     after: Tensor  # int32 [M], and behind it
-    difference: Tensor  # [M, D] what the reused ones' pre-projections differ by from their roots'
+    difference: Tensor | None  # [M, D], of the reused ones' pre-projections from their roots'
     root: Tensor  # int32 [M], the table rows that the reused take
     target: Tensor  # int32 [M], and where they go
     reused: Tensor  # int8 [S, B, N], 1 where reused; zero before the call
 
     @classmethod
-    def empty(cls, slots: int, streams: int, tokens: int, like: Tensor) -> "Packed":
+    def empty(
+        cls, slots: int, streams: int, tokens: int, like: Tensor, *, differences: bool = True
+    ) -> "Packed":
         """Room for a group of `[S, B, N]` tokens as wide and of the type of `like` `[*, D]`."""
         rows, device = slots * streams * tokens, like.device
         integers = [torch.empty(rows, dtype=torch.int32, device=device) for _ in range(4)]
@@ -46,7 +48,7 @@ class Packed:
             like.new_empty(rows, like.shape[1]),
             integers[0],
             integers[1],
-            like.new_empty(rows, like.shape[1]),
+            like.new_empty(rows, like.shape[1]) if differences else None,
             integers[2],
             integers[3],
             torch.zeros(slots, streams, tokens, dtype=torch.int8, device=device),
@@ -179,7 +181,9 @@ def chain_reference(
     packed.mixed[: len(kept)] = mixed[kept]
     packed.before[: len(kept)] = before[kept].int()
     packed.after[: len(kept)] = after[own[kept]].int()
-    packed.difference[: len(taken)] = (mixed[taken].float() - table[root].float()).to(mixed.dtype)
+    if packed.difference is not None:
+        difference = mixed[taken].float() - table[root].float()
+        packed.difference[: len(taken)] = difference.to(mixed.dtype)
     packed.root[: len(taken)] = after[root].int()
     packed.target[: len(taken)] = after[own[taken]].int()
     packed.reused.view(-1).zero_()[taken] = 1
@@ -279,9 +283,11 @@ def _emit(
             start = tl.load(starts_after_ptr + (root - 1) * streams + b)
         tl.store(root_ptr + at_reused, (start + n).to(tl.int32))
         tl.store(target_ptr + at_reused, after)
-        row = difference_ptr + at_reused.to(tl.int64) * D
-        y = tl.load(origin_ptr + d, mask=d < D, other=0.0).to(tl.float32)
-        tl.store(row + d, (x.to(tl.float32) - y).to(difference_ptr.dtype.element_ty), mask=d < D)
+        if difference_ptr is not None:
+            row = difference_ptr + at_reused.to(tl.int64) * D
+            y = tl.load(origin_ptr + d, mask=d < D, other=0.0).to(tl.float32)
+            change = (x.to(tl.float32) - y).to(difference_ptr.dtype.element_ty)
+            tl.store(row + d, change, mask=d < D)
     else:
         before = tl.load(starts_before_ptr + frame) + n
         tl.store(before_ptr + at_kept, before.to(tl.int32))
@@ -307,7 +313,7 @@ def _chain_kernel(
     mixed_ptr,  # [M, D]
     before_ptr,  # [M]
     after_ptr,  # [M]
-    difference_ptr,  # [M, D]
+    difference_ptr,  # [M, D] or None
     root_ptr,  # [M]
     target_ptr,  # [M]
     reused_ptr,  # [S, B, N]

@@ -4,13 +4,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.carry import carry
 from kernels.launch import multiprocessors, runs_triton
 from kernels.product import product
 
 
 def correct(
     states: Tensor,
-    difference: Tensor,
+    difference: Tensor | None,
     root: Tensor,
     target: Tensor,
     down: Tensor,
@@ -21,9 +22,11 @@ def correct(
 ) -> None:
     """Write `states[root] + U ReLU(V difference)` to `states[target]`, as `restore` does.
 
+    Without bottlenecks, C = 0, rows are carried over as they are.
+
     Args:
         states: `[R, 4D]`, h, q, k and v side by side.
-        difference: `[M, D]`, packed.
+        difference: `[M, D]`, packed; None if there are no bottlenecks.
         root: int32 `[M]`, rows to start from, none of them among the targets.
         target: int32 `[M]`, rows to write, none twice.
         down: `[4C, D]`, the four bottlenecks' weights to C values each.
@@ -36,6 +39,8 @@ def correct(
         raise ValueError(
             f"expected [4C, D], [4, C, D], [R, 4D], got {down.shape = }, {up.shape = }"
         )
+    if difference is None or size == 0:
+        return carry(states, root, target, count=count)
     if not runs_triton(states):
         return correct_reference(states, difference, root, target, down, up, count)
     narrow = product(difference, down, activation="relu", out=narrow, count=count)

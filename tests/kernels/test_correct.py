@@ -47,6 +47,14 @@ def test_rows_of_real_towers(width: int, share: float) -> None:
     check(5_003, width, 64, share)
 
 
+def test_without_bottlenecks_rows_are_carried_over() -> None:
+    (states, _, down, up), root, target = make_rows(9, 32, 16)
+    expected = states.clone()
+    expected[target.long()] = states[root.long()]
+    correct(states, None, root, target, down[:0], up[:, :0])
+    assert torch.equal(states, expected)
+
+
 def test_no_difference_is_an_exact_copy() -> None:
     (states, difference, down, up), root, target = make_rows(40, 32, 16)
     correct(states, torch.zeros_like(difference), root, target, down, up)

@@ -83,7 +83,7 @@ class ReuseMemory:
             weights=zeros(frames, config.heads, tokens, dtype=torch.float32),
             work=Work.allocate(tower, rows),
             narrow=values(rows, 4 * narrow),
-            packed=Packed.empty(SLOTS, streams, tokens, values(1, width)),
+            packed=Packed.empty(SLOTS, streams, tokens, values(1, width), differences=narrow > 0),
             counts=zeros(gates, 2, dtype=torch.int32),
             reused=zeros(gates, rows, dtype=torch.int8),
             first=values(frames, width),

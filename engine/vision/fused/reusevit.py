@@ -27,8 +27,9 @@ from kernels.product import product
 
 def fusible(config: ReuseConfig) -> bool:
     """Whether parts of this kind can be served fused: the default decision and chain are."""
-    corrects = config.narrow >= 16  # the least that a product on tensor cores takes
-    return corrects and config.chain == "published" and config.decision.count("l") == 2
+    # bottlenecks that a product on tensor cores takes, or none at all
+    narrow = config.narrow == 0 or (config.narrow >= 16 and config.narrow.bit_count() == 1)
+    return narrow and config.chain == "published" and config.decision.count("l") == 2
 
 
 class FusedReuse:
@@ -195,7 +196,8 @@ class FusedReuse:
             work.normed, following.qkv.weight, following.qkv.bias, out=qkv, target=after,
             count=kept,
         )  # fmt: skip
+        difference = None if packed.difference is None else packed.difference[:rows]
         correct(
-            memory.states, packed.difference[:rows], packed.root[:rows], packed.target[:rows],
+            memory.states, difference, packed.root[:rows], packed.target[:rows],
             gate.down, gate.up, count=taken, narrow=memory.narrow[:rows],
         )  # fmt: skip

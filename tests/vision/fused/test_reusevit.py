@@ -7,7 +7,7 @@ import torch
 
 from engine.errors import UsageError
 from engine.vision.fused.reuse_memory import fitting_streams
-from engine.vision.fused.reusevit import FusedReuse
+from engine.vision.fused.reusevit import FusedReuse, fusible
 from engine.vision.reuse.hard import Batch, Encoder, Step, serve
 from engine.vision.reuse.parts import ReuseConfig, ReuseParts
 from engine.vision.strategies.base import Chunk
@@ -21,10 +21,10 @@ TOLERANCE = 2e-2  # bfloat16 rounds at every layer, and the two paths round in o
 Forced = Callable[[int, int], torch.Tensor]
 
 
-def make_gates(tower: VisionTower, spread: float = 0.5):
+def make_gates(tower: VisionTower, spread: float = 0.5, narrow: int = 16):
     """Random gates, wide awake: decisions fall on both sides."""
     torch.manual_seed(1)
-    parts = ReuseParts(tower.config, ReuseConfig(narrow=16, hidden=32, cue="none"))
+    parts = ReuseParts(tower.config, ReuseConfig(narrow=narrow, hidden=32, cue="none"))
     for parameter in parts.parameters():
         torch.nn.init.normal_(parameter, std=spread * parameter.shape[-1] ** -0.5)
     return serve(parts.to(tower.device), tower)
@@ -64,9 +64,10 @@ def compare(fused: Step, plain: Step, tolerance: float) -> None:
     assert distance(fused.embeddings, plain.embeddings) <= tolerance
 
 
-def test_small_tower_decides_and_computes_as_the_plain_path() -> None:
+@pytest.mark.parametrize("narrow", [16, 0])
+def test_small_tower_decides_and_computes_as_the_plain_path(narrow: int) -> None:
     tower = make_tower(SMALL)
-    gates = make_gates(tower, 2.0)
+    gates = make_gates(tower, 2.0, narrow)
     plain, fused = Encoder(tower, gates, "published"), FusedReuse(tower, gates, streams=1)
     base = make_base(SMALL, 1, "cpu")
     theirs, ours = plain.gather([None]), fused.gather([None])
@@ -93,10 +94,10 @@ def test_more_streams_than_room_are_refused() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("rate", [0.0, 0.5, 0.9, 1.0])
-def test_equals_the_plain_path_at_forced_rates(rate: float) -> None:
+@pytest.mark.parametrize(("rate", "narrow"), [(0.0, 16), (0.5, 0), (0.9, 16), (1.0, 0)])
+def test_equals_the_plain_path_at_forced_rates(rate: float, narrow: int) -> None:
     tower = make_tower(BIG, device="cuda")
-    gates = make_gates(tower)
+    gates = make_gates(tower, narrow=narrow)
     fused = FusedReuse(tower, gates, streams=8, forced=True)
     base = make_base(BIG, 5, "cuda")
     ours, theirs = fused.gather([None] * 5), Encoder(tower, gates, "published").gather([None] * 5)
@@ -109,10 +110,18 @@ def test_equals_the_plain_path_at_forced_rates(rate: float) -> None:
             compare(fused.encode(batch, ours), plain, TOLERANCE)
 
 
+def test_parts_that_can_be_served_fused() -> None:
+    fits = [narrow for narrow in (0, 4, 8, 16, 24, 64) if fusible(ReuseConfig(narrow=narrow))]
+    assert fits == [0, 16, 64]
+    assert not fusible(ReuseConfig(chain="compound"))
+    assert not fusible(ReuseConfig(decision="ldrldrl"))
+
+
 @pytest.mark.gpu
-def test_own_decisions_are_nearly_all_those_of_the_plain_path() -> None:
+@pytest.mark.parametrize("narrow", [16, 0])
+def test_own_decisions_are_nearly_all_those_of_the_plain_path(narrow: int) -> None:
     tower = make_tower(BIG, device="cuda")
-    gates = make_gates(tower)
+    gates = make_gates(tower, narrow=narrow)
     plain, fused = Encoder(tower, gates, "published"), FusedReuse(tower, gates, streams=4)
     base = make_base(BIG, 4, "cuda")
     ours, theirs = fused.gather([None] * 4), plain.gather([None] * 4)

@@ -1,0 +1,40 @@
+"""Rows copied within a table: the kernel against its definition."""
+
+import pytest
+import torch
+
+from kernels.carry import carry, carry_reference
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check(rows: int, width: int, num: int | None) -> None:
+    torch.manual_seed(rows)
+    table = torch.randn(2 * rows + 3, width).to(DEVICE)
+    order = torch.randperm(len(table), device=DEVICE).int()
+    source, target = order[:rows].contiguous(), order[rows : 2 * rows].contiguous()
+    source = source[torch.randint(0, max(rows, 1), (rows,), device=DEVICE)] if rows else source
+    count = None if num is None else torch.tensor([num], dtype=torch.int32, device=DEVICE)
+    expected = table.clone()
+    carry(table, source, target, count=count)
+    carry_reference(expected, source, target, count)
+    assert torch.equal(table, expected)
+
+
+@pytest.mark.parametrize(("rows", "width"), [(0, 8), (1, 1), (7, 48), (33, 1100)])
+@pytest.mark.parametrize("num", [None, 0, 1])
+def test_carry_equals_reference(rows: int, width: int, num: int | None) -> None:
+    check(rows, width, None if num is None else min(num, rows))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("width", [768, 4096])
+@pytest.mark.parametrize("num", [None, 0, 30_000])
+def test_rows_of_real_towers(width: int, num: int | None) -> None:
+    check(40_001, width, num)
+
+
+def test_lists_of_other_lengths_are_refused() -> None:
+    rows = torch.zeros(3, dtype=torch.int32)
+    with pytest.raises(ValueError, match="expected"):
+        carry(torch.zeros(5, 4), rows, rows[:2])
