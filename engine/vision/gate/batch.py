@@ -55,14 +55,14 @@ class Packed:
     frames: Frames
     homes: Tensor  # int64 [R], ascending
     row_of: Tensor  # int32 [S, B, N]; negative: not computed
-    follows: Tensor  # int8 [S, B, N]
+    follows: Tensor  # int8 [S, B, N]; negative: no such frame here
 
     @classmethod
     def everything(cls, frames: Frames) -> "Packed":
         """Every token computed, each following itself."""
         homes = frames.homes()
-        own = torch.arange(1, frames.num_slots + 1, dtype=torch.int8, device=homes.device)
-        follows = own[:, None, None].expand(frames.shape).contiguous()
+        follows = torch.full(frames.shape, -1, dtype=torch.int8, device=homes.device)
+        follows[frames.slots, frames.streams] = (frames.slots + 1).to(torch.int8)[:, None]
         return cls(frames, homes, _rows(frames, homes), follows)
 
     def narrow(self, follows: Tensor, source: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class Packed:
         kept = (source.flatten()[self.homes] == own).nonzero().squeeze(1)
         self.homes = self.homes[kept]
         self.row_of = _rows(self.frames, self.homes)
-        self.follows = follows
+        self.follows = torch.where(self.follows >= 0, follows, -1)
         return kept
 
     def counts(self) -> Tensor:
@@ -83,18 +83,13 @@ class Packed:
         )
         return per[self.frames.index]
 
-    def page(self, source: Tensor) -> Tensor:
-        """Row of each token's root among the cached and the computed ones, int64 `[F, N]`."""
+    def page(self, source: Tensor, row_of: Tensor) -> Tensor:
+        """Row of each token's root among the cached ones and then the group's, int64 `[F, N]`."""
         slots, streams, tokens = self.frames.shape
         cached = torch.arange(streams * tokens, device=source.device).view(1, streams, tokens)
-        inside = self.row_of.gather(0, (source.long() - 1).clamp(min=0)) + streams * tokens
+        inside = row_of.gather(0, (source.long() - 1).clamp(min=0)) + streams * tokens
         page = torch.where(source > 0, inside, cached)
         return page.view(slots * streams, tokens)[self.frames.index]
-
-    def leading(self) -> Tensor:
-        """Homes of the computed tokens of slot 0, the first rows: the roots to come."""
-        end = self.frames.num_streams * self.frames.tokens
-        return self.homes[: int((self.homes < end).sum())]
 
 
 def _rows(frames: Frames, homes: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from engine.errors import UsageError, unknown
 from engine.vision.fused.earlygate import FusedGate
 from engine.vision.fused.gate_memory import fitting_streams
 from engine.vision.fused.layers import fits
+from engine.vision.gate.bridge import Bridge
 from engine.vision.gate.file import GateCard, GateFile, load_gate
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
@@ -19,7 +20,10 @@ from engine.vision.reuse.schedule import Schedule
 from engine.vision.strategies.earlygate import SOURCES, EarlyGate
 from engine.vision.tower import VisionTower
 
-OPTIONS = ("threshold", "scale", "refresh", "cut", "budget", "sequential", "streams")
+OPTIONS = (
+    *("threshold", "scale", "refresh", "cut", "budget", "bridge", "novelty", "sequential"),
+    "streams",
+)
 UNTRAINED = 0.2  # relative difference: 2 % mean drift on natural clips with a small ViT
 
 
@@ -29,8 +33,9 @@ def build_earlygate(
     """Build the gate from `parts`, from what ships with the model, or untrained.
 
     Options: threshold (one for all layers, untrained), scale (of all limits), refresh (frames
-    between full ones), cut and budget (of pixel change), sequential, streams (that the fused
-    forward has room for; used where it fits, on a GPU in half precision).
+    between full ones), cut and budget (of pixel change), bridge and novelty (of frames that are
+    interpolated), sequential, streams (that the fused forward has room for; used where it fits, on
+    a GPU in half precision).
     """
     for option in options:
         if option not in OPTIONS:
@@ -38,20 +43,25 @@ def build_earlygate(
     if "threshold" in options and parts is not None:
         raise UsageError(f"threshold is for an untrained gate, got parts {parts} as well")
     gate = _limits(tower, space, parts, options)
-    limits, refresh = gate.limits, gate.card.refresh
+    limits, refresh, bridge = gate.limits, gate.card.refresh, gate.card.bridge
     if isinstance(limits, LearnedLimits):
         limits = limits.to(tower.position)
-    return EarlyGate(
+    built = EarlyGate(
         tower=tower,
-        limits=limits.scaled(float(options.get("scale", 1.0))),
+        limits=limits,
         refresh=Refresh(
             cut=float(options.get("cut", refresh.cut)),
             budget=float(options.get("budget", refresh.budget)),
         ),
         schedule=Schedule(int(options.get("refresh", 0))),
         sequential=bool(options.get("sequential", False)),
+        bridge=Bridge(
+            limit=float(options.get("bridge", bridge.limit)),
+            novelty=float(options.get("novelty", bridge.novelty)),
+        ),
         fused=_fuse(tower, limits, options) if fits(tower) else None,
     )
+    return built.with_scale(float(options.get("scale", 1.0)))
 
 
 def _fuse(

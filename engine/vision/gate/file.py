@@ -11,12 +11,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from engine.errors import ModelError
+from engine.vision.gate.bridge import Bridge
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
 from engine.vision.gate.refresh import Refresh
 from engine.vision.tower import VisionConfig
 
-FORMAT = "dejavu-earlygate-1"
+FORMAT = "dejavu-earlygate-2"
+READABLE = ("dejavu-earlygate-1", FORMAT)  # the first knew no bridge
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class GateCard:
     weight_hash: str  # sha256 of its weights
     max_drift: float  # the mean drift that they were made to keep
     refresh: Refresh = field(default_factory=Refresh)
+    bridge: Bridge = field(default_factory=Bridge)
     report: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -54,6 +57,8 @@ def save_gate(path: Path, gate: GateFile) -> None:
         "max_drift": card.max_drift,
         "cut": card.refresh.cut,
         "budget": card.refresh.budget,
+        "bridge": card.bridge.limit,
+        "novelty": card.bridge.novelty,
         "report": card.report,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,8 +73,8 @@ def load_gate(path: Path, config: VisionConfig, *, weight_hash: str) -> GateFile
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: no file of gate limits ({error})") from error
-    if said.get("format") != FORMAT:
-        raise ModelError(f"{path}: format {said.get('format')!r}; allowed: {FORMAT}")
+    if said.get("format") not in READABLE:
+        raise ModelError(f"{path}: format {said.get('format')!r}; allowed: {', '.join(READABLE)}")
     if said["weight_hash"] != weight_hash:
         theirs, given = said["weight_hash"][:12] or "unknown", weight_hash[:12] or "unknown"
         raise ModelError(
@@ -82,7 +87,8 @@ def load_gate(path: Path, config: VisionConfig, *, weight_hash: str) -> GateFile
         )
     base = Limits(tuple(thresholds.tolist()))
     refresh = Refresh(said["cut"], said["budget"])
+    bridge = Bridge(said.get("bridge", 0.0), said.get("novelty", Bridge().novelty))
     card = GateCard(
-        said["backbone"], said["weight_hash"], said["max_drift"], refresh, said["report"]
+        said["backbone"], said["weight_hash"], said["max_drift"], refresh, bridge, said["report"]
     )
     return GateFile(LearnedLimits.of_tensors(base, tensors) if tensors else base, card)

@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.vision.gate.batch import Frames, Packed
+from engine.vision.gate.group import Group
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
-from engine.vision.gate.roots import Roots, extend, put
+from engine.vision.gate.roots import Roots, extend
 from engine.vision.macs import attend_macs, embed_macs, finish_macs, head_macs, project_macs
 from engine.vision.tower import VisionConfig, VisionTower
 from kernels.compare import choose_roots
@@ -34,17 +35,22 @@ def encode_step(
     pixels: Tensor,
     whole: Tensor,
     references: Sequence[Sequence[int]],
+    group: Group,
+    *,
+    more: bool,
 ) -> Stepped:
-    """Encode one step and leave the far frames' roots in `roots`.
+    """Encode frames of a group, following its roots and the frames of the group done before.
 
     Args:
         tower: the backbone.
         limits: what the gates compare, and how far a root may be.
-        roots: of all streams; changed in place.
+        roots: of all streams, as the group before left them.
         frames: the layout of `pixels`.
         pixels: uint8 `[F, 3, S, S]`.
         whole: bool `[F]`, frames of which every token is computed.
         references: for each slot the sources that it may follow.
+        group: what the frames done before left behind; these are added.
+        more: whether frames of the group are still to come.
     """
     config = tower.config
     packed = Packed.everything(frames)
@@ -58,35 +64,44 @@ def encode_step(
     computed = [torch.full_like(frames.slots, config.tokens)]
     compared = torch.zeros_like(frames.slots)
     for index in range(1, config.layers):
+        gate = index - 1
         compared += (packed.counts() - int(config.class_token)) * candidates
-        keys = limits.keys(index, h)
+        own = limits.keys(index, h)
         bound = limits.of(index, h, slots).masked_fill(fixed, -1.0)
-        cached = roots.compared[index - 1]
+        keys = group.rows(gate, own)
         follows, source = choose_roots(
-            keys, packed.row_of, cached, packed.follows, bound, references
-        )
+            keys, group.row_of(gate, packed), roots.compared[gate], group.follows(gate, packed),
+            F.pad(bound, (len(keys) - len(own), 0), value=-1.0), references,
+        )  # fmt: skip
         kept = packed.narrow(follows, source)
         h, fixed, slots = h.index_select(0, kept), fixed[kept], slots[kept]
-        counts, leading = packed.counts(), packed.leading()
-        computed.append(counts)
-        put(cached, leading, keys[kept[: len(leading)]])
-        h = _run_layer(tower, index, h, packed, source, roots)
+        computed.append(packed.counts())
+        page = packed.page(source, group.row_of(gate, packed))
+        h, fresh = _run_layer(tower, index, h, packed, page, roots, group)
+        group.keep(gate, packed, own[kept], fresh, more=more)
     if config.class_token:
         embeddings = tower.finish(h)
     else:
-        table = extend(roots.outputs[0], h)
-        embeddings = tower.finish(table[packed.page(source)])
-        put(roots.outputs[0], leading, h[: len(leading)])
+        outputs = group.outputs = h if group.outputs is None else torch.cat([group.outputs, h])
+        embeddings = tower.finish(extend(roots.outputs[0], outputs)[page])
     compared = compared.masked_fill(whole, 0)
     return Stepped(embeddings, torch.stack(computed, 1), compared)
 
 
 def _run_layer(
-    tower: VisionTower, index: int, h: Tensor, packed: Packed, source: Tensor, roots: Roots
-) -> Tensor:
-    """Run a layer on the packed rows; the last one for class tokens alone, where there are any."""
-    config, layer = tower.config, tower.layer(index)
-    cached, leading = roots.keys_values[index - 1], packed.leading()
+    tower: VisionTower,
+    index: int,
+    h: Tensor,
+    packed: Packed,
+    page: Tensor,
+    roots: Roots,
+    group: Group,
+) -> tuple[Tensor, Tensor]:
+    """Run a layer on the packed rows; the last one for class tokens alone, where there are any.
+
+    Returns the rows after it, and their keys and values in it.
+    """
+    config, layer, gate = tower.config, tower.layer(index), index - 1
     width, counts = config.width, packed.counts()
     if config.class_token and index == config.layers - 1:
         normed = layer.norm1(h)
@@ -96,12 +111,9 @@ def _run_layer(
         h, counts = h[first], torch.ones_like(counts)
     else:
         q, fresh = layer.project(h).split([width, 2 * width], dim=1)
-    table = extend(cached, fresh)
+    table = extend(roots.keys_values[gate], group.keys_values(gate, fresh))
     starts = F.pad(counts.cumsum(0), (1, 0)).int()
-    page = packed.page(source).int()
-    mixed = paged_attention(q, starts, table, page, config.heads)
-    put(cached, leading, fresh[: len(leading)])
-    return layer.finish(h, mixed)
+    return layer.finish(h, paged_attention(q, starts, table, page.int(), config.heads)), fresh
 
 
 def step_macs(config: VisionConfig, limits: Limits | LearnedLimits, stepped: Stepped) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from engine.vision.gate.batch import Frames
 from engine.vision.gate.forward import Stepped, encode_step
+from engine.vision.gate.group import Group
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
 from engine.vision.gate.roots import Roots
@@ -38,6 +39,7 @@ class PlainSteps:
     def __init__(self, tower: VisionTower, references: Sequence[Sequence[int]]) -> None:
         self.tower = tower
         self.references = references
+        self.group = Group()
 
     def begin(self, num_streams: int, limits: Limits | LearnedLimits) -> None:
         """Allocate the roots side by side."""
@@ -50,15 +52,32 @@ class PlainSteps:
         self.roots.load(stream, saved)
 
     def step(
-        self, placed: Sequence[tuple[int, int]], pixels: Tensor, whole: Sequence[bool]
+        self,
+        placed: Sequence[tuple[int, int]],
+        pixels: Tensor,
+        whole: Sequence[bool],
+        *,
+        more: bool = False,
     ) -> Stepped:
-        """Pack the frames' computed rows and run them through the tower."""
+        """Pack the frames' computed rows and run them through the tower.
+
+        With `more` later slots of the groups may follow in steps of their own, up to `close`.
+        """
         device = self.tower.device
         frames = Frames.of_places(placed, self.num_streams, self.tower.config.tokens, device)
-        return encode_step(
+        stepped = encode_step(
             self.tower, self.limits, self.roots, frames, pixels,
-            torch.tensor(whole, device=device), self.references[: frames.num_slots],
+            torch.tensor(whole, device=device), self.references[: frames.num_slots], self.group,
+            more=more,
         )  # fmt: skip
+        if not more:
+            self.close()
+        return stepped
+
+    def close(self) -> None:
+        """End the groups at hand: the far frames' rows are the roots of the next."""
+        self.group.close(self.roots)
+        self.group = Group()
 
     def saved(self, stream: int) -> dict[str, Tensor]:
         """Return a copy of a stream's roots."""

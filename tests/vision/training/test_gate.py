@@ -1,12 +1,16 @@
 """Training of the gate: what is trained is what is served, and training helps."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import ModelError, UsageError
+from engine.vision.gate.bridge import Bridge
+from engine.vision.gate.cuts import sketch
 from engine.vision.gate.file import GateCard, GateFile, load_gate, save_gate
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
@@ -15,7 +19,7 @@ from engine.vision.strategies.base import Chunk
 from engine.vision.strategies.dense import Dense
 from engine.vision.strategies.earlygate import EarlyGate
 from engine.vision.tower import VisionConfig, VisionTower
-from engine.vision.training.gate.soft import SoftLimits, clip_slots, encode_soft
+from engine.vision.training.gate.soft import SoftLimits, bridge_soft, clip_slots, encode_soft
 from engine.vision.training.gate.train import GateTraining, train_gate
 from engine.vision.training.reuse.frames import StoredFrames
 
@@ -60,6 +64,24 @@ def test_what_is_trained_is_what_is_served() -> None:
     assert 0.1 < float(soft.active.detach().mean()) < 0.9
 
 
+def test_frames_are_bridged_in_training_as_they_are_served() -> None:
+    tower, clips = make_tower(), make_clips(3, 9)
+    limits = SoftLimits(CONFIG.layers, CONFIG.width, 8, 1e-6)  # all computed: nobody is followed
+    slots, bridge = clip_slots(2), Bridge(0.05, 0.5)
+    values = tower.normalise(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
+    soft = encode_soft(tower, limits, values, slots, torch.tensor(0.1))
+    sketches = sketch(clips.flatten(0, 1), CONFIG.patch).unflatten(0, clips.shape[:2])
+    soft = bridge_soft(bridge, soft, slots, sketches)
+    gate = EarlyGate(tower, limits.hard(), Refresh(cut=1.0), bridge=bridge)
+    order = [slot.frame for slot in slots]
+    for at, encoded in enumerate(gate.encode([Chunk(clip, last=True) for clip in clips])):
+        served = encoded.embeddings[order]
+        torch.testing.assert_close(soft.embeddings[at], served, rtol=1e-3, atol=1e-4)
+        share = encoded.computed[order][1:, 1:] / CONFIG.tokens
+        torch.testing.assert_close(soft.active[at].detach(), share, rtol=0, atol=1e-5)
+    assert 0.1 < float(soft.active.detach().mean()) < 0.9
+
+
 def test_gradients_reach_every_part() -> None:
     tower, clips = make_tower(), make_clips(2, 5)
     limits = SoftLimits(CONFIG.layers, CONFIG.width, 8, 0.15)
@@ -92,7 +114,7 @@ def test_training_lowers_what_drift_and_computation_cost(tmp_path: Path) -> None
 
 def test_limits_survive_their_file(tmp_path: Path) -> None:
     learned = SoftLimits(CONFIG.layers, CONFIG.width, 8, 0.15).hard()
-    card = GateCard("tiny", "abc", 0.02, Refresh(0.3, 1.5), {"drift": 0.01})
+    card = GateCard("tiny", "abc", 0.02, Refresh(0.3, 1.5), Bridge(0.03, 0.4), {"drift": 0.01})
     path = tmp_path / "gate.safetensors"
     save_gate(path, GateFile(learned, card))
     loaded = load_gate(path, CONFIG, weight_hash="abc")
@@ -106,6 +128,13 @@ def test_limits_survive_their_file(tmp_path: Path) -> None:
     )
     with pytest.raises(ModelError, match="limits made for tiny"):
         load_gate(path, CONFIG, weight_hash="other")
+    said = {"format": "dejavu-earlygate-1", "backbone": "tiny", "weight_hash": "abc"}
+    said |= {"max_drift": 0.02, "cut": 0.3, "budget": 0.0, "report": {}}
+    save_file({"thresholds": torch.ones(3)}, path, {"card": json.dumps(said)})
+    assert load_gate(path, CONFIG, weight_hash="abc").card.bridge == Bridge()  # none, as before
+    save_file({"thresholds": torch.ones(3)}, path, {"card": json.dumps({"format": "other"})})
+    with pytest.raises(ModelError, match="format 'other'; allowed: dejavu-earlygate-1, "):
+        load_gate(path, CONFIG, weight_hash="abc")
     path.write_bytes(b"nonsense")
     with pytest.raises(ModelError, match="no file of gate limits"):
         load_gate(path, CONFIG, weight_hash="abc")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine.vision.gate.bridge import Bridge, novelty
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
 from engine.vision.reuse.schedule import KINDS, ORDER, REFERENCES
@@ -24,13 +25,14 @@ class SoftLimits(nn.Module):
         self.bias = nn.Parameter(torch.zeros(gates, len(KINDS)))
         self.threshold = nn.Parameter(torch.full((gates,), threshold).log())
 
-    def margin(self, index: int, h: Tensor, keys: Tensor, root: Tensor, slot: int) -> Tensor:
-        """Logarithm of limit over relative difference `[B, N]`; reused where it is not negative."""
+    def reach(self, index: int, h: Tensor, keys: Tensor, slots: Sequence[int]) -> Tensor:
+        """Logarithm of the largest distance that is reused `[B, S, N]`, of frames in `slots`."""
         gate = index - 1
-        rms = h.square().mean(-1).add(1e-6).sqrt()
-        raised = h @ self.weight[gate] / rms + self.bias[gate, slot]
-        distance = (keys - root).square().sum(-1) / keys.square().sum(-1).add(1e-6)
-        return self.threshold[gate] + raised.clamp(-4, 4) - 0.5 * (distance + 1e-8).log()
+        rms = h.float().square().mean(-1).add(1e-6).sqrt()
+        bias = torch.stack([self.bias[gate, slot] for slot in slots])[:, None]
+        raised = (h @ self.weight[gate]).float() / rms + bias
+        length = keys.float().square().sum(-1).add(1e-6).log() / 2
+        return self.threshold[gate] + raised.clamp(-4, 4) + length
 
     def hard(self) -> LearnedLimits:
         """Return the limits as they are served."""
@@ -42,24 +44,33 @@ class SoftLimits(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A frame of a training clip: its number, its slot in the group, the frames it may follow."""
+    """A frame of a training clip, its slot in the group, and the frames it may follow."""
 
     frame: int
     slot: int
+    depth: int  # of the chain of frames that it follows
     references: tuple[int, ...]  # places in the clip's order
 
 
 def clip_slots(groups: int) -> tuple[Slot, ...]:
-    """A full frame, then that many groups of four, as they are served."""
-    slots = [Slot(0, 0, ())]
-    far = 0
+    """A full frame, then that many groups of four, as they are served; those that wait come last.
+
+    Frames that follow none of each other are decided together, so that a step is fewer kernels.
+    """
+    found: list[tuple[int, int, int, tuple[int, ...]]] = [(0, 0, 0, ())]  # depth, frame, slot, …
+    depths = {0: 0}
     for group in range(groups):
-        start = len(slots)
+        frames = [1 + 4 * group + at for at in ORDER[4]]
         for slot, allowed in enumerate(REFERENCES):
-            places = tuple(far if reference < 0 else start + reference for reference in allowed)
-            slots.append(Slot(1 + 4 * group + ORDER[4][slot], slot, places))
-        far = start
-    return tuple(slots)
+            followed = tuple(4 * group if each < 0 else frames[each] for each in allowed)
+            depths[frames[slot]] = 1 + max(depths[each] for each in followed)
+            found.append((depths[frames[slot]], frames[slot], slot, followed))
+    found.sort()
+    places = {frame: place for place, (_, frame, _, _) in enumerate(found)}
+    return tuple(
+        Slot(frame, slot, depth, tuple(places[each] for each in followed))
+        for depth, frame, slot, followed in found
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,81 +81,100 @@ class SoftResult:
     active: Tensor  # [B, S - 1, L - 1], share of tokens computed, differentiable
 
 
-@dataclass(slots=True)
-class _Frame:
-    h: Tensor  # [B, N, D], what the frame would compute itself
-    active: Tensor  # [B, N], 1 where it does
-    follows: Tensor  # [B, N], which reference, where it does not
-    keys_values: Tensor  # [B, N, 2D], resolved
-    root: Tensor  # [B, N, C], resolved
-
-
 def encode_soft(
     tower: VisionTower, limits: SoftLimits, values: Tensor, slots: Sequence[Slot], heat: Tensor
 ) -> SoftResult:
     """Run clips `[B, F, 3, S, S]` with hard gates whose gradient is a sigmoid's of width `heat`."""
     config = tower.config
     ordered = torch.stack([values[:, slot.frame] for slot in slots], 1)
-    h = tower.embed(ordered.flatten(0, 1))
-    hidden = tower.layer(0)(h).unflatten(0, (len(values), len(slots)))
-    empty, none = hidden.new_empty(0), hidden.new_zeros(hidden.shape[0], config.tokens)
-    frames = [_Frame(own, none + 1, none.long(), empty, empty) for own in hidden.unbind(1)]
+    h = tower.layer(0)(tower.embed(ordered.flatten(0, 1))).unflatten(0, ordered.shape[:2])
+    active = [h.new_ones(h.shape[0], 1, config.tokens, dtype=torch.float32) for _ in slots]
+    follows = [each.bool() for each in active]  # true: the first reference
     shares = []
     for index in range(1, config.layers):
         layer = tower.layer(index)
-        qkv = layer.project(torch.stack([frame.h for frame in frames], 1))
-        q, keys_values = qkv.split([config.width, 2 * config.width], -1)
-        for place, slot in enumerate(slots):
-            frame = frames[place]
-            keys = F.linear(frame.h, limits.projection[index - 1])
-            candidates = [frames[reference] for reference in slot.references]
-            _gate(frame, keys, keys_values[:, place], candidates, limits, (index, slot.slot, heat))
-        shares.append(torch.stack([frame.active.mean(1) for frame in frames[1:]], 1))
-        stacked = torch.stack([frame.keys_values for frame in frames], 1)
-        after = _attend(layer, q, stacked, torch.stack([frame.h for frame in frames], 1))
-        for place, frame in enumerate(frames):
-            frame.h = after[:, place]
-    last = torch.stack([frame.h[:, 0] for frame in frames], 1)
-    embeddings = tower.finish(last.flatten(0, 1)).unflatten(0, last.shape[:2])
+        q, own = layer.project(h).split([config.width, 2 * config.width], -1)
+        keys = F.linear(h, limits.projection[index - 1])
+        reach = limits.reach(index, h, keys, [slot.slot for slot in slots])
+        chain = _Chain(slots, list(keys.split(1, 1)), list(own.split(1, 1)), active, follows)
+        for start, stop in _stages(slots):
+            chain.gate(range(start, stop), reach[:, start:stop], heat)
+        shares.append(torch.cat(active[1:], 1).mean(2))
+        h = _attend(layer, q, torch.cat(chain.keys_values, 1), h)
+    embeddings = tower.finish(h[:, :, 0].flatten(0, 1)).unflatten(0, h.shape[:2])
     return SoftResult(embeddings, torch.stack(shares, -1))
 
 
-def _gate(
-    frame: _Frame,
-    keys: Tensor,
-    own: Tensor,
-    candidates: Sequence[_Frame],
-    limits: SoftLimits,
-    where: tuple[int, int, Tensor],
-) -> None:
-    """Decide for one frame and resolve what stands for its tokens."""
-    if not candidates:
-        frame.keys_values, frame.root = own, keys
-        return
-    index, slot, heat = where
-    margins = torch.stack(
-        [limits.margin(index, frame.h, keys, each.root, slot) for each in candidates]
-    )
-    margin, nearest = margins.max(0)
-    soft = torch.sigmoid(margin / heat)
-    reuse = (margin >= 0).to(soft) + soft - soft.detach()
-    reuse = torch.cat([torch.zeros_like(reuse[:, :1]), reuse[:, 1:]], 1)  # never the class token
-    was = frame.active.detach() > 0.5
-    frame.follows = torch.where(was, nearest, frame.follows)
-    frame.active = frame.active * (1 - reuse)
-    share = frame.active[..., None]
-    frame.keys_values = share * own + (1 - share) * _pick(
-        [each.keys_values for each in candidates], frame.follows
-    )
-    frame.root = share * keys + (1 - share) * _pick(
-        [each.root for each in candidates], frame.follows
-    )
+def bridge_soft(
+    bridge: Bridge, result: SoftResult, slots: Sequence[Slot], sketches: Tensor
+) -> SoftResult:
+    """Interpolate the frames whose sides agree, as is served; they count as not computed.
+
+    `sketches` are the frames' `[B, F, 3, side, side]`. That a frame followed one which now lies on
+    a line is not seen here.
+    """
+    vectors, kept = list(result.embeddings.float().unbind(1)), []
+    for place, slot in enumerate(slots[1:], 1):
+        left, right = slot.references[0], slot.references[-1]
+        if left == right:
+            kept.append(torch.ones_like(vectors[0][:, 0]))
+            continue
+        first, second = (slots[each].frame for each in (left, right))
+        way = (slot.frame - first) / (second - first)
+        line = vectors[left] + (vectors[right] - vectors[left]) * way
+        news = novelty(*(sketches[:, frame] for frame in (slot.frame, first, second)))
+        apart = 1 - F.cosine_similarity(vectors[left], vectors[right])
+        spanned = (apart <= bridge.limit) & (news <= bridge.novelty)
+        vectors[place] = torch.where(spanned[:, None], line, vectors[place])
+        kept.append((~spanned).float())
+    share = torch.stack(kept, 1)[..., None]
+    return SoftResult(torch.stack(vectors, 1), result.active * share)
 
 
-def _pick(options: Sequence[Tensor], chosen: Tensor) -> Tensor:
-    if len(options) == 1:
-        return options[0]
-    return torch.where((chosen == 0)[..., None], options[0], options[1])
+def _stages(slots: Sequence[Slot]) -> list[tuple[int, int]]:
+    """Runs of places that follow none of each other, after the full frame."""
+    depths = [slot.depth for slot in slots]
+    return [
+        (depths.index(depth), len(depths) - depths[::-1].index(depth))
+        for depth in range(1, depths[-1] + 1)
+    ]
+
+
+@dataclass(slots=True)
+class _Chain:
+    """One layer's gates, place after place; the lists are resolved as it goes on."""
+
+    slots: Sequence[Slot]
+    roots: list[Tensor]  # [B, 1, N, C] each
+    keys_values: list[Tensor]  # [B, 1, N, 2D]
+    active: list[Tensor]  # [B, 1, N], 1 where a token is computed
+    follows: list[Tensor]  # bool [B, 1, N], the first reference, where it is not
+
+    def gate(self, places: range, reach: Tensor, heat: Tensor) -> None:
+        """Decide for frames side by side, and resolve what stands for their tokens."""
+        first = [self.slots[place].references[0] for place in places]
+        second = [self.slots[place].references[-1] for place in places]
+        keys, own, active, follows = (
+            torch.cat([values[place] for place in places], 1)
+            for values in (self.roots, self.keys_values, self.active, self.follows)
+        )
+        one, two = (torch.cat([self.roots[at] for at in each], 1) for each in (first, second))
+        near, far = ((keys - root).float().square().sum(-1) for root in (one, two))
+        margin = reach - (torch.minimum(near, far) + 1e-8).log() / 2
+        soft = torch.sigmoid(margin / heat)
+        reuse = (margin >= 0).to(soft) + soft - soft.detach()
+        reuse = F.pad(reuse[..., 1:], (1, 0))  # never the class token
+        follows = torch.where(active.detach() > 0.5, near <= far, follows)
+        active = active * (1 - reuse)
+        share, chosen = active[..., None].to(keys), follows[..., None]
+        keys = share * keys + (1 - share) * torch.where(chosen, one, two)
+        one, two = (torch.cat([self.keys_values[at] for at in each], 1) for each in (first, second))
+        own = share * own + (1 - share) * torch.where(chosen, one, two)
+        for values, new in (
+            (self.roots, keys), (self.keys_values, own), (self.active, active),
+            (self.follows, follows),
+        ):  # fmt: skip
+            values[places.start : places.stop] = new.split(1, 1)
 
 
 def _attend(layer: Layer, q: Tensor, keys_values: Tensor, h: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
 from engine.errors import UsageError
+from engine.vision.gate.bridge import Bridge
+from engine.vision.gate.cuts import sketch
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.tower import VisionTower
-from engine.vision.training.gate.soft import SoftLimits, clip_slots, encode_soft
+from engine.vision.training.gate.soft import SoftLimits, bridge_soft, clip_slots, encode_soft
 from engine.vision.training.reuse.frames import FrameSource
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class GateTraining:
     tail: float = 0.5  # weight of each clip's worst frame against the mean
     rate: float = 3e-3
     heat: tuple[float, float] = (0.5, 0.15)  # of the gates' gradient, first step to last
+    bridge: Bridge = field(default_factory=Bridge)  # frames that are not encoded
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -143,6 +146,10 @@ class _Learner:
             with torch.no_grad():
                 teacher = self.tower(values.flatten(0, 1)).unflatten(0, pixels.shape[:2])
             result = encode_soft(self.tower, self.limits, values, slots, self.heat)
+        if config.bridge.limit > 0:
+            sketches = sketch(pixels.flatten(0, 1), self.tower.config.patch)
+            sketches = sketches.unflatten(0, pixels.shape[:2])
+            result = bridge_soft(config.bridge, result, slots, sketches)
         exact = torch.stack([teacher[:, slot.frame] for slot in slots], 1)
         cosine = F.cosine_similarity(result.embeddings.float(), exact.float(), dim=-1)
         drift = 1 - cosine[:, 1:]
