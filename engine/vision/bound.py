@@ -86,6 +86,7 @@ class _Run:
     """A stream while it is encoded block by block."""
 
     pixels: Tensor
+    cues: Tensor | None
     random: np.random.Generator
     block: int
     at: int = 0  # frames fed
@@ -124,8 +125,13 @@ class _Run:
         """Frames of the next block; the dense strategy takes them by themselves."""
         if self.rung < TIGHTEST:
             return Chunk(self.pixels[self.done : self.stop], last=True)
-        start = self.at if self.state else self.done
-        return Chunk(self.pixels[start : self.stop], self.state, last=self.stop == len(self.pixels))
+        chunk = self.part(self.at if self.state else self.done, self.stop)
+        return replace(chunk, state=self.state, last=self.stop == len(self.pixels))
+
+    def part(self, start: int, stop: int) -> Chunk:
+        """Some of the frames with their cues, as a stream of their own."""
+        cues = None if self.cues is None else self.cues[start:stop]
+        return Chunk(self.pixels[start:stop], last=True, cues=cues)
 
 
 class Bounded:
@@ -170,13 +176,10 @@ class Bounded:
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         """Encode the streams that end with these chunks; the others wait."""
-        whole = [
-            torch.cat([chunk.state.pending, chunk.pixels]) if chunk.state else chunk.pixels
-            for chunk in chunks
-        ]
+        whole = [_join(chunk) for chunk in chunks]
         runs = {
-            at: self._start(pixels)
-            for at, (chunk, pixels) in enumerate(zip(chunks, whole, strict=True))
+            at: self._start(pixels, cues)
+            for at, (chunk, (pixels, cues)) in enumerate(zip(chunks, whole, strict=True))
             if chunk.last and len(pixels)
         }
         while waiting := [run for run in runs.values() if run.left]:
@@ -184,19 +187,19 @@ class Bounded:
         self._settle(list(runs.values()))
         self.report = [self._tell(run) for run in runs.values()]
         results = []
-        for at, (chunk, pixels) in enumerate(zip(chunks, whole, strict=True)):
+        for at, (chunk, (pixels, cues)) in enumerate(zip(chunks, whole, strict=True)):
             if at in runs:
                 results.append(_assemble(runs[at]))
                 continue
             [nothing] = self.dense.encode([Chunk(pixels[:0], last=True)])
-            state = None if chunk.last else StreamState(len(pixels), pixels, None, {}, {})
+            state = None if chunk.last else StreamState(len(pixels), pixels, cues, {}, {})
             results.append(replace(nothing, state=state))
         return results
 
-    def _start(self, pixels: Tensor) -> _Run:
+    def _start(self, pixels: Tensor, cues: Tensor | None) -> _Run:
         first = zlib.crc32(pixels[0].cpu().numpy().tobytes())
         random = np.random.default_rng([self.seed, first, len(pixels)])
-        run = _Run(pixels, random, max(SHORTEST, -(-len(pixels) // BLOCKS)))
+        run = _Run(pixels, cues, random, max(SHORTEST, -(-len(pixels) // BLOCKS)))
         if len(pixels) < 2 * LEAST:  # auditing would cost as much as embedding
             run.rung, run.fell_back, run.block = TIGHTEST - 1, True, len(pixels)
         return run
@@ -363,9 +366,17 @@ def _draw(run: _Run, blocks: Sequence[_Block], size: int) -> list[int]:
     return drawn
 
 
+def _join(chunk: Chunk) -> tuple[Tensor, Tensor | None]:
+    """Frames and cues that waited, with the chunk's own."""
+    if chunk.state is None:
+        return chunk.pixels, chunk.cues
+    parts = [each for each in (chunk.state.pending_cues, chunk.cues) if each is not None]
+    return torch.cat([chunk.state.pending, chunk.pixels]), torch.cat(parts) if parts else None
+
+
 def _alone(run: _Run, block: _Block) -> Chunk:
     """Return a block as a stream of its own."""
-    return Chunk(run.pixels[block.start : block.start + len(block.encoded.full)], last=True)
+    return run.part(block.start, block.start + len(block.encoded.full))
 
 
 def _assemble(run: _Run) -> Encoded:

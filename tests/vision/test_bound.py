@@ -195,6 +195,29 @@ def test_results_do_not_depend_on_chunks_or_company(truth: Truth, cuts: list[int
     assert torch.equal(encoded[0].drift, alone.drift)
 
 
+@dataclass(frozen=True)
+class Cued(MadeUp):
+    """Wants a cue for each frame: its own pixels."""
+
+    def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
+        for chunk in chunks:
+            assert chunk.cues is not None
+            assert torch.equal(chunk.cues, chunk.pixels.float())
+        return super().encode(chunks)
+
+
+def test_cues_go_with_their_frames_through_blocks_and_repetitions(truth: Truth) -> None:
+    clip = stream([5] * 60 + [90] * 60, seed=3)
+    bounded = Bounded(Cued(truth), truth)
+    state: StreamState | None = None
+    for start, stop in ((0, 50), (50, 51), (51, 120)):
+        part = clip[start:stop]
+        [encoded] = bounded.encode([Chunk(part, state, stop == 120, part.float())])
+        state = encoded.state
+    assert len(encoded.embeddings) == 120
+    assert bounded.report[0].scale < 1
+
+
 def test_early_gate_is_held_under_the_bound() -> None:
     torch.manual_seed(0)
     tower = VisionTower(CONFIG).eval().requires_grad_(False)
