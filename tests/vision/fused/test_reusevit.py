@@ -135,6 +135,29 @@ def test_own_decisions_are_nearly_all_those_of_the_plain_path(narrow: int) -> No
     assert (mine.reused - expected.reused).abs().sum() <= 0.02 * expected.reused.numel() * 256
 
 
+@pytest.mark.parametrize(
+    ("config", "device", "sizes"),
+    [
+        (SMALL, "cpu", (3,)),
+        pytest.param(BIG, "cuda", (4, 1, 3, 0, 4), marks=pytest.mark.gpu),
+    ],
+)
+def test_rows_computed_are_those_that_the_map_leaves(
+    config: VisionConfig, device: str, sizes: tuple[int, ...]
+) -> None:
+    tower = make_tower(config, device=device)
+    fused = FusedReuse(tower, make_gates(tower, 2.0), streams=len(sizes))
+    base = make_base(config, len(sizes), device)
+    cache = fused.gather([None] * len(sizes))
+    fused.encode(make_batch(base, (1,) * len(sizes), full=True), cache)
+    step = fused.encode(make_batch(base, sizes, full=False), cache)
+    computed, restored = fused.memory.counts.T.long()
+    reused = step.reused.sum(0)
+    assert torch.equal(computed, sum(sizes) * config.tokens - reused)
+    assert torch.equal(restored, reused)
+    assert 0 < reused.sum() < reused.numel() * sum(sizes) * config.tokens
+
+
 @pytest.mark.gpu
 def test_company_changes_nothing_and_streams_can_be_carried_over() -> None:
     tower = make_tower(BIG, device="cuda")
