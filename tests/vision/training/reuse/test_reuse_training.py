@@ -54,6 +54,7 @@ def test_the_loss_at_its_limits(share: float, small: Any) -> None:
     else:
         assert losses.similarity.item() == pytest.approx(0, abs=1e-5)
         assert losses.hidden.item() == pytest.approx(0, abs=1e-5)
+        assert losses.hidden.item() == pytest.approx(0, abs=1e-5)
         assert losses.reuse.item() == pytest.approx(config.target)
 
 
