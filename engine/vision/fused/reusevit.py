@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from engine.vision.fused.layers import (
     norm_rows,
 )
 from engine.vision.fused.reuse_memory import SLOTS, ReuseMemory
+from engine.vision.fused.upload import upload
 from engine.vision.reuse.hard import Batch, ServedGate, Step
 from engine.vision.reuse.parts import ReuseConfig
 from engine.vision.tower import VisionTower
@@ -90,16 +92,17 @@ class FusedReuse:
     def encode(self, batch: Batch, _cache: "FusedReuse") -> Step:
         """Encode a batch; the host waits for nothing if its tensors are on the device."""
         memory, slots = self.memory, len(batch.counts)
-        lanes = self.width(int(max(batch.places)) + 1)
-        sizes, full, at = torch.zeros(lanes, dtype=torch.int32), torch.zeros(lanes), []
-        for slot, count in enumerate(batch.counts):
-            for place in batch.places[:count]:
-                sizes[place] += 1
-                at.append(slot * lanes + place)
-        full[list(batch.places)] = torch.tensor(batch.full).float()
-        memory.sizes[:lanes].copy_(self._ship(sizes), non_blocking=True)
-        memory.full[:lanes].copy_(self._ship(full.bool()), non_blocking=True)
-        order = self._ship(torch.tensor(at)).to(self.tower.device, non_blocking=True)
+        lanes = self.width(max(batch.places) + 1)
+        places = np.array(batch.places)
+        words = np.zeros(2 * lanes + sum(batch.counts), np.int64)
+        sizes, full, at = np.split(words, (lanes, 2 * lanes))
+        sizes[places] = (np.array(batch.counts)[:, None] > np.arange(len(places))).sum(0)
+        full[places] = batch.full
+        at[:] = np.concatenate([n * lanes + places[:c] for n, c in enumerate(batch.counts)])
+        sent = upload(torch.from_numpy(words), self.tower.device)
+        memory.sizes[:lanes].copy_(sent[:lanes])
+        memory.full[:lanes].copy_(sent[lanes : 2 * lanes])
+        order = sent[2 * lanes :]
         memory.pixels.index_copy_(0, order, batch.pixels)
         if batch.cues is not None:
             memory.cue.index_copy_(0, order, batch.cues.float())
@@ -129,9 +132,6 @@ class FusedReuse:
         while width % 4 == 0 and width // 4 >= lanes:
             width //= 4
         return width
-
-    def _ship(self, values: Tensor) -> Tensor:
-        return values.pin_memory() if self.tower.device.type == "cuda" else values
 
     def _forward(self, slots: int, lanes: int) -> None:
         tower, memory = self.tower, self.memory

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from engine.vision.fused.upload import upload
 from engine.vision.macs import (
     attend_macs,
     embed_macs,
@@ -48,7 +49,7 @@ def frame_macs(
     always += codec_macs(tower.side) if parts.cue != "none" else 0
     importance = n * width if tower.class_token else 0  # the class token's row, computed anew
     rows = reused.double()
-    compared = torch.tensor(references, dtype=torch.float64, device=reused.device)
+    compared = upload(torch.tensor(references, dtype=torch.float64), reused.device)
     decided = (compared > 0).double() * patches * decision_macs(parts)
     per_gate = importance * gates + gates * (compared * n * width + decided)
     return always + per_gate + (token * (n - rows) + correction * rows).sum(1)

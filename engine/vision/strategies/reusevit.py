@@ -14,6 +14,7 @@ from engine.errors import UsageError, unknown
 from engine.vision.fused.layers import fits
 from engine.vision.fused.reuse_memory import fitting_streams
 from engine.vision.fused.reusevit import FusedReuse, fusible
+from engine.vision.fused.upload import upload
 from engine.vision.model import BUILTIN, Space
 from engine.vision.reuse.cache import Cache
 from engine.vision.reuse.checkpoint import load_parts
@@ -33,7 +34,7 @@ SHIFT = 2.0  # of the logits, for a scale of e
 
 @dataclass(slots=True)
 class _Stream:
-    """A stream while a call works on it."""
+    """A stream while a call works on it; frames are numbered from the first waiting one."""
 
     chunk: Chunk
     pixels: Tensor  # uint8 [P, 3, S, S], waiting
@@ -41,7 +42,22 @@ class _Stream:
     num_frames: int
     since: int | None
     kept: dict[str, Tensor]  # of the cue: maps of the last frames, the last frame's pixels
-    done: list[tuple[Tensor, Tensor, Tensor, Tensor]] = field(default_factory=list)
+    first: int = 0  # of its waiting frames among those of all streams
+    done: int = 0
+    rows: list[int] = field(default_factory=list)  # of the results, frame by frame
+    full: list[bool] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Call:
+    """What all streams of a call share: their waiting frames, and the results row by row."""
+
+    pixels: Tensor
+    cues: Tensor | None
+    cache: References
+    embeddings: list[Tensor] = field(default_factory=list)
+    reused: list[Tensor] = field(default_factory=list)
+    references: list[int] = field(default_factory=list)  # each frame was compared with
 
 
 class ReuseViT:
@@ -88,64 +104,79 @@ class ReuseViT:
         streams = [self._receive(chunk) for chunk in chunks]
         saved = [chunk.state.tensors if chunk.state else None for chunk in chunks]
         begun = [tensors if tensors and "mixed" in tensors else None for tensors in saved]
-        cache = self.encoder.gather(begun)
+        call = self._join(streams, self.encoder.gather(begun))
         while steps := self._plan(streams):
-            self._run(streams, steps, cache)
-        return [self._encoded(stream, cache, at) for at, stream in enumerate(streams)]
+            self._run(streams, steps, call)
+        return self._hand_out(streams, call)
+
+    def _join(self, streams: list[_Stream], cache: References) -> _Call:
+        """Lay the waiting frames of all streams one after the other, to be picked by number."""
+        first = 0
+        for stream in streams:
+            stream.first = first
+            first += len(stream.pixels)
+        empty = torch.empty(0, *self._shape, dtype=torch.uint8, device=self.tower.device)
+        cues = [stream.cues for stream in streams if stream.cues is not None]
+        pixels = torch.cat([stream.pixels for stream in streams]) if streams else empty
+        return _Call(pixels, torch.cat(cues) if cues else None, cache)
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        size = self.tower.config.image_size
+        return 3, size, size
 
     def _plan(self, streams: list[_Stream]) -> list[tuple[int, Step]]:
         """Each stream's next step, the larger groups first."""
         steps = []
         for at, stream in enumerate(streams):
-            waiting, last = len(stream.pixels), stream.chunk.last
+            waiting, last = len(stream.pixels) - stream.done, stream.chunk.last
             if step := self.schedule.step(stream.since, waiting, last=last):
                 steps.append((at, step))
         return sorted(steps, key=lambda each: -each[1].size)
 
-    def _run(
-        self, streams: list[_Stream], steps: list[tuple[int, Step]], cache: References
-    ) -> None:
-        """Encode one step of each stream and hand the frames out in their own order."""
+    def _run(self, streams: list[_Stream], steps: list[tuple[int, Step]], call: _Call) -> None:
+        """Encode one step of each stream, and note which rows its frames became."""
         sizes = [step.size for _, step in steps]
         counts = tuple(sum(size > slot for size in sizes) for slot in range(sizes[0]))
         frames = [
-            (at, ORDER[step.size][slot])
+            (streams[at], ORDER[step.size][slot])
             for slot, count in enumerate(counts)
             for at, step in steps[:count]
         ]
-        pixels = torch.stack([streams[at].pixels[frame] for at, frame in frames])
-        cues = [each[frame] for at, frame in frames if (each := streams[at].cues) is not None]
+        numbers = torch.tensor([stream.first + stream.done + n for stream, n in frames])
+        picked = upload(numbers, self.tower.device)
         full = tuple(step.full for _, step in steps)
         batch = Batch(
-            pixels=pixels,
-            cues=torch.stack(cues) if cues else None,
+            pixels=call.pixels.index_select(0, picked),
+            cues=None if call.cues is None else call.cues.index_select(0, picked),
             counts=counts,
             full=full,
             places=tuple(at for at, _ in steps),
         )
-        step = self.encoder.encode(batch, cache)  # type: ignore[arg-type]
-        references = slot_references(counts, full)
-        macs = frame_macs(self.tower.config, self.parts.config, step.reused, references)
-        place = {key: at for at, key in enumerate(frames)}
+        step = self.encoder.encode(batch, call.cache)  # type: ignore[arg-type]
+        row = len(call.references)
+        call.embeddings.append(step.embeddings)
+        call.reused.append(step.reused)
+        call.references += slot_references(counts, full)
         for at, planned in steps:
-            rows = [place[at, frame] for frame in range(planned.size)]
-            done = torch.full((planned.size,), planned.full, device=self.tower.device)
             stream = streams[at]
-            stream.done.append((step.embeddings[rows], step.reused[rows], macs[rows], done))
-            stream.pixels = stream.pixels[planned.size :]
-            stream.cues = None if stream.cues is None else stream.cues[planned.size :]
+            stream.rows += [0] * planned.size
+            stream.full += [planned.full] * planned.size
             stream.since = 0 if planned.full else (stream.since or 0) + planned.size
+        for at, (stream, number) in enumerate(frames):
+            stream.rows[stream.done + number] = row + at
+        for at, planned in steps:
+            streams[at].done += planned.size
 
     def _receive(self, chunk: Chunk) -> _Stream:
         """Join the chunk's frames, with their cues, to those that wait."""
-        config, state = self.tower.config, chunk.state
-        frames, size = len(chunk.pixels), config.image_size
-        if chunk.pixels.shape[1:] != (3, size, size) or chunk.pixels.dtype != torch.uint8:
+        state, frames = chunk.state, len(chunk.pixels)
+        if chunk.pixels.shape[1:] != self._shape or chunk.pixels.dtype != torch.uint8:
             raise UsageError(
-                f"frames must be uint8 [F, 3, {size}, {size}], got {chunk.pixels.dtype} "
-                f"{list(chunk.pixels.shape)}"
+                f"frames must be uint8 [F, {', '.join(map(str, self._shape))}], got "
+                f"{chunk.pixels.dtype} {list(chunk.pixels.shape)}"
             )
-        check_cues(self.parts.config.cue, chunk.cues, frames, config.side)
+        check_cues(self.parts.config.cue, chunk.cues, frames, self.tower.config.side)
         device = self.tower.device
         pixels = chunk.pixels.to(device, non_blocking=True)
         kept = {name: t.to(device) for name, t in state.tensors.items()} if state else {}
@@ -180,39 +211,39 @@ class ReuseViT:
         kept["history"] = torch.cat([history, maps])[-len(history) :]
         return self.parts.cue(windows(history, maps))
 
-    def _encoded(self, stream: _Stream, cache: References, at: int) -> Encoded:
+    def _hand_out(self, streams: list[_Stream], call: _Call) -> list[Encoded]:
+        """Sort the steps' rows by stream and frame."""
         config, device = self.tower.config, self.tower.device
-        if not stream.done:
-            stream.done.append(
-                (
-                    self.tower.position.new_empty(0, config.dimension),
-                    torch.empty(0, config.layers - 1, dtype=torch.long, device=device),
-                    torch.empty(0, dtype=torch.float64, device=device),
-                    torch.empty(0, dtype=torch.bool, device=device),
-                )
+        counts = [stream.done for stream in streams]
+        order = upload(torch.tensor([row for each in streams for row in each.rows]).long(), device)
+        full = upload(torch.tensor([one for each in streams for one in each.full]).bool(), device)
+        if not call.references:
+            call.embeddings.append(self.tower.position.new_empty(0, config.dimension))
+            call.reused.append(torch.empty(0, config.layers - 1, dtype=torch.long, device=device))
+        embeddings, reused = torch.cat(call.embeddings)[order], torch.cat(call.reused)
+        macs = frame_macs(config, self.parts.config, reused, call.references)[order]
+        computed = torch.cat([torch.zeros_like(reused[:, :1]), reused], 1)[order]
+        parts = (embeddings, (config.tokens - computed).int(), macs, full)
+        shares = zip(streams, *(part.split(counts) for part in parts), strict=True)
+        return [
+            Encoded(
+                rows, tokens, cost, whole,
+                None if stream.chunk.last else self._state(stream, call.cache, at),
             )
-        embeddings, reused, macs, full = (
-            torch.cat(each) for each in zip(*stream.done, strict=True)
-        )
-        computed = torch.cat([torch.zeros_like(reused[:, :1]), reused], 1)
-        return Encoded(
-            embeddings=embeddings,
-            computed=(config.tokens - computed).int(),
-            macs=macs,
-            full=full,
-            state=None if stream.chunk.last else self._state(stream, cache, at),
-        )
+            for at, (stream, rows, tokens, cost, whole) in enumerate(shares)
+        ]  # fmt: skip
 
     def _state(self, stream: _Stream, cache: References, at: int) -> StreamState:
         side = self.tower.config.side
+        cues = None if stream.cues is None else stream.cues[stream.done :].clone()
         names = ("previous", "history")
         tensors = {name: stream.kept[name] for name in names if name in stream.kept}
         if stream.since is not None:
             tensors |= cache.saved(at)
         return StreamState(
             num_frames=stream.num_frames,
-            pending=stream.pixels,
-            pending_cues=None if stream.cues is None else stream.cues.unflatten(1, (1, side, side)),
+            pending=stream.pixels[stream.done :].clone(),
+            pending_cues=None if cues is None else cues.unflatten(1, (1, side, side)),
             tensors=tensors,
             scalars={"since": stream.since},
         )
