@@ -8,6 +8,8 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from kernels.launch import runs_triton
 
+BLOCK_M, BLOCK_N, STAGES = 64, 128, 2  # queries and keys of a block, blocks on their way
+
 
 def attend(
     qkv: Tensor,
@@ -48,12 +50,14 @@ def attend(
         return attend_reference(qkv, heads, tokens, starts, out, weights, class_only)
     if frames == 0:
         return out
-    block_m, block_n, size = 64, 128, width // heads
-    blocks = 0 if class_only else triton.cdiv(tokens - 1, block_m)
+    size, full = width // heads, (tokens - 1) // BLOCK_M * BLOCK_M
+    rest = tokens - 1 - full
+    edge = rest if rest < 16 else 0
+    blocks = 0 if class_only else full // BLOCK_M + (rest > edge)
     _attend_kernel[(blocks + 1, frames * heads)](
         qkv,
-        TensorDescriptor.from_tensor(qkv, [block_m, size]),
-        TensorDescriptor.from_tensor(qkv, [block_n, size]),
+        TensorDescriptor.from_tensor(qkv, [BLOCK_M, size]),
+        TensorDescriptor.from_tensor(qkv, [BLOCK_N, size]),
         starts,
         out,
         weights,
@@ -63,12 +67,13 @@ def attend(
         D=width,
         H=heads,
         DH=size,
-        BLOCK_M=block_m,
-        BLOCK_N=block_n,
-        BLOCK_C=128,
+        FULL=full,
+        EDGE=edge,
+        BLOCK_M=BLOCK_M,
+        BLOCK_N=BLOCK_N,
         CLASS_ONLY=class_only,
         num_warps=4,
-        num_stages=2,
+        num_stages=STAGES,
     )
     return out
 
@@ -99,8 +104,8 @@ def attend_reference(
 @triton.jit
 def _attend_kernel(
     qkv_ptr,  # [R, 3D]
-    query_desc,  # the same
-    key_desc,  # the same
+    query_desc,  # the same, in blocks of BLOCK_M rows
+    key_desc,  # the same, in blocks of BLOCK_N
     starts_ptr,  # [F] or None
     out_ptr,  # [F N, D], or [F, D]
     weights_ptr,  # [F, H, N] or None
@@ -110,13 +115,15 @@ def _attend_kernel(
     D: tl.constexpr,
     H: tl.constexpr,
     DH: tl.constexpr,
+    FULL: tl.constexpr,
+    EDGE: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
-    BLOCK_C: tl.constexpr,
     CLASS_ONLY: tl.constexpr,
 ):
-    # the class token's key is the first of every running softmax, so that the N - 1 patches fill
-    # whole blocks; its query has a program of its own, block 0
+    # FULL patches fill whole blocks. The class token and up to 15 patches behind the blocks make
+    # an edge of 16 rows: as keys they begin every softmax, as queries they have block 0 to
+    # themselves. More patches than that fill one more block in part.
     block = tl.program_id(0)
     frame = (tl.program_id(1) // H).to(tl.int64)
     head = tl.program_id(1) % H
@@ -124,46 +131,65 @@ def _attend_kernel(
     if starts_ptr is not None:
         start = tl.load(starts_ptr + frame)
     base = qkv_ptr + start * stride + head * DH
-    d = tl.arange(0, DH)
-    first_k = tl.load(base + D + d).to(tl.float32)
-    first_v = tl.load(base + 2 * D + d).to(tl.float32)
+    d, e = tl.arange(0, DH), tl.arange(0, 16)
+    inside = e <= EDGE
+    edge = tl.where(inside & (e > 0), FULL + e, 0)  # rows beyond the edge are the class token's
+    edge_k = tl.load(base + D + edge[:, None] * stride + d[None, :])
+    edge_v = tl.load(base + 2 * D + edge[:, None] * stride + d[None, :])
     if block == 0:
-        _attend_class(
-            base, first_k, first_v, out_ptr, weights_ptr, frame, head, stride, scale,
-            N, D, H, DH, BLOCK_C, CLASS_ONLY,
+        _attend_edge(
+            base, edge, inside, edge_k, edge_v, out_ptr, weights_ptr, frame, head, stride, scale,
+            N, D, H, DH, FULL, EDGE, BLOCK_M, CLASS_ONLY,
         )  # fmt: skip
     else:
-        row = start.to(tl.int32)
-        m = (block - 1) * BLOCK_M + 1 + tl.arange(0, BLOCK_M)
-        inside = (m < N)[:, None]
-        q = query_desc.load([row + (block - 1) * BLOCK_M + 1, head * DH])
-        peak = tl.sum(q.to(tl.float32) * first_k[None, :], 1) * scale
-        total = tl.full((BLOCK_M,), 1.0, tl.float32)
-        acc = tl.zeros((BLOCK_M, DH), tl.float32) + first_v[None, :]
-        for key in range(1, N, BLOCK_N):
+        row = start.to(tl.int32) + 1
+        first = (block - 1) * BLOCK_M
+        q = query_desc.load([row + first, head * DH])
+        s = tl.where(inside[None, :], tl.dot(q, edge_k.T), float("-inf"))
+        peak = tl.max(s, 1) * scale
+        p = tl.exp2(s * scale - peak[:, None])
+        total = tl.sum(p, 1)
+        acc = tl.dot(p.to(edge_v.dtype), edge_v)
+        wide: tl.constexpr = FULL // BLOCK_N * BLOCK_N
+        for key in range(0, wide, BLOCK_N):
             k = key_desc.load([row + key, D + head * DH])
             v = key_desc.load([row + key, 2 * D + head * DH])
-            s = tl.dot(q, k.T)
-            if (N - 1) % BLOCK_N != 0:
-                there = key + tl.arange(0, BLOCK_N) < N
-                s = tl.where(there[None, :], s, float("-inf"))
-                v = tl.where(there[:, None], v, 0.0)
-            new_peak = tl.maximum(peak, tl.max(s, 1) * scale)
-            shrink = tl.exp2(peak - new_peak)
-            p = tl.exp2(s * scale - new_peak[:, None])
-            total = total * shrink + tl.sum(p, 1)
-            acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None])
-            peak = new_peak
-        mixed = acc / total[:, None]
+            peak, total, acc = _attend_block(q, k, v, peak, total, acc, scale, BLOCK_N)
+        for key in tl.static_range(wide, N - 1 - EDGE, BLOCK_M):
+            k = query_desc.load([row + key, D + head * DH])
+            v = query_desc.load([row + key, 2 * D + head * DH])
+            peak, total, acc = _attend_block(q, k, v, peak, total, acc, scale, N - 1 - key)
+        m = first + 1 + tl.arange(0, BLOCK_M)
         target = out_ptr + (frame * N + m[:, None]) * D + head * DH + d[None, :]
-        tl.store(target, mixed.to(out_ptr.dtype.element_ty), mask=inside)
+        mixed = (acc / total[:, None]).to(out_ptr.dtype.element_ty)
+        if N - 1 - FULL > EDGE:
+            tl.store(target, mixed, mask=(m < N)[:, None])
+        else:
+            tl.store(target, mixed)
 
 
 @triton.jit
-def _attend_class(
+def _attend_block(q, k, v, peak, total, acc, scale, LEFT: tl.constexpr):
+    # one step of a running softmax; of the keys only the first LEFT are the frame's
+    s = tl.dot(q, k.T)
+    n = tl.arange(0, k.shape[0])
+    if k.shape[0] > LEFT:
+        s = tl.where((n < LEFT)[None, :], s, float("-inf"))
+        v = tl.where((n < LEFT)[:, None], v, 0.0)
+    new_peak = tl.maximum(peak, tl.max(s, 1) * scale)
+    shrink = tl.exp2(peak - new_peak)
+    p = tl.exp2(s * scale - new_peak[:, None])
+    total = total * shrink + tl.sum(p, 1)
+    return new_peak, total, tl.dot(p.to(v.dtype), v, acc * shrink[:, None])
+
+
+@triton.jit
+def _attend_edge(
     base,
-    first_k,
-    first_v,
+    edge,
+    inside,
+    edge_k,
+    edge_v,
     out_ptr,
     weights_ptr,
     frame,
@@ -174,39 +200,44 @@ def _attend_class(
     D: tl.constexpr,
     H: tl.constexpr,
     DH: tl.constexpr,
-    BLOCK_C: tl.constexpr,
+    FULL: tl.constexpr,
+    EDGE: tl.constexpr,
+    BLOCK: tl.constexpr,
     CLASS_ONLY: tl.constexpr,
 ):
-    # sixteen equal rows, the fewest that a product of the tensor cores takes
     d = tl.arange(0, DH)
-    rows = tl.arange(0, 16)
-    q = tl.load(base + rows[:, None] * 0 + d[None, :])
-    peak = tl.sum(q.to(tl.float32) * first_k[None, :], 1) * scale
-    total = tl.full((16,), 1.0, tl.float32)
-    acc = tl.zeros((16, DH), tl.float32) + first_v[None, :]
-    first = peak
-    for key in range(1, N, BLOCK_C):
-        n = key + tl.arange(0, BLOCK_C)
+    q = tl.load(base + edge[:, None] * stride + d[None, :])
+    s = tl.where(inside[None, :], tl.dot(q, edge_k.T), float("-inf"))
+    peak = tl.max(s, 1) * scale
+    p = tl.exp2(s * scale - peak[:, None])
+    total = tl.sum(p, 1)
+    acc = tl.dot(p.to(edge_v.dtype), edge_v)
+    for key in range(0, FULL, BLOCK):
+        keys = base + D + (key + 1 + tl.arange(0, BLOCK))[:, None] * stride + d[None, :]
+        k, v = tl.load(keys), tl.load(keys + D)
+        peak, total, acc = _attend_block(q, k, v, peak, total, acc, scale, BLOCK)
+    if N - 1 - FULL > EDGE:
+        n = FULL + 1 + tl.arange(0, BLOCK)
         keys = base + D + n[:, None] * stride + d[None, :]
         k = tl.load(keys, mask=(n < N)[:, None], other=0.0)
         v = tl.load(keys + D, mask=(n < N)[:, None], other=0.0)
-        s = tl.where((n < N)[None, :], tl.dot(q, k.T), float("-inf"))
-        new_peak = tl.maximum(peak, tl.max(s, 1) * scale)
-        shrink = tl.exp2(peak - new_peak)
-        p = tl.exp2(s * scale - new_peak[:, None])
-        total = total * shrink + tl.sum(p, 1)
-        acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None])
-        peak = new_peak
-    row = frame if CLASS_ONLY else frame * N
-    only = (rows == 0)[:, None]
-    target = out_ptr + row * D + head * DH + rows[:, None] * 0 + d[None, :]
-    tl.store(target, (acc / total[:, None]).to(out_ptr.dtype.element_ty), mask=only)
+        peak, total, acc = _attend_block(q, k, v, peak, total, acc, scale, N - 1 - FULL)
+    rows = frame * N + edge
+    own = inside
+    if CLASS_ONLY:
+        rows = frame + edge * 0
+        own = edge == 0
+    own = own & ((edge > 0) | (tl.arange(0, 16) == 0))
+    target = out_ptr + rows[:, None] * D + head * DH + d[None, :]
+    tl.store(target, (acc / total[:, None]).to(out_ptr.dtype.element_ty), mask=own[:, None])
     if weights_ptr is not None:
-        weights = weights_ptr + (frame * H + head) * N + rows * 0
-        tl.store(weights, tl.exp2(first - peak) / total, mask=rows == 0)
-        for key in range(1, N, BLOCK_C):
-            n = key + tl.arange(0, BLOCK_C)
+        weights = weights_ptr + (frame * H + head) * N + edge[:, None] * 0
+        only = (tl.arange(0, 16) == 0)[:, None]
+        share = tl.exp2(s * scale - peak[:, None]) / total[:, None]
+        tl.store(weights + edge[None, :], share, mask=only & inside[None, :])
+        for key in range(0, N - 1 - EDGE, BLOCK):
+            n = key + 1 + tl.arange(0, BLOCK)
             keys = base + D + n[:, None] * stride + d[None, :]
             k = tl.load(keys, mask=(n < N)[:, None], other=0.0)
-            p = tl.exp2(tl.dot(q, k.T) * scale - peak[:, None]) / total[:, None]
-            tl.store(weights[:, None] + n[None, :], p, mask=only & (n < N)[None, :])
+            part = tl.exp2(tl.dot(q, k.T) * scale - peak[:, None]) / total[:, None]
+            tl.store(weights + n[None, :], part, mask=only & (n < N)[None, :])

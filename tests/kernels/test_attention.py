@@ -38,7 +38,8 @@ def check(frames: int, tokens: int, heads: int, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("frames", "tokens", "heads", "size"), [(2, 2, 1, 16), (2, 5, 3, 16), (1, 130, 2, 64)]
+    ("frames", "tokens", "heads", "size"),
+    [(2, 2, 1, 16), (2, 5, 3, 16), (1, 130, 2, 64), (1, 197, 1, 16), (2, 82, 1, 16)],
 )
 def test_attend_equals_reference(frames: int, tokens: int, heads: int, size: int) -> None:
     check(frames, tokens, heads, size)
