@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.answering.answer import Answered, answer
+from engine.answering.candidates import candidates
 from engine.answering.head import Reader
+from engine.answering.seek import seek, support
 from engine.errors import NotFoundError, UsageError
 from engine.operators.base import Context, Reply
 from engine.query import Moment, query
@@ -43,11 +45,8 @@ def ask(
         raise NotFoundError("no frames to answer from; ingest a video first")
     asked = list(selection.names)
     if len(asked) > 1:
-        found = query(context, question, top_k=_CANDIDATES, videos=videos, group_by="video")
-        asked = [moment.video_id for moment in found.moments]
+        asked = _candidates(context, question, choices, videos)
     answers = [(video, answer_video(context, video, question, choices, reader)) for video in asked]
-    # what speaks for an answer is how well its best frame fits question and answer
-    answers.sort(key=lambda pair: -float(pair[1].relevance.max()))
     best = answers[0][1]
     return Answer(
         text=best.text,
@@ -61,6 +60,23 @@ def ask(
         scores=dict(zip(best.choices, best.probabilities, strict=True)),
         how=best.how,
     )
+
+
+def _candidates(
+    context: Context,
+    question: str,
+    choices: Sequence[str] | None,
+    videos: Sequence[int | str] | None,
+) -> list[int]:
+    """Return the videos that the question may be about, the likeliest first."""
+    sought = seek(question, choices or candidates(question), context.encoder.embed_texts)
+    found = query(context, sought, top_k=_CANDIDATES, videos=videos, group_by="video")
+    supports = {}
+    for video in (moment.video_id for moment in found.moments):
+        rows = context.store.rows(context.space, [video], ["row_id"])
+        frames = context.store.vectors(context.space, rows.column("row_id").to_numpy())
+        supports[video] = support(frames, sought)
+    return sorted(supports, key=lambda video: -supports[video])
 
 
 def answer_video(

@@ -24,7 +24,7 @@ _DEPTH = 8  # hits looked at first, per result asked for
 
 def query(
     context: Context,
-    subject: str | bytes,
+    subject: str | bytes | NDArray[np.float32],
     *,
     top_k: int = 10,
     videos: Sequence[int | str] | None = None,
@@ -32,7 +32,7 @@ def query(
     min_score: float | None = None,
     near_duplicate: float = 0.995,
 ) -> QueryResult:
-    """Find what fits a text or an image; there are fewer than `top_k` only where no more is left.
+    """Find what fits a text, an image or a unit vector, `top_k` of it wherever so much is left.
 
     `videos` are ids, names or globs. Adjacent hits are one moment; of moments that show the same
     picture the best is kept.
@@ -75,12 +75,12 @@ def _uncertain(spots: Sequence[Spot], certain: NDArray[np.int64]) -> bool:
     return not {spot.row_id for spot in spots} <= set(certain.tolist())
 
 
-def _check(subject: str | bytes, top_k: int, group_by: str) -> None:
+def _check(subject: str | bytes | NDArray[np.float32], top_k: int, group_by: str) -> None:
     if group_by not in get_args(GroupBy):
         raise UsageError(unknown("group_by", group_by, get_args(GroupBy)))
     if top_k < 1:
         raise UsageError(f"top_k is {top_k}; allowed: 1 or more")
-    if not subject or (isinstance(subject, str) and not subject.strip()):
+    if not isinstance(subject, np.ndarray) and not subject.strip():
         raise UsageError("the text to look for is empty")
 
 

@@ -1,11 +1,16 @@
 """Questions: which videos are asked, what comes back."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engine.ask import ask
 from engine.errors import NotFoundError, UsageError
 from engine.operators.sandbox import Sandbox
-from tests.asking import Videos
+from tests.asking import HashEncoder, Videos
 
 
 def test_an_answer_has_scores_and_evidence(shared_videos: Videos, sandbox: Sandbox) -> None:
@@ -43,3 +48,19 @@ def test_what_cannot_be_asked(videos: Videos, sandbox: Sandbox) -> None:
         videos.store.catalog.remove_video(number)
     with pytest.raises(NotFoundError, match="ingest a video first"):
         ask(context, "what?")
+
+
+def test_what_the_choices_say_finds_the_video(videos: Videos, sandbox: Sandbox) -> None:
+    shown = videos.vector(2, 30)  # a frame of the second video that shows nothing known
+
+    class Told(HashEncoder):
+        """Knows what `striped` looks like."""
+
+        def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            known = super().embed_texts(texts)
+            known[["striped" in text for text in texts]] = shown
+            return known
+
+    context = replace(videos.context(sandbox), encoder=Told())
+    found = ask(context, "what pattern does it have?", ["striped", "very striped"])
+    assert found.evidence[0].name == "v2.mp4"

@@ -8,6 +8,7 @@ import typer
 
 from api.cli import flags, show
 from engine.errors import UsageError
+from engine.evaluation.bench import asking as asking_bench
 from engine.evaluation.bench import bound as bound_bench
 from engine.evaluation.bench import decode as decode_bench
 from engine.evaluation.bench import encode as encode_bench
@@ -118,6 +119,24 @@ def moments(
     """Hold the best moment of a video against the times at which a text is true."""
     with show.err.status("finding moments"):
         report = moments_bench.run(
+            model=model, device=device, clips=clips, seed=seed, workers=workers
+        )
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def ask(
+    clips: int = 60,
+    seed: int = 23,
+    workers: flags.Workers = 2,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Look how often a question is asked of the right one of several videos."""
+    with show.err.status("asking"):
+        report = asking_bench.run(
             model=model, device=device, clips=clips, seed=seed, workers=workers
         )
     show.print_report(report, as_json=as_json, path=out)

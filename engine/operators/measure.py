@@ -34,8 +34,10 @@ class Line:
     offset: float
 
 
-def subject_vector(context: Context, subject: str | bytes) -> Vector:
-    """The unit vector of a text or of an image's bytes, embedded once per query."""
+def subject_vector(context: Context, subject: str | bytes | Vector) -> Vector:
+    """The unit vector of a text or of an image's bytes, embedded once per query; or a given one."""
+    if isinstance(subject, np.ndarray):
+        return subject
     if subject not in context.vectors:
         if isinstance(subject, bytes):
             vector = context.encoder.embed_images([_decode_image(subject)])[0]
