@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     fps: float = Field(2.0, gt=0, description="sampled frames per second of video")
     strategy: str = "auto"
     max_drift: float = Field(0.02, gt=0, lt=1)
+    parts: Path | None = Field(None, description="gate limits or reuse parts: a file or a folder")
     decoder: Literal["auto", "pyav", "nvdec"] = "auto"
     devices: str = Field("", description="that ingests encode on: all GPUs, or a list with commas")
 

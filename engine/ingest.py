@@ -58,6 +58,7 @@ def ingest(
         decoder="; ".join(sorted({v.decoder for v in journal.reports if v.decoder})) or "none",
         strategy=", ".join(sorted({v.strategy for v in journal.reports if v.strategy})) or None,
         choice=encoder.choice,
+        choices=encoder.choices_made,
         interrupted=not complete,
     )
 
@@ -81,7 +82,8 @@ def ensure(
         encoder = Encoder(model, journal.options)
         tasks = plan_ranges(journal, parts)
         complete = _embed(journal, encoder, tasks, lambda: monotonic() > deadline)
-        total = journal.embedded(total, encoder.saved_seconds, complete=complete)
+        saved = encoder.auto.saved_seconds if encoder.auto else None
+        total = journal.embedded(total, saved, choice=encoder.choice, complete=complete)
     return total
 
 

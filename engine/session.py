@@ -35,6 +35,7 @@ from engine.query import GroupBy, QueryResult, query
 from engine.sql import SqlResult, run_sql
 from engine.storage.store import Store
 from engine.vision.model import Model, load_model, pick_devices
+from engine.vision.strategies import find_parts
 
 _FEW = 1000  # frames; below, finding the fastest strategy takes longer than encoding in full
 
@@ -103,6 +104,7 @@ class Engine:
         fps: float | None = None,
         strategy: str | None = None,
         max_drift: float | None = None,
+        parts: Path | None = None,
         workers: int | None = None,
         decoder: Decoder | None = None,
         devices: str | None = None,
@@ -114,6 +116,7 @@ class Engine:
             fps=fps,
             strategy=strategy,
             max_drift=max_drift,
+            parts=parts,
             workers=workers,
             decoder=decoder,
             devices=devices,
@@ -189,6 +192,7 @@ class Engine:
         fps: float | None = None,
         strategy: str | None = None,
         max_drift: float | None = None,
+        parts: Path | None = None,
         workers: int | None = None,
         decoder: Decoder | None = None,
         devices: str | None = None,
@@ -198,6 +202,7 @@ class Engine:
             fps=self.settings.fps if fps is None else fps,
             strategy=strategy or self.settings.strategy,
             max_drift=self.settings.max_drift if max_drift is None else max_drift,
+            parts=find_parts(parts or self.settings.parts),
             workers=workers,
             decoder=decoder or self.settings.decoder,
             devices=pick_devices(self.settings.devices if devices is None else devices),

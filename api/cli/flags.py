@@ -56,6 +56,14 @@ Devices = Annotated[
         help="Encode on several GPUs, a process each: all, or a list such as cuda:0,cuda:1.",
     ),
 ]
+Parts = Annotated[
+    Path | None,
+    typer.Option(
+        "--parts",
+        envvar="DEJAVU_PARTS",
+        help="Gate limits or reuse parts of your own: a file, or a folder of them.",
+    ),
+]
 Workers = Annotated[int, typer.Option("--workers", help="Processes or threads to use.", min=1)]
 OutFile = Annotated[Path | None, typer.Option("--out", help="Write the figures here as JSON.")]
 

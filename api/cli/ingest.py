@@ -30,6 +30,7 @@ def ingest(
     fps: flags.Fps = 2.0,
     strategy: flags.StrategyName = "auto",
     max_drift: flags.MaxDrift = 0.02,
+    parts: flags.Parts = None,
     workers: Annotated[
         int | None, typer.Option(help="Decoding threads; one per core by default.", min=1)
     ] = None,
@@ -55,6 +56,7 @@ def ingest(
                 fps=fps,
                 strategy=strategy,
                 max_drift=max_drift,
+                parts=parts,
                 workers=workers,
                 decoder=decoder,  # type: ignore[arg-type]  # any text; the options check it
                 devices=devices,
@@ -148,10 +150,32 @@ def print_report(report: IngestReport) -> None:
     parts += [f"{len(report.quarantined)} quarantined"] if report.quarantined else []
     show.out.print(f"[bold]{', '.join(parts)}[/]")
     if report.frames:
-        show.out.print(f"[dim]strategy: {report.choice}[/]")
+        _print_choices(report)
         show.out.print(f"[dim]decoder: {escape(report.decoder)}[/]")
     if report.resume:
         show.out.print(f"[yellow]{report.resume}[/]")
+
+
+def _print_choices(report: IngestReport) -> None:
+    """Print which strategy served, and what `auto` weighed."""
+    if not report.choices:
+        show.out.print(f"[dim]strategy: {escape(report.choice)}[/]")
+        return
+    rows = [
+        (
+            choice["kind"],
+            each["strategy"],
+            "yes" if each["strategy"] == choice["strategy"] else "",
+            round(1e3 * each["seconds"], 2),
+            round(1 / each["macs"], 2),
+            each["drift"],
+            each["worst"],
+        )
+        for choice in report.choices
+        for each in choice["weighed"]
+    ]
+    columns = ("content", "strategy", "chosen", "ms/frame", "MACs ×", "drift", "worst video")
+    show.print_table(columns, rows, title="What auto weighed, audits included")
 
 
 def _by_server(

@@ -1,9 +1,9 @@
 """Prepared stretches to rows: several streams side by side through one strategy."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from time import perf_counter
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,14 +18,13 @@ from engine.storage.store import Rows
 from engine.vision.bound import Bounded, Scalable
 from engine.vision.macs import dense_macs
 from engine.vision.model import Model
-from engine.vision.strategies import build_strategy
+from engine.vision.strategies import build_strategy, fitting
+from engine.vision.strategies.auto import Auto, Choice
 from engine.vision.strategies.base import Chunk, Encoded, Strategy, reuse_rate
 from engine.vision.strategies.reusevit import ReuseViT
 from engine.vision.streams import Batcher
 from engine.vision.streams import Source as Stream
 
-REUSING = "earlygate"  # what `auto` weighs against dense
-TRIAL_FRAMES, WARM_FRAMES = 24, 4  # that the choice is made by
 LANE_FRAMES = 64  # of a lane in one turn: about a stretch
 
 
@@ -36,6 +35,7 @@ class Done:
     source: Source
     stretch: Stretch
     strategy: str
+    choice: str  # why that strategy
     rows: Rows
     full: int
     tokens: int  # of the layers after the first
@@ -47,24 +47,47 @@ class Done:
 
 @dataclass(slots=True)
 class Encoder:
-    """A model with the strategy that was asked for, or with the faster one once that is known."""
+    """A model with the strategy that was asked for, or with those that `auto` chooses among.
+
+    `choices` of `auto` that were made elsewhere hold here, unchanged.
+    """
 
     model: Model
     options: IngestOptions
-    strategy: Strategy | None = field(init=False, default=None)
-    choice: str = field(init=False, default="nothing had to be encoded")
-    saved_seconds: float | None = field(init=False, default=None)  # per frame against dense
+    choices: Mapping[str, Choice] = field(default_factory=dict)
+    strategy: Strategy = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.options.strategy != "auto":
-            self.strategy = self._build(self.options.strategy)
-            self.choice = f"{self.options.strategy}, as asked for"
+        name, bound = self.options.strategy, self.options.max_drift
+        dense = build_strategy("dense", self.model.tower)
+        if name != "auto":
+            self.strategy = self._build(name, dense)
+            return
+        names = fitting(self.model.space, self.options.parts)
+        candidates = {each: self._build(each, dense) for each in names}
+        self.strategy = Auto(candidates, bound, dict(self.choices), given=bool(self.choices))
+
+    @property
+    def auto(self) -> Auto | None:
+        """What chooses, if the choice was left to it."""
+        return self.strategy if isinstance(self.strategy, Auto) else None
+
+    @property
+    def choice(self) -> str:
+        """The strategy and why, in words."""
+        return self.auto.choice if self.auto else f"{self.options.strategy}, as asked for"
+
+    @property
+    def choices_made(self) -> list[dict[str, Any]]:
+        """What `auto` chose and what it weighed, JSON-ready."""
+        return [asdict(choice) for choice in self.auto.choices.values()] if self.auto else []
 
     @property
     def cue_side(self) -> int | None:
-        """Cells along the maps of codec cues, if the strategy was trained with them."""
-        inner = self.strategy.strategy if isinstance(self.strategy, Bounded) else self.strategy
-        wanted = isinstance(inner, ReuseViT) and inner.parts.config.cue == "codec"
+        """Cells along the maps of codec cues, if a strategy was trained with them."""
+        served = self.auto.candidates.values() if self.auto else [self.strategy]
+        inner = [each.strategy if isinstance(each, Bounded) else each for each in served]
+        wanted = any(isinstance(s, ReuseViT) and s.parts.config.cue == "codec" for s in inner)
         return self.model.tower.config.side if wanted else None
 
     @property
@@ -79,12 +102,6 @@ class Encoder:
         Lanes are kept full while stretches end and begin; the next turn is put together, and on a
         GPU copied, while one is encoded.
         """
-        items = iter(items)
-        if self.strategy is None:
-            if trial := self._draw(items):
-                yield self._choose(trial)
-            if self.strategy is None:
-                return
         batcher = Batcher(self.strategy, lanes=self.streams, frames=LANE_FRAMES, lookahead=1)
         waiting: dict[int, Prepared] = {}
 
@@ -96,76 +113,38 @@ class Encoder:
         spent = 0.0
         for ended in batcher.whole(sources()):
             pairs = [(waiting.pop(number), encoded) for number, encoded in ended]
-            yield self._finish(pairs, self.strategy.name, batcher.seconds - spent)
+            yield self._finish(pairs, batcher.seconds - spent)
             spent = batcher.seconds
 
-    def _build(self, name: str) -> Strategy:
-        strategy = build_strategy(name, self.model.tower, space=self.model.space)
-        if name == "dense" or self.options.max_drift is None:
+    def _build(self, name: str, dense: Strategy) -> Strategy:
+        if name == dense.name:
+            return dense
+        model, parts = self.model, self.options.parts.get(name)
+        strategy = build_strategy(name, model.tower, space=model.space, parts=parts)
+        if self.options.max_drift is None:
             return strategy
-        bound = self.options.max_drift
-        return Bounded(cast(Scalable, strategy), self._build("dense"), max_drift=bound)
+        return Bounded(cast(Scalable, strategy), dense, max_drift=self.options.max_drift)
 
-    def _draw(self, items: Iterator[Prepared]) -> list[Prepared]:
-        """Take what the choice is made by: enough frames, and on a GPU as many as run at once."""
-        least = self.streams if self.model.device.type == "cuda" else 1
-        drawn: list[Prepared] = []
-        while len(drawn) < least or sum(len(each.frames) for each in drawn) < TRIAL_FRAMES:
-            if (item := next(items, None)) is None:
-                break
-            drawn.append(item)
-        return drawn
-
-    def _choose(self, batch: Sequence[Prepared]) -> list[Done]:
-        """Encode the first stretches both ways, timed as they are served, and keep the faster.
-
-        The first call of either is not counted: it also pays for what is set up once. Few frames
-        decide nothing.
-        """
-        chunks = [replace(_chunk(prepared, self.model), last=True) for prepared in batch]
-        dense = self._build("dense")
-        frames = sum(len(chunk.pixels) for chunk in chunks)
-        if frames < TRIAL_FRAMES:
-            self.choice = f"dense: fewer than {TRIAL_FRAMES} frames to choose by"
-            full, seconds = _timed(dense, chunks)
-            return self._finish(zip(batch, full, strict=True), dense.name, seconds)
-        reusing = self._build(REUSING)
-        reused, reuse_seconds = _timed(reusing, chunks)
-        full, dense_seconds = _timed(dense, chunks)
-        faster = reuse_seconds < dense_seconds
-        self.strategy = reusing if faster else dense
-        self.saved_seconds = max(dense_seconds - reuse_seconds, 0.0) / frames
-        self.choice = (
-            f"{self.strategy.name}: on the first {frames} frames {reusing.name} took"
-            f" {1e3 * reuse_seconds / frames:.3g} ms a frame here, its audit included, dense"
-            f" {1e3 * dense_seconds / frames:.3g} ms"
-        )
-        pairs = zip(batch, reused if faster else full, strict=True)
-        return self._finish(pairs, self.strategy.name, reuse_seconds + dense_seconds)
-
-    def _finish(
-        self, pairs: Iterable[tuple[Prepared, Encoded]], name: str, seconds: float
-    ) -> list[Done]:
+    def _finish(self, pairs: Iterable[tuple[Prepared, Encoded]], seconds: float) -> list[Done]:
         """Bring results to the host, and share the seconds out by frames."""
         started = perf_counter()
         found = [(each, _rows(each, encoded, self.model), encoded) for each, encoded in pairs]
         seconds += perf_counter() - started
         frames = max(sum(len(each.frames) for each, _, _ in found), 1)
         return [
-            self._done(each, name, rows, encoded, seconds * len(each.frames) / frames)
+            self._done(each, rows, encoded, seconds * len(each.frames) / frames)
             for each, rows, encoded in found
         ]
 
-    def _done(
-        self, prepared: Prepared, name: str, rows: Rows, encoded: Encoded, seconds: float
-    ) -> Done:
-        config = self.model.tower.config
+    def _done(self, prepared: Prepared, rows: Rows, encoded: Encoded, seconds: float) -> Done:
+        config, strategy = self.model.tower.config, encoded.strategy or self.strategy.name
         frames = len(prepared.frames)
         tokens = frames * config.tokens * (config.layers - 1)
         return Done(
             source=prepared.task.source,
             stretch=prepared.stretch,
-            strategy=name,
+            strategy=strategy,
+            choice=self.auto.why(strategy) if self.auto else self.choice,
             rows=rows,
             full=int(rows.exact.sum()),
             tokens=tokens,
@@ -174,15 +153,6 @@ class Encoder:
             macs_dense=float(frames * dense_macs(config)),
             seconds=seconds,
         )
-
-
-def _timed(strategy: Strategy, chunks: Sequence[Chunk]) -> tuple[list[Encoded], float]:
-    """Encode with a strategy that is warm already; return the seconds that it took."""
-    strategy.encode([Chunk(chunk.pixels[:WARM_FRAMES], last=True) for chunk in chunks])
-    started = perf_counter()
-    encoded = strategy.encode(chunks)
-    float(encoded[-1].embeddings.sum())  # waits for the device
-    return encoded, perf_counter() - started
 
 
 def _chunk(prepared: Prepared, model: Model) -> Chunk:

@@ -96,7 +96,7 @@ class Journal:
             report.reuse_rate = (report.reuse_rate * report.frames + share) / total
         entry.drifts += done.rows.drift[done.rows.drift == done.rows.drift].tolist()
         report.drift = sum(entry.drifts) / len(entry.drifts) if entry.drifts else None
-        report.frames, report.strategy = total, done.strategy
+        report.frames, report.strategy, report.choice = total, done.strategy, done.choice
         report.macs += done.macs
         report.macs_dense += done.macs_dense
         report.encode_seconds += done.seconds
@@ -143,7 +143,7 @@ class Journal:
             report.outcome, report.reason, report.rows = "quarantined", str(error), 0
             return
         strategy = report.strategy or self._unfinished(source)
-        report.rows = self._count(source, strategy)
+        report.rows = self._count(source, None if self.options.strategy == "auto" else strategy)
         report.outcome = "ready" if strategy else "known"
         if not entry.whole:
             return
@@ -179,7 +179,9 @@ class Journal:
         finished = any(segment.num_frames is not None for segment in own)
         return own[0].strategy if own and not finished else None
 
-    def embedded(self, before: Embedded, saved_seconds: float | None, complete: bool) -> Embedded:
+    def embedded(
+        self, before: Embedded, saved_seconds: float | None, *, choice: str, complete: bool
+    ) -> Embedded:
         """Return `before` with what this run did added."""
         sums = [report for report in self.reports if report.frames]
         frames = sum(report.frames for report in sums)
@@ -198,6 +200,7 @@ class Journal:
             encode_seconds=before.encode_seconds + sum(report.encode_seconds for report in sums),
             saved_seconds=None if saved_seconds is None else saved_seconds * frames,
             complete=before.complete and complete and whole,
+            choice=choice if frames else before.choice,
         )
 
     def _count(self, source: Source, strategy: str | None) -> int:

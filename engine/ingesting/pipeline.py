@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,6 +16,7 @@ from engine.ingesting.prepare import Prepared, prepare_task, sampling_of
 from engine.ingesting.report import IngestOptions
 from engine.vision.model import load_model
 from engine.vision.spread import spread
+from engine.vision.strategies.auto import Choice
 
 Outcome = Prepared | Failed | Done  # what was decoded comes without its pixels
 
@@ -30,9 +31,8 @@ def run_tasks(
         yield from _run_here(encoder, tasks, workers, stopped)
         return
     # the choice is made here, by the first tasks, so that all devices go by the same one
-    if encoder.strategy is None:
-        yield from _run_here(encoder, _until_chosen(encoder, tasks), workers, stopped)
-    if encoder.strategy is None or stopped():
+    yield from _run_here(encoder, _until_chosen(encoder, tasks), workers, stopped)
+    if stopped():
         return
     job = Job.of(encoder, max(1, workers // len(options.devices)))
     found = spread(job, tasks, list(options.devices), held=2 * encoder.streams, stopped=stopped)
@@ -49,20 +49,21 @@ class Job:
     dtype: torch.dtype
     space: str
     options: IngestOptions
+    choices: Mapping[str, Choice]
     workers: int
 
     @classmethod
     def of(cls, encoder: Encoder, workers: int) -> "Job":
         """Return the job that does what this encoder does."""
         model, options = encoder.model, encoder.options
-        assert encoder.strategy is not None
         revision = None if model.space.revision == "local" else model.space.revision
         return cls(
             model.space.model,
             revision,
             model.tower.dtype,
             model.space.key,
-            replace(options, strategy=encoder.strategy.name, devices=()),
+            replace(options, devices=()),
+            encoder.auto.choices if encoder.auto else {},
             workers,
         )
 
@@ -71,7 +72,7 @@ class Job:
         model = load_model(self.name, device=str(device), dtype=self.dtype, revision=self.revision)
         if model.space.key != self.space:
             raise ModelError(f"{self.name} has changed: {model.space.key}, not {self.space}")
-        encoder = Encoder(model, self.options)
+        encoder = Encoder(model, self.options, self.choices)
         yield from _run_here(encoder, tasks, self.workers, lambda: False)
 
 
@@ -109,7 +110,10 @@ def _run_here(
 
 
 def _until_chosen(encoder: Encoder, tasks: Iterator[Task]) -> Iterator[Task]:
-    while encoder.strategy is None and (task := next(tasks, None)) is not None:
+    """Pass on tasks until `auto` has chosen; with streams too short to choose by, only some."""
+    for _ in range(4 * encoder.streams):
+        if not encoder.auto or encoder.auto.choices or (task := next(tasks, None)) is None:
+            return
         yield task
 
 

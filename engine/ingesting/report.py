@@ -1,6 +1,8 @@
 """What an ingest is asked for, what it says while it runs and what it did."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from engine.errors import UsageError, unknown
@@ -18,6 +20,7 @@ class IngestOptions:
 
     fps: float = 2.0  # sampled frames per second of video
     strategy: str = "auto"  # a name, or the fastest that keeps the bound
+    parts: Mapping[str, Path] = field(default_factory=dict)  # trained ones, by their strategy
     max_drift: float | None = 0.02  # mean 1 - cosine to dense per video; None: no bound
     decoder: Decoder = "auto"  # on the CPU, or by the GPU's own
     devices: tuple[str, ...] = ()  # that encode, a process each; none: the model's own
@@ -91,6 +94,7 @@ class VideoReport:
     video_id: int | None = None
     reason: str | None = None  # why it was quarantined
     strategy: str | None = None
+    choice: str | None = None  # why that strategy
     decoder: str | None = None  # which, and why
     pictures: int = 0  # decoded
     frames: int = 0  # sampled and embedded in this run
@@ -115,6 +119,7 @@ class IngestReport:
     decoder: str = "none"
     strategy: str | None = None  # None: nothing had to be encoded
     choice: str = "not embedded"  # why this strategy, in words
+    choices: list[dict[str, Any]] = field(default_factory=list)  # of `auto`, with what it weighed
     interrupted: bool = False
 
     @property

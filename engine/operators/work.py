@@ -20,6 +20,7 @@ class Embedded:
     encode_seconds: float = 0.0
     saved_seconds: float | None = None  # against dense, where that was measured
     complete: bool = True  # False: the budget ended first
+    choice: str = ""  # the strategy and why
 
 
 @dataclass(frozen=True, slots=True)

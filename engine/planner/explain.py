@@ -146,6 +146,7 @@ def _done(work: Work, seconds: float) -> list[str]:
             f"saved: {_saved(item.macs, item.macs_dense)} of the multiply-adds, "
             f"{_seconds_saved(item)} of wall time",
         ]
+        lines += [f"strategy: {item.choice}"] if item.choice else []
         lines += [] if item.complete else ["not everything that was asked for could be embedded"]
     for refined in work.refined:
         lines.append(

@@ -245,6 +245,7 @@ def _whole(parts: Sequence[Encoded]) -> Encoded:
         full=torch.cat([part.full for part in parts]),
         state=None,
         drift=torch.cat(drifts) if len(drifts) == len(parts) else None,
+        strategy=parts[-1].strategy,
     )
 
 

@@ -1,20 +1,24 @@
 """Ways to encode a sequence of frames, one a file, and how they are asked for by name."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from engine.errors import UsageError, unknown
 from engine.vision.fused.dense import FusedDense, fitting_batch
 from engine.vision.fused.layers import fits
+from engine.vision.gate import file as gate_file
 from engine.vision.gate.build import build_earlygate
 from engine.vision.model import Space
+from engine.vision.reuse import checkpoint
 from engine.vision.strategies.base import Strategy
 from engine.vision.strategies.dense import Dense
 from engine.vision.strategies.interpolate import Interpolate
-from engine.vision.strategies.reusevit import build_reusevit
+from engine.vision.strategies.reusevit import build_reusevit, shipped_targets
 from engine.vision.tower import VisionTower
 
 Builder = Callable[[VisionTower, Space | None, Path | None, Mapping[str, Any]], Strategy]
@@ -76,3 +80,42 @@ STRATEGIES: dict[str, Builder] = {
     "reusevit": build_reusevit,
 }
 NAMES = ("auto", *STRATEGIES)  # that may be asked for; auto takes the fastest that keeps the bound
+
+
+def fitting(space: Space, parts: Mapping[str, Path]) -> tuple[str, ...]:
+    """Name the strategies that `auto` weighs for a model: those that need no training it lacks.
+
+    Interpolation is for those who ask for it: it never looks at the frames between, and what
+    happens only there is not in a mean over the video.
+    """
+    trained = "reusevit" in parts or (space.model == "builtin" and len(shipped_targets()) > 0)
+    return ("dense", "earlygate", *(("reusevit",) if trained else ()))
+
+
+def find_parts(path: Path | None) -> dict[str, Path]:
+    """Sort trained and calibrated parts by their strategy: one file, or those of a folder."""
+    if path is None:
+        return {}
+    if not path.exists():
+        raise UsageError(f"no parts at {path}; allowed: a .safetensors file, or a folder of them")
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    found: dict[str, Path] = {}
+    for file in files:
+        name = _PARTS.get(_format_of(file))
+        if name is None or name in found:
+            why = f"a second file for {name}" if name else "neither gate limits nor reuse parts"
+            raise UsageError(f"{file}: {why}")
+        found[name] = file
+    return found
+
+
+_PARTS = {**dict.fromkeys(gate_file.READABLE, "earlygate"), checkpoint.FORMAT: "reusevit"}
+
+
+def _format_of(file: Path) -> str:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            said = opened.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{file}: cannot be read as safetensors: {error}") from error
+    return said.get("format") or json.loads(said.get("card", "{}")).get("format", "")

@@ -50,6 +50,7 @@ class Encoded:
     full: Tensor  # bool [F], frames for which nothing was reused
     state: StreamState | None  # None after the last chunk
     drift: Tensor | None = None  # float32 [F], estimated 1 - cosine to dense; None: not estimated
+    strategy: str | None = None  # that encoded them, where it was chosen among several
 
 
 class Strategy(Protocol):
