@@ -5,7 +5,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,8 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoTokenizer
 
 from engine.errors import ModelError, UsageError
+from engine.vision.fused.dense import FusedDense
+from engine.vision.fused.layers import fits
 from engine.vision.preprocess import Preprocessing, prepare
 from engine.vision.text import TextTower
 from engine.vision.tower import VisionTower
@@ -32,6 +34,7 @@ from engine.vision.weights import (
 )
 
 BUILTIN = Path(__file__).parent / "builtin"
+FEW = 32  # pictures that a model embeds at once; strategies have more room
 M = TypeVar("M", bound=nn.Module)
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
@@ -64,6 +67,7 @@ class Model:
     preprocessing: Preprocessing
     space: Space
     logit_scale: float  # what the model was trained to multiply cosines with
+    _fused: list[FusedDense] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:
@@ -87,8 +91,16 @@ class Model:
         parts = []
         for start in range(0, len(images), batch):
             rows = [prepare(image, self.preprocessing) for image in images[start : start + batch]]
-            parts.append(self.tower(self.tower.normalise(torch.stack(rows))))
+            parts.append(self._encode(torch.stack(rows)))
         return _unit(parts, self.space.dimension)
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        """Embed bytes `[n, 3, S, S]`, by the fused forward where there is one for the tower."""
+        if not fits(self.tower):
+            return self.tower(self.tower.normalise(pixels))
+        if not self._fused:
+            self._fused.append(FusedDense(self.tower, FEW))
+        return self._fused[0].encode(pixels)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids `[T, n]`, padded; a pooled last position needs the whole context filled."""

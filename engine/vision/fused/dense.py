@@ -1,5 +1,7 @@
 """A tower's whole forward, from bytes on the GPU to embeddings, as CUDA graphs."""
 
+from threading import Lock
+
 import torch
 from torch import Tensor
 
@@ -30,7 +32,8 @@ class FusedDense:
     """Encode frames by themselves, `batch` at a time, over memory planned once.
 
     A shorter batch runs at the nearest of a few sizes that are captured when first needed. What a
-    frame's embedding is depends neither on the size nor on the other frames of its batch.
+    frame's embedding is depends neither on the size nor on the other frames of its batch. Threads
+    take turns.
     """
 
     def __init__(self, tower: VisionTower, batch: int = MOST_FRAMES) -> None:
@@ -49,6 +52,7 @@ class FusedDense:
         self._mixed = like.new_empty(rows, config.width)
         self._qkv = like.new_empty(rows, 3 * config.width)
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._turn = Lock()
 
     @torch.inference_mode()
     def encode(self, pixels: Tensor) -> Tensor:
@@ -56,9 +60,10 @@ class FusedDense:
         result = self.embeddings.new_empty(len(pixels), self.tower.config.dimension)
         for start in range(0, len(pixels), self.batch):
             part = pixels[start : start + self.batch]
-            self.pixels[: len(part)].copy_(part, non_blocking=True)
-            self.run(len(part))
-            result[start : start + len(part)] = self.embeddings[: len(part)]
+            with self._turn:
+                self.pixels[: len(part)].copy_(part, non_blocking=True)
+                self.run(len(part))
+                result[start : start + len(part)] = self.embeddings[: len(part)]
         return result
 
     def run(self, frames: int) -> None:

@@ -48,7 +48,7 @@ def build_strategy(
 
 def _dense(
     tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
-) -> Strategy:
+) -> Dense:
     _refuse("dense", parts, options, ())
     if not fits(tower):
         return Dense(tower)
@@ -60,7 +60,7 @@ def _interpolate(
     tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
 ) -> Strategy:
     _refuse("interpolate", parts, options, ("every",))
-    return Interpolate(tower, int(options.get("every", 2)))
+    return Interpolate(tower, int(options.get("every", 2)), _dense(tower, None, None, {}))
 
 
 def _refuse(

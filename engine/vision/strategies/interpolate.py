@@ -19,6 +19,7 @@ class Interpolate:
 
     tower: VisionTower
     every: int = 2
+    dense: Dense | None = None  # that encodes; None: the plain one
     name: str = "interpolate"
 
     def __post_init__(self) -> None:
@@ -34,10 +35,13 @@ class Interpolate:
         """Encode the key frames of all chunks together; frames wait for the key after them."""
         streams = [self._receive(chunk) for chunk in chunks]
         keys = [pixels[at] for pixels, at, _ in streams]
-        dense = Dense(self.tower).encode([Chunk(pixels, last=True) for pixels in keys])
+        dense = self.dense or Dense(self.tower)
+        encodings = dense.encode([Chunk(pixels, last=True) for pixels in keys])
         return [
             self._result(chunk, pixels, at, earlier, encoded.embeddings)
-            for chunk, (pixels, at, earlier), encoded in zip(chunks, streams, dense, strict=True)
+            for chunk, (pixels, at, earlier), encoded in zip(
+                chunks, streams, encodings, strict=True
+            )
         ]
 
     def _receive(self, chunk: Chunk) -> tuple[Tensor, Tensor, Tensor | None]:

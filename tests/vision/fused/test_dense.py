@@ -5,6 +5,10 @@ import torch
 
 from engine.errors import UsageError
 from engine.vision.fused.dense import FusedDense, fitting_batch
+from engine.vision.model import load_model
+from engine.vision.strategies.base import Chunk
+from engine.vision.strategies.dense import Dense
+from engine.vision.strategies.interpolate import Interpolate
 from engine.vision.tower import VisionConfig, VisionTower
 
 SMALL = VisionConfig(2, 16, 1, 32, 4, 8, 8)
@@ -74,6 +78,22 @@ def test_equals_the_tower_in_higher_precision(image_size: int) -> None:
     ours = FusedDense(tower, 16).encode(pixels)
     exact = tower.float()
     assert distance(ours, exact(exact.normalise(pixels))) <= TOLERANCE
+
+
+def test_interpolation_goes_by_it() -> None:
+    tower = make_tower(SMALL)
+    fused = Dense(tower, fused=FusedDense(tower, 4))
+    clip = [Chunk(make_pixels(SMALL, 7, "cpu"), last=True)]
+    [ours], [plain] = Interpolate(tower, 2, fused).encode(clip), Interpolate(tower, 2).encode(clip)
+    assert distance(ours.embeddings, plain.embeddings) <= 1e-5
+    assert torch.equal(ours.full, plain.full)
+
+
+@pytest.mark.gpu
+def test_pictures_of_the_builtin_model_are_those_of_the_cpu() -> None:
+    images = [make_pixels(BIG, 1, "cpu")[0].permute(1, 2, 0).numpy() for _ in range(40)]
+    ours, plain = (load_model(device=device).embed_images(images) for device in ("cuda", "cpu"))
+    assert (1 - (ours * plain).sum(1)).max() < 3e-3
 
 
 @pytest.mark.gpu
