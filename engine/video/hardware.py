@@ -36,9 +36,10 @@ def load_nvdec() -> ModuleType:
         raise UsageError("decoder 'nvdec' needs an NVIDIA GPU; allowed here: pyav")
     try:
         return import_module(PACKAGE)
-    except ImportError as error:
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]  # a driver that does not fit is told at length
         raise UsageError(
-            f"decoder 'nvdec' needs {PACKAGE} ({error}): install the extra [gpu], or use pyav"
+            f"decoder 'nvdec' needs {PACKAGE} ({reason}): install the extra [gpu], or use pyav"
         ) from error
 
 
