@@ -70,13 +70,12 @@ class Gate(nn.Module):
         share = decide(self.decision(importance, similarity, cue, kind))
         share = F.pad(share[:, self.fixed :], (self.fixed, 0))
         weight = share[..., None]
-        corrected = their_states + self.restoration(mixed - their_mixed)
-        return Gated(
-            share=share,
-            mixed=torch.lerp(mixed, their_mixed, weight),
-            states=torch.lerp(states, corrected, weight),
-            roots=torch.lerp(states, their_states, weight),
-        )
+        roots = torch.lerp(states, their_states, weight)
+        corrected = roots
+        if self.restoration.up.numel():
+            their_states = their_states + self.restoration(mixed - their_mixed)
+            corrected = torch.lerp(states, their_states, weight)
+        return Gated(share, torch.lerp(mixed, their_mixed, weight), corrected, roots)
 
 
 def choose(candidates: list[Tensor], which: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from engine.vision.training.reuse.clips import Batch
 MARGIN = 3.0  # logit of a token as similar as the median one
 REACH = 6.0  # logits below the threshold down to which similarity is told apart
 SEARCH = 9  # halvings of the range in which the threshold is looked for
+SPAN = 8.0  # logits up or down by which trained parts are moved at most
 
 
 @torch.no_grad()
@@ -55,6 +56,36 @@ def calibrate(
         gap = max(float(features[:, 1].median()) - threshold, 1e-6)
         _spread(gate.decision, features)
         _threshold(gate.decision, threshold, slope=min(max(MARGIN / gap, 20.0), 300.0))
+
+
+@torch.no_grad()
+def shift(
+    tower: VisionTower, parts: ReuseParts, batch: Batch, pattern: Pattern, target: float
+) -> None:
+    """Move the decisions of trained parts to another rate: one number more on every logit."""
+    parts.eval()
+    values = tower.normalise(batch.pixels.flatten(0, 1)).unflatten(0, batch.pixels.shape[:2])
+    cues: Tensor | None = None
+    if batch.maps is not None:
+        cues = parts.cue(batch.maps.flatten(0, 1)).unflatten(0, batch.maps.shape[:2])
+    biases = [_last(parts.gate(index).decision) for index in range(len(parts.gates))]
+    begun = [bias.clone() for bias in biases]
+    low, high = -SPAN, SPAN
+    for _ in range(SEARCH):
+        middle = (low + high) / 2
+        for bias, first in zip(biases, begun, strict=True):
+            bias.copy_(first + middle)
+        result = encode_clips(tower, parts, values, cues, pattern, lambda _gate, _slot: hard)
+        rate = float(result.shares[:, -pattern.num_scored :].mean())
+        low, high = (middle, high) if rate < target else (low, middle)
+    for bias, first in zip(biases, begun, strict=True):
+        bias.copy_(first + high)
+
+
+def _last(decision: Decision) -> Tensor:
+    """The bias of the logit of reuse."""
+    linear = [module for module in decision.net if isinstance(module, nn.Linear)]
+    return linear[-1].bias.data[0]
 
 
 def _keep(kept: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

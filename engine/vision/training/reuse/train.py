@@ -18,13 +18,13 @@ from torch.optim import AdamW
 
 from engine.errors import ModelError
 from engine.vision.model import Space
-from engine.vision.reuse.checkpoint import Card, save_parts
+from engine.vision.reuse.checkpoint import Card, load_parts, save_parts
 from engine.vision.reuse.gating import soft, straight
 from engine.vision.reuse.parts import ReuseParts
 from engine.vision.reuse.schedule import Schedule, pattern
 from engine.vision.reuse.soft import encode_clips
 from engine.vision.tower import VisionTower
-from engine.vision.training.reuse.calibrate import calibrate
+from engine.vision.training.reuse.calibrate import calibrate, shift
 from engine.vision.training.reuse.clips import Batch, batches
 from engine.vision.training.reuse.config import TrainConfig
 from engine.vision.training.reuse.frames import FrameSource, Window
@@ -46,13 +46,24 @@ class Trainer:
     """One run: parts, optimiser and where it stands; everything lies in the folder `out`."""
 
     def __init__(
-        self, tower: VisionTower, config: TrainConfig, out: Path, *, space: Space | None = None
+        self,
+        tower: VisionTower,
+        config: TrainConfig,
+        out: Path,
+        *,
+        space: Space | None = None,
+        start: Path | None = None,
     ) -> None:
+        """Begin a run, or take up the one whose state lies in `out`.
+
+        With `start` it begins from those parts, moved to the target's rate.
+        """
         torch.manual_seed(config.seed)
         self.tower = tower.requires_grad_(False).eval()
         self.config = config
         self.out = out
         self.space = space
+        self.start = start
         self.pattern = pattern(config.pattern)
         self.parts = ReuseParts(tower.config, config.parts).to(tower.device)
         on_gpu = tower.device.type == "cuda"
@@ -85,8 +96,8 @@ class Trainer:
         """Train from where the run stands to its last epoch; return the best validation."""
         if self.state_file.exists():
             self._resume()
-        elif self.config.init == "calibrated":
-            self._calibrate(source)
+        elif self.start or self.config.init == "calibrated":
+            self._set_out(source)
             self._judge(held_out)
         while self.progress < 1 and self.stale < self.config.patience:
             self._train_epoch(source)
@@ -132,12 +143,18 @@ class Trainer:
         scored = self.pattern.num_scored
         return reuse_loss(result, teach(self.tower, values[:, -scored:]), self.config, scored)
 
-    def _calibrate(self, source: FrameSource) -> None:
-        """Start from the first batch that there is."""
+    def _set_out(self, source: FrameSource) -> None:
+        """Bring the parts to the target's rate on the first batch that there is."""
         found = next(self._batches(source), None)
         if found is None:
             raise ModelError(f"the source has no {self.config.batch} clips to make a batch of")
-        calibrate(self.tower, self.parts, found, self.pattern, self.config.target)
+        reach = calibrate
+        if self.start:
+            own = self.space.weight_hash if self.space else ""
+            known = load_parts(self.start, self.tower.config, weight_hash=own).parts
+            self.parts.load_state_dict(known.state_dict())
+            reach = shift
+        reach(self.tower, self.parts, found, self.pattern, self.config.target)
 
     def _batches(self, source: FrameSource) -> Iterator[Batch]:
         """What is left of this epoch."""

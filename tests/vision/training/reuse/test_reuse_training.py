@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import ModelError, UsageError
-from engine.vision.reuse.checkpoint import load_parts
+from engine.vision.reuse.checkpoint import load_parts, save_parts
 from engine.vision.reuse.parts import ReuseConfig
 from engine.vision.reuse.schedule import PATTERNS
 from engine.vision.reuse.soft import encode_clips
@@ -130,6 +130,33 @@ def test_calibration_alone_reaches_the_rate(small: Any, tmp_path: Path) -> None:
     )
     assert float(result.shares[:, -3:].mean()) == pytest.approx(0.7, abs=0.12)
     assert trainer.parts.gate(0).restoration.up.abs().sum() == 0
+
+
+def test_a_run_goes_out_from_other_parts_at_its_own_rate(small: Any, tmp_path: Path) -> None:
+    config = replace(CONFIG, epochs=0, batch=4, parts=ReuseConfig(narrow=8, cue="none"))
+    first = Trainer(small.tower(), config, tmp_path / "first")
+    first.parts.load_state_dict(small.parts(cue="none").state_dict())
+    path = tmp_path / "parts.safetensors"
+    save_parts(path, first.parts, first._card())
+    for target in (0.4, 0.7):
+        trainer = Trainer(
+            small.tower(), replace(config, target=target), tmp_path / str(target), start=path
+        )
+        trainer.run(source(small), held_out(small))
+        frames = source(small).pixels[:, list(CHAIN.offsets)]
+        values = trainer.tower.normalise(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        trainer.parts.eval()
+        result = encode_clips(
+            trainer.tower, trainer.parts, values, None, CHAIN, lambda _gate, _slot: _served
+        )
+        assert float(result.shares[:, -3:].mean()) == pytest.approx(target, abs=0.05)
+        moved = [
+            (ours - theirs).abs().max().item()
+            for ours, theirs in zip(
+                trainer.parts.parameters(), first.parts.parameters(), strict=True
+            )
+        ]
+        assert sum(change > 0 for change in moved) == len(trainer.parts.gates)
 
 
 def test_a_run_ends_with_its_time(small: Any, tmp_path: Path) -> None:
