@@ -225,16 +225,29 @@ def bound(
     clips: int = 40,
     seed: int = 7,
     max_drift: flags.MaxDrift = 0.02,
+    weights: Annotated[
+        Path | None, typer.Option(help="A plain ViT, .npz in timm's names, instead of the model.")
+    ] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of videos for it.")] = None,
+    limits: Annotated[Path | None, typer.Option(help="Limits calibrated for it.")] = None,
+    fps: flags.Fps = 2.0,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
     out: flags.OutFile = None,
     as_json: flags.Json = False,
 ) -> None:
     """Hold strategies under the drift bound and check every frame whether it was kept."""
+    if (weights is None) != (videos is None):
+        raise UsageError("--weights and --videos go together")
     with show.err.status("encoding under the bound"):
-        report = bound_bench.run(
-            model=model, device=device, clips=clips, seed=seed, max_drift=max_drift
-        )
+        if weights is not None and videos is not None:
+            report = bound_bench.run_plain(
+                weights, videos, limits=limits, fps=fps, max_drift=max_drift
+            )
+        else:
+            report = bound_bench.run(
+                model=model, device=device, clips=clips, seed=seed, max_drift=max_drift
+            )
     show.print_report(report, as_json=as_json, path=out)
 
 

@@ -14,6 +14,7 @@ from engine.answering.training import train_head
 from engine.errors import NotFoundError
 from engine.evaluation.files import sample_file, video_files
 from engine.evaluation.windows import FileFrames
+from engine.vision.gate.calibrate import Calibrated
 from engine.vision.gate.calibrate import calibrate as calibrate_gate
 from engine.vision.gate.file import GateCard, GateFile, save_gate
 from engine.vision.gate.limits import Limits
@@ -119,7 +120,7 @@ def gate(
     limits = train_gate(loaded.tower, config, source, out / "gate.csv")
     held_out = [window.pixels for window in _held_out(loaded, videos, fps)]
     found = calibrate_gate(EarlyGate(loaded.tower, limits), held_out, max_drift=max_drift)
-    card = GateCard(loaded.space.model, loaded.space.weight_hash, max_drift, report=found.report)
+    card = _card(loaded, found, max_drift)
     save_gate(out / "earlygate.safetensors", GateFile(found.limits, card))
     _done(found.report, out, as_json=as_json)
 
@@ -167,7 +168,7 @@ def calibrate(
     found = calibrate_gate(
         start, streams, max_drift=max_drift, memo=out.with_suffix(".trials.json")
     )
-    card = GateCard(loaded.space.model, loaded.space.weight_hash, max_drift, report=found.report)
+    card = _card(loaded, found, max_drift)
     save_gate(out, GateFile(found.limits, card))
     if not as_json:
         show.out.print(
@@ -175,6 +176,13 @@ def calibrate(
             f"multiply-accumulates, on {len(streams)} videos"
         )
     _done(found.report, out, as_json=as_json)
+
+
+def _card(model: Model, found: Calibrated, max_drift: float) -> GateCard:
+    space = model.space
+    return GateCard(
+        space.model, space.weight_hash, max_drift, bridge=found.bridge, report=found.report
+    )
 
 
 def _source(model: Model, videos: Path | None, fps: float, clips: int) -> FrameSource:
