@@ -10,6 +10,7 @@ from api.cli import flags, show
 from engine.errors import UsageError
 from engine.evaluation.bench import asking as asking_bench
 from engine.evaluation.bench import bound as bound_bench
+from engine.evaluation.bench import calibrate as calibrate_bench
 from engine.evaluation.bench import decode as decode_bench
 from engine.evaluation.bench import encode as encode_bench
 from engine.evaluation.bench import ingest as ingest_bench
@@ -248,6 +249,32 @@ def bound(
             report = bound_bench.run(
                 model=model, device=device, clips=clips, seed=seed, max_drift=max_drift
             )
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def calibrate(
+    weights: Annotated[Path, typer.Option(help="A plain ViT, .npz in timm's names.")],
+    videos: Annotated[Path, typer.Option(help="Folder of videos.")],
+    fps: flags.Fps = 2.0,
+    frames: Annotated[int, typer.Option(help="Of each video, at most.")] = 80,
+    folds: int = 3,
+    rounds: Annotated[int, typer.Option(help="Passes over groups of layers.")] = 0,
+    max_drift: flags.MaxDrift = 0.02,
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Calibrate the gate on some videos and judge it on the others."""
+    with show.err.status("calibrating"):
+        report = calibrate_bench.run_plain(
+            weights,
+            videos,
+            fps=fps,
+            frames=frames,
+            folds=folds,
+            rounds=rounds,
+            max_drift=max_drift,
+        )
     show.print_report(report, as_json=as_json, path=out)
 
 
