@@ -43,7 +43,7 @@ def restore_reference(
     down: Tensor,
     up: Tensor,
     *,
-    block: int = 256,
+    block: int = 512,
 ) -> None:
     """`x = x_source + U_x ReLU(V_x (P - P_root))` for x in h, q, k, v, a block of rows at a time.
 
