@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.answering.seek import seek, support
-from engine.evaluation.encodings import Encodings, Pixels, encode, render_pool
+from engine.evaluation.bench.world import dense_world
+from engine.evaluation.encodings import Encodings
 from engine.evaluation.report import Report
 from engine.vision.model import Model, load_model
-from engine.vision.strategies import build_strategy
 from engine.world.scene import Clip, Question
 from engine.world.splits import COLOURS, SHAPES, Split
 
@@ -42,15 +42,7 @@ def run(
 ) -> Report:
     """Ask stores of a few clips what only one of them can answer; one row per size of a store."""
     loaded = load_model(model, device=device)
-    pool: list[Clip] = []
-
-    def pixels() -> Iterator[Pixels]:
-        size = loaded.tower.config.image_size
-        for clip, frames in render_pool(split, clips, seed, fps=fps, size=size, workers=workers):
-            pool.append(clip)
-            yield frames
-
-    encodings = encode(build_strategy("dense", loaded.tower, space=loaded.space), pixels())
+    pool, encodings = dense_world(loaded, split, clips, seed, fps=fps, workers=workers)
     by_question, by_all = _plain(loaded, encodings), _sought(loaded, encodings)
     rows = []
     for size in SIZES:
@@ -99,10 +91,10 @@ def shows(clip: Clip, text: str) -> bool:
 
 def share_right(cases: Sequence[Case], score: Score) -> float | None:
     """How often the video with the highest score is the one that the question is about."""
-    right = [
-        max(case.store, key=lambda video, case=case: score(video, case.question)) == case.video
-        for case in cases
-    ]
+    right = []
+    for case in cases:
+        scores = [score(video, case.question) for video in case.store]
+        right.append(case.store[int(np.argmax(scores))] == case.video)
     return float(np.mean(right)) if right else None
 
 

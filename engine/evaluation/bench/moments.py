@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config import Settings
-from engine.evaluation.encodings import Encodings, Pixels, Vectors, encode, render_pool
+from engine.evaluation.bench.world import dense_world
+from engine.evaluation.encodings import Encodings, Vectors
 from engine.evaluation.report import Report
 from engine.moments import Span, find_spans
 from engine.peaks import stands_out
 from engine.vision.model import load_model
-from engine.vision.strategies import build_strategy
 from engine.world.captions import name_thing
 from engine.world.scene import TICKS, Clip, Thing
 from engine.world.splits import Split
@@ -47,15 +47,7 @@ def run(
 ) -> Report:
     """Look for things and captions in the clip that shows them; one row per kind of text."""
     loaded = load_model(model, device=device)
-    pool: list[Clip] = []
-
-    def pixels() -> Iterator[Pixels]:
-        size = loaded.tower.config.image_size
-        for clip, frames in render_pool(split, clips, seed, fps=fps, size=size, workers=workers):
-            pool.append(clip)
-            yield frames
-
-    encodings = encode(build_strategy("dense", loaded.tower, space=loaded.space), pixels())
+    pool, encodings = dense_world(loaded, split, clips, seed, fps=fps, workers=workers)
     told = list(find_told(pool, encodings))
     texts = list(dict.fromkeys(item.text for item in told))
     vectors = dict(zip(texts, loaded.embed_texts(texts), strict=True))
