@@ -42,10 +42,11 @@ class GateFile:
 
 
 def save_gate(path: Path, gate: GateFile) -> None:
-    """Write the thresholds, the learned part if there is one, and the card."""
+    """Write the thresholds, the learned part of the gates if there is one, and the card."""
     limits, card = gate.limits, gate.card
     if isinstance(limits, LearnedLimits):
-        tensors = {name: tensor.contiguous() for name, tensor in limits.tensors().items()}
+        rows = [index - 1 for index in limits.gates]
+        tensors = {name: tensor[rows].contiguous() for name, tensor in limits.tensors().items()}
         thresholds = limits.base
     else:
         tensors, thresholds = {}, limits
@@ -91,4 +92,7 @@ def load_gate(path: Path, config: VisionConfig, *, weight_hash: str) -> GateFile
     card = GateCard(
         said["backbone"], said["weight_hash"], said["max_drift"], refresh, bridge, said["report"]
     )
+    for name, rows in tensors.items():
+        tensors[name] = rows.new_zeros(len(thresholds), *rows.shape[1:])
+        tensors[name][[index - 1 for index in base.gates]] = rows
     return GateFile(LearnedLimits.of_tensors(base, tensors) if tensors else base, card)

@@ -63,22 +63,26 @@ def encode_step(
     candidates = torch.tensor([len(each) for each in references], device=h.device)[frames.slots]
     computed = [torch.full_like(frames.slots, config.tokens)]
     compared = torch.zeros_like(frames.slots)
+    source = group.follows(0, packed)
+    page = packed.page(source, group.row_of(0, packed))
     for index in range(1, config.layers):
-        gate = index - 1
-        compared += (packed.counts() - int(config.class_token)) * candidates
-        own = limits.keys(index, h)
-        bound = limits.of(index, h, slots).masked_fill(fixed, -1.0)
-        keys = group.rows(gate, own)
-        follows, source = choose_roots(
-            keys, group.row_of(gate, packed), roots.compared[gate], group.follows(gate, packed),
-            F.pad(bound, (len(keys) - len(own), 0), value=-1.0), references,
-        )  # fmt: skip
-        kept = packed.narrow(follows, source)
-        h, fixed, slots = h.index_select(0, kept), fixed[kept], slots[kept]
+        gate, own = index - 1, None
+        if limits.gated(index):
+            compared += (packed.counts() - int(config.class_token)) * candidates
+            own = limits.keys(index, h)
+            bound = limits.of(index, h, slots).masked_fill(fixed, -1.0)
+            keys = group.rows(gate, own)
+            follows, source = choose_roots(
+                keys, group.row_of(gate, packed), roots.compared_at(index),
+                group.follows(gate, packed),
+                F.pad(bound, (len(keys) - len(own), 0), value=-1.0), references,
+            )  # fmt: skip
+            kept = packed.narrow(follows, source)
+            h, own, fixed, slots = h.index_select(0, kept), own[kept], fixed[kept], slots[kept]
+            page = packed.page(source, group.row_of(gate, packed))
         computed.append(packed.counts())
-        page = packed.page(source, group.row_of(gate, packed))
         h, fresh = _run_layer(tower, index, h, packed, page, roots, group)
-        group.keep(gate, packed, own[kept], fresh, more=more)
+        group.keep(gate, packed, own, fresh, more=more)
     if config.class_token:
         embeddings = tower.finish(h)
     else:

@@ -14,7 +14,7 @@ class Kept:
     """The rows of one gated layer: what was compared there, and the keys and values."""
 
     homes: Tensor  # int64 [R], places in [S, B, N]; those of slot 0 come first
-    rows: Tensor  # [R, C]
+    rows: Tensor | None  # [R, C]; None: the layer has no gate
     keys_values: Tensor  # [R, 2D]
     row_of: Tensor  # int32 [S, B, N]; negative: not computed
     follows: Tensor  # int8 [S, B, N]; negative: a frame not encoded yet
@@ -44,14 +44,15 @@ class Group:
 
     def rows(self, gate: int, rows: Tensor) -> Tensor:
         """What was compared in the frames done, followed by what is here."""
-        return torch.cat([self.layers[gate].rows, rows]) if gate in self.layers else rows
+        kept = self.layers[gate].rows if gate in self.layers else None
+        return rows if kept is None else torch.cat([kept, rows])
 
     def keys_values(self, gate: int, rows: Tensor) -> Tensor:
         """Keys and values of the frames done, followed by those here."""
         return torch.cat([self.layers[gate].keys_values, rows]) if gate in self.layers else rows
 
     def keep(
-        self, gate: int, packed: Packed, rows: Tensor, keys_values: Tensor, *, more: bool
+        self, gate: int, packed: Packed, rows: Tensor | None, keys_values: Tensor, *, more: bool
     ) -> None:
         """Take in the computed rows of a layer, after the gate has decided.
 
@@ -61,22 +62,25 @@ class Group:
         if not more:
             if gate not in self.layers:
                 num = int((homes < follows[0].numel()).sum())
-                own = homes[:num], rows[:num].clone(), keys_values[:num].clone()
-                self.layers[gate] = Kept(*own, row_of, follows)
+                leading = None if rows is None else rows[:num].clone()
+                kept = homes[:num], leading, keys_values[:num].clone()
+                self.layers[gate] = Kept(*kept, row_of, follows)
             return
         if gate in self.layers:
             earlier = self.layers[gate]
             homes = torch.cat([earlier.homes, homes])
             done = grown(earlier.follows, follows)
             follows = torch.where(done >= 0, done, follows)
-        rows, keys_values = self.rows(gate, rows), self.keys_values(gate, keys_values)
+        rows = None if rows is None else self.rows(gate, rows)
+        keys_values = self.keys_values(gate, keys_values)
         self.layers[gate] = Kept(homes, rows, keys_values, row_of, follows)
 
     def close(self, roots: Roots) -> None:
         """Leave the far frames' rows, those of slot 0, as the roots of the groups to come."""
         for gate, kept in self.layers.items():
             num = int((kept.homes < kept.follows[0].numel()).sum())
-            put(roots.compared[gate], kept.homes[:num], kept.rows[:num])
+            if kept.rows is not None:
+                put(roots.compared_at(gate + 1), kept.homes[:num], kept.rows[:num])
             put(roots.keys_values[gate], kept.homes[:num], kept.keys_values[:num])
         if self.outputs is not None:
             put(roots.outputs[0], kept.homes[:num], self.outputs[:num])

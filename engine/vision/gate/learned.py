@@ -41,6 +41,15 @@ class LearnedLimits:
         """Multiply every limit."""
         return replace(self, base=self.base.scaled(factor))
 
+    def gated(self, index: int) -> bool:
+        """Whether layer `index` has a gate."""
+        return self.base.gated(index)
+
+    @property
+    def gates(self) -> tuple[int, ...]:
+        """The layers that have a gate."""
+        return self.base.gates
+
     def width(self, _config: VisionConfig) -> int:
         """Return the width C of what is compared."""
         return self.projection.shape[1]
@@ -59,5 +68,5 @@ class LearnedLimits:
     def macs(self, config: VisionConfig, computed: Tensor, compared: Tensor) -> Tensor:
         """Multiply-accumulates of projections, limits and comparisons, float64 `[F]`."""
         width = self.projection.shape[1]
-        rows = computed[:, :-1].sum(1).double()
+        rows = computed[:, [index - 1 for index in self.gates]].sum(1).double()
         return rows * config.width * (width + 1) + compared.double() * width

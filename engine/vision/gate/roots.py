@@ -11,25 +11,38 @@ from engine.vision.tower import VisionConfig
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """For each gated layer and position: what was compared, and the key and value it produced.
+    """For each position: what was compared at each gate, and each layer's key and value.
 
     The tensors are working copies, changed in place while frames are encoded.
     """
 
-    compared: Tensor  # [L - 1, B, N, C]
-    keys_values: Tensor  # [L - 1, B, N, 2D]
+    gates: tuple[int, ...]  # layers with a gate
+    compared: Tensor  # [gates, B, N, C]
+    keys_values: Tensor  # [L - 1, B, N, 2D], from layer 1 on
     outputs: Tensor  # [1, B, N, D] after the last layer; [0, …] where the class token is all
 
     @classmethod
-    def empty(cls, config: VisionConfig, like: Tensor, num_streams: int, width: int) -> "Roots":
+    def empty(
+        cls,
+        config: VisionConfig,
+        like: Tensor,
+        num_streams: int,
+        gates: tuple[int, ...],
+        width: int,
+    ) -> "Roots":
         """Allocate zeros for streams side by side."""
         depth, grid = config.layers - 1, (num_streams, config.tokens)
         tail = 0 if config.class_token else 1
         return cls(
-            like.new_zeros(depth, *grid, width),
+            gates,
+            like.new_zeros(len(gates), *grid, width),
             like.new_zeros(depth, *grid, 2 * config.width),
             like.new_zeros(tail, *grid, config.width),
         )
+
+    def compared_at(self, index: int) -> Tensor:
+        """What was compared at the gate of layer `index`, `[B, N, C]`."""
+        return self.compared[self.gates.index(index)]
 
     def load(self, stream: int, saved: Mapping[str, Tensor]) -> None:
         """Copy a stream's saved roots in, if it has any."""

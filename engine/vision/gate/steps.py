@@ -44,8 +44,9 @@ class PlainSteps:
     def begin(self, num_streams: int, limits: Limits | LearnedLimits) -> None:
         """Allocate the roots side by side."""
         self.limits, self.num_streams = limits, num_streams
-        width = limits.width(self.tower.config)
-        self.roots = Roots.empty(self.tower.config, self.tower.position, num_streams, width)
+        config, like = self.tower.config, self.tower.position
+        width = limits.width(config)
+        self.roots = Roots.empty(config, like, num_streams, limits.gates, width)
 
     def load(self, stream: int, saved: Mapping[str, Tensor]) -> None:
         """Copy a stream's roots in."""

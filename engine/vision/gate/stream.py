@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from engine.vision.fused.upload import upload
 from engine.vision.gate.bridge import Bridge, novelty
 from engine.vision.reuse.schedule import ORDER, REFERENCES, Step
 
@@ -23,6 +24,7 @@ class Stream:
     received: int
     last: bool
     vectors: dict[int, Tensor]  # of the frame before the first waiting one, and of those done
+    first: int = 0  # of its waiting frames among those of all streams
     done: int = 0
     rows: dict[int, tuple[int, bool]] = field(default_factory=dict)  # of the results, and if full
 
@@ -58,13 +60,25 @@ class Frame:
 
 
 class Results:
-    """What the steps of a call gave, row after row."""
+    """What the steps of a call gave, row after row, and the frames that they were made of."""
 
-    def __init__(self) -> None:
+    def __init__(self, streams: Sequence[Stream], device: torch.device) -> None:
+        first = 0
+        for stream in streams:
+            stream.first = first
+            first += len(stream.pixels)
+        self._pixels = torch.cat([stream.pixels for stream in streams]) if streams else None
+        self._device = device
         self.embeddings: list[Tensor] = []
         self.computed: list[Tensor] = []
         self.macs: list[Tensor] = []
         self.num_rows = 0
+
+    def pixels(self, frames: Sequence[Frame]) -> Tensor:
+        """Return the bytes of these frames, picked in one go."""
+        assert self._pixels is not None
+        numbers = torch.tensor([frame.stream.first + frame.number for frame in frames])
+        return self._pixels.index_select(0, upload(numbers, self._device))
 
     def add(
         self, frames: Sequence[Frame], embeddings: Tensor, computed: Tensor, macs: Tensor

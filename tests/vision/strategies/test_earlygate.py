@@ -80,11 +80,17 @@ def test_still_video_reuses_every_patch_and_equals_its_first_frame(
 
 
 @pytest.mark.parametrize("config", [CLIP, SIGLIP], ids=["clip", "siglip"])
-@pytest.mark.parametrize("threshold", [0.0, 0.05, 0.2, 0.5, 9.0])
-def test_packed_equals_unpacked_simulation(config: VisionConfig, threshold: float) -> None:
-    tower, clip = make_tower(config), make_clip(12, seed=int(threshold * 100))
-    [gated] = run(make_gate(tower, threshold), clip)
-    embeddings, computed = simulate(tower, clip, threshold)
+@pytest.mark.parametrize(
+    "thresholds",
+    [(0.0,) * 3, (0.05,) * 3, (0.2,) * 3, (0.5,) * 3, (9.0,) * 3, (0.2, -1, -1), (-1, 0.3, -1)],
+)
+def test_packed_equals_unpacked_simulation(
+    config: VisionConfig, thresholds: tuple[float, ...]
+) -> None:
+    tower, clip = make_tower(config), make_clip(12, seed=int(sum(thresholds) * 100) + 300)
+    gate = EarlyGate(tower, Limits(thresholds), NEVER_CUT)
+    [gated] = run(gate, clip)
+    embeddings, computed = simulate(tower, clip, thresholds)
     assert gated.computed.tolist() == computed.tolist()
     torch.testing.assert_close(gated.embeddings, embeddings, rtol=1e-3, atol=1e-4)
 
@@ -195,7 +201,21 @@ def test_plain_weights_drift_little_on_natural_pictures(real_data: Path) -> None
     assert float(reuse_rate(gated, tower)[1:].mean()) > 0.5
 
 
-def simulate(tower: VisionTower, clip: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+def test_a_layer_without_a_gate_keeps_the_rows_and_stores_no_roots() -> None:
+    tower, clip = make_tower(CLIP), make_clip(9)
+    gate = EarlyGate(tower, Limits.single(CLIP, 0.2), NEVER_CUT)
+    [encoded] = gate.encode([Chunk(clip)])
+    assert encoded.state is not None
+    assert encoded.state.tensors["compared"].shape == (1, CLIP.tokens, CLIP.width)
+    assert encoded.state.tensors["keys_values"].shape == (3, CLIP.tokens, 2 * CLIP.width)
+    assert (encoded.computed[:, 1:2] == encoded.computed[:, 1:]).all()
+    assert gate.with_scale(0.0).limits.gates == (1,)
+    assert 0.1 < float(reuse_rate(encoded, tower).mean()) < 0.9
+
+
+def simulate(
+    tower: VisionTower, clip: Tensor, thresholds: Sequence[float]
+) -> tuple[Tensor, Tensor]:
     """Every token of every frame in full, replaced by its root's where the gate says so."""
     embeddings: dict[int, Tensor] = {}
     counts: dict[int, list[int]] = {}
@@ -208,7 +228,7 @@ def simulate(tower: VisionTower, clip: Tensor, threshold: float) -> tuple[Tensor
             allowed = () if cache is None else REFERENCES[slot]
             references = [cache if r < 0 else slots[r] for r in allowed]
             number = at + ORDER[size][slot]
-            record = Record(tower, clip[number], [r for r in references if r], threshold)
+            record = Record(tower, clip[number], [r for r in references if r], thresholds)
             embeddings[number], counts[number] = record.embedding, record.counts
             slots.append(record)
         cache, at = slots[0], at + size
@@ -220,7 +240,11 @@ class Record:
     """One frame encoded with all its tokens, layer after layer."""
 
     def __init__(
-        self, tower: VisionTower, pixels: Tensor, references: Sequence["Record"], threshold: float
+        self,
+        tower: VisionTower,
+        pixels: Tensor,
+        references: Sequence["Record"],
+        thresholds: Sequence[float],
     ) -> None:
         config = tower.config
         h = tower.layer(0)(tower.embed(tower.normalise(pixels[None])))[0]
@@ -231,7 +255,7 @@ class Record:
             layer, root = tower.layer(index), h.clone()
             q, k, v = layer.project(h).split(config.width, dim=1)
             free = follows < 0
-            best = torch.full((config.tokens,), threshold)
+            best = torch.full((config.tokens,), float(thresholds[index - 1]))
             for at, reference in enumerate(references):
                 distance = (h - reference.roots[index]).norm(dim=1) / h.norm(dim=1)
                 if config.class_token:

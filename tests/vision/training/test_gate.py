@@ -45,9 +45,10 @@ def make_clips(clips: int, frames: int) -> Tensor:
     return clip.round().to(torch.uint8)
 
 
-def test_what_is_trained_is_what_is_served() -> None:
+@pytest.mark.parametrize("gates", [(1,), (1, 3), (1, 2, 3)])
+def test_what_is_trained_is_what_is_served(gates: tuple[int, ...]) -> None:
     tower, clips = make_tower(), make_clips(3, 9)
-    limits = SoftLimits(CONFIG.layers, CONFIG.width, 8, 0.15)
+    limits = SoftLimits(CONFIG.layers, CONFIG.width, 8, 0.15, gates)
     torch.nn.init.normal_(limits.weight, std=0.05)
     torch.nn.init.normal_(limits.bias, std=0.3)
     slots = clip_slots(2)

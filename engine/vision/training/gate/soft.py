@@ -17,17 +17,29 @@ from engine.vision.tower import Layer, VisionTower
 class SoftLimits(nn.Module):
     """The learned limits as parameters; they start as a random projection with one threshold."""
 
-    def __init__(self, layers: int, width: int, compared: int, threshold: float) -> None:
+    def __init__(
+        self,
+        layers: int,
+        width: int,
+        compared: int,
+        threshold: float,
+        gates: Sequence[int] = (1,),
+    ) -> None:
         super().__init__()
-        gates = layers - 1
-        self.projection = nn.Parameter(torch.randn(gates, compared, width) / compared**0.5)
-        self.weight = nn.Parameter(torch.zeros(gates, width))
-        self.bias = nn.Parameter(torch.zeros(gates, len(KINDS)))
-        self.threshold = nn.Parameter(torch.full((gates,), threshold).log())
+        self.layers, self.gates = layers, tuple(gates)
+        num = len(self.gates)
+        self.projection = nn.Parameter(torch.randn(num, compared, width) / compared**0.5)
+        self.weight = nn.Parameter(torch.zeros(num, width))
+        self.bias = nn.Parameter(torch.zeros(num, len(KINDS)))
+        self.threshold = nn.Parameter(torch.full((num,), threshold).log())
+
+    def keys(self, index: int, h: Tensor) -> Tensor:
+        """Return what is compared at layer `index`."""
+        return F.linear(h, self.projection[self.gates.index(index)])
 
     def reach(self, index: int, h: Tensor, keys: Tensor, slots: Sequence[int]) -> Tensor:
         """Logarithm of the largest distance that is reused `[B, S, N]`, of frames in `slots`."""
-        gate = index - 1
+        gate = self.gates.index(index)
         rms = h.float().square().mean(-1).add(1e-6).sqrt()
         bias = torch.stack([self.bias[gate, slot] for slot in slots])[:, None]
         raised = (h @ self.weight[gate]).float() / rms + bias
@@ -36,10 +48,15 @@ class SoftLimits(nn.Module):
 
     def hard(self) -> LearnedLimits:
         """Return the limits as they are served."""
-        base = Limits(tuple(self.threshold.detach().exp().tolist()))
-        return LearnedLimits(
-            base, self.projection.detach().clone(), self.weight.detach(), self.bias.detach()
-        )
+        thresholds = [-1.0] * (self.layers - 1)
+        for gate, threshold in zip(self.gates, self.threshold.detach().exp().tolist(), strict=True):
+            thresholds[gate - 1] = threshold
+        tensors = {}
+        for name in ("projection", "weight", "bias"):
+            learned = getattr(self, name).detach()
+            tensors[name] = learned.new_zeros(self.layers - 1, *learned.shape[1:])
+            tensors[name][[gate - 1 for gate in self.gates]] = learned
+        return LearnedLimits.of_tensors(Limits(tuple(thresholds)), tensors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +105,23 @@ def encode_soft(
     config = tower.config
     ordered = torch.stack([values[:, slot.frame] for slot in slots], 1)
     h = tower.layer(0)(tower.embed(ordered.flatten(0, 1))).unflatten(0, ordered.shape[:2])
-    active = [h.new_ones(h.shape[0], 1, config.tokens, dtype=torch.float32) for _ in slots]
-    follows = [each.bool() for each in active]  # true: the first reference
+    chain = _Chain(slots, h.new_ones(*h.shape[:3], dtype=torch.float32))
+    stages = [range(start, stop) for start, stop in _stages(slots)]
     shares = []
     for index in range(1, config.layers):
         layer = tower.layer(index)
+        if index in limits.gates:
+            keys = limits.keys(index, h)
+            reach = limits.reach(index, h, keys, [slot.slot for slot in slots])
+            chain.roots = list(keys.split(1, 1))
+            for places in stages:
+                chain.gate(places, reach[:, places.start : places.stop], heat)
         q, own = layer.project(h).split([config.width, 2 * config.width], -1)
-        keys = F.linear(h, limits.projection[index - 1])
-        reach = limits.reach(index, h, keys, [slot.slot for slot in slots])
-        chain = _Chain(slots, list(keys.split(1, 1)), list(own.split(1, 1)), active, follows)
-        for start, stop in _stages(slots):
-            chain.gate(range(start, stop), reach[:, start:stop], heat)
-        shares.append(torch.cat(active[1:], 1).mean(2))
-        h = _attend(layer, q, torch.cat(chain.keys_values, 1), h)
+        keys_values = list(own.split(1, 1))
+        for places in stages:
+            chain.resolve(places, keys_values)
+        shares.append(torch.cat(chain.active[1:], 1).mean(2))
+        h = _attend(layer, q, torch.cat(keys_values, 1), h)
     embeddings = tower.finish(h[:, :, 0].flatten(0, 1)).unflatten(0, h.shape[:2])
     return SoftResult(embeddings, torch.stack(shares, -1))
 
@@ -140,25 +161,23 @@ def _stages(slots: Sequence[Slot]) -> list[tuple[int, int]]:
     ]
 
 
-@dataclass(slots=True)
 class _Chain:
-    """One layer's gates, place after place; the lists are resolved as it goes on."""
+    """Which frames' tokens stand for which, place after place: `[B, 1, N]` each."""
 
-    slots: Sequence[Slot]
-    roots: list[Tensor]  # [B, 1, N, C] each
-    keys_values: list[Tensor]  # [B, 1, N, 2D]
-    active: list[Tensor]  # [B, 1, N], 1 where a token is computed
-    follows: list[Tensor]  # bool [B, 1, N], the first reference, where it is not
+    def __init__(self, slots: Sequence[Slot], active: Tensor) -> None:
+        self.first = [slot.references[0] if slot.references else 0 for slot in slots]
+        self.second = [slot.references[-1] if slot.references else 0 for slot in slots]
+        self.active = list(active.split(1, 1))  # 1 where a token is computed
+        self.follows = list((active > 0.5).split(1, 1))  # the first reference, where it is not
+        self.roots: list[Tensor] = []  # what is compared, resolved up to the place at hand
 
     def gate(self, places: range, reach: Tensor, heat: Tensor) -> None:
-        """Decide for frames side by side, and resolve what stands for their tokens."""
-        first = [self.slots[place].references[0] for place in places]
-        second = [self.slots[place].references[-1] for place in places]
-        keys, own, active, follows = (
+        """Decide for frames side by side."""
+        keys, active, follows = (
             torch.cat([values[place] for place in places], 1)
-            for values in (self.roots, self.keys_values, self.active, self.follows)
+            for values in (self.roots, self.active, self.follows)
         )
-        one, two = (torch.cat([self.roots[at] for at in each], 1) for each in (first, second))
+        one, two = self._followed(places, self.roots)
         near, far = ((keys - root).float().square().sum(-1) for root in (one, two))
         margin = reach - (torch.minimum(near, far) + 1e-8).log() / 2
         soft = torch.sigmoid(margin / heat)
@@ -166,15 +185,24 @@ class _Chain:
         reuse = F.pad(reuse[..., 1:], (1, 0))  # never the class token
         follows = torch.where(active.detach() > 0.5, near <= far, follows)
         active = active * (1 - reuse)
-        share, chosen = active[..., None].to(keys), follows[..., None]
-        keys = share * keys + (1 - share) * torch.where(chosen, one, two)
-        one, two = (torch.cat([self.keys_values[at] for at in each], 1) for each in (first, second))
-        own = share * own + (1 - share) * torch.where(chosen, one, two)
-        for values, new in (
-            (self.roots, keys), (self.keys_values, own), (self.active, active),
-            (self.follows, follows),
-        ):  # fmt: skip
-            values[places.start : places.stop] = new.split(1, 1)
+        self.active[places.start : places.stop] = active.split(1, 1)
+        self.follows[places.start : places.stop] = follows.split(1, 1)
+        self.resolve(places, self.roots)
+
+    def resolve(self, places: range, values: list[Tensor]) -> None:
+        """Put what is followed in the place of what is not computed, for frames side by side."""
+        own, active, follows = (
+            torch.cat([each[place] for place in places], 1)
+            for each in (values, self.active, self.follows)
+        )
+        one, two = self._followed(places, values)
+        share = active[..., None].to(own)
+        own = share * own + (1 - share) * torch.where(follows[..., None], one, two)
+        values[places.start : places.stop] = own.split(1, 1)
+
+    def _followed(self, places: range, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        first = torch.cat([values[self.first[place]] for place in places], 1)
+        return first, torch.cat([values[self.second[place]] for place in places], 1)
 
 
 def _attend(layer: Layer, q: Tensor, keys_values: Tensor, h: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ class GateTraining:
     tail: float = 0.5  # weight of each clip's worst frame against the mean
     rate: float = 3e-3
     heat: tuple[float, float] = (0.5, 0.15)  # of the gates' gradient, first step to last
+    gates: tuple[int, ...] = (1,)  # layers that have one: later ones found nothing more to reuse
     bridge: Bridge = field(default_factory=Bridge)  # frames that are not encoded
     seed: int = 0
 
@@ -62,8 +63,9 @@ def train_gate(
     torch.manual_seed(config.seed)
     tower = tower.requires_grad_(False).eval()
     shape = tower.config
-    limits = SoftLimits(shape.layers, shape.width, config.compared, config.threshold)
-    limits = limits.to(tower.device)
+    limits = SoftLimits(
+        shape.layers, shape.width, config.compared, config.threshold, config.gates
+    ).to(tower.device)
     optimizer = AdamW(limits.parameters(), config.rate, weight_decay=0.0)
     schedule = OneCycleLR(optimizer, config.rate, config.steps, pct_start=0.1)
     learner = _Learner(tower, limits, config)
