@@ -77,7 +77,13 @@ def reuse(
     target: Annotated[float, typer.Option(help="Reuse rate to aim for.")] = 0.85,
     cue: Annotated[str, typer.Option(help="pixels, codec or none.")] = "pixels",
     chain: Annotated[str, typer.Option(help="published or compound.")] = "published",
+    gates: Annotated[str, typer.Option(help="soft, as published, or straight.")] = "soft",
+    narrow: Annotated[int, typer.Option(help="Width of each correction; 0: none.")] = 64,
+    start: Annotated[
+        Path | None, typer.Option(help="Parts to go out from, moved to the target.")
+    ] = None,
     epochs: int = 5,
+    seconds: Annotated[float, typer.Option(help="Time after which it ends; 0: no limit.")] = 0.0,
     batch: int = 12,
     clips: Annotated[int, typer.Option(help="Made-up clips of one epoch.")] = 600,
     fps: flags.Fps = 2.0,
@@ -90,12 +96,15 @@ def reuse(
     loaded = load_model(model, device=device, dtype=torch.float32)
     config = TrainConfig(
         target=target,
+        gates=gates,  # type: ignore[arg-type]
         epochs=epochs,
+        seconds=seconds,
+        anneal=seconds > 0,
         batch=batch,
-        parts=ReuseConfig(cue=cue, chain=chain),  # type: ignore[arg-type]
+        parts=ReuseConfig(narrow=narrow, cue=cue, chain=chain),  # type: ignore[arg-type]
     )
     source = _source(loaded, videos, fps, clips)
-    trainer = Trainer(loaded.tower, config, out, space=loaded.space)
+    trainer = Trainer(loaded.tower, config, out, space=loaded.space, start=start)
     _done(trainer.run(source, _held_out(loaded, videos, fps)), out, as_json=as_json)
 
 

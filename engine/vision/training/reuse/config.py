@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.errors import UsageError
+from engine.errors import UsageError, unknown
 from engine.vision.reuse.parts import ReuseConfig
 from engine.vision.reuse.schedule import pattern
+
+GATES = ("soft", "straight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.target < 1:
             raise UsageError(f"target must be a reuse rate in [0, 1), got {self.target}")
+        if self.gates not in GATES:
+            raise UsageError(unknown("gates", self.gates, GATES))
         if self.epochs < 0 or (self.epochs == 0 and self.init != "calibrated"):
             raise UsageError(
                 f"epochs must be at least 1, or 0 to calibrate alone, got {self.epochs}"

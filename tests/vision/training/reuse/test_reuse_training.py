@@ -211,7 +211,9 @@ def test_turned_windows_are_the_same_ones_mirrored_or_backwards(small: Any) -> N
     assert {way for _, way in found} == set(ways)
 
 
-@pytest.mark.parametrize("wrong", [{"target": 1.0}, {"batch": 0}, {"epochs": -1}, {"pattern": "x"}])
+@pytest.mark.parametrize(
+    "wrong", [{"target": 1.0}, {"batch": 0}, {"epochs": -1}, {"pattern": "x"}, {"gates": "x"}]
+)
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         TrainConfig(**wrong)
