@@ -21,11 +21,12 @@ PANELS = (
 COLOURS = {
     INTERPOLATE: "#6b6b6b",
     f"{GATE} untrained": "#e8a33d",
+    f"{GATE} bridged": "#1b998b",
     f"{GATE} calibrated": "#d1495b",
     f"{GATE} trained": "#7b1e7a",
     REUSEVIT: "#2e6fb7",
 }
-OTHERS = ("#1b998b", "#5c3d2e", "#56a3d9", "#8aa83b")  # of families named by their files
+OTHERS = ("#5c3d2e", "#56a3d9", "#8aa83b")  # of families named by their files
 FAINT = "#888888"
 LABEL_GAP = 0.055  # of the height of a panel
 

@@ -1,12 +1,15 @@
 """The settings that a comparison goes through, by family."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import UsageError
 from engine.evaluation.compare import DENSE, Setting
+from engine.vision.gate.bridge import Bridge
 from engine.vision.gate.build import build_earlygate
 from engine.vision.gate.learned import LearnedLimits
+from engine.vision.gate.limits import Limits
 from engine.vision.model import BUILTIN, Model, Space
 from engine.vision.strategies import build_strategy
 from engine.vision.strategies.earlygate import EarlyGate
@@ -14,21 +17,27 @@ from engine.vision.strategies.reusevit import ReuseViT, shipped_targets
 from engine.vision.tower import VisionTower
 
 EVERY = (2, 3, 4, 6)  # of interpolation: each so many-th frame is embedded
-UNTRAINED = (0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8)
-SCALES = (0.5, 0.7, 1.0, 1.2, 1.5)
+UNTRAINED = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6)  # one threshold for all layers
+BRIDGED = (0.55, 0.7, 0.85, 1.0, 1.25, 1.6)  # of one threshold for layer 1, and of the bridge
+SCALES = (0.5, 0.7, 0.85, 1.0, 1.2)  # of what was calibrated or trained
 INTERPOLATE, REUSEVIT, GATE = "interpolate", "ReuseViT", "gate"
 
 
 def plain_settings(tower: VisionTower) -> list[Setting]:
-    """What needs no parts: dense, interpolation and the untrained gate."""
+    """What needs no parts: dense, interpolation, the untrained gate without and with a bridge."""
     found = [Setting(DENSE, "", build_strategy("dense", tower))]
     for every in EVERY:
         fewer = build_strategy("interpolate", tower, options={"every": every})
         found.append(Setting(INTERPOLATE, str(every), fewer))
+    gate = build_earlygate(tower, None, None, {})
     for threshold in UNTRAINED:
-        gate = build_strategy("earlygate", tower, options={"threshold": threshold})
-        found.append(Setting(f"{GATE} untrained", f"{threshold:g}", gate))
-    return found
+        limits = Limits.uniform(tower.config, threshold)
+        found.append(Setting(f"{GATE} untrained", f"{threshold:g}", replace(gate, limits=limits)))
+    limits = Limits.single(tower.config, 0.2)
+    bridged = replace(gate, limits=limits, bridge=Bridge(limit=0.04, novelty=0.4), fused=None)
+    return found + [
+        Setting(f"{GATE} bridged", f"×{scale:g}", bridged.with_scale(scale)) for scale in BRIDGED
+    ]
 
 
 def scaled_settings(gate: EarlyGate, name: str = "") -> list[Setting]:

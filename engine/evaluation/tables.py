@@ -11,7 +11,7 @@ from engine.evaluation.report import Cell, Report
 COSTS = ("strategy", "reuse", "MACs ×", "time ×", "drift", "p5", "worst")
 AGREEMENT = ("nearest", "top-1")
 SCORES = ("strategy", "MACs ×", "R@1", "choice", "grounded", "brief")
-LOSSES = ("strategy", "MACs ×", "R@1", "choice", "grounded", "brief")
+LOSSES = ("strategy", "R@1", "choice", "grounded", "brief")
 
 
 def tabulate_comparison(found: Comparison) -> Report:
@@ -51,11 +51,7 @@ def _scores(points: Sequence[Point]) -> Report:
 
 def _losses(points: Sequence[Point]) -> Report:
     rows: list[list[Cell]] = [
-        [
-            point.label,
-            round(1 / point.macs, 2),
-            *(_loss(point.tasks.get(name)) for name in (*TASKS, BRIEF)),
-        ]
+        [point.label, *(_loss(point.tasks.get(name)) for name in (*TASKS, BRIEF))]
         for point in points[1:]
     ]
     notes = ("percent of dense's score, ± 95 %, on the same items; below 0 is a gain",)

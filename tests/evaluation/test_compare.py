@@ -83,9 +83,9 @@ def test_tables_fit_80_columns(compared) -> None:
     points = [replace(point, nearest=None, top1=None) for point in compared.points]
     report = tabulate_comparison(replace(compared, points=points))
     assert [each.title for each in report.more] == ["Answers", "Lost against dense", "Goals"]
-    lines = [line for line in report.text().splitlines() if " ± " not in line]
-    tables = [line for line in lines if line.startswith("  ")]
-    assert max(map(len, tables)) <= 80
+    tables = [each.text().splitlines() for each in (replace(report, more=()), *report.more)]
+    widths = [len(lines[1]) for lines in tables]  # below the title
+    assert max(widths) <= 80
     assert Comparison.from_json(report.as_dict()["data"]).points == points
 
 
