@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.vision.fused.earlygate import FusedGate
+from engine.vision.fused.upload import upload
 from engine.vision.gate.bridge import Bridge
 from engine.vision.gate.cuts import changes, sketch
 from engine.vision.gate.forward import Stepped, step_macs
@@ -57,7 +58,7 @@ class EarlyGate:
         waiting = streams[::-1]
         places: list[Stream | None] = [None] * min(room, len(chunks))
         steps.begin(len(places), self.limits)
-        results = Results()
+        results = Results(streams, self.tower.device)
         while any(
             following := [self._place(places, at, waiting, steps) for at in range(len(places))]
         ):
@@ -162,7 +163,7 @@ class EarlyGate:
     ) -> None:
         if not frames:
             return
-        pixels = torch.stack([frame.stream.pixels[frame.number] for frame in frames])
+        pixels = results.pixels(frames)
         placed = [(frame.slot, frame.place) for frame in frames]
         stepped = step(placed, pixels, [frame.step.full for frame in frames])
         macs = step_macs(self.tower.config, self.limits, stepped)
@@ -173,8 +174,8 @@ class EarlyGate:
         config, tower = self.tower.config, self.tower
         counts = [stream.done for stream in streams]
         told = [stream.rows[number] for stream in streams for number in range(stream.done)]
-        order = _upload(torch.tensor([row for row, _ in told], dtype=torch.long), tower.device)
-        full = _upload(torch.tensor([each for _, each in told], dtype=torch.bool), tower.device)
+        order = upload(torch.tensor([row for row, _ in told], dtype=torch.long), tower.device)
+        full = upload(torch.tensor([each for _, each in told], dtype=torch.bool), tower.device)
         if told:
             embeddings = torch.cat(results.embeddings)[order]
             computed = torch.cat(results.computed)[order].int()
@@ -197,8 +198,3 @@ def _state(stream: Stream) -> StreamState:
     tensors["sketches"] = stream.sketches[done:].clone()
     scalars = {"since": stream.since, "spent": stream.spent, "marks": stream.marks[done:]}
     return StreamState(stream.received, stream.pixels[done:].clone(), None, tensors, scalars)
-
-
-def _upload(values: Tensor, device: torch.device) -> Tensor:
-    """Copy to the device without waiting for it."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
