@@ -1,0 +1,245 @@
+"""The program of `kernels.chain`: one per stream and position, over all slots of a group."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _length(squares):
+    return tl.sqrt(tl.sum(squares, 0)) + 1e-7
+
+
+@triton.jit
+def _decide(
+    similarity,
+    slot: tl.constexpr,
+    kind: tl.constexpr,
+    n,
+    b,
+    streams,
+    weights_ptr,
+    decision_ptr,
+    cue_ptr,
+    full_ptr,
+    forced_ptr,
+    N: tl.constexpr,
+    H: tl.constexpr,
+    BLOCK_H: tl.constexpr,
+    HIDDEN: tl.constexpr,
+):
+    frame = (slot * streams + b).to(tl.int64)
+    patch = frame * (N - 1) + n - 1
+    if forced_ptr is not None:
+        reuse = tl.load(forced_ptr + patch, mask=n > 0, other=0) != 0
+    else:
+        head = tl.arange(0, BLOCK_H)
+        share = tl.load(weights_ptr + (frame * H + head) * N + n, mask=head < H, other=0.0)
+        unit = tl.arange(0, HIDDEN)
+        hidden = tl.load(decision_ptr + (3 + kind) * HIDDEN + unit)
+        hidden += tl.load(decision_ptr + unit) * tl.sum(share, 0)
+        hidden += tl.load(decision_ptr + HIDDEN + unit) * similarity
+        if cue_ptr is not None:
+            cue = tl.load(cue_ptr + patch, mask=n > 0, other=0.0).to(tl.float32)
+            hidden += tl.load(decision_ptr + 2 * HIDDEN + unit) * cue
+        value = tl.sum(tl.maximum(hidden, 0.0) * tl.load(decision_ptr + 6 * HIDDEN + unit), 0)
+        reuse = value + tl.load(decision_ptr + 7 * HIDDEN) > 0
+    if full_ptr is not None and slot == 0:
+        reuse = reuse & (tl.load(full_ptr + b) == 0)
+    return reuse & (n > 0)
+
+
+@triton.jit
+def _emit(
+    row_ptr,
+    origin_ptr,
+    reuse,
+    slot,
+    root,
+    at_kept,
+    at_reused,
+    n,
+    b,
+    streams,
+    starts_before_ptr,
+    starts_after_ptr,
+    starts_cache_ptr,
+    mixed_ptr,
+    before_ptr,
+    after_ptr,
+    difference_ptr,
+    root_ptr,
+    target_ptr,
+    flag_ptr,
+    D: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
+    d = tl.arange(0, BLOCK_D)
+    x = tl.load(row_ptr + d, mask=d < D, other=0.0)
+    frame = slot * streams + b
+    after = (tl.load(starts_after_ptr + frame) + n).to(tl.int32)
+    tl.store(flag_ptr, reuse.to(tl.int8))
+    if reuse:
+        start = tl.load(starts_cache_ptr + b)
+        if root > 0:
+            start = tl.load(starts_after_ptr + (root - 1) * streams + b)
+        tl.store(root_ptr + at_reused, (start + n).to(tl.int32))
+        tl.store(target_ptr + at_reused, after)
+        if difference_ptr is not None:
+            row = difference_ptr + at_reused.to(tl.int64) * D
+            y = tl.load(origin_ptr + d, mask=d < D, other=0.0).to(tl.float32)
+            change = (x.to(tl.float32) - y).to(difference_ptr.dtype.element_ty)
+            tl.store(row + d, change, mask=d < D)
+    else:
+        before = tl.load(starts_before_ptr + frame) + n
+        tl.store(before_ptr + at_kept, before.to(tl.int32))
+        tl.store(after_ptr + at_kept, after)
+        row = mixed_ptr + at_kept.to(tl.int64) * D
+        tl.store(row + d, x, mask=d < D)
+
+
+@triton.jit
+def chain_kernel(
+    in_ptr,  # [S B N, D]
+    cached_ptr,  # [B, N, D]
+    weights_ptr,  # [S B, H, N]
+    decision_ptr,  # [8, HIDDEN]
+    sizes_ptr,  # [B]
+    cue_ptr,  # [S B, N - 1] or None
+    full_ptr,  # [B] or None
+    forced_ptr,  # [S B, N - 1] or None
+    starts_before_ptr,  # [S, B]
+    starts_after_ptr,  # [S, B]
+    starts_cache_ptr,  # [B]
+    counts_ptr,  # [2]
+    mixed_ptr,  # [M, D]
+    before_ptr,  # [M]
+    after_ptr,  # [M]
+    difference_ptr,  # [M, D] or None
+    root_ptr,  # [M]
+    target_ptr,  # [M]
+    reused_ptr,  # [S, B, N]
+    streams,
+    N: tl.constexpr,
+    D: tl.constexpr,
+    H: tl.constexpr,
+    SLOTS: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    BLOCK_H: tl.constexpr,
+    HIDDEN: tl.constexpr,
+):
+    # one program per stream and position: its cached row (root 0) and its S rows (roots 1 to S)
+    at = tl.program_id(0).to(tl.int64)
+    b = tl.program_id(0) // N
+    n = tl.program_id(0) % N
+    step = tl.full((), N, tl.int64) * streams  # rows from slot to slot
+    row0 = in_ptr + at * D
+    row1 = row0 + (step * D if SLOTS > 1 else 0)
+    row2 = row0 + (2 * step * D if SLOTS > 2 else 0)
+    row3 = row0 + (3 * step * D if SLOTS > 3 else 0)
+    cached = cached_ptr + at * D
+
+    # all products at once, chunk by chunk, then the decisions on numbers alone
+    zero = tl.zeros((BLOCK_C,), tl.float32)
+    cc, c0, c1, c2, n0, n1, n2, n3 = zero, zero, zero, zero, zero, zero, zero, zero
+    d10, d20, d21, d30, d31, c3 = zero, zero, zero, zero, zero, zero
+    for start in tl.static_range(0, D, BLOCK_C):
+        e = start + tl.arange(0, BLOCK_C)
+        c = tl.load(cached + e, mask=e < D, other=0.0).to(tl.float32)
+        p0 = tl.load(row0 + e, mask=e < D, other=0.0).to(tl.float32)
+        cc += c * c
+        n0 += p0 * p0
+        c0 += p0 * c
+        if SLOTS > 1:
+            p1 = tl.load(row1 + e, mask=e < D, other=0.0).to(tl.float32)
+            n1 += p1 * p1
+            c1 += p1 * c
+            d10 += p1 * p0
+        if SLOTS > 2:
+            p2 = tl.load(row2 + e, mask=e < D, other=0.0).to(tl.float32)
+            n2 += p2 * p2
+            c2 += p2 * c
+            d20 += p2 * p0
+            d21 += p2 * p1
+        if SLOTS > 3:
+            p3 = tl.load(row3 + e, mask=e < D, other=0.0).to(tl.float32)
+            n3 += p3 * p3
+            c3 += p3 * c
+            d30 += p3 * p0
+            d31 += p3 * p1
+    l_c = _length(cc)
+    l0 = _length(n0)
+    s_c0 = tl.sum(c0, 0) / (l0 * l_c)
+    reuse0 = _decide(
+        s_c0, 0, 0, n, b, streams, weights_ptr, decision_ptr, cue_ptr, full_ptr, forced_ptr,
+        N, H, BLOCK_H, HIDDEN,
+    )  # fmt: skip
+    root0 = tl.where(reuse0, 0, 1)
+    reuse1, reuse2, reuse3, root1, root2, root3 = reuse0, reuse0, reuse0, root0, root0, root0
+    if SLOTS > 1:
+        l1 = _length(n1)
+        s_c1 = tl.sum(c1, 0) / (l1 * l_c)
+        s_01 = tl.sum(d10, 0) / (l1 * l0)
+        other = tl.where(root0 == 0, s_c1, s_01)
+        reuse1 = _decide(
+            tl.maximum(s_c1, other), 1, 1, n, b, streams, weights_ptr, decision_ptr, cue_ptr,
+            full_ptr, forced_ptr, N, H, BLOCK_H, HIDDEN,
+        )  # fmt: skip
+        root1 = tl.where(reuse1, tl.where(other > s_c1, root0, 0), 2)
+    if SLOTS > 2:
+        l2 = _length(n2)
+        s_c2 = tl.sum(c2, 0) / (l2 * l_c)
+        s_02 = tl.sum(d20, 0) / (l2 * l0)
+        s_12 = tl.sum(d21, 0) / (l2 * l1)
+        other = tl.where(root1 == 0, s_c2, tl.where(root1 == 1, s_02, s_12))
+        reuse2 = _decide(
+            tl.maximum(s_c2, other), 2, 2, n, b, streams, weights_ptr, decision_ptr, cue_ptr,
+            full_ptr, forced_ptr, N, H, BLOCK_H, HIDDEN,
+        )  # fmt: skip
+        root2 = tl.where(reuse2, tl.where(other > s_c2, root1, 0), 3)
+    if SLOTS > 3:
+        l3 = _length(n3)
+        s_c3 = tl.sum(c3, 0) / (l3 * l_c)
+        s_03 = tl.sum(d30, 0) / (l3 * l0)
+        s_13 = tl.sum(d31, 0) / (l3 * l1)
+        past = tl.where(root1 == 0, s_c3, tl.where(root1 == 1, s_03, s_13))
+        other = tl.where(root0 == 0, s_c3, s_03)
+        reuse3 = _decide(
+            tl.maximum(past, other), 3, 2, n, b, streams, weights_ptr, decision_ptr, cue_ptr,
+            full_ptr, forced_ptr, N, H, BLOCK_H, HIDDEN,
+        )  # fmt: skip
+        root3 = tl.where(reuse3, tl.where(other > past, root0, root1), 4)
+
+    there = tl.minimum(tl.load(sizes_ptr + b), SLOTS)
+    r0 = tl.where(reuse0 & (there > 0), 1, 0)
+    r1 = r0 + tl.where(reuse1 & (there > 1), 1, 0)
+    r2 = r1 + tl.where(reuse2 & (there > 2), 1, 0)
+    num_reused = r2 + tl.where(reuse3 & (there > 3), 1, 0)
+    kept = tl.atomic_add(counts_ptr, there - num_reused)
+    taken = tl.atomic_add(counts_ptr + 1, num_reused)
+    for slot in tl.static_range(SLOTS):
+        if slot == 0:
+            root, reuse, before = root0, reuse0, 0
+        elif slot == 1:
+            root, reuse, before = root1, reuse1, r0
+        elif slot == 2:
+            root, reuse, before = root2, reuse2, r1
+        else:
+            root, reuse, before = root3, reuse3, r2
+        if there > slot:
+            row = in_ptr + (at + slot * step) * D
+            origin = cached
+            if root > 0:
+                origin = in_ptr + (at + (root - 1) * step) * D
+            _emit(
+                row, origin, reuse, slot, root, kept + slot - before, taken + before, n, b, streams,
+                starts_before_ptr, starts_after_ptr, starts_cache_ptr, mixed_ptr, before_ptr,
+                after_ptr, difference_ptr, root_ptr, target_ptr, reused_ptr + at + slot * step,
+                D, BLOCK_D,
+            )  # fmt: skip
+    # last, since the differences start from the old cached row
+    tl.debug_barrier()
+    if (there > 0) & (root0 == 1):
+        d = tl.arange(0, BLOCK_D)
+        own = tl.load(row0 + d, mask=d < D, other=0.0)
+        tl.store(cached + d, own, mask=d < D)
