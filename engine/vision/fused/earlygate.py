@@ -4,13 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from engine.errors import UsageError
 from engine.vision.fused.capture import capture
 from engine.vision.fused.gate_memory import SLOTS, Memory
-from engine.vision.fused.layers import check_tower, finish_rows, norm_rows, patch_columns
+from engine.vision.fused.layers import (
+    Embedding,
+    check_tower,
+    finish_classes,
+    finish_rows,
+    norm_rows,
+)
 from engine.vision.gate.forward import Stepped
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
@@ -18,7 +23,6 @@ from engine.vision.tower import VisionTower
 from kernels.attention import attend
 from kernels.gated_attention import gated_attention
 from kernels.narrow import Compared, narrow
-from kernels.patchify import patchify
 from kernels.pool_keys import pool_keys
 from kernels.product import product
 
@@ -37,9 +41,8 @@ class FusedGate:
     streams: int = 64
     forced: bool = False
     memory: Memory = field(init=False)
-    _patch: Tensor = field(init=False)
-    _scatter: tuple[Tensor, Tensor] = field(init=False)
-    _scale: tuple[Tensor, Tensor] = field(init=False)
+    _embedding: Embedding = field(init=False)
+    _gated: Tensor = field(init=False)
     _graph: torch.cuda.CUDAGraph | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -48,15 +51,9 @@ class FusedGate:
         self.memory = Memory.allocate(
             self.tower, self.streams, self.limits.width(config), forced=self.forced
         )
-        weight = self.tower.patch.weight
-        self._patch = F.pad(weight, (0, patch_columns(config) - weight.shape[1])).contiguous()
-        cell = torch.arange(len(self.memory.patches), device=self.tower.device)
-        frame, patch = cell // (config.tokens - 1), cell % (config.tokens - 1) + 1
-        self._scale = (
-            torch.tensor(config.mean, device=self.tower.device),
-            torch.tensor(config.std, device=self.tower.device),
-        )
-        self._scatter = (patch.int(), (frame * config.tokens + patch).int())
+        self._embedding = Embedding(self.tower, self.memory.frames)
+        gates = [index - 1 for index in self.limits.gates]
+        self._gated = torch.tensor(gates, dtype=torch.long, device=self.tower.device)
         if self.tower.device.type == "cuda":
             self._graph = capture(self._forward)
 
@@ -65,13 +62,14 @@ class FusedGate:
         if num_streams > self.streams:
             raise UsageError(f"expected at most {self.streams} streams, got {num_streams}")
         base = limits.base if isinstance(limits, LearnedLimits) else limits
-        self.force(torch.tensor(base.thresholds).view(-1, 1, 1, 1) * base.scale)
+        thresholds = torch.tensor(base.thresholds).view(-1, 1, 1, 1)
+        self.force(torch.where(thresholds < 0, -1.0, thresholds * base.scale))
 
     def load(self, stream: int, saved: Mapping[str, Tensor]) -> None:
         """Copy a stream's roots in; one without any starts with a full frame."""
         if "compared" in saved:
             rows = self.memory.root[:, stream].long()
-            self.memory.roots[rows] = saved["compared"].to(self.memory.roots)
+            self.memory.roots[rows[self._gated]] = saved["compared"].to(self.memory.roots)
             cached = self.memory.table[:, self.tower.config.width :]
             cached[rows] = saved["keys_values"].to(cached)
 
@@ -84,7 +82,7 @@ class FusedGate:
         rows = self.memory.root[:, stream].long()
         width = self.tower.config.width
         return {
-            "compared": self.memory.roots[rows],
+            "compared": self.memory.roots[rows[self._gated]],
             "keys_values": self.memory.table[:, width:][rows],
             "outputs": self.memory.h.new_empty(0, self.memory.tokens, width),
         }
@@ -134,13 +132,14 @@ class FusedGate:
         candidates = torch.ones_like(order)
         for index, allowed in enumerate(self.references):
             candidates = candidates.where(slot != index, len(allowed))
-        rows = (computed[:, :-1] - 1).sum(1) * candidates
+        rows = (computed[:, self._gated] - 1).sum(1) * candidates
         return rows.masked_fill(self.memory.placing[1].flatten()[order] > 0, 0)
 
     def _forward(self) -> None:
         config, memory = self.tower.config, self.memory
         self._begin()
-        self._embed()
+        counts = memory.count[:1], memory.count[1:2]
+        self._embedding.write(memory.pixels, memory.h, counts=counts)
         layer, count = self.tower.layer(0), memory.count[1:2]
         normed = norm_rows(memory.h, layer.norm1, memory.work.normed, count=count)
         product(normed, layer.qkv.weight, layer.qkv.bias, out=memory.fresh, count=count)
@@ -161,11 +160,10 @@ class FusedGate:
                 )  # fmt: skip
         # class tokens are the first packed rows
         first, work = memory.mixed[: memory.frames], memory.work.first(memory.frames)
-        rows = finish_rows(
-            self.tower.layer(config.layers - 1), first, memory.h, work, first,
+        finish_classes(
+            self.tower, first, memory.h, work, memory.embeddings,
             source=memory.origin[: memory.frames],
         )  # fmt: skip
-        memory.embeddings.copy_(self.tower.finish(rows))
 
     def _begin(self) -> None:
         """Set the counts, and every token of the frames that are there as computed."""
@@ -180,23 +178,6 @@ class FusedGate:
         own = torch.arange(1, SLOTS + 1, dtype=torch.int32, device=place.device)
         memory.follows.copy_(own[:, None, None].where(there, 0).expand_as(memory.follows))
         memory.limits.copy_(memory.thresholds.masked_fill(whole[None, :, :, None] > 0, -1.0))
-
-    def _embed(self) -> None:
-        """Frames' bytes to hidden states, the tokens of frame j in rows `j N` and after."""
-        tower, memory, config = self.tower, self.memory, self.tower.config
-        source, target = self._scatter
-        h = memory.work.after if config.pre_norm else memory.h
-        patchify(
-            memory.pixels, config.patch, *self._scale, memory.patches, count=memory.count[:1]
-        )  # fmt: skip
-        product(
-            memory.patches, self._patch, tower.patch.bias, residual=tower.position, source=source,
-            out=h, target=target, count=memory.count[:1],
-        )  # fmt: skip
-        first = h.view(memory.frames, memory.tokens, -1)[:, 0]
-        first.copy_((tower.class_token + tower.position[0]).expand_as(first))
-        if isinstance(tower.pre, nn.LayerNorm):
-            norm_rows(h, tower.pre, memory.h, count=memory.count[1:2])
 
     def _gate(self, index: int) -> None:
         """Decide at the input of a layer, and project what is still computed."""

@@ -25,7 +25,6 @@ class Memory:
     tokens: int
     pixels: Tensor  # uint8 [F, 3, S, S], frames that are there, one after the other
     control: Tensor  # int32 [2 + 3 F]: patches, tokens, then place, whole and order by frame
-    patches: Tensor  # [F (N - 1), K]
     h: Tensor  # [P, D]
     work: Work
     mixed: Tensor  # [P, D]
@@ -71,7 +70,6 @@ class Memory:
             tokens=tokens,
             pixels=torch.zeros(bytes_shape, dtype=torch.uint8, device=tower.device),
             control=ints(2 + 3 * frames),
-            patches=values(frames * (tokens - 1), patch_columns(config)),
             h=values(packed, config.width),
             work=Work.allocate(tower, packed),
             mixed=values(packed, config.width),
@@ -135,5 +133,5 @@ class Memory:
 def fitting_streams(config: VisionConfig, key_width: int, free_bytes: int) -> int:
     """Streams of a half-precision tower to make room for: 64, or a quarter until they fit."""
     kept = config.layers * (key_width + 3 * config.width)
-    group = SLOTS * (7 * config.width + key_width + config.mlp + patch_columns(config))
+    group = SLOTS * (8 * config.width + key_width + config.mlp + patch_columns(config))
     return quartered(MOST_STREAMS, 2 * config.tokens * (kept + group), free_bytes)

@@ -112,10 +112,18 @@ def finish_rows(
     )  # fmt: skip
 
 
-def finish_classes(tower: VisionTower, mixed: Tensor, h: Tensor, work: Work, out: Tensor) -> Tensor:
-    """Embeddings `[F, E]` from the class tokens' P and h `[F, D]` in the last layer."""
+def finish_classes(
+    tower: VisionTower,
+    mixed: Tensor,
+    h: Tensor,
+    work: Work,
+    out: Tensor,
+    *,
+    source: Tensor | None = None,
+) -> Tensor:
+    """Embeddings `[F, E]` from the class tokens' P `[F, D]` and h, or `h[source]`, at the end."""
     last = tower.layer(tower.config.layers - 1)
-    rows = finish_rows(last, mixed, h, work, work.after)
+    rows = finish_rows(last, mixed, h, work, work.after, source=source)
     if isinstance(tower.head, nn.Linear):
         normed = norm_rows(rows, tower.post, work.normed)
         return product(normed, tower.head.weight, tower.head.bias, out=out)
@@ -144,19 +152,33 @@ class Embedding:
         first = (tower.class_token.float() + tower.position[0].float()).detach()
         self._raw.view(frames, config.tokens, -1)[:, 0] = first.to(weight.dtype)
 
-    def write(self, pixels: Tensor, out: Tensor, target: Tensor | None = None) -> None:
-        """Write the tokens of `pixels` `[n, 3, S, S]` to `out[target]`, or to its first rows."""
+    def write(
+        self,
+        pixels: Tensor,
+        out: Tensor,
+        target: Tensor | None = None,
+        counts: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        """Write the tokens of `pixels` `[n, 3, S, S]` to `out[target]`, or to its first rows.
+
+        `counts`, int32 `[1]` each, say how many patches and tokens are there; without, all are.
+        """
         tower, config = self.tower, self.tower.config
+        num_patches, num_tokens = counts or (None, None)
         cells, rows = len(pixels) * (config.tokens - 1), len(pixels) * config.tokens
         patches = self._patches[:cells]
-        patchify(pixels, config.patch, self._mean, self._std, patches, count=self._count)
+        patchify(
+            pixels, config.patch, self._mean, self._std, patches,
+            count=self._count if num_patches is None else num_patches,
+        )  # fmt: skip
         product(
             patches, self._weight, tower.patch.bias, residual=tower.position,
             source=self._position[:cells], out=self._raw, target=self._row[:cells],
+            count=num_patches,
         )  # fmt: skip
         raw = self._raw[:rows]
         if isinstance(tower.pre, nn.LayerNorm):
-            norm_rows(raw, tower.pre, out, target=target)
+            norm_rows(raw, tower.pre, out, target=target, count=num_tokens)
         elif target is None:
             out[:rows].copy_(raw)
         else:

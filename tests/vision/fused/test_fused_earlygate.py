@@ -10,6 +10,7 @@ from torch import Tensor
 from engine.errors import UsageError
 from engine.vision.fused.earlygate import FusedGate
 from engine.vision.fused.gate_memory import fitting_streams
+from engine.vision.fused.layers import patch_columns
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
 from engine.vision.gate.refresh import Refresh
@@ -111,6 +112,28 @@ def test_equals_the_plain_gate(config: VisionConfig, kind: str, threshold: float
             assert (given.computed == config.tokens).all()
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.0])
+def test_layers_without_a_gate_compare_nothing(scale: float) -> None:
+    config = CONFIGS[0]
+    tower = make_tower(config)
+    limits = Limits((0.3, *(-1.0 for _ in range(config.layers - 2)))).scaled(scale)
+    plain = EarlyGate(tower, limits, Refresh(cut=1.0))
+    fused = replace(plain, fused=FusedGate(tower, limits, SOURCES, 2))
+    clips = [make_clip(config, frames, seed) for seed, frames in enumerate((9, 6))]
+    first = [gate.encode([Chunk(clip[:5]) for clip in clips]) for gate in (fused, plain)]
+    # states of either resume in the other
+    second = [
+        gate.encode([Chunk(clip[5:], each.state, last=True) for clip, each in rest])
+        for gate, rest in zip(
+            (plain, fused), (zip(clips, each, strict=True) for each in first), strict=True
+        )
+    ]
+    for ours, theirs in zip(first[0] + second[1], first[1] + second[0], strict=True):
+        same(ours, theirs)
+        later = ours.computed[:, 1:]
+        assert (later == later[:, :1]).all()
+
+
 @pytest.mark.parametrize("kind", ["fixed", "learned"])
 def test_state_resumes_in_either(kind: str) -> None:
     config = CONFIGS[0]
@@ -163,9 +186,10 @@ def test_a_tower_without_class_token_is_refused() -> None:
 def test_room_is_made_for_what_fits() -> None:
     tower = make_tower(TINY)
     memory = FusedGate(tower, Limits.uniform(TINY, 0.1), SOURCES, 16).memory
-    held = [memory.h, memory.mixed, memory.roots, memory.table, memory.patches, memory.work.after]
+    held = [memory.h, memory.mixed, memory.roots, memory.table, memory.work.after]
     held += [memory.work.normed, memory.work.wide]
     halves = 2 * sum(value.numel() for value in held)
+    halves += 2 * 64 * TINY.tokens * (TINY.width + patch_columns(TINY))  # of the embedding
     assert fitting_streams(TINY, TINY.width, 3 * halves) == 16
     assert fitting_streams(TINY, TINY.width, int(1.8 * halves)) < 16
     assert fitting_streams(TINY, TINY.width, 10**15) == 64
