@@ -21,9 +21,11 @@ from engine.vision.tower import VisionTower
 
 logger = logging.getLogger(__name__)
 BLOCKS = 6  # a stream is steered in about that many steps
-SHORTEST = 16  # frames of a block
+SHORTEST = 16  # frames of a block; of a shorter stream the audit would cost what reuse gains
 ALERT = 0.5  # of the bound: a frame that drifts more calls for the full audit
 WORTH = 2  # rungs: a block that needs more is rather embedded densely
+DEARER = 1.2  # a rung tighter costs about so much more
+PAYS = 0.8  # of dense: what costs more is embedded densely, since it may drift still
 
 
 class Scalable(Strategy, Protocol):
@@ -200,7 +202,7 @@ class Bounded:
         first = zlib.crc32(pixels[0].cpu().numpy().tobytes())
         random = np.random.default_rng([self.seed, first, len(pixels)])
         run = _Run(pixels, cues, random, max(SHORTEST, -(-len(pixels) // BLOCKS)))
-        if len(pixels) < 2 * LEAST:  # auditing would cost as much as embedding
+        if len(pixels) < SHORTEST:
             run.rung, run.fell_back, run.block = TIGHTEST - 1, True, len(pixels)
         return run
 
@@ -217,8 +219,7 @@ class Bounded:
         for run, block in pairs:
             run.alert |= max(block.drifts.values(), default=0.0) > ALERT * self.max_drift
         self._audit([(run, [block], self._size(run)) for run, block in pairs if run.alert])
-        for run, block in pairs:
-            self._judge(run, block)
+        self._embed(runs, [self._judge(run, block) for run, block in pairs])
 
     def _encode(self, work: Sequence[tuple[int, Chunk]]) -> list[Encoded]:
         """Encode chunks at their rungs, those of one rung together; below the tightest densely."""
@@ -259,25 +260,31 @@ class Bounded:
             run.exact.update(zip(frames, encoded.embeddings, strict=True))
             run.price = encoded if frames else run.price
 
-    def _judge(self, run: _Run, block: _Block) -> None:
-        """Accept the block or do it again, and set the scale of the next."""
-        dense, encoded = run.rung < TIGHTEST, block.encoded
+    def _judge(self, run: _Run, block: _Block) -> list[int]:
+        """Accept the block or do it again, and set the scale of the next.
+
+        Returns the frames that must be embedded densely, where the block would not do tighter.
+        """
+        encoded, dense = block.encoded, run.rung < TIGHTEST
         earlier = [drift for each in run.blocks for drift in each.drifts.values()]
         move = Controller(self.max_drift).move(run.rung, list(block.drifts.values()), earlier)
-        if move.redo and not dense:
+        left = run.inexact(block) if move.redo else []
+        if left and self._pays(run, block, move.rung, len(left)):
             logger.debug("block at frame %s drifts, rung %s", run.done, move.rung)
             run.wasted += float(encoded.macs.sum())
             run.rung, run.state, run.at = move.rung, None, run.done
             run.again += 1
-            run.fell_back |= move.dense
-            return
+            return []
+        dense |= move.redo
         run.blocks.append(block)
-        run.re_embedded += len(encoded.full) if dense else 0
+        run.re_embedded += len(encoded.full) if run.rung < TIGHTEST else len(left)
+        run.fell_back |= dense
         run.at = run.done + len(encoded.full) if dense else run.stop
         run.done += len(encoded.full)
         run.again = 0
         run.state = None if dense or move.refresh else encoded.state
         run.rung = TIGHTEST + 2 if dense else max(move.rung, TIGHTEST)
+        return left
 
     def _settle(self, runs: Sequence[_Run]) -> None:
         """Audit in full what the first look did not settle, then mend until the bound holds."""
@@ -294,10 +301,12 @@ class Bounded:
         tighter, densely = [], []
         for run, block in zip(runs, worst, strict=True):
             rung = block.rung - rungs_to(self._upper(run) / self.max_drift)
-            if block.mended or rung < max(TIGHTEST, block.rung - WORTH):
-                densely.append((run, run.inexact(block)))
-            else:
+            left = run.inexact(block)
+            worth = not block.mended and block.rung - rung <= WORTH
+            if worth and self._pays(run, block, rung, len(left)):
                 tighter.append((run, block, rung))
+            else:
+                densely.append((run, left))
         self._embed([run for run, _ in densely], [frames for _, frames in densely])
         for run, frames in densely:
             run.re_embedded += len(frames)
@@ -308,6 +317,13 @@ class Bounded:
             again = _Block.of(block.start, rung, each, mended=True)
             again.audit(run.exact, block.drifts)
             run.blocks[run.blocks.index(block)] = again
+
+    def _pays(self, run: _Run, block: _Block, rung: int, frames: int) -> bool:
+        """Say whether the block at a tighter rung costs clearly less than `frames` embedded."""
+        if rung < TIGHTEST or run.price is None:
+            return False
+        expected = float(block.encoded.macs.sum()) * DEARER ** (block.rung - rung)
+        return expected < PAYS * frames * float(run.price.macs[0])
 
     def _confidence(self, run: _Run) -> float:
         """Return the confidence of the look at hand: the risk is shared between the two."""

@@ -37,12 +37,12 @@ def test_rows_do_not_depend_on_the_number_of_devices(
 @pytest.mark.slow
 def test_auto_is_decided_once_for_all_devices(builtin, make_clip, tmp_path) -> None:
     for seed in range(6):
-        make_clip(tmp_path / f"{seed}.mp4", 7, seed=seed)
+        make_clip(tmp_path / f"{seed}.mp4", 9, seed=seed)
     options = IngestOptions(devices=("cpu", "cpu"), workers=1, streams=1)
     with Store.open(tmp_path / "data") as store:
         report = ingest(store, builtin, [tmp_path], options)
     assert {video.outcome for video in report.videos} == {"ready"}
-    assert report.rows == 84
+    assert report.rows == 108
     [kind] = {choice["kind"] for choice in report.choices}
     assert report.choice.startswith(f"{report.strategy} for {kind} content: ")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine.errors import UsageError
-from engine.vision.audit import audit_size, student, upper_mean
+from engine.vision.audit import audit_size, look_size, student, upper_early, upper_mean
 from engine.vision.bound import Bounded
 from engine.vision.controller import LOOSEST, TIGHTEST, Controller, scale
 from engine.vision.gate.limits import Limits
@@ -55,6 +55,7 @@ class MadeUp:
 
     truth: Truth
     factor: float = 1.0
+    share: float = 0.25  # of dense's cost
     name: str = "made-up"
 
     @property
@@ -70,7 +71,7 @@ class MadeUp:
             drift = chunk.pixels[:, 1, 0, 0].float() / 1000 * self.factor**1.3
             if chunk.state is None and len(drift):
                 drift[0] = 0.0
-            results.append(self.truth.answer(chunk, drift.clamp(max=1.0), DENSE_COST / 4))
+            results.append(self.truth.answer(chunk, drift.clamp(max=1.0), DENSE_COST * self.share))
         return results
 
 
@@ -111,10 +112,24 @@ def test_upper_bound_covers_the_mean_as_often_as_it_says(confidence: float, shap
     assert covered / rounds >= confidence - 0.02
 
 
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize("size", [2, 4, 10])
+def test_first_look_covers_drifts_that_spread_as_exponential_ones(
+    confidence: float, size: int
+) -> None:
+    random = np.random.default_rng(2)
+    even, wide = random.random((4000, size)), random.exponential(1.0, (4000, size))
+    for samples, mean, most in ((even, 0.5, 1.0), (wide, 1.0, confidence + 0.02)):
+        covered = [upper_early(sample, confidence) >= mean for sample in samples.tolist()]
+        assert confidence - 0.02 <= sum(covered) / len(covered) <= most
+    assert upper_early([0.1], confidence) == math.inf
+
+
 def test_audit_grows_with_the_confidence_and_stops_with_the_stream() -> None:
     assert audit_size(1000, 0.9) < audit_size(1000, 0.95) < audit_size(1000, 0.99)
     assert audit_size(1000, 0.95) == audit_size(100_000, 0.95) == 16
     assert audit_size(4, 0.95) == 4
+    assert [look_size(n) for n in (3, 16, 64, 1000)] == [3, 4, 6, 10]
     assert upper_mean([0.1], 0.95) == math.inf
     assert student(0.95, 10) == pytest.approx(1.812, rel=0.01)
     with pytest.raises(UsageError, match="confidence"):
@@ -132,8 +147,15 @@ def test_audit_grows_with_the_confidence_and_stops_with_the_stream() -> None:
         [1, 40] * 90,
         [5] * 70 + [100] * 10 + [5] * 70,
         [50] * 7,
+        [5] * 23,
+        [12] * 23,
+        [25] * 23,
+        [2] * 40 + [60] * 24,
     ],
-    ids=["still", "usual", "busy", "jump", "calms", "mixed", "burst", "short"],
+    ids=[
+        *("still", "usual", "busy", "jump", "calms", "mixed", "burst", "short"),
+        *("brief still", "brief usual", "brief busy", "brief jump"),
+    ],
 )
 def test_bound_is_kept_where_redundancy_jumps(truth: Truth, levels: list[float]) -> None:
     clips = [stream(levels, seed) for seed in range(40)]
@@ -159,6 +181,27 @@ def test_still_streams_stay_cheap_and_hopeless_ones_say_so(truth: Truth) -> None
     assert bool(hopeless.full.all())
     assert hopeless.drift is not None
     assert bool((hopeless.drift[hopeless.full] == 0).all())
+
+
+def test_still_streams_are_settled_by_a_first_look(truth: Truth) -> None:
+    bounded = Bounded(MadeUp(truth), truth)
+    bounded.encode([Chunk(stream(levels, 5), last=True) for levels in ([2] * 23, [12] * 23)])
+    still, usual = bounded.report
+    assert still.audited == 4
+    assert usual.audited == 6
+    assert still.upper <= bounded.max_drift
+
+
+def test_what_is_dear_already_is_not_tried_tighter(truth: Truth) -> None:
+    clips = [stream([40] * 23, seed) for seed in range(10)]
+    costs = []
+    for share in (0.25, 0.9):
+        bounded = Bounded(MadeUp(truth, share=share), truth)
+        encoded = bounded.encode([Chunk(clip, last=True) for clip in clips])
+        costs.append(float(torch.cat([each.macs for each in encoded]).mean()) / DENSE_COST)
+        assert max(drift_of(e, truth, c) for e, c in zip(encoded, clips, strict=True)) <= 0.03
+    assert costs[0] < 1.2
+    assert costs[1] < 0.9 + 1.0 + 0.1  # once by the strategy, once densely
 
 
 @given(st.lists(st.floats(0, 1), max_size=6), st.floats(0, 1), st.integers(TIGHTEST, LOOSEST))

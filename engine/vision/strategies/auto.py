@@ -8,13 +8,14 @@ from time import perf_counter
 import torch
 from torch.nn import functional as F
 
+from engine.vision.bound import SHORTEST
 from engine.vision.gate.calibrate import kind_of
 from engine.vision.strategies.base import Chunk, Encoded, Strategy, StreamState
 from engine.vision.tower import VisionTower
 
 logger = logging.getLogger(__name__)
 DENSE = "dense"
-LEAST = 12  # frames of a stream; shorter ones are dense under a bound whatever serves them
+LEAST = SHORTEST  # frames of a stream; shorter ones are dense under a bound whatever serves them
 ENOUGH = 64  # frames to weigh by, of each kind; on a GPU all of a call, as they are served there
 WARM = 16  # frames of each that are not timed: they pay for what is set up once
 MEMORY = 512  # frames that a strategy's time is averaged over
