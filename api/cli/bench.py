@@ -283,7 +283,7 @@ def refine(
     clips: int = 40,
     seed: int = 7,
     queries: int = 200,
-    threshold: Annotated[float, typer.Option(help="Of the untrained gate that stores.")] = 0.55,
+    scale: Annotated[float, typer.Option(help="Of the limits of the gate that stores.")] = 1.0,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
     out: flags.OutFile = None,
@@ -297,6 +297,6 @@ def refine(
             clips=clips,
             seed=seed,
             num_queries=queries,
-            threshold=threshold,
+            scale=scale,
         )
     show.print_report(report, as_json=as_json, path=out)

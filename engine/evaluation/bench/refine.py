@@ -17,11 +17,10 @@ from engine.evaluation.report import Report
 from engine.operators.refine import Refiner, refine_top_k
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
-from engine.vision.gate.limits import Limits
 from engine.vision.model import Model, load_model
+from engine.vision.strategies import build_strategy
 from engine.vision.strategies.base import Chunk, Encoded, Strategy, reuse_rate
 from engine.vision.strategies.dense import Dense
-from engine.vision.strategies.earlygate import EarlyGate
 
 TOP = 10
 COLUMNS = (
@@ -63,15 +62,15 @@ def run(
     clips: int = 40,
     seed: int = 7,
     num_queries: int = 200,
-    threshold: float = 0.55,
+    scale: float = 1.0,
 ) -> Report:
-    """Refine captions' answers over made-up test clips, stored by an untrained gate."""
+    """Refine captions' answers over made-up test clips, stored by the gate that ships, scaled."""
     loaded = load_model(model, device=device, dtype=torch.float32)
     size = loaded.tower.config.image_size
     made = list(render_pool("test", clips, seed, size=size, workers=0))
     texts = [text for clip, _ in made for text in (clip.caption, *(s.caption for s in clip.spans))]
     queries = list(dict.fromkeys(texts))[:num_queries]
-    gate = EarlyGate(loaded.tower, Limits.uniform(loaded.tower.config, threshold))
+    gate = build_strategy("earlygate", loaded.tower, space=loaded.space, options={"scale": scale})
     return measure_refinement(loaded, gate, [frames for _, frames in made], queries)
 
 
