@@ -77,14 +77,19 @@ def _draw_drift(found: Comparison) -> Figure:
     left, right = figure.subplots(1, 2)
     for axes in (left, right):
         axes.axvspan(1 / COSTS[-1], 1 / COSTS[0], color="#f2f2f2", zorder=0)
+        middle = (1 / COSTS[-1] + 1 / COSTS[0]) / 2
+        axes.text(
+            middle, 0.98, "cost .6 to .25", color=FAINT, size=8, ha="center", va="top",
+            transform=axes.get_xaxis_transform(),
+        )  # fmt: skip
     left.set(yscale="log", ylabel="mean drift, 1 − cosine")
     left.set_title("Mean, lower is better", size=10)
     costs = np.linspace(min(p.macs for p in found.points if p.family == INTERPOLATE), 0.97, 200)
     half = at_costs(found.points, INTERPOLATE, lambda point: point.drift, costs) / 2
     left.plot(1 / costs, half, color=COLOURS[INTERPOLATE], ls="--", lw=1)
     left.annotate(
-        "half of interpolation", (1 / costs[0], half[0]), (0, -12), textcoords="offset points",
-        color=COLOURS[INTERPOLATE], size=8, ha="right",
+        "half of interpolation", (1 / costs[0], half[0]), (4, 0), textcoords="offset points",
+        color=COLOURS[INTERPOLATE], size=8, va="center",
     )  # fmt: skip
     _curves(left, found.points[1:], lambda point: point.drift)
     right.set_ylabel("cosine to dense")
@@ -126,11 +131,21 @@ def _name(axes: Axes, ends: Sequence[tuple[tuple[float, float], str, str]]) -> N
     axes.get_ylim()  # settles the limits, which the lines have only asked for so far
     to_panel = axes.transData + axes.transAxes.inverted()
     heights = [float(to_panel.transform(end)[1]) for end, _, _ in ends]
-    lowest = -1.0
-    for place in sorted(range(len(ends)), key=heights.__getitem__):
-        lowest = max(heights[place], lowest + LABEL_GAP)
+    for height, place in zip(_spread(sorted(heights)), np.argsort(heights), strict=True):
         _, family, colour = ends[place]
-        axes.text(1.01, lowest, family, color=colour, size=9, va="center", transform=axes.transAxes)
+        axes.text(1.01, height, family, color=colour, size=9, va="center", transform=axes.transAxes)
+
+
+def _spread(heights: Sequence[float]) -> list[float]:
+    """Move rising heights apart by a label's gap, up first and down again from the top."""
+    apart: list[float] = []
+    for height in heights:
+        apart.append(max(height, apart[-1] + LABEL_GAP) if apart else height)
+    top = 1.0
+    for place in reversed(range(len(apart))):
+        apart[place] = min(apart[place], top)
+        top = apart[place] - LABEL_GAP
+    return apart
 
 
 def _line(axes: Axes, height: float, what: str) -> None:
