@@ -13,7 +13,7 @@ from api.cli import flags, show
 from api.cli.ask import print_answer, print_moments, write_table
 from api.cli.ingest import Bars, print_report
 from engine.ingest import IngestReport
-from engine.query import QueryResult
+from engine.query import Moment, QueryResult
 from engine.session import Engine
 from engine.world.clip import make_clip
 from engine.world.make import write_world
@@ -46,8 +46,17 @@ def demo(
         "demo-data"
     ),
     device: flags.Device = "auto",
+    as_json: flags.Json = False,
 ) -> None:
     """Make clips, ingest them, ask three things of them, and compare the ways to encode."""
+    with show.aside(as_json):
+        told = run(data, device)
+    if as_json:
+        show.print_json(told)
+
+
+def run(data: Path, device: str) -> dict[str, Any]:
+    """Go through the demo and return what came out of each step."""
     started = time.monotonic()
     videos = data / "videos"
     _say("1", f"{len(REDUNDANCY)} clips of {SECONDS:.0f} s, made by code, into {videos}")
@@ -69,7 +78,7 @@ def demo(
         _say("3", f'a text: "{TEXT}"')
         found = engine.query(TEXT, top_k=5)
         print_moments(found)
-        _check_moment(found, told)
+        good = _check_moment(found, told)
         _say("4", "the same in SQL, beside what is known of the videos")
         statement = (
             "SELECT v.name, count(*) AS frames, max(CLIP_MATCH(f.frame, $text)) AS best\n"
@@ -77,15 +86,17 @@ def demo(
             "WHERE v.duration_seconds > 5 GROUP BY v.name ORDER BY best DESC LIMIT 3"
         )
         show.out.print(f"[dim]{statement}[/]")
-        write_table(engine.sql(statement, text=TEXT).arrow(), "table")
+        best = engine.sql(statement, text=TEXT).arrow()
+        write_table(best, "table")
         _say("5", f"a question: {told.question}")
         answered = engine.ask(told.question, told.choices, videos=[f"{told.asked}.mp4"])
         print_answer(answered)
         _mark(answered.text == told.answer, f"the script says: {told.answer}")
 
     _say("6", "the same clips by each way to encode, beside dense")
-    compare(files, data, told, device)
-    show.out.print(f"\n[bold]done in {time.monotonic() - started:.0f} s[/]. How to go on:")
+    compared = compare(files, data, told, device)
+    seconds = time.monotonic() - started
+    show.out.print(f"\n[bold]done in {seconds:.0f} s[/]. How to go on:")
     for line in (
         f"dejavu-engine serve --data {data / 'store'}      the page, on http://127.0.0.1:8000",
         "dejavu-engine ingest ~/Videos                    your own videos, into ./data",
@@ -93,6 +104,17 @@ def demo(
         "    with a CLIP that has seen the world; the built-in model knows made-up clips only",
     ):
         show.out.print(f"  {line}", highlight=False, soft_wrap=True)
+    return {
+        "seconds": seconds,
+        "store": data / "store",
+        "ingest": report.as_dict(),
+        "query": found,
+        "moment_is_right": good,
+        "sql": best.to_pylist(),
+        "answer": answered,
+        "answer_is_right": answered.text == told.answer,
+        "strategies": compared,
+    }
 
 
 def find_told(world: dict[str, Any]) -> Told:
@@ -115,9 +137,9 @@ def find_told(world: dict[str, Any]) -> Told:
     )
 
 
-def compare(files: Sequence[Path], data: Path, told: Told, device: str) -> None:
+def compare(files: Sequence[Path], data: Path, told: Told, device: str) -> list[dict[str, Any]]:
     """Ingest by each strategy into a store of its own and show time, cost, drift and answers."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for strategy in STRATEGIES:
         with Engine.open(
             data / f"store-{strategy}", model="builtin", device=device, exact=False
@@ -126,22 +148,29 @@ def compare(files: Sequence[Path], data: Path, told: Told, device: str) -> None:
                 report = engine.ingest(files, strategy=strategy)
             found = engine.query(TEXT, top_k=1)
             answered = engine.ask(told.question, told.choices, videos=[f"{told.asked}.mp4"])
-        best = found.moments[0]
+        seconds = sum(video.encode_seconds for video in report.videos)
+        dense = rows[0]["encode_seconds"] if rows else seconds
         rows.append(
-            (
-                strategy,
-                sum(video.encode_seconds for video in report.videos),
-                _ratio(report),
-                f"{report.reuse_rate:.1%}",
-                _drift(report),
-                f"{best.name} {show.clock(best.peak_seconds)}",
-                answered.text,
-            )
+            {
+                "strategy": strategy,
+                "encode_seconds": seconds,
+                "time_ratio": dense / seconds if seconds else None,
+                "macs_ratio": _ratio(report),
+                "reuse_rate": report.reuse_rate,
+                "drift": _drift(report),
+                "best": found.moments[0],
+                "answer": answered.text,
+            }
         )
-    dense = rows[0][1]
-    listed = [(name, s, dense / s if s else None, *rest) for name, s, *rest in rows]
     columns = ("strategy", "encode s", "time ×", "MACs ×", "reused", "drift", "found", "answer")
-    show.print_table(columns, listed)
+    show.print_table(columns, [_shown(**row) for row in rows])
+    return rows
+
+
+def _shown(reuse_rate: float, best: Moment, answer: str, **figures: Any) -> tuple[Any, ...]:
+    *start, drift = figures.values()
+    place = f"{best.name} {show.clock(best.peak_seconds)}"
+    return (*start, f"{reuse_rate:.1%}", drift, place, answer)
 
 
 def _ratio(report: IngestReport) -> float | None:
@@ -155,7 +184,7 @@ def _drift(report: IngestReport) -> float | None:
     return sum(drift * frames for drift, frames in known) / total if total else None
 
 
-def _check_moment(found: QueryResult, told: Told) -> None:
+def _check_moment(found: QueryResult, told: Told) -> bool:
     start, stop = told.span
     best = found.moments[0] if found.moments else None
     hit = (
@@ -166,6 +195,7 @@ def _check_moment(found: QueryResult, told: Told) -> None:
     )
     span = f"{show.clock(start)} – {show.clock(stop)}"
     _mark(hit, f"the script says: {told.video}, {span}; within a second counts")
+    return hit
 
 
 def _mark(good: bool, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import signal
 import socket
 from types import FrameType
@@ -29,8 +30,12 @@ def serve(
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
+    as_json: flags.Json = False,
 ) -> None:
-    """Serve the API, the page at / and its documentation at /docs."""
+    """Serve the API, the page at / and its documentation at /docs.
+
+    With --json a document on stdout says where, as soon as connections are taken.
+    """
     try:
         settings = ServerSettings(host=host, port=port)
     except ValidationError as error:
@@ -49,6 +54,8 @@ def serve(
             )
         )
         engine.store.announce(url)
+        if as_json:
+            show.print_json({"url": url, "pid": os.getpid()})
         show.err.print(f"[bold]{url}[/]  page · [bold]{url}/docs[/]  API · Ctrl-C stops")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _already_heard)

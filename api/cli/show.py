@@ -3,7 +3,8 @@
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,16 @@ from engine.evaluation.report import show as show_cell
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def aside(wanted: bool) -> Iterator[None]:
+    """Send what people read to stderr meanwhile: stdout is for one JSON document."""
+    out.stderr = wanted
+    try:
+        yield
+    finally:
+        out.stderr = False
 
 
 def plain(value: Any) -> Any:
@@ -37,6 +48,7 @@ def plain(value: Any) -> Any:
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(plain(value), indent=2) + "\n")
+    sys.stdout.flush()  # a server's document is read while it runs
 
 
 def print_table(

@@ -75,6 +75,18 @@ def test_json_is_one_document(cli: Cli, data: Path, arguments: tuple[str, ...]) 
     assert again.code == (1 if "rm" in arguments else 0)
 
 
+def test_every_command_speaks_json() -> None:
+    silent = []
+    for path in commands():
+        command = typer.main.get_command(app)
+        for name in path:
+            command = command.commands[name]  # type: ignore[attr-defined]
+        if not hasattr(command, "commands"):
+            flags = [flag for parameter in command.params for flag in parameter.opts]
+            silent += [] if "--json" in flags else [" ".join(path)]
+    assert silent == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

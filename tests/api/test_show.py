@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from api.cli import show
@@ -17,3 +18,11 @@ def test_brackets_in_a_name_are_no_markup(monkeypatch) -> None:
 
 def test_json_has_no_word_for_not_a_number() -> None:
     assert show.plain({"a": float("nan"), "b": (1, 2.5, "x")}) == {"a": None, "b": [1, 2.5, "x"]}
+
+
+def test_what_people_read_steps_aside_for_a_document(capsys: pytest.CaptureFixture[str]) -> None:
+    with show.aside(True):
+        show.out.print("told to people")
+    show.out.print("told as usual")
+    read = capsys.readouterr()
+    assert (read.out, read.err) == ("told as usual\n", "told to people\n")
