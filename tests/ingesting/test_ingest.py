@@ -204,6 +204,13 @@ def test_reuse_within_a_bound(store, model, clips, strategy) -> None:
     assert {video.strategy for video in report.videos} <= {strategy, "earlygate", "dense"}
     assert all(video.drift is None or video.drift <= 0.05 for video in report.videos)
     assert report.choice
+    assert all(video.choice for video in report.videos)
+    assert bool(report.choices) == (strategy == "auto")
+    for choice in report.choices:
+        weighed = {each["strategy"]: each for each in choice["weighed"]}
+        assert {"dense", "earlygate", choice["strategy"]} <= set(weighed)
+        assert weighed["dense"]["drift"] == 0
+        assert all(each["seconds"] > 0 for each in weighed.values())
     assert set(outcomes(ingest(store, model, [clips], options)).values()) == {"known"}
     assert store.verify() == []
 

@@ -59,7 +59,21 @@ def test_what_happened_is_told(shared_videos: Videos, sandbox: Sandbox) -> None:
     work.runs[0] = Run(rows=2, batches=1, seconds=0.5)
     work.found.append("flat")
     work.embedded.append(
-        Embedded(1, 3, 10, 2, 8, 1000, 850, 1e9, 5e9, 0.5, 0.75, saved_seconds=1.5)
+        Embedded(
+            1,
+            3,
+            10,
+            2,
+            8,
+            1000,
+            850,
+            1e9,
+            5e9,
+            0.5,
+            0.75,
+            saved_seconds=1.5,
+            choice="gate: it was faster",
+        )
     )
     work.refined.append(Refined(12, 0.25, False, 0.987))
     made, rules = optimize(plan(SQL))
@@ -75,6 +89,7 @@ def test_what_happened_is_told(shared_videos: Videos, sandbox: Sandbox) -> None:
         "decoded: 3 GOPs of 1 videos in 0.50 s",
         "embedded: 10 frames in 0.75 s, 2 full, 8 with reuse, 85.0% of the tokens reused",
         "saved: 80.0% of the multiply-adds, 1.50 s of wall time",
+        "strategy: gate: it was faster",
         "refined: 12 rows in 0.25 s, the order is certain with 99%, the budget ended first",
     ]
 

@@ -1,7 +1,7 @@
 """`auto`: the fastest strategy that keeps the bound, weighed on the streams themselves."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
@@ -70,6 +70,7 @@ class Auto:
     clock: Callable[[], float] = perf_counter
     saved: float = field(init=False, default=0.0)  # seconds, against dense
     served: int = field(init=False, default=0)  # frames, by a choice
+    reasons: dict[tuple[str, str], str] = field(init=False, default_factory=dict)
     name: str = "auto"
 
     @property
@@ -86,7 +87,8 @@ class Auto:
 
     def why(self, strategy: str) -> str:
         """Return the reasons of the choices that fell on a strategy, in words."""
-        told = [str(choice) for choice in self.choices.values() if choice.strategy == strategy]
+        self._reason(*self.choices.values())
+        told = [reason for (_, chosen), reason in self.reasons.items() if chosen == strategy]
         return "; ".join(told) or f"{strategy}: too few frames to choose by"
 
     @property
@@ -154,10 +156,14 @@ class Auto:
         weighed = [_weighed(name, *each, exact) for name, each in found.items()]
         fastest = self._fastest(weighed)
         choice = self.choices[kind] = Choice(kind, fastest.strategy, tuple(weighed))
+        self._reason(choice)
         logger.info("%s", choice)
         self._save(choice, fastest.seconds * fastest.frames, fastest.frames)
-        served = zip(found[fastest.strategy][0], exact, strict=True)
-        return choice, [_made_exact(each, dense, fastest.strategy) for each, dense in served]
+        spent = [torch.stack([e.macs for e in each]).sum(0) for each in _by_stream(found.values())]
+        return choice, [
+            replace(dense, macs=macs, strategy=fastest.strategy)
+            for dense, macs in zip(exact, spent, strict=True)
+        ]
 
     def _note(self, choice: Choice, seconds: float, frames: int) -> None:
         """Average the time of the strategy that serves, and change it if another is faster."""
@@ -172,6 +178,13 @@ class Auto:
         weighed[at] = replace(before, seconds=mean, frames=before.frames + frames)
         fastest = self._fastest(weighed).strategy
         self.choices[choice.kind] = Choice(choice.kind, fastest, tuple(weighed))
+        if fastest != choice.strategy:
+            self._reason(self.choices[choice.kind])
+
+    def _reason(self, *choices: Choice) -> None:
+        """Keep what a choice was made by, before it is measured further."""
+        for choice in choices:
+            self.reasons.setdefault((choice.kind, choice.strategy), str(choice))
 
     def _fastest(self, weighed: Sequence[Weighed]) -> Weighed:
         """Return the fastest of those that kept the bound; dense always does."""
@@ -216,6 +229,8 @@ def _weighed(
         1 - F.cosine_similarity(ours.embeddings.float(), theirs.embeddings.float())
         for ours, theirs in zip(encoded, exact, strict=True)
     ]
+    if name == DENSE:  # but for rounding
+        drifts = [torch.zeros_like(drift) for drift in drifts]
     frames = sum(len(drift) for drift in drifts)
     dense = sum(float(each.macs.sum()) for each in exact)
     return Weighed(
@@ -228,7 +243,8 @@ def _weighed(
     )
 
 
-def _made_exact(encoded: Encoded, dense: Encoded, strategy: str) -> Encoded:
-    """Return the trial's exact vectors under the name of the strategy that was chosen."""
-    macs = dense.macs if encoded is dense else encoded.macs + dense.macs
-    return replace(dense, macs=macs, strategy=strategy)
+def _by_stream(
+    found: Iterable[tuple[Sequence[Encoded], float]],
+) -> Iterator[tuple[Encoded, ...]]:
+    """Turn what each candidate gave for the streams into what each stream was given."""
+    return zip(*(encoded for encoded, _ in found), strict=True)

@@ -142,8 +142,11 @@ def test_each_kind_of_content_has_its_own_choice(tower, clock) -> None:
 def test_what_falls_behind_is_replaced(tower, clock) -> None:
     auto = make(tower, clock, dense=5, gate=2)
     serve(auto, still(40))
+    before = auto.why("gate")
     auto.candidates["gate"].seconds["dark"] = 9.0
     assert serve(auto, still(100)) == ["gate"]
+    assert auto.why("gate") == before
+    assert auto.why("dense").startswith("dense for still content: dense 5e+03 ms a frame")
     assert serve(auto, still(100)) == ["dense"]
     assert serve(auto, still(100)) == ["dense"]
     assert auto.choices["still"].strategy == "dense"
