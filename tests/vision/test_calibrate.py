@@ -1,5 +1,6 @@
 """Calibration keeps the drift asked for, resumes, and says what it found."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,13 @@ def test_a_bridge_that_drifts_too_far_by_itself_is_left_out(gate: EarlyGate) -> 
     found = calibrate(gate, [stream(9, 1.0)], max_drift=1e-6, rounds=0)
     assert found.bridge.limit == 0
     assert found.trial.drift <= AIM * 1e-6
+
+
+def test_layers_without_a_gate_get_none(gate: EarlyGate) -> None:
+    single = replace(gate, limits=Limits.single(CONFIG, 0.2))
+    for bound in (1e-9, 0.01):
+        found = calibrate(single, [stream(0, 0.05)], max_drift=bound, rounds=0)
+        assert found.limits.gates == (1,)
 
 
 def test_layers_are_split_without_gaps() -> None:

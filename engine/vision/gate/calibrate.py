@@ -154,7 +154,8 @@ def bisect(
 ) -> tuple[list[float], Trial]:
     """Scale thresholds of this shape until the drift is at most `aim`, and near it."""
     low, high = 0.0, 0.0
-    factor, kept = 1.0, ([0.0] * len(shape), sample.try_out([0.0] * len(shape), bridge))
+    nothing = [min(threshold, 0.0) for threshold in shape]  # layers without a gate get none
+    factor, kept = 1.0, (nothing, sample.try_out(nothing, bridge))
     if kept[1].drift > aim:  # by the bridge alone
         return kept
     for _ in range(steps):
