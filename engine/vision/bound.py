@@ -3,18 +3,18 @@
 import logging
 import math
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from engine.errors import UsageError
 from engine.vision.audit import EARLY, LEAST, audit_size, look_size, upper_early, upper_mean
+from engine.vision.blocks import Block, Run, alone, assemble, draw, join
 from engine.vision.controller import TIGHTEST, Controller, rungs_to, scale
 from engine.vision.strategies.base import Chunk, Encoded, Strategy, StreamState
 from engine.vision.tower import VisionTower
@@ -48,92 +48,6 @@ class StreamReport:
     re_embedded: int  # frames embedded densely because the bound asked for it
     fell_back: bool  # a part of the stream, or all, had to be dense
     scale: float  # of the thresholds at its end
-
-
-@dataclass(slots=True)
-class _Block:
-    """Frames that were encoded in one step of the controller."""
-
-    start: int
-    rung: int
-    encoded: Encoded
-    frames: list[int]  # that took something from another frame
-    drifts: dict[int, float]  # of those audited
-    mended: bool  # encoded once more, tighter
-
-    @classmethod
-    def of(cls, start: int, rung: int, encoded: Encoded, *, mended: bool = False) -> "_Block":
-        """Begin with nothing audited."""
-        reused = (~encoded.full).nonzero().flatten().tolist()
-        return cls(start, rung, encoded, [start + at for at in reused], {}, mended)
-
-    @property
-    def mean(self) -> float:
-        return fmean(self.drifts.values()) if self.drifts else 0.0
-
-    def audit(self, exact: Mapping[int, Tensor], frames: Iterable[int]) -> list[float]:
-        """Compare those of `frames` that the block approximates with their exact vectors."""
-        known = set(self.frames)
-        if not (chosen := [frame for frame in frames if frame in known]):
-            return []
-        theirs = torch.stack([exact[frame] for frame in chosen]).float()
-        ours = self.encoded.embeddings[[frame - self.start for frame in chosen]].float()
-        drifts: list[float] = (1 - F.cosine_similarity(ours, theirs)).clamp(min=0).tolist()
-        self.drifts.update(zip(chosen, drifts, strict=True))
-        return drifts
-
-
-@dataclass(slots=True)
-class _Run:
-    """A stream while it is encoded block by block."""
-
-    pixels: Tensor
-    cues: Tensor | None
-    random: np.random.Generator
-    block: int
-    at: int = 0  # frames fed
-    done: int = 0  # frames encoded
-    rung: int = 0
-    state: StreamState | None = None
-    again: int = 0  # times that the block at hand was rejected
-    fell_back: bool = False
-    re_embedded: int = 0
-    alert: bool = False  # a first look is not enough
-    audited: int = 0
-    seen: list[float] = field(default_factory=list)  # drifts, also of what was done again
-    blocks: list[_Block] = field(default_factory=list)
-    exact: dict[int, Tensor] = field(default_factory=dict)
-    price: Encoded | None = None  # what dense frames cost
-    wasted: float = 0.0  # multiply-accumulates of blocks done again
-
-    @property
-    def left(self) -> bool:
-        return self.done < len(self.pixels)
-
-    @property
-    def stop(self) -> int:
-        stop = self.at + self.block
-        return len(self.pixels) if len(self.pixels) - stop < self.block // 2 else stop
-
-    @property
-    def open(self) -> list[_Block]:
-        """Blocks with frames that are not exact."""
-        return [block for block in self.blocks if self.inexact(block)]
-
-    def inexact(self, block: _Block) -> list[int]:
-        return [frame for frame in block.frames if frame not in self.exact]
-
-    def chunk(self) -> Chunk:
-        """Frames of the next block; the dense strategy takes them by themselves."""
-        if self.rung < TIGHTEST:
-            return Chunk(self.pixels[self.done : self.stop], last=True)
-        chunk = self.part(self.at if self.state else self.done, self.stop)
-        return replace(chunk, state=self.state, last=self.stop == len(self.pixels))
-
-    def part(self, start: int, stop: int) -> Chunk:
-        """Some of the frames with their cues, as a stream of their own."""
-        cues = None if self.cues is None else self.cues[start:stop]
-        return Chunk(self.pixels[start:stop], last=True, cues=cues)
 
 
 class Bounded:
@@ -178,7 +92,7 @@ class Bounded:
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         """Encode the streams that end with these chunks; the others wait."""
-        whole = [_join(chunk) for chunk in chunks]
+        whole = [join(chunk) for chunk in chunks]
         runs = {
             at: self._start(pixels, cues)
             for at, (chunk, (pixels, cues)) in enumerate(zip(chunks, whole, strict=True))
@@ -191,26 +105,26 @@ class Bounded:
         results = []
         for at, (chunk, (pixels, cues)) in enumerate(zip(chunks, whole, strict=True)):
             if at in runs:
-                results.append(_assemble(runs[at]))
+                results.append(assemble(runs[at]))
                 continue
             [nothing] = self.dense.encode([Chunk(pixels[:0], last=True)])
             state = None if chunk.last else StreamState(len(pixels), pixels, cues, {}, {})
             results.append(replace(nothing, state=state))
         return results
 
-    def _start(self, pixels: Tensor, cues: Tensor | None) -> _Run:
+    def _start(self, pixels: Tensor, cues: Tensor | None) -> Run:
         first = zlib.crc32(pixels[0].cpu().numpy().tobytes())
         random = np.random.default_rng([self.seed, first, len(pixels)])
-        run = _Run(pixels, cues, random, max(SHORTEST, -(-len(pixels) // BLOCKS)))
+        run = Run(pixels, cues, random, max(SHORTEST, -(-len(pixels) // BLOCKS)))
         if len(pixels) < SHORTEST:
             run.rung, run.fell_back, run.block = TIGHTEST - 1, True, len(pixels)
         return run
 
-    def _advance(self, runs: Sequence[_Run]) -> None:
+    def _advance(self, runs: Sequence[Run]) -> None:
         """Encode the next block of every run, those with the same scale together, and audit it."""
         encoded = self._encode([(run.rung, run.chunk()) for run in runs])
         pairs = [
-            (run, _Block.of(run.done, run.rung, each))
+            (run, Block.of(run.done, run.rung, each))
             for run, each in zip(runs, encoded, strict=True)
         ]
         self._audit(
@@ -232,20 +146,20 @@ class Bounded:
             found.update(zip(group, encoded, strict=True))
         return [found[at] for at in range(len(work))]
 
-    def _size(self, run: _Run) -> int:
+    def _size(self, run: Run) -> int:
         """Frames of a full audit; a block done again passes by its sample, so that grows."""
         return audit_size(len(run.pixels), self._confidence(run)) * (1 + run.again)
 
-    def _audit(self, work: Sequence[tuple[_Run, Sequence[_Block], int]]) -> None:
+    def _audit(self, work: Sequence[tuple[Run, Sequence[Block], int]]) -> None:
         """Draw frames of blocks until each has its share of `size` of the stream, and compare."""
-        drawn = [_draw(run, blocks, size) for run, blocks, size in work]
+        drawn = [draw(run, blocks, size) for run, blocks, size in work]
         self._embed([run for run, _, _ in work], drawn)
         for (run, blocks, _), frames in zip(work, drawn, strict=True):
             run.audited += len(frames)
             for block in blocks:
                 run.seen += block.audit(run.exact, frames)
 
-    def _embed(self, runs: Sequence[_Run], picked: Sequence[Sequence[int]]) -> None:
+    def _embed(self, runs: Sequence[Run], picked: Sequence[Sequence[int]]) -> None:
         """Embed the picked frames densely, all runs together; those known stay."""
         missing = [
             [frame for frame in frames if frame not in run.exact]
@@ -260,7 +174,7 @@ class Bounded:
             run.exact.update(zip(frames, encoded.embeddings, strict=True))
             run.price = encoded if frames else run.price
 
-    def _judge(self, run: _Run, block: _Block) -> list[int]:
+    def _judge(self, run: Run, block: Block) -> list[int]:
         """Accept the block or do it again, and set the scale of the next.
 
         Returns the frames that must be embedded densely, where the block would not do tighter.
@@ -286,7 +200,7 @@ class Bounded:
         run.rung = TIGHTEST + 2 if dense else max(move.rung, TIGHTEST)
         return left
 
-    def _settle(self, runs: Sequence[_Run]) -> None:
+    def _settle(self, runs: Sequence[Run]) -> None:
         """Audit in full what the first look did not settle, then mend until the bound holds."""
         unsettled = [run for run in runs if run.alert or self._upper(run) > self.max_drift]
         for run in unsettled:
@@ -295,7 +209,7 @@ class Bounded:
         while above := [run for run in unsettled if self._upper(run) > self.max_drift]:
             self._mend(above)
 
-    def _mend(self, runs: Sequence[_Run]) -> None:
+    def _mend(self, runs: Sequence[Run]) -> None:
         """Encode the worst block of each run tighter, or densely where that would not do."""
         worst = [max(run.open, key=lambda block: block.mean) for run in runs]
         tighter, densely = [], []
@@ -311,26 +225,26 @@ class Bounded:
         for run, frames in densely:
             run.re_embedded += len(frames)
             run.fell_back = True
-        encoded = self._encode([(rung, _alone(run, block)) for run, block, rung in tighter])
+        encoded = self._encode([(rung, alone(run, block)) for run, block, rung in tighter])
         for (run, block, rung), each in zip(tighter, encoded, strict=True):
             run.wasted += float(block.encoded.macs.sum())
-            again = _Block.of(block.start, rung, each, mended=True)
+            again = Block.of(block.start, rung, each, mended=True)
             again.audit(run.exact, block.drifts)
             run.blocks[run.blocks.index(block)] = again
 
-    def _pays(self, run: _Run, block: _Block, rung: int, frames: int) -> bool:
+    def _pays(self, run: Run, block: Block, rung: int, frames: int) -> bool:
         """Say whether the block at a tighter rung costs clearly less than `frames` embedded."""
         if rung < TIGHTEST or run.price is None:
             return False
         expected = float(block.encoded.macs.sum()) * DEARER ** (block.rung - rung)
         return expected < PAYS * frames * float(run.price.macs[0])
 
-    def _confidence(self, run: _Run) -> float:
+    def _confidence(self, run: Run) -> float:
         """Return the confidence of the look at hand: the risk is shared between the two."""
         risk = 1 - self.confidence
         return 1 - risk * ((1 - EARLY) if run.alert else EARLY)
 
-    def _upper(self, run: _Run) -> float:
+    def _upper(self, run: Run) -> float:
         """Upper confidence bound of the mean drift of the stream's vectors as they stand."""
         blocks = run.open
         if not blocks:
@@ -349,7 +263,7 @@ class Bounded:
         left = sum(len(run.inexact(block)) for block in blocks)
         return upper(weighted, self._confidence(run)) * left / len(run.pixels)
 
-    def _tell(self, run: _Run) -> StreamReport:
+    def _tell(self, run: Run) -> StreamReport:
         drifts = [drift for block in run.open for drift in block.drifts.values()]
         left = sum(len(run.inexact(block)) for block in run.open)
         return StreamReport(
@@ -363,52 +277,3 @@ class Bounded:
             fell_back=run.fell_back,
             scale=scale(run.rung),
         )
-
-
-def _draw(run: _Run, blocks: Sequence[_Block], size: int) -> list[int]:
-    """Draw frames that are not yet audited, for each block its share of `size` of the stream.
-
-    They are spread over the block, one at random from each of as many equal parts: a change within
-    the block is not missed by chance.
-    """
-    drawn: list[int] = []
-    for block in blocks:
-        wanted = max(1, round(size * len(block.encoded.full) / len(run.pixels)))
-        new = [frame for frame in block.frames if frame not in block.drifts]
-        count = min(max(wanted - len(block.drifts), 0), len(new))
-        drawn += (
-            [int(run.random.choice(part)) for part in np.array_split(new, count)] if count else []
-        )
-    return drawn
-
-
-def _join(chunk: Chunk) -> tuple[Tensor, Tensor | None]:
-    """Frames and cues that waited, with the chunk's own."""
-    if chunk.state is None:
-        return chunk.pixels, chunk.cues
-    parts = [each for each in (chunk.state.pending_cues, chunk.cues) if each is not None]
-    return torch.cat([chunk.state.pending, chunk.pixels]), torch.cat(parts) if parts else None
-
-
-def _alone(run: _Run, block: _Block) -> Chunk:
-    """Return a block as a stream of its own."""
-    return run.part(block.start, block.start + len(block.encoded.full))
-
-
-def _assemble(run: _Run) -> Encoded:
-    """Join the blocks; exact vectors take the place of approximate ones and are counted."""
-    embeddings, computed, macs, full = (
-        torch.cat([getattr(block.encoded, name) for block in run.blocks])
-        for name in ("embeddings", "computed", "macs", "full")
-    )
-    drift = torch.zeros(len(full), device=full.device)
-    for block in run.open:
-        drift[block.frames] = block.mean
-    if run.price:
-        frames = sorted(run.exact)
-        embeddings[frames] = torch.stack([run.exact[frame] for frame in frames])
-        computed[frames] = run.price.computed[0]
-        macs[frames] += run.price.macs[0]
-        drift[frames], full[frames] = 0.0, True
-    macs += run.wasted / len(macs)
-    return Encoded(embeddings, computed, macs, full, None, drift)
