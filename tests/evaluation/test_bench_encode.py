@@ -5,7 +5,14 @@ import torch
 
 from engine.errors import UsageError
 from engine.evaluation.bench.eager import Eager
-from engine.evaluation.bench.encode import ENTRIES, RATES, TOWERS, reuse_macs, run
+from engine.evaluation.bench.encode import (
+    ENTRIES,
+    RATES,
+    TOWERS,
+    kernel_tables,
+    reuse_macs,
+    run,
+)
 from engine.vision.macs import dense_macs
 from engine.vision.tower import VisionConfig, VisionTower
 
@@ -35,6 +42,20 @@ def test_eager_is_the_same_tower() -> None:
     pixels = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8)
     expected = tower(tower.normalise(pixels))
     torch.testing.assert_close(Eager(tower).encode(pixels), expected)
+
+
+def test_kernels_are_listed_by_rate_the_longest_first() -> None:
+    listed = {
+        "dense L/14": {"attend": 7.0, "product": 60.0},
+        "reusevit L/14 at 0.5": {"product": 31.0, "chain": 2.0},
+        "reusevit L/14 at 0.9": {"product": 8.0, "attend": 9.0},
+    }
+    dense, reuse = kernel_tables(listed)
+    assert dense.rows == [["product", 60.0], ["attend", 7.0], ["all", 67.0]]
+    assert reuse.columns == ("kernel", "0.5", "0.9")
+    assert reuse.rows == [
+        ["product", 31.0, 8.0], ["attend", None, 9.0], ["chain", 2.0, None], ["all", 33.0, 17.0],
+    ]  # fmt: skip
 
 
 @pytest.mark.gpu

@@ -35,6 +35,7 @@ TOWERS = {
 }
 RATES = (0.5, 0.7, 0.85, 0.9, 0.95)
 GROUP = 4
+KERNELS = 12  # that are listed, the longest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +117,31 @@ def run(
             "written out by hand, is what the published 2.64x was measured against",
         ),
         data={"kernels_us": listed},
+        more=kernel_tables(listed),
     )  # fmt: skip
     if output is not None:
         report.write_json(output)
     return report
+
+
+def kernel_tables(listed: dict[str, dict[str, float]]) -> tuple[Report, ...]:
+    """Microseconds of one step by kernel: a table for each model and strategy, a column a rate."""
+    groups: dict[str, dict[str, dict[str, float]]] = {}
+    for label, micros in listed.items():
+        title, _, rate = label.partition(" at ")
+        groups.setdefault(title, {})[rate or "µs"] = micros
+    tables = []
+    for title, columns in groups.items():
+        names = {name: 0.0 for micros in columns.values() for name in micros}
+        for micros in columns.values():
+            names.update({name: max(names[name], time) for name, time in micros.items()})
+        longest = sorted(names, key=lambda name: -names[name])[:KERNELS]
+        rows: list[list[Any]] = [
+            [name[:30], *(micros.get(name) for micros in columns.values())] for name in longest
+        ]
+        sums = ["all", *(sum(micros.values()) for micros in columns.values())]
+        tables.append(Report(f"{title}, µs of a step", ("kernel", *columns), [*rows, sums]))
+    return tuple(tables)
 
 
 def random_tower(config: VisionConfig, device: torch.device) -> VisionTower:
