@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from engine.errors import NotFoundError
-from engine.storage.vectors import Base, Choice, Found, Tuning
+from engine.storage.vectors import Base, Choice, Found, Tuning, products
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Snapshot:
             found.append(self.base.search(query, k, among, self.tuning))
             how.append(found[0].how)
         for block in self._chosen_delta(allowed):
-            scores = block.vectors @ query
+            scores = products(block.vectors, query)
             best = np.argpartition(-scores, k)[:k] if k < len(scores) else np.arange(len(scores))
             found.append(Found(block.row_ids[best], scores[best], "delta"))
         if self.delta:
@@ -113,7 +113,7 @@ class Snapshot:
         if self.base is not None:
             found.append(self.base.scores(query, self._choose(self.base, allowed)))
         found += [
-            Found(block.row_ids, block.vectors @ query, "delta")
+            Found(block.row_ids, products(block.vectors, query), "delta")
             for block in self._chosen_delta(allowed)
         ]
         return _ranked(found, None, "exact scan")
