@@ -39,7 +39,7 @@ def query(
         bool | None,
         typer.Option(help="Refine approximate rows, cut-offs too; by default for the order alone."),
     ] = None,
-    page: Annotated[Path | None, typer.Option("--html", help="Write a page with pictures.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with pictures.")] = None,
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
@@ -57,14 +57,14 @@ def query(
             min_score=min_score,
             exact=exact,
         )
-        if page is not None:
-            write_page(page, text, found.moments, engine)
+        if html is not None:
+            write_page(html, text, found.moments, engine)
     if as_json:
         show.print_json(found)
         return
     print_moments(found)
-    if page is not None:
-        show.out.print(f"[dim]page written to {page}[/]")
+    if html is not None:
+        show.out.print(f"[dim]page written to {html}[/]")
 
 
 def ask(
@@ -90,7 +90,10 @@ def sql(
     param: Annotated[
         list[str] | None, typer.Option(help="name=value for $name; repeatable.")
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="table, json, csv or parquet.")] = "table",
+    form: Annotated[
+        str,
+        typer.Option("--format", envvar="DEJAVU_SQL_FORMAT", help="table, json, csv or parquet."),
+    ] = "table",
     explain: Annotated[bool, typer.Option(help="Show the plan.")] = False,
     analyze: Annotated[bool, typer.Option(help="Run it and show what it really did.")] = False,
     data: flags.Data = flags.DATA,

@@ -81,14 +81,14 @@ def reuse(
 
 @app.command()
 def search(
-    sizes: Annotated[list[int] | None, typer.Option("--size", help="Vectors; repeatable.")] = None,
+    size: Annotated[list[int] | None, typer.Option(help="Vectors; repeatable.")] = None,
     texts: Annotated[Path | None, typer.Option(help="Real text vectors, .npy.")] = None,
     out: flags.OutFile = None,
     as_json: flags.Json = False,
 ) -> None:
     """Search stores of 10⁴, 10⁵ and 10⁶ vectors: time, recall, memory."""
     with show.err.status("searching"):
-        report = search_bench.run(sizes=sizes or (10_000, 100_000, 1_000_000), texts=texts)
+        report = search_bench.run(sizes=size or (10_000, 100_000, 1_000_000), texts=texts)
     show.print_report(report, as_json=as_json, path=out)
 
 
@@ -146,7 +146,7 @@ def ask(
 @app.command()
 def encode(
     device: Annotated[str, typer.Option(help="A CUDA device.")] = "cuda",
-    towers: Annotated[list[str] | None, typer.Option("--tower", help="L/14 or B/16.")] = None,
+    tower: Annotated[list[str] | None, typer.Option(help="L/14 or B/16.")] = None,
     streams: int = 64,
     only: Annotated[list[str] | None, typer.Option(help="Of the strategies; repeatable.")] = None,
     repeats: int = 20,
@@ -155,7 +155,7 @@ def encode(
 ) -> None:
     """Time whole forwards on a GPU: dense, the reuse strategies, the paper's kind of baseline."""
     report = encode_bench.run(
-        tuple(towers or ("L/14", "B/16")),
+        tuple(tower or ("L/14", "B/16")),
         device=device,
         streams=streams,
         only=tuple(only or ()),
@@ -166,15 +166,13 @@ def encode(
 
 @app.command()
 def multigpu(
-    counts: Annotated[
-        list[int] | None, typer.Option("--gpus", help="How many; repeatable.")
-    ] = None,
+    gpus: Annotated[list[int] | None, typer.Option(help="How many; repeatable.")] = None,
     device: Annotated[str, typer.Option(help="cuda, or cpu to try it out.")] = "cuda",
     out: flags.OutFile = None,
     as_json: flags.Json = False,
 ) -> None:
     """Encode on 1, 2, … GPUs of one host."""
-    report = multigpu_bench.run(tuple(counts or (1, 2)), device=device)
+    report = multigpu_bench.run(tuple(gpus or (1, 2)), device=device)
     show.print_report(report, as_json=as_json, path=out)
 
 

@@ -17,7 +17,10 @@ ModelName = Annotated[
 Device = Annotated[
     str, typer.Option("--device", envvar="DEJAVU_DEVICE", help="auto, cpu, cuda or cuda:N.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", envvar="DEJAVU_JSON", help="Print one JSON document and nothing else."),
+]
 Videos = Annotated[
     list[str] | None, typer.Option("--video", help="Only these: name, id or glob; repeatable.")
 ]

@@ -75,16 +75,18 @@ def test_json_is_one_document(cli: Cli, data: Path, arguments: tuple[str, ...]) 
     assert again.code == (1 if "rm" in arguments else 0)
 
 
-def test_every_command_speaks_json() -> None:
-    silent = []
-    for path in commands():
-        command = typer.main.get_command(app)
-        for name in path:
-            command = command.commands[name]  # type: ignore[attr-defined]
-        if not hasattr(command, "commands"):
-            flags = [flag for parameter in command.params for flag in parameter.opts]
-            silent += [] if "--json" in flags else [" ".join(path)]
-    assert silent == []
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_flags_and_their_variables(path: tuple[str, ...]) -> None:
+    command = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]  # type: ignore[attr-defined]
+    options = [item for item in command.params if item.param_type_name == "option"]
+    if not hasattr(command, "commands"):
+        assert "--json" in [flag for option in options for flag in option.opts]
+    for option in options:
+        named = option.opts[0].lstrip("-").replace("-", "_")
+        # without a variable of its own the command's name and the parameter's make one
+        assert option.envvar or option.name in (named, f"_{named}")
 
 
 @pytest.mark.parametrize(
