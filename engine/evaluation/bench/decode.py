@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,7 +14,7 @@ import av
 
 from engine.evaluation.bench.clips import write_moving
 from engine.evaluation.report import Report
-from engine.ingesting.plan import Source, cut, tasks_for
+from engine.ingesting.plan import Source, Task, cut, tasks_for
 from engine.ingesting.pool import Failed, Pool
 from engine.ingesting.prepare import Sampling, prepare_task
 from engine.video.container import file_stamp
@@ -110,11 +110,14 @@ def _plain_loop(fps: float, path: Path) -> int:
     return count
 
 
-def _pipeline(files: Sequence[Path], fps: float, workers: int) -> int:
-    tasks = []
+def _tasks(files: Sequence[Path], fps: float) -> Iterator[Task]:
+    """Index one file after the other while those before it are decoded, as an ingest does."""
     for number, path in enumerate(files):
         source = Source(path, file_stamp(path), number, path.name, tuple(index_gops(path)))
-        tasks += tasks_for(source, cut(source.gops, fps))
+        yield from tasks_for(source, cut(source.gops, fps))
+
+
+def _pipeline(files: Sequence[Path], fps: float, workers: int) -> int:
     work = partial(prepare_task, Sampling(fps, SQUARE))
-    with Pool(iter(tasks), work, workers=workers, ahead=workers) as pool:
+    with Pool(_tasks(files, fps), work, workers=workers, ahead=workers) as pool:
         return sum(0 if isinstance(item, Failed) else item.decoded for item in pool)
