@@ -39,7 +39,14 @@ def check(frames: int, tokens: int, heads: int, size: int) -> None:
 
 @pytest.mark.parametrize(
     ("frames", "tokens", "heads", "size"),
-    [(2, 2, 1, 16), (2, 5, 3, 16), (1, 130, 2, 64), (1, 197, 1, 16), (2, 82, 1, 16)],
+    [
+        (2, 2, 1, 16),
+        (2, 5, 3, 16),
+        (1, 130, 2, 64),
+        (1, 197, 1, 16),
+        (2, 82, 1, 16),
+        (1, 129, 2, 16),
+    ],
 )
 def test_attend_equals_reference(frames: int, tokens: int, heads: int, size: int) -> None:
     check(frames, tokens, heads, size)
