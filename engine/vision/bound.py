@@ -25,6 +25,7 @@ SHORTEST = 16  # frames of a block; of a shorter stream the audit would cost wha
 ALERT = 0.5  # of the bound: a frame that drifts more calls for the full audit
 WORTH = 2  # rungs: a block that needs more is rather embedded densely
 DEARER = 1.2  # a rung tighter costs about so much more
+IDLE = 0.9  # of dense: where a block costs more, the rest of the stream is dense, unaudited
 PAYS = 0.8  # of dense: what costs more is embedded densely, since it may drift still
 
 
@@ -198,6 +199,10 @@ class Bounded:
         run.again = 0
         run.state = None if dense or move.refresh else encoded.state
         run.rung = TIGHTEST + 2 if dense else max(move.rung, TIGHTEST)
+        if run.price and float(encoded.macs.mean()) > IDLE * float(run.price.macs[0]):
+            run.rung, run.state, run.at = TIGHTEST - 1, None, run.done
+            run.block = len(run.pixels)
+            run.fell_back |= run.left
         return left
 
     def _settle(self, runs: Sequence[Run]) -> None:

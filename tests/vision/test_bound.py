@@ -204,6 +204,15 @@ def test_what_is_dear_already_is_not_tried_tighter(truth: Truth) -> None:
     assert costs[1] < 0.9 + 1.0 + 0.1  # once by the strategy, once densely
 
 
+def test_what_saves_nothing_gives_way_to_dense(truth: Truth) -> None:
+    bounded = Bounded(MadeUp(truth, share=0.95), truth)
+    [encoded] = bounded.encode([Chunk(stream([2] * 150, 3), last=True)])
+    [report] = bounded.report
+    assert report.fell_back
+    assert bool(encoded.full[25:].all())
+    assert float(encoded.macs.mean()) < 1.02 * DENSE_COST
+
+
 @given(st.lists(st.floats(0, 1), max_size=6), st.floats(0, 1), st.integers(TIGHTEST, LOOSEST))
 @settings(max_examples=60, deadline=None)
 def test_controller_moves_against_the_drift(block: list[float], earlier: float, rung: int) -> None:
