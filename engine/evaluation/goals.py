@@ -23,14 +23,15 @@ def families(points: Sequence[Point]) -> list[str]:
 def at_costs(
     points: Sequence[Point], family: str, value: Value, costs: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Read a family's curve off at costs; not-a-number below its cheapest point.
+    """Read a family's curve off at costs; not-a-number below its cheapest point, dense the same.
 
     Straight lines between neighbours, dense being one end: the mean over videos of which some go
     through the one setting and the others through the next lies exactly there.
     """
     curve = sorted((p.macs, value(p)) for p in points if p.family in (family, DENSE))
     known, values = (np.array(each) for each in zip(*curve, strict=True))
-    read: NDArray[np.float64] = np.interp(costs, known, values, left=np.nan)
+    left = values[0] if family == DENSE else np.nan
+    read: NDArray[np.float64] = np.interp(costs, known, values, left=left)
     return read
 
 
@@ -81,7 +82,7 @@ def _tail(points: Sequence[Point], family: str) -> list[Cell]:
 
 
 def _brief(points: Sequence[Point], family: str) -> list[Cell]:
-    """Compare gains over chance; dense's own is the most that there is to reach."""
+    """Compare gains over chance; dense's own, at any cost, is the most that there is to reach."""
     ours, theirs = _both(points, family, lambda point: point.tasks[BRIEF].score - CHANCE)
     ratio = np.divide(ours, theirs, out=np.full_like(ours, np.inf), where=~(theirs <= 0))
     met = _met(bool((ratio >= 2).all()))

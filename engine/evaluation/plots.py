@@ -88,8 +88,8 @@ def _draw_drift(found: Comparison) -> Figure:
     half = at_costs(found.points, INTERPOLATE, lambda point: point.drift, costs) / 2
     left.plot(1 / costs, half, color=COLOURS[INTERPOLATE], ls="--", lw=1)
     left.annotate(
-        "half of interpolation", (1 / costs[0], half[0]), (4, 0), textcoords="offset points",
-        color=COLOURS[INTERPOLATE], size=8, va="center",
+        "half of interpolation", (1 / costs[100], half[100]), (6, -12), textcoords="offset points",
+        color=COLOURS[INTERPOLATE], size=8,
     )  # fmt: skip
     _curves(left, found.points[1:], lambda point: point.drift)
     right.set_ylabel("cosine to dense")
