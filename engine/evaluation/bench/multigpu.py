@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from threading import Thread
 from time import perf_counter
 from typing import Any
 
@@ -40,9 +43,24 @@ class Build:
     strategy: str
     model: str
     lanes: int
+    barrier: Barrier  # where the processes meet when each of them is warm
 
     def __call__(self, device: torch.device) -> Strategy:
-        tower = random_tower(TOWERS[self.model], device)
+        """Make it and encode groups of every size on every width, so that all graphs are there."""
+        strategy = self._make(random_tower(TOWERS[self.model], device))
+        [block] = Noise(0, 5, TOWERS[self.model].image_size)(device)
+        width = self.lanes
+        while width:
+            for frames in range(2, 6):  # groups of one to four behind a full frame
+                clip = block.pixels[:frames]
+                strategy.encode([Chunk(clip, last=True) for _ in range(width)])
+            width //= 4
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        self.barrier.wait()
+        return strategy
+
+    def _make(self, tower: VisionTower) -> Strategy:
         if self.strategy == "dense":
             return Dense(tower, fused=FusedDense(tower, GROUP * self.lanes))
         if self.strategy == "reusevit":
@@ -115,8 +133,8 @@ def run(
 ) -> Report:
     """Encode the same kind of work on 1, 2, … devices, `stretches` for each device.
 
-    The clock starts when every process has given its first results, so starting up and compiling
-    are not counted; it stops with the last result, so idling at the end is.
+    The clock starts when every process is warm, so starting up, compiling and recording graphs are
+    not counted; it stops with the last result, so idling at the end is.
 
     Args:
         counts: numbers of devices, ascending; the first is what efficiency is against.
@@ -137,9 +155,8 @@ def run(
             raise UsageError(unknown("strategy", strategy, STRATEGIES))
         first: Run | None = None
         for count in counts:
-            build = Build(strategy, model, lanes)
             devices = [f"{device}:{at}" if device == "cuda" else device for at in range(count)]
-            measured = _measure(build, devices, stretches * count, lanes)
+            measured = _measure(strategy, model, devices, stretches * count, lanes)
             first = first or measured
             gain = measured.frames_per_second / first.frames_per_second
             rows.append(
@@ -169,28 +186,34 @@ def run(
     return report
 
 
-def _measure(build: Build, devices: list[str], stretches: int, lanes: int) -> Run:
-    size = TOWERS[build.model].image_size
+def _measure(strategy: str, model: str, devices: list[str], stretches: int, lanes: int) -> Run:
+    barrier = get_context("spawn").Barrier(len(devices) + 1)
+    build = Build(strategy, model, lanes, barrier)
+    began: list[float] = []
+    watch = Thread(target=lambda: began.append(_meet(barrier)), daemon=True)
+    watch.start()
+    size = TOWERS[model].image_size
     lengths = [LENGTHS[at % len(LENGTHS)] for at in range(stretches)]
     work: Iterable[Stretch[int]] = (
         Stretch(at, Noise(at, length, size), length) for at, length in enumerate(lengths)
     )
-    frames: dict[int, int] = {}
-    embeddings, counted, started, last = {}, 0, 0.0, 0.0
+    frames = dict.fromkeys(range(len(devices)), 0)
+    embeddings: dict[int, NDArray[np.float32]] = {}
     computed: list[float] = []
     for finished in encode_parallel(build, work, devices, Room(lanes)):
         last = perf_counter()
-        if started:
-            counted += len(finished.full)
-            frames[finished.worker] = frames.get(finished.worker, 0) + len(finished.full)
-        frames.setdefault(finished.worker, 0)
-        if not started and len(frames) == len(devices):
-            started = last
+        frames[finished.worker] += len(finished.full)
         embeddings[finished.key] = finished.embeddings
         computed.append(float(finished.computed[:, 1:].mean()))
     spread = max(frames.values()) / max(1, min(frames.values()))
-    reuse = 1 - float(np.mean(computed)) / TOWERS[build.model].tokens
-    return Run(counted / max(last - started, 1e-9), spread, reuse, embeddings)
+    reuse = 1 - float(np.mean(computed)) / TOWERS[model].tokens
+    return Run(sum(lengths) / (last - began[0]), spread, reuse, embeddings)
+
+
+def _meet(barrier: Barrier) -> float:
+    """Wait for all processes; return when they begin."""
+    barrier.wait()
+    return perf_counter()
 
 
 def _same(first: Run, other: Run) -> float:
