@@ -48,7 +48,7 @@ def _follow(
     # which source the token of a slot follows from here on
     chosen = follows
     own_row = _pick(SLOT + 1, 0, r1, r2, r3, r4).to(tl.int64)
-    limit = -1.0
+    limit = tl.full((), -1.0, tl.float32)
     if (own_row >= 0) & patch:
         limit = tl.load(limit_ptr)
     if limit >= 0:  # else there is nothing to compare, and it goes on following itself
