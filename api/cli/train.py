@@ -189,9 +189,7 @@ def calibrate(
 
 def _card(model: Model, found: Calibrated, max_drift: float) -> GateCard:
     space = model.space
-    return GateCard(
-        space.model, space.weight_hash, max_drift, bridge=found.bridge, report=found.report
-    )
+    return GateCard(space.model, space.weight_hash, max_drift, report=found.report)
 
 
 def _source(model: Model, videos: Path | None, fps: float, clips: int) -> FrameSource:

@@ -1,6 +1,5 @@
 """Calibration keeps the drift asked for, resumes, and says what it found."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.errors import UsageError
-from engine.vision.gate.bridge import Bridge
-from engine.vision.gate.calibrate import AIM, Sample, bisect, calibrate, kind_of, layer_groups
+from engine.vision.gate.calibrate import AIM, calibrate, kind_of, layer_groups
 from engine.vision.gate.limits import Limits
 from engine.vision.strategies.earlygate import EarlyGate
 from engine.vision.tower import VisionConfig, VisionTower
@@ -51,31 +49,6 @@ def test_calibration_keeps_the_drift_and_resumes(gate: EarlyGate, tmp_path: Path
     assert memo.read_text() == trials
     tight = calibrate(gate, streams, max_drift=2e-5, rounds=0)
     assert tight.trial.share > found.trial.share
-
-
-def test_calibration_finds_a_bridge_where_it_pays(gate: EarlyGate) -> None:
-    streams = [stream(seed, 0.02) for seed in range(3)]
-    found = calibrate(gate, streams, max_drift=0.02, aim=0.9, rounds=0)
-    none = Sample(gate, streams, None)
-    _, without = bisect(none, [0.2] * 4, 0.018, Bridge())
-    assert found.trial.drift <= 0.018
-    assert found.bridge.limit > 0
-    assert found.report["bridge"] == found.bridge.limit
-    assert 0 < found.report["bridged"] < 0.75
-    assert found.trial.share < without.share
-
-
-def test_a_bridge_that_drifts_too_far_by_itself_is_left_out(gate: EarlyGate) -> None:
-    found = calibrate(gate, [stream(9, 1.0)], max_drift=1e-6, rounds=0)
-    assert found.bridge.limit == 0
-    assert found.trial.drift <= AIM * 1e-6
-
-
-def test_layers_without_a_gate_get_none(gate: EarlyGate) -> None:
-    single = replace(gate, limits=Limits.single(CONFIG, 0.2))
-    for bound in (1e-9, 0.01):
-        found = calibrate(single, [stream(0, 0.05)], max_drift=bound, rounds=0)
-        assert found.limits.gates == (1,)
 
 
 def test_layers_are_split_without_gaps() -> None:

@@ -29,7 +29,7 @@ from engine.vision.strategies.interpolate import Interpolate
 from engine.vision.tower import VisionTower
 
 UNTRAINED = 0.2  # threshold of every layer where nothing is calibrated
-BRIDGE = 0.02  # sides that may agree, where nothing is calibrated
+BRIDGE = 0.03  # sides that agree by it, with nothing calibrated
 
 
 def run(

@@ -80,11 +80,11 @@ def cross_validate(
         held = order[fold::folds]
         seen = [streams[at] for at in order if at not in held]
         made = calibrate(untrained, seen, max_drift=max_drift, aim=1.0, rounds=rounds)
-        gate = EarlyGate(tower, made.limits, bridge=made.bridge)
+        gate = EarlyGate(tower, made.limits)
         for scale in SCALES:
             judged = _judge(tower, gate.with_scale(scale), [streams[at] for at in held], held)
             found.setdefault(f"calibrated ×{scale:g}", []).extend(
-                {**each, "fold": fold, "bridge": made.bridge.limit} for each in judged
+                {**each, "fold": fold} for each in judged
             )
     return found
 

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.errors import UsageError
-from engine.vision.gate.bridge import Bridge
 from engine.vision.gate.cuts import changes, sketch
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
@@ -26,7 +25,6 @@ from engine.vision.strategies.earlygate import EarlyGate
 logger = logging.getLogger(__name__)
 AIM = 0.6  # of the bound: what the mean drift of the sample is brought to
 START = 0.2  # threshold of every layer to begin with
-BRIDGES = (0.0, 0.01, 0.03, 0.08)  # limits tried, the bridge's own among them
 STEPS = (1.6, 1.25)  # factors tried on a group of layers, one round each
 
 
@@ -43,7 +41,6 @@ class Calibrated:
     """The limits found, and what they do."""
 
     limits: Limits | LearnedLimits
-    bridge: Bridge
     trial: Trial
     report: Mapping[str, Any]
 
@@ -66,11 +63,11 @@ class Sample:
             stored = json.loads(memo.read_text())
             self.known = stored["trials"] if stored["sample"] == self.key else {}
 
-    def try_out(self, thresholds: Sequence[float], bridge: Bridge) -> Trial:
-        """Encode the sample with these thresholds and bridge, unless that was done before."""
-        name = " ".join(f"{number:.6g}" for number in (*thresholds, bridge.limit, bridge.novelty))
+    def try_out(self, thresholds: Sequence[float]) -> Trial:
+        """Encode the sample with these thresholds, unless that was done before."""
+        name = " ".join(f"{threshold:.6g}" for threshold in thresholds)
         if name not in self.known:
-            trial = self._run(thresholds, bridge)
+            trial = self._run(thresholds)
             self.known[name] = [trial.drift, trial.share]
             logger.info("drift %.4f at %.3f of dense", trial.drift, trial.share)
             if self.memo:
@@ -80,17 +77,17 @@ class Sample:
                 temporary.replace(self.memo)
         return Trial(*self.known[name])
 
-    def _run(self, thresholds: Sequence[float], bridge: Bridge) -> Trial:
-        drifts, macs, _ = self.measure(thresholds, bridge)
+    def _run(self, thresholds: Sequence[float]) -> Trial:
+        drifts, macs, _ = self.measure(thresholds)
         share = torch.cat(macs).mean() / dense_macs(self.gate.tower.config)
         return Trial(float(torch.stack([drift.mean() for drift in drifts]).mean()), float(share))
 
     def measure(
-        self, thresholds: Sequence[float], bridge: Bridge
+        self, thresholds: Sequence[float]
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Drift `[F]`, multiply-accumulates `[F]` and computed tokens `[F, L]` of each stream."""
         limits = with_thresholds(self.gate.limits, thresholds)
-        gate = replace(self.gate, limits=limits, bridge=bridge)
+        gate = replace(self.gate, limits=limits)
         encoded = gate.encode([Chunk(stream, last=True) for stream in self.streams])
         drifts = [
             1 - F.cosine_similarity(each.embeddings.float(), exact.float())
@@ -108,14 +105,15 @@ def calibrate(
     rounds: int = 2,
     memo: Path | None = None,
 ) -> Calibrated:
-    """Search thresholds and a bridge with the least arithmetic whose mean drift is near the bound.
+    """Search thresholds with the least arithmetic whose mean drift is near the bound.
 
-    One factor for all layers is bisected first, for each of some bridges. Then groups of layers are
-    loosened in turn while the factor brings the drift back; what costs less is kept. `memo` lets a
-    broken-off search resume.
+    One factor for all layers is bisected first. Then groups of layers are loosened in turn while
+    the factor brings the drift back; what costs less is kept. `memo` lets a broken-off search
+    resume.
 
     Args:
-        gate: the early gate with the limits to start from; a learned part is kept.
+        gate: the early gate with the limits to start from; a learned part is kept, and a bridge:
+            a mean drift does not show the brief events that one costs.
         streams: uint8 `[F, 3, S, S]` each, consecutive sampled frames.
         max_drift: the bound to be kept later.
         aim: share of the bound that the sample's mean drift is brought to.
@@ -126,41 +124,28 @@ def calibrate(
     limits = gate.limits
     base = limits.base if isinstance(limits, LearnedLimits) else limits
     shape = [threshold * base.scale for threshold in base.thresholds]
-    best, trial, bridge = _bridged(sample, shape, aim)
+    best, trial = bisect(sample, shape, aim)
     for factor in STEPS[:rounds]:
         for group in layer_groups(len(shape)):
             for change in (factor, 1 / factor):
                 tilted = [t * (change if at in group else 1.0) for at, t in enumerate(best)]
-                candidate, found = bisect(sample, tilted, aim, bridge, steps=4)
+                candidate, found = bisect(sample, tilted, aim, steps=4)
                 if found.share < trial.share and found.drift <= max(aim, trial.drift):
                     best, trial = candidate, found
                     break
-    report = _report(sample, best, bridge)
-    return Calibrated(with_thresholds(limits, best), bridge, trial, report)
-
-
-def _bridged(
-    sample: Sample, shape: Sequence[float], aim: float
-) -> tuple[list[float], Trial, Bridge]:
-    """Try each bridge with the factor that suits it; where none drifts too far, the cheapest."""
-    own = sample.gate.bridge
-    bridges = [replace(own, limit=limit) for limit in sorted({*BRIDGES, own.limit})]
-    found = [(*bisect(sample, shape, aim, bridge), bridge) for bridge in bridges]
-    return min(found, key=lambda each: (each[1].drift > aim, each[1].share))
+    return Calibrated(with_thresholds(limits, best), trial, _report(sample, best))
 
 
 def bisect(
-    sample: Sample, shape: Sequence[float], aim: float, bridge: Bridge, *, steps: int = 7
+    sample: Sample, shape: Sequence[float], aim: float, *, steps: int = 7
 ) -> tuple[list[float], Trial]:
     """Scale thresholds of this shape until the drift is at most `aim`, and near it."""
     low, high = 0.0, 0.0
     nothing = [min(threshold, 0.0) for threshold in shape]  # layers without a gate get none
-    factor, kept = 1.0, (nothing, sample.try_out(nothing, bridge))
-    if kept[1].drift > aim:  # by the bridge alone
-        return kept
+    factor, kept = 1.0, (nothing, sample.try_out(nothing))
     for _ in range(steps):
         thresholds = [threshold * factor for threshold in shape]
-        trial = sample.try_out(thresholds, bridge)
+        trial = sample.try_out(thresholds)
         if trial.drift <= aim:
             low, kept = factor, (thresholds, trial)
             if trial.drift >= 0.93 * aim:
@@ -193,8 +178,8 @@ def kind_of(stream: Tensor, patch: int) -> str:
     return "still" if float(change.mean()) < 0.015 else "moving"
 
 
-def _report(sample: Sample, thresholds: Sequence[float], bridge: Bridge) -> dict[str, Any]:
-    drifts, macs, computed = sample.measure(thresholds, bridge)
+def _report(sample: Sample, thresholds: Sequence[float]) -> dict[str, Any]:
+    drifts, macs, computed = sample.measure(thresholds)
     config = sample.gate.tower.config
     kinds = [kind_of(stream, config.patch) for stream in sample.streams]
     by_kind = {}
@@ -213,8 +198,6 @@ def _report(sample: Sample, thresholds: Sequence[float], bridge: Bridge) -> dict
         "drift": float(torch.stack([drift.mean() for drift in drifts]).mean()),
         "drift_p95": float(torch.cat(drifts).quantile(0.95)),
         "share": float(torch.cat(macs).mean() / dense_macs(config)),
-        "bridge": bridge.limit,
-        "bridged": float((torch.cat(computed).sum(1) == 0).double().mean()),
         "reuse_by_layer": [round(1 - float(rate), 4) for rate in every.mean(0)],
         "by_kind": by_kind,
     }
