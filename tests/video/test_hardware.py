@@ -40,4 +40,4 @@ def test_pictures_are_nearly_those_of_the_cpu(clip) -> None:
     assert [frame.number for frame in found] == [frame.number for frame in frames]
     for one, other in zip(found, frames, strict=True):
         assert one.seconds == other.seconds
-        assert np.abs(one.image.cpu().numpy().astype(int) - other.image).mean() < 4
+        assert np.abs(one.image.cpu().numpy().astype(int) - other.image).mean() < 2
