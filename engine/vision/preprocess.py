@@ -74,7 +74,11 @@ def prepare_batch(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     pixels = images.permute(0, 3, 1, 2)
     if target != (height, width):
         pixels = (resize_float if pixels.is_cuda else _resize)(pixels, target, preprocessing)
-    return _centre(pixels, preprocessing.size).contiguous()
+    pixels = _centre(pixels, preprocessing.size)
+    if pixels.is_cuda:
+        return pixels.contiguous()
+    # torch wakes all its threads for so small a copy, which takes far longer where cores are busy
+    return torch.from_numpy(np.ascontiguousarray(pixels.numpy()))
 
 
 def _resize(pixels: Tensor, target: tuple[int, int], preprocessing: Preprocessing) -> Tensor:
