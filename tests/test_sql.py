@@ -183,6 +183,8 @@ def test_too_many_rows_are_an_error(shared_videos: Videos, sandbox: Sandbox) -> 
         ("SELECT a FROM framez", "unknown relation 'framez'; .*; nearest: frames", 14),
         ("SELECT CLIP_MATCH(seconds, 'a') FROM frames", "expected the handle frame", 18),
         ("SELECT CLIP_MATCH(frame) FROM frames", "expected CLIP_MATCH", 7),
+        ('SELECT CLIP_MATCH(frame, "a dog") FROM frames', "in single quotes: 'a dog'", 7),
+        ('SELECT * FROM moments("a dog")', "in single quotes: 'a dog'", 22),
         ("SELECT CLIP_MATCH(frame, ' ') FROM frames", "a text that is not empty", 7),
         ("SELECT IMAGE_MATCH(frame, 'x') FROM frames", "takes a bound parameter", 7),
         ("SELECT VIDEO_QA(video_id, 'q', ['a']) FROM videos", "at least two choices", 7),

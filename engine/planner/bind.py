@@ -23,6 +23,7 @@ from engine.planner.logical import (
     Score,
 )
 from engine.planner.parse import Statement, position_of
+from engine.planner.predicates import quotes
 from engine.planner.relations import FORMS, RELATIONS
 from engine.planner.safety import check_safe
 from engine.planner.spans import bind_moments, lift_sequence
@@ -160,8 +161,9 @@ class _Binder:
         return image
 
     def _text(self, call: exp.Anonymous, index: int) -> str:
-        if len(call.expressions) <= index or not _is_text(call.expressions[index]):
-            self._fail(call, f"expected {FORMS[call.name.lower()]}")
+        given = call.expressions[index] if len(call.expressions) > index else exp.null()
+        if not _is_text(given):
+            self._fail(call, f"expected {FORMS[call.name.lower()]}{quotes(given)}")
         text = str(call.expressions[index].this)
         if not text.strip():
             self._fail(call, f"{call.name.upper()} needs a text that is not empty")

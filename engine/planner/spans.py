@@ -10,6 +10,7 @@ from engine.moments import Step
 from engine.planner.block import Block
 from engine.planner.logical import Embed, Moments, Scan
 from engine.planner.parse import position_of
+from engine.planner.predicates import quotes
 from engine.planner.sequence import SEQUENCE, STEP
 
 _FORM = "moments('text' [THEN 'text' WITHIN 10s] [, gap => 1.0, min_score => 0.3])"
@@ -78,7 +79,7 @@ def _text(node: exp.Expr, sql: str) -> str:
     if isinstance(node, exp.Anonymous) and node.name.lower() == "clip_match" and node.expressions:
         node = node.expressions[-1]
     if not isinstance(node, exp.Literal) or not node.is_string or not node.this.strip():
-        _fail(node, f"expected {_FORM}", sql)
+        _fail(node, f"expected {_FORM}{quotes(node)}", sql)
     return str(node.this)
 
 
