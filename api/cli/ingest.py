@@ -141,6 +141,9 @@ def print_report(report: IngestReport) -> None:
         )
         for video in report.videos
     ]  # fmt: skip
+    if not rows:
+        show.out.print("no videos there; a folder gives the files that are called like videos")
+        return
     columns = ("video", "outcome", "rows", "strategy", "reused", "drift", "MACs ×", "")
     show.print_table(columns, rows)
     known = sum(video.outcome == "known" for video in report.videos)
