@@ -112,9 +112,9 @@ def reuse(
 def gate(
     out: Out = Path("runs/gate"),
     videos: Folder = None,
-    steps: int = 2000,
-    batch: int = 16,
-    clips: Annotated[int, typer.Option(help="Made-up clips of one pass.")] = 2000,
+    steps: int = 4000,
+    batch: int = 24,
+    clips: Annotated[int, typer.Option(help="Made-up clips of one pass.")] = 3000,
     max_drift: flags.MaxDrift = 0.02,
     fps: flags.Fps = 2.0,
     model: flags.ModelName = "builtin",

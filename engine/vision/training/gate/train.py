@@ -2,10 +2,12 @@
 
 import csv
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR
 
 from engine.errors import UsageError
 from engine.vision.gate.bridge import Bridge
@@ -32,17 +34,17 @@ COLUMNS = ("step", "loss", "drift", "worst", "reuse", "seconds")
 class GateTraining:
     """Settings of a run."""
 
-    steps: int = 2000
-    batch: int = 16  # clips
+    steps: int = 4000
+    batch: int = 24  # clips
     groups: int = 3  # of four frames, after the full one
-    compared: int = 32  # width of what is compared
+    compared: int = 64  # width of what is compared
     threshold: float = 0.2  # to begin with
-    price: float = 0.03  # drift that a fully computed frame is worth
-    tail: float = 0.5  # weight of each clip's worst frame against the mean
-    rate: float = 3e-3
-    heat: tuple[float, float] = (0.5, 0.15)  # of the gates' gradient, first step to last
+    price: float = 0.1  # drift that a fully computed frame is worth
+    tail: float = 0.25  # weight of each clip's worst frame against the mean
+    rate: float = 2e-2  # of the limits; a third of it for what is compared
+    heat: tuple[float, float] = (0.5, 0.2)  # of the gates' gradient, first step to last
     gates: tuple[int, ...] = (1,)  # layers that have one: later ones found nothing more to reuse
-    bridge: Bridge = field(default_factory=Bridge)  # frames that are not encoded
+    bridge: Bridge = field(default_factory=lambda: Bridge(0.04, 0.4))  # frames left out
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,8 +68,10 @@ def train_gate(
     limits = SoftLimits(
         shape.layers, shape.width, config.compared, config.threshold, config.gates
     ).to(tower.device)
-    optimizer = AdamW(limits.parameters(), config.rate, weight_decay=0.0)
-    schedule = OneCycleLR(optimizer, config.rate, config.steps, pct_start=0.1)
+    slow = {"params": [limits.projection], "lr": config.rate / 3}
+    fast = {"params": [limits.weight, limits.bias, limits.threshold]}
+    optimizer = Adam([slow, fast], config.rate, betas=(0.9, 0.98))
+    schedule = LambdaLR(optimizer, partial(_share, steps=config.steps))
     learner = _Learner(tower, limits, config)
     started = time.perf_counter()
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -91,6 +95,12 @@ def train_gate(
         "%d steps in %.0f s: loss %.4f, drift %.4f, worst %.4f, reuse %.3f", step, seconds, *row
     )
     return limits.hard()
+
+
+def _share(step: int, steps: int) -> float:
+    """Share of the rate at a step: up within a fiftieth of them, then down along a cosine."""
+    done = step / steps
+    return min(1.0, 50 * (step + 1) / steps) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _clips(source: FrameSource, config: GateTraining) -> Iterator[Tensor]:
