@@ -68,9 +68,11 @@ def train_gate(
     limits = SoftLimits(
         shape.layers, shape.width, config.compared, config.threshold, config.gates
     ).to(tower.device)
-    slow = {"params": [limits.projection], "lr": config.rate / 3}
-    fast = {"params": [limits.weight, limits.bias, limits.threshold]}
-    optimizer = Adam([slow, fast], config.rate, betas=(0.9, 0.98))
+    groups: list[dict[str, Any]] = [
+        {"params": [limits.projection], "lr": config.rate / 3},
+        {"params": [limits.weight, limits.bias, limits.threshold]},
+    ]
+    optimizer = Adam(groups, config.rate, betas=(0.9, 0.98))
     schedule = LambdaLR(optimizer, partial(_share, steps=config.steps))
     learner = _Learner(tower, limits, config)
     started = time.perf_counter()
