@@ -1,11 +1,13 @@
 """The bound and refinement measured, on towers and clips of toy size."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.evaluation.bench.bound import keep_bound
+from engine.evaluation.bench.bound import keep_bound, run_plain
 from engine.evaluation.bench.refine import run as run_refine
 from engine.vision.gate.limits import Limits
 from engine.vision.strategies.earlygate import EarlyGate
@@ -38,6 +40,20 @@ def test_the_bound_is_looked_at_frame_by_frame(gate: EarlyGate) -> None:
     assert total["content"] == "all"
     assert total["videos"] == 4
     assert total["kept"] == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_natural_clips_keep_the_bound(real_data: Path, tmp_path: Path) -> None:
+    for name in ("people_room_fisheye.gif", "classroom.gif", "worker_warehouse.gif"):
+        (tmp_path / name).symlink_to(real_data / "videos/natural" / name)
+    weights = real_data / "weights/deit_tiny.npz"
+    report = run_plain(weights, tmp_path, fps=8, frames=24)
+    found = [dict(zip(report.columns, row, strict=True)) for row in report.rows]
+    gates = [row for row in found if row["content"] == "all" and row["strategy"] != "interpolate"]
+    assert {row["strategy"] for row in gates} == {"untrained", "bridging"}
+    assert all(row["videos"] == 3 and row["worst"] <= 0.03 for row in gates)
+    assert all(row["MACs ×"] > 1 for row in gates)
 
 
 @pytest.mark.slow
