@@ -134,6 +134,17 @@ def test_layers_without_a_gate_compare_nothing(scale: float) -> None:
         assert (later == later[:, :1]).all()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(CUDA, reason="there is a GPU, on which the kernels run")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of rows computed with and dropped
+def test_a_whole_forward_through_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    plain, fused = pair(replace(TINY, layers=3, image_size=16), "fixed", 0.3, streams=2)
+    chunks = [Chunk(make_clip(plain.tower.config, n, n), last=True) for n in (6, 5)]
+    for given, expected in zip(fused.encode(chunks), plain.encode(chunks), strict=True):
+        same(given, expected)
+
+
 @pytest.mark.parametrize("kind", ["fixed", "learned"])
 def test_state_resumes_in_either(kind: str) -> None:
     config = CONFIGS[0]
