@@ -27,7 +27,7 @@ from engine.vision.strategies.base import Chunk, Encoded, StreamState
 from engine.vision.tower import VisionTower
 
 OPTIONS = ("target", "refresh", "bias")
-DEFAULT_TARGET = "0.68"
+DEFAULT_TARGET = "0.80"
 References = Cache | FusedReuse  # an encoder's own: what its `gather` returns
 SHIFT = 2.0  # of the logits, for a scale of e
 
