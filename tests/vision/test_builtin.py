@@ -2,8 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
+from engine.evaluation.encodings import render_clip
+from engine.vision.gate.build import build_earlygate
 from engine.vision.model import BUILTIN, load_model
+from engine.vision.strategies.base import Chunk
+from engine.vision.strategies.dense import Dense
 from engine.world import make_pool, render_at
 
 R_AT_1 = 0.976  # MODEL_CARD.md, among 1,000 clips
@@ -21,6 +26,21 @@ def test_the_right_clip_comes_first() -> None:
     found = np.stack(videos) / np.linalg.norm(videos, axis=1, keepdims=True)
     similar = model.embed_texts([clip.caption for clip in pool]) @ found.T
     assert (similar.argmax(1) == np.arange(CLIPS)).mean() >= 0.9 * R_AT_1
+
+
+def test_the_shipped_gate_belongs_to_the_shipped_weights() -> None:
+    model = load_model("builtin", device="cpu")
+    gate = build_earlygate(model.tower, model.space, None, {})
+    clip = next(make_pool("val", 1, 5))
+    pixels = render_clip(clip).pixels[:9]
+    [gated], [dense] = (
+        strategy.encode([Chunk(pixels, last=True)]) for strategy in (gate, Dense(model.tower))
+    )
+    drift = 1 - torch.cosine_similarity(gated.embeddings, dense.embeddings)
+    assert gate.limits.gates == (1,)
+    assert gate.bridge.limit > 0
+    assert 0 < float(drift.mean()) < 0.05
+    assert float(gated.macs.mean()) < 0.7 * float(dense.macs.mean())
 
 
 def test_all_of_it_fits_the_package() -> None:
