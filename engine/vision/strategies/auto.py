@@ -8,6 +8,7 @@ from time import perf_counter
 import torch
 from torch.nn import functional as F
 
+from engine.vision.blocks import join
 from engine.vision.bound import SHORTEST
 from engine.vision.gate.calibrate import kind_of
 from engine.vision.strategies.base import Chunk, Encoded, Strategy, StreamState
@@ -210,11 +211,8 @@ class Auto:
 
 def _joined(chunk: Chunk) -> Chunk:
     """Return the stream so far as one chunk."""
-    if chunk.state is None:
-        return chunk
-    cues = [each for each in (chunk.state.pending_cues, chunk.cues) if each is not None]
-    pixels = torch.cat([chunk.state.pending, chunk.pixels])
-    return Chunk(pixels, None, chunk.last, torch.cat(cues) if cues else None)
+    pixels, cues = join(chunk)
+    return Chunk(pixels, None, chunk.last, cues)
 
 
 def _begun(chunk: Chunk) -> Chunk:
