@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.errors import CorruptVideoError
 from engine.video.container import open_video
 from engine.video.gop import Gop, VideoPacket, gop_at, packet_pts, packets_of, raw_step, time_base
-from engine.video.orientation import Turn, turn_of
+from engine.video.orientation import UPRIGHT, Turn, turn_of
 
 Picture = Literal["I", "P", "B", "?"]
 PICTURES: dict[int, Picture] = {
@@ -44,20 +44,16 @@ class Frame:
     corrupt: bool  # damaged, or built on a picture that could not be decoded
     raw: VideoFrame
     number: int | None = None  # of the sampling instant, once sampled
+    turn: Turn = UPRIGHT  # how the stored picture is laid to be upright
 
     @property
     def image(self) -> NDArray[np.uint8]:
         """The picture upright, RGB `[H, W, 3]`; one field of an interlaced one, lines doubled."""
-        image = self.raw.to_ndarray(format="rgb24")
+        # threads of its own for one picture would take longer to start than to convert it
+        image = self.raw.to_ndarray(format="rgb24", threads=1)
         if self.raw.interlaced_frame:
             image[1::2] = image[0 : len(image) - len(image) % 2 : 2]
         return np.ascontiguousarray(self.turn.apply(image))
-
-    @property
-    def turn(self) -> Turn:
-        """How the stored picture is laid to be upright."""
-        matrix = cast(bytes | None, self.raw.side_data.get("DISPLAYMATRIX"))
-        return turn_of(None if matrix is None else np.frombuffer(matrix, np.int32).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +159,7 @@ def _decode(
 ) -> Iterator[Frame]:
     num, den = time_base(stream)
     step, following, opening = raw_step(stream), 0, None
-    broken = False
+    broken, turn = False, None
     for packet in chain(packets, [None]):  # None flushes
         pts = packet_pts(packet) if packet else None
         opening = pts if opening is None else opening
@@ -181,10 +177,23 @@ def _decode(
             shown = following if shown is None else shown
             following = shown + step
             broken = broken and not raw.key_frame
+            if turn is None or raw.key_frame:
+                turn = _turn(raw)
             yield Frame(
                 seconds=shown * num / den,
                 picture=PICTURES.get(raw.pict_type, "?"),
                 key=raw.key_frame,
                 corrupt=broken or raw.is_corrupt,
                 raw=raw,
+                turn=turn,
             )
+
+
+def _turn(raw: VideoFrame) -> Turn:
+    """Read a picture's display matrix.
+
+    A picture and its side data hold each other until the collector of cycles comes, which is late:
+    were every picture asked, hundreds of them would stay in memory.
+    """
+    matrix = cast(bytes | None, raw.side_data.get("DISPLAYMATRIX"))
+    return turn_of(None if matrix is None else np.frombuffer(matrix, np.int32).tolist())

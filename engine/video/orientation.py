@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Matrix = tuple[int, ...]  # nine 16.16 and 2.30 fixed-point numbers, row by row
-IDENTITY = (1, 0, 0, 1)
 CONTAINERS = {b"moov", b"trak"}
 
 
@@ -35,7 +34,7 @@ class Turn:
 
     def apply(self, image: NDArray[Any]) -> NDArray[Any]:
         """Return `[H, W, …]` upright; a view where it can be."""
-        if (self.a, self.b, self.c, self.d) == IDENTITY:
+        if self == UPRIGHT:
             return image
         if self.transposed:
             image = image.swapaxes(0, 1)
@@ -50,16 +49,19 @@ class Turn:
         return np.stack([self.a * x + self.c * y, self.b * x + self.d * y])
 
 
+UPRIGHT = Turn(1, 0, 0, 1)
+
+
 def turn_of(matrix: Matrix | None) -> Turn:
     """Return the nearest of the eight ways; a skewed or missing matrix counts as upright."""
     if matrix is None:
-        return Turn(*IDENTITY)
+        return UPRIGHT
     a, b, _, c, d = matrix[:5]
     signs = tuple((value > 0) - (value < 0) for value in (a, b, c, d))
     straight = abs(a) > abs(b)
     turn = Turn(signs[0], 0, 0, signs[3]) if straight else Turn(0, signs[1], signs[2], 0)
     complete = turn.a * turn.d or turn.b * turn.c
-    return turn if complete else Turn(*IDENTITY)
+    return turn if complete else UPRIGHT
 
 
 def track_matrices(path: Path) -> list[Matrix]:

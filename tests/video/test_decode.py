@@ -1,5 +1,6 @@
 """Any part of a video equals that part of the whole, and damage never stops the rest."""
 
+import gc
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -190,3 +191,23 @@ def test_libav_stays_silent(clip, capfd) -> None:
     decode_all(clip, index_gops(clip))
     assert capfd.readouterr() == ("", "")
     assert av.logging.get_level() is None
+
+
+def test_pictures_that_were_looked_at_do_not_stay(tmp_path: Path) -> None:
+    images = [np.full((32, 48, 3), number, np.uint8) for number in range(40)]
+    write_h264(tmp_path / "clip.mp4", images, 10, gop=20)
+    gops = index_gops(tmp_path / "clip.mp4")
+    before = held_pictures()
+    gc.disable()
+    try:
+        for frame in decode_range(tmp_path / "clip.mp4", 0, 4, gops=gops):
+            assert frame.image.shape == (32, 48, 3)
+        del frame
+        assert held_pictures() - before <= 2 * len(gops)  # those of key pictures, for a while
+    finally:
+        gc.enable()
+
+
+def held_pictures() -> int:
+    """How many raw pictures are in memory."""
+    return sum(type(item) is av.VideoFrame for item in gc.get_objects())

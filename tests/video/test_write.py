@@ -10,7 +10,7 @@ from engine.errors import UsageError, VideoError
 from engine.video.container import probe
 from engine.video.decode import decode_range
 from engine.video.gop import index_gops
-from engine.video.write import cut_clip, write_h264, write_timed
+from engine.video.write import H264, ClipRecipe, cut_clip, write_h264, write_timed
 
 
 @pytest.mark.parametrize("fps", [1, 10, 25, Fraction(30000, 1001), 23.976])
@@ -92,7 +92,8 @@ def test_cut_clip_is_upright_even_and_small(tmp_path, write_clip, numbered_image
     options = {"pix_fmt": "yuv444p", "rotation": 90}
     path = write_clip(tmp_path / "clip.mp4", "libx264", images, **options)
     out = tmp_path / "out.mp4"
-    cut_clip(path, 0, 1, out, gops=index_gops(path), max_side=200)
+    recipe = ClipRecipe(H264(), max_side=200)
+    cut_clip(path, 0, 1, out, gops=index_gops(path), recipe=recipe)
     info = probe(out)
     assert (info.width, info.height, info.rotation) == (24, 200, 0)
 
