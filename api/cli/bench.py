@@ -282,6 +282,9 @@ def refine(
     seed: int = 7,
     queries: int = 200,
     scale: Annotated[float, typer.Option(help="Of the limits of the gate that stores.")] = 1.0,
+    threshold: Annotated[
+        float | None, typer.Option(help="Store by an untrained gate of this threshold instead.")
+    ] = None,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
     out: flags.OutFile = None,
@@ -296,5 +299,6 @@ def refine(
             seed=seed,
             num_queries=queries,
             scale=scale,
+            threshold=threshold,
         )
     show.print_report(report, as_json=as_json, path=out)

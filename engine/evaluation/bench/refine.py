@@ -63,14 +63,19 @@ def run(
     seed: int = 7,
     num_queries: int = 200,
     scale: float = 1.0,
+    threshold: float | None = None,
 ) -> Report:
-    """Refine captions' answers over made-up test clips, stored by the gate that ships, scaled."""
+    """Refine captions' answers over made-up test clips.
+
+    They are stored by the gate that ships, scaled, or by an untrained one of a threshold.
+    """
     loaded = load_model(model, device=device, dtype=torch.float32)
     size = loaded.tower.config.image_size
     made = list(render_pool("test", clips, seed, size=size, workers=0))
     texts = [text for clip, _ in made for text in (clip.caption, *(s.caption for s in clip.spans))]
     queries = list(dict.fromkeys(texts))[:num_queries]
-    gate = build_strategy("earlygate", loaded.tower, space=loaded.space, options={"scale": scale})
+    options = {"scale": scale} if threshold is None else {"threshold": threshold}
+    gate = build_strategy("earlygate", loaded.tower, space=loaded.space, options=options)
     return measure_refinement(loaded, gate, [frames for _, frames in made], queries)
 
 
