@@ -26,10 +26,8 @@ from engine.evaluation.metrics import (
 from engine.evaluation.report import Cell, Report
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
-COLUMNS = (
-    *("strategy", "R@1", "R@5", "R@10", "MdR", "acc", "Acc@GQA", "mIoP", "mIoU", "IoU@0.5"),
-    *("drift", "drift p95", "reuse", "MACs ×", "time ×"),
-)
+ANSWERS = ("strategy", "R@1", "R@5", "R@10", "MdR", "acc", "Acc@GQA", "mIoP", "mIoU", "IoU@0.5")
+COSTS = ("strategy", "drift", "drift p95", "reuse", "MACs ×", "time ×")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,36 +128,47 @@ def score(
 
 
 def tabulate(title: str, scores: Sequence[Scores], notes: tuple[str, ...] = ()) -> Report:
-    """One row a strategy; costs are relative to the first one, which is dense."""
-    base = scores[0]
-    rows = [
+    """Answers, then costs, a row a strategy; costs are relative to the first, which is dense."""
+    answers = [
         [
             found.strategy,
             *_ranks(found.text_to_video),
-            found.accuracy,
+            _rounded(found.accuracy),
             *_spans(found.grounding),
-            found.drift.mean,
-            found.drift.p95,
-            found.reuse,
-            base.macs_per_frame / found.macs_per_frame,
-            base.seconds_per_frame / found.seconds_per_frame,
         ]
         for found in scores
     ]
     data: dict[str, Any] = {"scores": [asdict(found) for found in scores]}
-    return Report(title, COLUMNS, rows, notes, data)
+    costs = Report("What it costs", COSTS, [_costs(found, scores[0]) for found in scores])
+    return Report(title, ANSWERS, answers, notes, data, (costs,))
+
+
+def _costs(found: Scores, base: Scores) -> list[Cell]:
+    return [
+        found.strategy,
+        round(found.drift.mean, 4),
+        round(found.drift.p95, 4),
+        round(found.reuse, 3),
+        round(base.macs_per_frame / found.macs_per_frame, 2),
+        round(base.seconds_per_frame / found.seconds_per_frame, 2),
+    ]
 
 
 def _ranks(found: Retrieval | None) -> list[Cell]:
     if found is None:
         return [None] * 4
-    return [found.recall_at_1, found.recall_at_5, found.recall_at_10, found.median_rank]
+    recalls = (found.recall_at_1, found.recall_at_5, found.recall_at_10)
+    return [*map(_rounded, recalls), found.median_rank]
 
 
 def _spans(found: Grounding | None) -> list[Cell]:
     if found is None:
         return [None] * 4
-    return [found.acc_gqa, found.mean_iop, found.mean_iou, found.iou_at_05]
+    return [*map(_rounded, (found.acc_gqa, found.mean_iop, found.mean_iou, found.iou_at_05))]
+
+
+def _rounded(percent: float | None) -> Cell:
+    return None if percent is None else round(percent, 1)
 
 
 def _truth(dataset: Dataset, names: Sequence[str]) -> list[int]:
