@@ -117,12 +117,10 @@ def test_is_refused_before_it_runs(sql: str, file: Path, sandbox: Sandbox) -> No
     assert file.read_text() == before
 
 
-@pytest.mark.parametrize("sql", HOSTILE)
+@pytest.mark.parametrize("sql", [sql for sql in HOSTILE if "sleep" not in sql])  # reads nothing
 def test_the_sandbox_alone_gives_nothing_away(sql: str, file: Path, sandbox: Sandbox) -> None:
     """Behind the checks: what reached DuckDB unchecked would find neither file nor memory."""
     os.environ.setdefault("HOME", "/nowhere")
-    if "sleep" in sql:
-        pytest.skip("slept through, not read")
     before = sorted(file.parent.iterdir())
     try:
         rows = sandbox.run(sql.replace("{file}", str(file)), {}, max_rows=1000).to_pylist()
