@@ -208,6 +208,7 @@ def test_room_is_made_for_what_fits() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_a_step_waits_for_nothing() -> None:
     config = LARGE
     _, gate = pair(config, "fixed", 0.3)
