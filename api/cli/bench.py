@@ -22,6 +22,7 @@ from engine.evaluation.bench import refine as refine_bench
 from engine.evaluation.bench import reuse as reuse_bench
 from engine.evaluation.bench import search as search_bench
 from engine.evaluation.bench import strategies as strategies_bench
+from engine.evaluation.bench import streams as streams_bench
 from engine.evaluation.compare import Comparison
 from engine.evaluation.plots import draw_comparison
 from engine.evaluation.tables import tabulate_comparison
@@ -173,6 +174,32 @@ def multigpu(
 ) -> None:
     """Encode on 1, 2, … GPUs of one host."""
     report = multigpu_bench.run(tuple(gpus or (1, 2)), device=device)
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def streams(
+    clips: int = 128,
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="Beside dense: reusevit, earlygate, …; repeatable.")
+    ] = None,
+    rounds: int = 3,
+    workers: flags.Workers = 2,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Encode made-up clips by a trained model as ingests do: real rates, reuse and drift."""
+    with show.err.status("encoding"):
+        report = streams_bench.run(
+            model=model,
+            device=device,
+            strategies=strategy or streams_bench.NAMES,
+            clips=clips,
+            rounds=rounds,
+            workers=workers,
+        )
     show.print_report(report, as_json=as_json, path=out)
 
 
