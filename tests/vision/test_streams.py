@@ -13,6 +13,8 @@ from torch import Tensor
 from engine.errors import UsageError
 from engine.vision.gate.limits import Limits
 from engine.vision.gate.refresh import Refresh
+from engine.vision.reuse.places import rounds
+from engine.vision.reuse.schedule import Schedule, Step, since_full
 from engine.vision.strategies.base import Chunk, Encoded, StreamState
 from engine.vision.strategies.earlygate import EarlyGate
 from engine.vision.streams import Batcher, Source
@@ -44,6 +46,34 @@ class Sums:
         )
         many = torch.zeros(len(values))
         return Encoded(sums[:, None], many[:, None].int(), many.double(), many.bool(), state)
+
+
+@dataclass
+class Steps(Sums):
+    """Counts the places that a strategy's steps have, and those that a stream takes."""
+
+    room: int = 64
+    places: int = 0
+    taken: int = 0
+
+    def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
+        results = super().encode(chunks)
+        planned = [
+            self._plan(chunk, each.state) for chunk, each in zip(chunks, results, strict=True)
+        ]
+        for part in rounds(planned, self.room):
+            self.places += self.room
+            self.taken += len(part.places)
+        return results
+
+    def _plan(self, chunk: Chunk, left: StreamState | None) -> list[Step]:
+        given = chunk.state.scalars if chunk.state else {"since": None, "waiting": 0}
+        waiting = given["waiting"] + len(chunk.pixels)
+        steps = Schedule().steps(given["since"], waiting, last=chunk.last)
+        if left is not None:
+            waiting -= sum(step.size for step in steps)
+            left.scalars.update(since=since_full(given["since"], steps), waiting=waiting)
+        return steps
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +139,17 @@ def test_lanes_stay_full_over_a_mixed_set(tower: VisionTower, lanes: int) -> Non
     sources = (Source(at, blocks(c, 16), len(c)) for at, c in enumerate(clips))
     assert sum(len(part.encoded.embeddings) for part in batcher.run(sources)) == sum(lengths)
     assert batcher.occupancy >= 0.95
+
+
+@pytest.mark.parametrize("lanes", [8, 64])
+def test_places_of_steps_stay_full_over_a_mixed_set(tower: VisionTower, lanes: int) -> None:
+    random = Random(0)
+    lengths = [random.choice((5, 30, 61, 120, 240, 241)) for _ in range(lanes * 12)]
+    strategy = Steps(tower, room=lanes)
+    clips = [torch.zeros(length, dtype=torch.uint8) for length in lengths]
+    sources = (Source(at, blocks(c, 16), len(c)) for at, c in enumerate(clips))
+    list(Batcher(strategy, lanes=lanes, frames=64).run(sources))
+    assert strategy.taken >= 0.95 * strategy.places
 
 
 @pytest.mark.parametrize("sequential", [False, True])

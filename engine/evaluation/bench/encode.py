@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -232,15 +233,18 @@ def earlygate_entries(setting: Setting) -> Iterator[Entry]:
     fused = FusedGate(tower, limits, SOURCES, streams, forced=True)
     fused.begin(streams, limits)
     pixels = random_pixels(tower, GROUP * streams)
-    placed = [(slot, stream) for slot in range(GROUP) for stream in range(streams)]
-    fused.step(placed[:streams], pixels[:streams], [True] * streams)
+    slots, places = np.divmod(np.arange(GROUP * streams), streams)
+    gated = np.zeros(GROUP * streams, bool)
+    fused.step(slots[:streams], places[:streams], pixels[:streams], ~gated[:streams])
+    candidates = torch.tensor([len(allowed) for allowed in SOURCES], device=tower.device)
+    candidates = candidates.repeat_interleave(streams)
     for rate in setting.rates:
         reused = torch.rand(fused.memory.thresholds.shape[1:], device=tower.device) < rate
         fused.force(torch.where(reused, torch.inf, -1.0).expand_as(fused.memory.thresholds))
-        stepped = fused.step(placed, pixels, [False] * len(placed))
-        macs = float(step_macs(config, limits, stepped).mean())
+        stepped = fused.step(slots, places, pixels, gated)
+        macs = float(step_macs(config, limits, stepped.computed, candidates).mean())
         yield Entry(
-            "earlygate", fused.run, len(placed), macs, rate, fused.memory.state_bytes(),
+            "earlygate", fused.run, len(slots), macs, rate, fused.memory.state_bytes(),
             kernels=True,
         )  # fmt: skip
 

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from engine.errors import UsageError
 from engine.vision.fused.capture import capture
@@ -16,9 +18,12 @@ from engine.vision.fused.layers import (
     finish_rows,
     norm_rows,
 )
+from engine.vision.fused.upload import upload
 from engine.vision.gate.forward import Stepped
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
+from engine.vision.gate.steps import Flags
+from engine.vision.reuse.places import Numbers
 from engine.vision.tower import VisionTower
 from kernels.attention import attend
 from kernels.gated_attention import gated_attention
@@ -65,21 +70,25 @@ class FusedGate:
         thresholds = torch.tensor(base.thresholds).view(-1, 1, 1, 1)
         self.force(torch.where(thresholds < 0, -1.0, thresholds * base.scale))
 
-    def load(self, stream: int, saved: Mapping[str, Tensor]) -> None:
-        """Copy a stream's roots in; one without any starts with a full frame."""
-        if "compared" in saved:
-            rows = self.memory.root[:, stream].long()
-            self.memory.roots[rows[self._gated]] = saved["compared"].to(self.memory.roots)
-            cached = self.memory.table[:, self.tower.config.width :]
-            cached[rows] = saved["keys_values"].to(cached)
+    def load(self, saved: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Copy streams' roots in; one without any starts with a full frame."""
+        for place, roots in saved.items():
+            if "compared" in roots:
+                rows = self.memory.root[:, place].long()
+                self.memory.roots[rows[self._gated]] = roots["compared"].to(self.memory.roots)
+                cached = self.memory.table[:, self.tower.config.width :]
+                cached[rows] = roots["keys_values"].to(cached)
 
     def force(self, thresholds: Tensor) -> None:
         """Set the thresholds, `[L - 1, 4, B, N]` or fewer of each, for the next steps."""
         self.memory.thresholds.copy_(thresholds)
 
-    def saved(self, stream: int) -> dict[str, Tensor]:
-        """Return a copy of a stream's roots, in the order of layers and positions."""
-        rows = self.memory.root[:, stream].long()
+    def saved(self, places: Sequence[int]) -> list[dict[str, Tensor]]:
+        """Return copies of these streams' roots, in the order of layers and positions."""
+        return [self._roots(place) for place in places]
+
+    def _roots(self, place: int) -> dict[str, Tensor]:
+        rows = self.memory.root[:, place].long()
         width = self.tower.config.width
         return {
             "compared": self.memory.roots[rows[self._gated]],
@@ -87,24 +96,23 @@ class FusedGate:
             "outputs": self.memory.h.new_empty(0, self.memory.tokens, width),
         }
 
-    def step(
-        self, placed: Sequence[tuple[int, int]], pixels: Tensor, whole: Sequence[bool]
-    ) -> Stepped:
+    def step(self, slots: Numbers, places: Numbers, pixels: Tensor, whole: Flags) -> Stepped:
         """Encode frames; the host waits for nothing if `pixels` are pinned or on the device.
 
         Args:
-            placed: slot and stream of each frame.
+            slots: of each frame.
+            places: of their streams.
             pixels: uint8 `[n, 3, S, S]`, in that order.
             whole: for each frame whether every token is computed.
         """
-        memory, num = self.memory, len(placed)
-        memory.control.copy_(self._control(placed, whole), non_blocking=True)
+        memory, num = self.memory, len(slots)
+        words = upload(self._control(slots * self.streams + places, whole), memory.control.device)
+        memory.control.copy_(words)
         memory.pixels[:num].copy_(pixels, non_blocking=True)
         self.run()
         order = memory.placing[2][:num].long()
-        first = torch.full((num, 1), memory.tokens, device=order.device)
-        computed = torch.cat([first, memory.num_queries[:, order].T.long()], 1)
-        return Stepped(memory.embeddings[order], computed, self._compared(order, computed))
+        computed = memory.num_queries[:, order].T
+        return Stepped(memory.embeddings[order], F.pad(computed, (1, 0), value=memory.tokens))
 
     def run(self) -> None:
         """Encode what the last step's words and pixels say, again if that is asked."""
@@ -113,27 +121,17 @@ class FusedGate:
         else:
             self._graph.replay()
 
-    def _control(self, placed: Sequence[tuple[int, int]], whole: Sequence[bool]) -> Tensor:
-        """Lay out a step's control words, pinned where there is a GPU."""
-        memory, num = self.memory, len(placed)
-        words = torch.zeros(2 + 3 * memory.frames, dtype=torch.int32)
-        words[0], words[1] = num * (memory.tokens - 1), num * memory.tokens
-        place, full, order = words[2:].view(3, -1)
-        at = torch.tensor([slot * memory.streams + stream for slot, stream in placed])
-        place.fill_(-1)
-        place[at] = torch.arange(num, dtype=torch.int32)
-        full[at] = torch.tensor(whole, dtype=torch.int32)
-        order[:num] = at
-        return words.pin_memory() if memory.control.is_cuda else words
-
-    def _compared(self, order: Tensor, computed: Tensor) -> Tensor:
-        """Rows compared in all gates times their candidates, `[n]`; none of whole frames."""
-        slot = order // self.streams
-        candidates = torch.ones_like(order)
-        for index, allowed in enumerate(self.references):
-            candidates = candidates.where(slot != index, len(allowed))
-        rows = (computed[:, self._gated] - 1).sum(1) * candidates
-        return rows.masked_fill(self.memory.placing[1].flatten()[order] > 0, 0)
+    def _control(self, order: Numbers, whole: Flags) -> Tensor:
+        """Lay out a step's control words, for frames in that order."""
+        memory, num = self.memory, len(order)
+        words = np.zeros(2 + 3 * memory.frames, np.int32)
+        words[:2] = num * (memory.tokens - 1), num * memory.tokens
+        place, full, listed = words[2:].reshape(3, -1)
+        place.fill(-1)
+        place[order] = np.arange(num)
+        full[order] = whole
+        listed[:num] = order
+        return torch.from_numpy(words)
 
     def _forward(self) -> None:
         config, memory = self.tower.config, self.memory

@@ -1,7 +1,7 @@
 """ReuseViT's whole forward of a group as CUDA graphs, with nothing read by the host."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -68,25 +68,30 @@ class FusedReuse:
         other.bias = self.bias + shift
         return other
 
-    def gather(self, saved: Sequence[dict[str, Tensor] | None]) -> "FusedReuse":
-        """Take in the saved tensors of streams, in order; None has none yet."""
-        if len(saved) > self.room:
-            raise UsageError(f"expected at most {self.room} streams, got {len(saved)}")
+    def begin(self, streams: int) -> "FusedReuse":
+        """Set the decisions of the steps to come, of up to `room` streams."""
+        if streams > self.room:
+            raise UsageError(f"expected at most {self.room} streams, got {streams}")
         self._decisions[:, 7] = self._margins + self.bias
-        for at, tensors in enumerate(saved):
-            if tensors is not None:
-                self.memory.cached[:, at].copy_(tensors["mixed"])
-                self.memory.states[self.memory.rows_of(at)] = tensors["states"].to(
-                    self.memory.states
-                )
         return self
 
-    def saved(self, at: int) -> dict[str, Tensor]:
-        """Copies of a stream's references, to go on from later."""
-        return {
-            "mixed": self.memory.cached[:, at].clone(),
-            "states": self.memory.states[self.memory.rows_of(at)],
-        }
+    def load(self, saved: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Copy saved tensors to their streams' places."""
+        for place, tensors in saved.items():
+            self.memory.cached[:, place].copy_(tensors["mixed"])
+            self.memory.states[self.memory.rows_of(place)] = tensors["states"].to(
+                self.memory.states
+            )
+
+    def saved(self, places: Sequence[int]) -> list[dict[str, Tensor]]:
+        """Copies of these streams' references, to go on from later."""
+        return [
+            {
+                "mixed": self.memory.cached[:, place].clone(),
+                "states": self.memory.states[self.memory.rows_of(place)],
+            }
+            for place in places
+        ]
 
     @torch.inference_mode()
     def encode(self, batch: Batch, _cache: "FusedReuse") -> Step:

@@ -1,6 +1,5 @@
 """The tokens of many streams' frames, packed slot by slot, and where each one's root lies."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,18 +15,6 @@ class Frames:
     num_slots: int
     num_streams: int
     tokens: int
-
-    @classmethod
-    def of_places(
-        cls,
-        placed: Sequence[tuple[int, int]],
-        num_streams: int,
-        tokens: int,
-        device: torch.device,
-    ) -> "Frames":
-        """Lay out frames by their slot and stream, ascending."""
-        slots, streams = torch.tensor(placed, device=device).unbind(1)
-        return cls(slots, streams, placed[-1][0] + 1, num_streams, tokens)
 
     def __len__(self) -> int:
         return len(self.slots)

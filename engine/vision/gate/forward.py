@@ -24,7 +24,6 @@ class Stepped:
 
     embeddings: Tensor  # [F, E]
     computed: Tensor  # int64 [F, L]
-    compared: Tensor  # int64 [F], rows compared in all gates, times their candidates
 
 
 def encode_step(
@@ -60,15 +59,12 @@ def encode_step(
         fixed[:, 0] = True
     fixed = fixed.flatten()
     slots = frames.slots[:, None].expand(-1, config.tokens).flatten()
-    candidates = torch.tensor([len(each) for each in references], device=h.device)[frames.slots]
     computed = [torch.full_like(frames.slots, config.tokens)]
-    compared = torch.zeros_like(frames.slots)
     source = group.follows(0, packed)
     page = packed.page(source, group.row_of(0, packed))
     for index in range(1, config.layers):
         gate, own = index - 1, None
         if limits.gated(index):
-            compared += (packed.counts() - int(config.class_token)) * candidates
             own = limits.keys(index, h)
             bound = limits.of(index, h, slots).masked_fill(fixed, -1.0)
             keys = group.rows(gate, own)
@@ -88,8 +84,7 @@ def encode_step(
     else:
         outputs = group.outputs = h if group.outputs is None else torch.cat([group.outputs, h])
         embeddings = tower.finish(extend(roots.outputs[0], outputs)[page])
-    compared = compared.masked_fill(whole, 0)
-    return Stepped(embeddings, torch.stack(computed, 1), compared)
+    return Stepped(embeddings, torch.stack(computed, 1))
 
 
 def _run_layer(
@@ -120,13 +115,24 @@ def _run_layer(
     return layer.finish(h, paged_attention(q, starts, table, page.int(), config.heads)), fresh
 
 
-def step_macs(config: VisionConfig, limits: Limits | LearnedLimits, stepped: Stepped) -> Tensor:
-    """Multiply-accumulates done for each frame, float64 `[F]`, by the rows really multiplied."""
-    rows = stepped.computed.double()
+def step_macs(
+    config: VisionConfig, limits: Limits | LearnedLimits, computed: Tensor, candidates: Tensor
+) -> Tensor:
+    """Multiply-accumulates done for each frame, float64 `[F]`, by the rows really multiplied.
+
+    Args:
+        config: the tower's shape.
+        limits: what the gates compare.
+        computed: tokens computed in each layer, `[F, L]`.
+        candidates: roots that each token of a frame was compared with, `[F]`; 0 for a full frame.
+    """
+    rows = computed.double()
     middle = rows[:, : config.layers - 1] if config.class_token else rows
     token = project_macs(config, 1) + attend_macs(config, 1) + finish_macs(config, 1)
     total = embed_macs(config) + head_macs(config) + middle.sum(1) * token
     if config.class_token:
         q, kv = config.width**2, 2 * config.width**2
         total = total + rows[:, -1] * kv + q + attend_macs(config, 1) + finish_macs(config, 1)
-    return total + limits.macs(config, stepped.computed, stepped.compared)
+    gates = [index - 1 for index in limits.gates]
+    compared = (computed[:, gates] - int(config.class_token)).sum(1) * candidates
+    return total + limits.macs(config, computed, compared)

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.vision.gate.batch import Frames
@@ -12,7 +14,10 @@ from engine.vision.gate.group import Group
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
 from engine.vision.gate.roots import Roots
+from engine.vision.reuse.places import Numbers
 from engine.vision.tower import VisionTower
+
+Flags = NDArray[np.bool_]
 
 
 class Steps(Protocol):
@@ -21,16 +26,17 @@ class Steps(Protocol):
     def begin(self, num_streams: int, limits: Limits | LearnedLimits) -> None:
         """Make room for that many streams, and set the limits of the steps to come."""
 
-    def load(self, stream: int, saved: Mapping[str, Tensor]) -> None:
-        """Put a stream's roots in its place; one without any starts with a full frame."""
+    def load(self, saved: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Put streams' roots in their places; one without any starts with a full frame."""
 
-    def step(
-        self, placed: Sequence[tuple[int, int]], pixels: Tensor, whole: Sequence[bool]
-    ) -> Stepped:
-        """Encode the frames `[n, 3, S, S]` at these slots and streams, whole or gated."""
+    def step(self, slots: Numbers, places: Numbers, pixels: Tensor, whole: Flags) -> Stepped:
+        """Encode the frames `[n, 3, S, S]` at these slots and places, whole or gated.
 
-    def saved(self, stream: int) -> dict[str, Tensor]:
-        """Return a copy of what a stream keeps."""
+        They lie by slot, then by place, both ascending.
+        """
+
+    def saved(self, places: Sequence[int]) -> list[dict[str, Tensor]]:
+        """Return copies of what these streams keep."""
 
 
 class PlainSteps:
@@ -48,27 +54,26 @@ class PlainSteps:
         width = limits.width(config)
         self.roots = Roots.empty(config, like, num_streams, limits.gates, width)
 
-    def load(self, stream: int, saved: Mapping[str, Tensor]) -> None:
-        """Copy a stream's roots in."""
-        self.roots.load(stream, saved)
+    def load(self, saved: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Copy streams' roots in."""
+        for place, roots in saved.items():
+            self.roots.load(place, roots)
 
     def step(
-        self,
-        placed: Sequence[tuple[int, int]],
-        pixels: Tensor,
-        whole: Sequence[bool],
-        *,
-        more: bool = False,
+        self, slots: Numbers, places: Numbers, pixels: Tensor, whole: Flags, *, more: bool = False
     ) -> Stepped:
         """Pack the frames' computed rows and run them through the tower.
 
         With `more` later slots of the groups may follow in steps of their own, up to `close`.
         """
         device = self.tower.device
-        frames = Frames.of_places(placed, self.num_streams, self.tower.config.tokens, device)
+        frames = Frames(
+            torch.from_numpy(slots).to(device), torch.from_numpy(places).to(device),
+            int(slots[-1]) + 1, self.num_streams, self.tower.config.tokens,
+        )  # fmt: skip
         stepped = encode_step(
             self.tower, self.limits, self.roots, frames, pixels,
-            torch.tensor(whole, device=device), self.references[: frames.num_slots], self.group,
+            torch.from_numpy(whole).to(device), self.references[: frames.num_slots], self.group,
             more=more,
         )  # fmt: skip
         if not more:
@@ -80,6 +85,6 @@ class PlainSteps:
         self.group.close(self.roots)
         self.group = Group()
 
-    def saved(self, stream: int) -> dict[str, Tensor]:
-        """Return a copy of a stream's roots."""
-        return self.roots.of(stream)
+    def saved(self, places: Sequence[int]) -> list[dict[str, Tensor]]:
+        """Return copies of these streams' roots."""
+        return [self.roots.of(place) for place in places]

@@ -1,14 +1,16 @@
-"""Streams, their frames and results while the early gate encodes the chunks of one call."""
+"""The early gate's streams while a call lasts, and the lines between their frames."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from engine.vision.fused.upload import upload
 from engine.vision.gate.bridge import Bridge, novelty
-from engine.vision.reuse.schedule import ORDER, REFERENCES, Step
+from engine.vision.reuse.call import Call
+from engine.vision.reuse.places import Frames, Numbers, Round
+from engine.vision.reuse.schedule import GROUP, ORDER, REFERENCES, Step
 
 
 @dataclass(slots=True)
@@ -19,98 +21,73 @@ class Stream:
     sketches: Tensor  # of the frame before the first waiting one, and of those
     roots: Mapping[str, Tensor]  # as they came, then as they are left
     marks: list[bool]
-    since: int | None
+    steps: list[Step]
+    since: int | None  # a full frame, after these steps
     spent: float
     received: int
     last: bool
-    vectors: dict[int, Tensor]  # of the frame before the first waiting one, and of those done
-    first: int = 0  # of its waiting frames among those of all streams
-    done: int = 0
-    rows: dict[int, tuple[int, bool]] = field(default_factory=dict)  # of the results, and if full
 
     @property
-    def waiting(self) -> int:
-        """Frames not encoded yet."""
-        return len(self.pixels) - self.done
+    def done(self) -> int:
+        """Waiting frames that the steps encode."""
+        return sum(step.size for step in self.steps)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A frame of the step at hand."""
+def _sides() -> Numbers:
+    """By size and slot: the frames of a group that the slot's may follow, -1 the one before it."""
+    table = np.full((GROUP + 1, GROUP, 2), -1)
+    for size, order in ORDER.items():
+        for slot in range(1, size):
+            table[size, slot] = sorted(
+                -1 if reference < 0 else order[reference] for reference in REFERENCES[slot]
+            )
+    return table
 
-    stream: Stream
-    place: int  # of the stream among those side by side
-    slot: int
-    step: Step
 
-    @property
-    def number(self) -> int:
-        """Its number in the stream."""
-        return self.stream.done + ORDER[self.step.size][self.slot]
+SIDES = _sides()
 
-    @property
-    def sides(self) -> tuple[int, int]:
-        """The frames that it may follow, of slots after the first: the one before, then after."""
-        order, done = ORDER[self.step.size], self.stream.done
-        before, after = sorted(
-            done + (-1 if reference < 0 else order[reference])
-            for reference in REFERENCES[self.slot]
+
+class Lines:
+    """Frames of a call that are not encoded, but stand on the line between their two sides."""
+
+    def __init__(self, bridge: Bridge, streams: Sequence[Stream], call: Call) -> None:
+        none = torch.zeros_like(call.embeddings[0])
+        self._bridge = bridge
+        self._call = call
+        # of the frame before each stream's first waiting one
+        self._before = torch.stack([stream.roots.get("vector", none) for stream in streams])
+        self._sketches = torch.cat([stream.sketches for stream in streams])
+        self.bridged = torch.zeros(len(call.embeddings), dtype=torch.bool, device=none.device)
+
+    def bridge(self, part: Round, frames: Frames) -> Frames:
+        """Interpolate the frames whose sides agree; return the others."""
+        if not len(frames.slots) or frames.slots[0] == 0:
+            return frames
+        line, spanned = self._between(part, frames)
+        those = frames.chosen(spanned.numpy())
+        if len(those.slots):
+            rows = self._call.rows(part, those)
+            line = line[spanned.to(line.device)]
+            self._call.put(rows, line, torch.zeros_like(self._call.computed[: len(rows)]))
+            self.bridged[rows] = True
+        return frames.chosen(~spanned.numpy())
+
+    def _between(self, part: Round, frames: Frames) -> tuple[Tensor, Tensor]:
+        """Vectors `[n, E]` between the frames' sides, and whether they may stand for them: bool."""
+        streams, done = part.streams[frames.groups], part.done[frames.groups]
+        sides = done[:, None] + SIDES[part.sizes[frames.groups], frames.slots]
+        left, right = (self._vectors(streams, numbers) for numbers in sides.T)
+        place = self._call.first[streams] + streams + 1  # a sketch more for every stream
+        own, before, after = (
+            self._sketches[torch.from_numpy(place + numbers)]
+            for numbers in (frames.numbers, *sides.T)
         )
-        return before, after
+        ways = (frames.numbers - sides[:, 0]) / (sides[:, 1] - sides[:, 0])
+        line = left + (right - left) * torch.from_numpy(ways).to(left)[:, None]
+        return line, self._bridge.spans(left, right, novelty(own, before, after)).cpu()
 
-
-class Results:
-    """What the steps of a call gave, row after row, and the frames that they were made of."""
-
-    def __init__(self, streams: Sequence[Stream], device: torch.device) -> None:
-        first = 0
-        for stream in streams:
-            stream.first = first
-            first += len(stream.pixels)
-        self._pixels = torch.cat([stream.pixels for stream in streams]) if streams else None
-        self._device = device
-        self.embeddings: list[Tensor] = []
-        self.computed: list[Tensor] = []
-        self.macs: list[Tensor] = []
-        self.num_rows = 0
-
-    def pixels(self, frames: Sequence[Frame]) -> Tensor:
-        """Return the bytes of these frames, picked in one go."""
-        assert self._pixels is not None
-        numbers = torch.tensor([frame.stream.first + frame.number for frame in frames])
-        return self._pixels.index_select(0, upload(numbers, self._device))
-
-    def add(
-        self, frames: Sequence[Frame], embeddings: Tensor, computed: Tensor, macs: Tensor
-    ) -> None:
-        """Append the rows of these frames."""
-        for frame, vector in zip(frames, embeddings, strict=True):
-            frame.stream.rows[frame.number] = self.num_rows, frame.step.full
-            frame.stream.vectors[frame.number] = vector
-            self.num_rows += 1
-        self.embeddings.append(embeddings)
-        self.computed.append(computed)
-        self.macs.append(macs)
-
-
-def lines(bridge: Bridge, frames: Sequence[Frame]) -> tuple[Tensor, Tensor]:
-    """Vectors `[n, E]` between the frames' sides, and whether they may stand for them, on the CPU.
-
-    The frames are not of slot 0, and their sides are done.
-    """
-    streams = [frame.stream for frame in frames]
-    befores, afters = zip(*(frame.sides for frame in frames), strict=True)
-    left, right = (
-        torch.stack([s.vectors[at] for s, at in zip(streams, numbers, strict=True)])
-        for numbers in (befores, afters)
-    )
-    own, before, after = (
-        torch.stack([s.sketches[at + 1] for s, at in zip(streams, numbers, strict=True)])
-        for numbers in ([frame.number for frame in frames], befores, afters)
-    )
-    ways = [
-        (frame.number - first) / (second - first)
-        for frame, first, second in zip(frames, befores, afters, strict=True)
-    ]
-    line = left + (right - left) * left.new_tensor(ways)[:, None]
-    return line, bridge.spans(left, right, novelty(own, before, after)).cpu()
+    def _vectors(self, streams: Numbers, numbers: Numbers) -> Tensor:
+        """Vectors of these frames; number -1 is the one before the first."""
+        call = self._call
+        rows = call.embeddings[call.told(call.first[streams] + numbers.clip(0))]
+        return torch.where(call.told(numbers < 0)[:, None], self._before[call.told(streams)], rows)

@@ -1,6 +1,6 @@
 """What a stream keeps between groups: for every gate the reference left by the last one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -16,26 +16,20 @@ class Cache:
     states: Tensor  # [L - 1, B, N, 4D], h, q, k, v of layer l + 1
 
     @classmethod
-    def gather(
-        cls,
-        streams: Sequence[dict[str, Tensor] | None],
-        config: VisionConfig,
-        like: Tensor,
-    ) -> "Cache":
-        """Copy the saved tensors of streams side by side; None has none yet."""
-        shape = (config.layers - 1, len(streams), config.tokens, config.width)
-        mixed = like.new_empty(shape)
-        states = like.new_empty(*shape[:-1], 4 * config.width)
-        for at, saved in enumerate(streams):
-            if saved is None:
-                mixed[:, at] = states[:, at] = 0
-            else:
-                mixed[:, at].copy_(saved["mixed"])
-                states[:, at].copy_(saved["states"])
-        return cls(mixed, states)
+    def empty(cls, streams: int, config: VisionConfig, like: Tensor) -> "Cache":
+        """Allocate zeros for streams side by side."""
+        shape = (config.layers - 1, streams, config.tokens, config.width)
+        return cls(like.new_zeros(shape), like.new_zeros(*shape[:-1], 4 * config.width))
 
-    def saved(self, stream: int) -> dict[str, Tensor]:
-        """Tensors of one stream, by themselves; the cache is not used after that."""
-        own = {"mixed": self.mixed[:, stream], "states": self.states[:, stream]}
-        alone = self.mixed.shape[1] == 1
-        return own if alone else {name: tensor.clone() for name, tensor in own.items()}
+    def load(self, saved: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Copy saved tensors to their streams' places."""
+        for place, tensors in saved.items():
+            self.mixed[:, place].copy_(tensors["mixed"])
+            self.states[:, place].copy_(tensors["states"])
+
+    def saved(self, places: Sequence[int]) -> list[dict[str, Tensor]]:
+        """Copies of these streams' tensors, each by itself."""
+        return [
+            {"mixed": self.mixed[:, place].clone(), "states": self.states[:, place].clone()}
+            for place in places
+        ]

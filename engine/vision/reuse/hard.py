@@ -77,9 +77,9 @@ class Encoder:
         """Return the same with that much added to every logit of reuse."""
         return replace(self, bias=self.bias + shift)
 
-    def gather(self, saved: Sequence[dict[str, Tensor] | None]) -> Cache:
-        """Copy the saved tensors of streams side by side; None has none yet."""
-        return Cache.gather(saved, self.tower.config, self.tower.position)
+    def begin(self, streams: int) -> Cache:
+        """Make room for that many streams side by side."""
+        return Cache.empty(streams, self.tower.config, self.tower.position)
 
     def encode(self, batch: Batch, cache: Cache) -> Step:
         """Encode a batch layer by layer; leave slot 0 of each stream as its next reference."""

@@ -1,8 +1,8 @@
 """Multiply-accumulates of a frame encoded with reuse, from the rows really multiplied."""
 
-from collections.abc import Sequence
-
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from engine.vision.fused.upload import upload
@@ -16,20 +16,10 @@ from engine.vision.macs import (
 from engine.vision.reuse.codec import codec_macs
 from engine.vision.reuse.parts import ReuseConfig
 from engine.vision.tower import VisionConfig
-from kernels.select import REFERENCES
-
-
-def slot_references(counts: Sequence[int], full: Sequence[bool]) -> list[int]:
-    """References that each frame of a batch is compared with, frames slot by slot."""
-    per_slot = [[len(REFERENCES[slot])] * count for slot, count in enumerate(counts)]
-    per_slot[0] = [
-        0 if is_full else references for is_full, references in zip(full, per_slot[0], strict=True)
-    ]
-    return [references for slot in per_slot for references in slot]
 
 
 def frame_macs(
-    tower: VisionConfig, parts: ReuseConfig, reused: Tensor, references: Sequence[int]
+    tower: VisionConfig, parts: ReuseConfig, reused: Tensor, references: ArrayLike
 ) -> Tensor:
     """Multiply-accumulates of each frame, float64 `[F]`.
 
@@ -49,7 +39,7 @@ def frame_macs(
     always += codec_macs(tower.side) if parts.cue != "none" else 0
     importance = n * width if tower.class_token else 0  # the class token's row, computed anew
     rows = reused.double()
-    compared = upload(torch.tensor(references, dtype=torch.float64), reused.device)
+    compared = upload(torch.from_numpy(np.asarray(references, np.float64)), reused.device)
     decided = (compared > 0).double() * patches * decision_macs(parts)
     per_gate = importance * gates + gates * (compared * n * width + decided)
     return always + per_gate + (token * (n - rows) + correction * rows).sum(1)

@@ -68,6 +68,33 @@ class Schedule:
             return None
         return Step(size, full=False)
 
+    def steps(
+        self,
+        since: int | None,
+        waiting: int,
+        *,
+        last: bool,
+        cuts: Sequence[bool] = (),
+        most: int = GROUP,
+    ) -> list[Step]:
+        """Say all that can be encoded of the waiting frames, in groups of at most `most`."""
+        steps: list[Step] = []
+        done, ends = 0, last or most < GROUP
+        while step := self.step(
+            since, min(waiting - done, most), last=ends, cuts=cuts[done : done + most]
+        ):
+            steps.append(step)
+            done += step.size
+            since = since_full(since, [step])
+        return steps
+
+
+def since_full(since: int | None, steps: Sequence[Step]) -> int | None:
+    """Count the frames since the last full one after these steps; None before the first."""
+    for step in steps:
+        since = 0 if step.full else (since or 0) + step.size
+    return since
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from engine.vision.fused.earlygate import FusedGate
-from engine.vision.fused.upload import upload
 from engine.vision.gate.bridge import Bridge
 from engine.vision.gate.cuts import changes, sketch
 from engine.vision.gate.forward import Stepped, step_macs
@@ -16,8 +16,10 @@ from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
 from engine.vision.gate.refresh import Refresh
 from engine.vision.gate.steps import PlainSteps, Steps
-from engine.vision.gate.stream import Frame, Results, Stream, lines
-from engine.vision.reuse.schedule import REFERENCES, Schedule, Step
+from engine.vision.gate.stream import Lines, Stream
+from engine.vision.reuse.call import Call
+from engine.vision.reuse.places import Frames, Round, rounds
+from engine.vision.reuse.schedule import GROUP, REFERENCES, Schedule, since_full
 from engine.vision.strategies.base import Chunk, Encoded, StreamState
 from engine.vision.tower import VisionTower
 
@@ -55,15 +57,18 @@ class EarlyGate:
         steps: Steps = self.fused or PlainSteps(self.tower, SOURCES)
         room = self.fused.streams if self.fused else len(chunks)
         streams = self._receive(chunks)
-        waiting = streams[::-1]
-        places: list[Stream | None] = [None] * min(room, len(chunks))
-        steps.begin(len(places), self.limits)
-        results = Results(streams, self.tower.device)
-        while any(
-            following := [self._place(places, at, waiting, steps) for at in range(len(places))]
-        ):
-            self._advance(places, following, steps, results)
-        return self._hand_out(streams, results)
+        call = Call(self.tower, [stream.pixels for stream in streams])
+        places = min(room, sum(bool(stream.steps) for stream in streams))
+        steps.begin(places, self.limits)
+        bridging = isinstance(steps, PlainSteps) and self.bridge.limit > 0 and places > 0
+        lines = Lines(self.bridge, streams, call) if bridging else None
+        for part in rounds([stream.steps for stream in streams], places):
+            steps.load({at: streams[n].roots for n, at in part.begun()})
+            self._run(part, call, steps, lines)
+            left = [(streams[n], at) for n, at in part.ended() if not streams[n].last]
+            for (stream, _), roots in zip(left, steps.saved([at for _, at in left]), strict=True):
+                stream.roots = roots
+        return self._hand_out(streams, call, lines)
 
     def _receive(self, chunks: Sequence[Chunk]) -> list[Stream]:
         """Move the pixels to the device, and mark cuts; the sketches are all that is read back."""
@@ -81,120 +86,66 @@ class EarlyGate:
         tensors = state.tensors if state else {}
         seen = tensors.get("sketches", torch.zeros(1, *sketches.shape[1:]))
         before = seen[-1] if state and state.num_frames else None
-        marks, spent = self.refresh.marks(changes(sketches, before).tolist(), scalars["spent"])
+        new, spent = self.refresh.marks(changes(sketches, before).tolist(), scalars["spent"])
+        waiting = torch.cat([state.pending.to(pixels.device), pixels]) if state else pixels
+        since, marks = scalars["since"], [*scalars["marks"], *new]
+        most = 1 if self.sequential else GROUP
+        steps = self.schedule.steps(since, len(waiting), last=chunk.last, cuts=marks, most=most)
         return Stream(
-            pixels=torch.cat([state.pending.to(pixels.device), pixels]) if state else pixels,
+            pixels=waiting,
             roots=tensors,
-            marks=[*scalars["marks"], *marks],
-            since=scalars["since"],
+            marks=marks,
+            steps=steps,
+            since=since_full(since, steps),
             spent=spent,
             sketches=torch.cat([seen, sketches]),
-            vectors={-1: tensors["vector"]} if "vector" in tensors else {},
             received=(state.num_frames if state else 0) + len(pixels),
             last=chunk.last,
         )
 
-    def _place(
-        self, places: list[Stream | None], at: int, waiting: list[Stream], steps: Steps
-    ) -> Step | None:
-        """Return the next step of a place; a stream that has none left makes way for another."""
-        while True:
-            stream = places[at]
-            if stream is None:
-                if not waiting:
-                    return None
-                stream = places[at] = waiting.pop()
-                steps.load(at, stream.roots)
-            if step := self._next(stream):
-                return step
-            stream.roots = {} if stream.last else steps.saved(at)
-            places[at] = None
-
-    def _next(self, stream: Stream) -> Step | None:
-        waiting, last = stream.waiting, stream.last
-        if self.sequential:
-            waiting, last = min(waiting, 1), True
-        return self.schedule.step(
-            stream.since, waiting, last=last, cuts=stream.marks[stream.done :]
-        )
-
-    def _advance(
-        self,
-        places: Sequence[Stream | None],
-        following: Sequence[Step | None],
-        steps: Steps,
-        results: Results,
-    ) -> None:
-        """Encode the next step of every stream that has one."""
-        groups = [(at, *each) for at, each in enumerate(zip(places, following, strict=True))]
-        frames = [
-            Frame(stream, at, slot, step)
-            for slot in range(max(step.size for step in following if step))
-            for at, stream, step in groups
-            if stream and step and slot < step.size
-        ]
-        if isinstance(steps, PlainSteps) and self.bridge.limit > 0:
-            for wave in WAVES:
-                left = self._bridge([frame for frame in frames if frame.slot in wave], results)
-                self._encode(left, partial(steps.step, more=wave is not WAVES[-1]), results)
-            steps.close()
-        else:
-            self._encode(frames, steps.step, results)
-        for _, stream, step in groups:
-            if stream and step:
-                stream.done += step.size
-                stream.since = 0 if step.full else (stream.since or 0) + step.size
-
-    def _bridge(self, frames: Sequence[Frame], results: Results) -> list[Frame]:
-        """Interpolate the frames whose sides agree; return the others."""
-        if not frames or frames[0].slot == 0:
-            return list(frames)
-        rows, spanned = lines(self.bridge, frames)
-        bridged = [frames[at] for at in spanned.nonzero().squeeze(1).tolist()]
-        if bridged:
-            rows = rows[spanned.to(rows.device)]
-            nothing = rows.new_zeros(len(rows), self.tower.config.layers, dtype=torch.long)
-            macs = rows.new_full((len(rows),), BRIDGING * rows.shape[1], dtype=torch.double)
-            results.add(bridged, rows, nothing, macs)
-        return [frames[at] for at in (~spanned).nonzero().squeeze(1).tolist()]
+    def _run(self, part: Round, call: Call, steps: Steps, lines: Lines | None) -> None:
+        """Encode the next step of every stream that has a place."""
+        frames = part.frames()
+        if lines is None or not isinstance(steps, PlainSteps):
+            return self._encode(part, frames, call, steps.step)
+        for wave in WAVES:
+            left = lines.bridge(part, frames.chosen(np.isin(frames.slots, wave)))
+            self._encode(part, left, call, partial(steps.step, more=wave is not WAVES[-1]))
+        return steps.close()
 
     def _encode(
-        self, frames: Sequence[Frame], step: Callable[..., Stepped], results: Results
+        self, part: Round, frames: Frames, call: Call, step: Callable[..., Stepped]
     ) -> None:
-        if not frames:
+        if not len(frames.slots):
             return
-        pixels = results.pixels(frames)
-        placed = [(frame.slot, frame.place) for frame in frames]
-        stepped = step(placed, pixels, [frame.step.full for frame in frames])
-        macs = step_macs(self.tower.config, self.limits, stepped)
-        results.add(frames, stepped.embeddings, stepped.computed, macs)
+        rows = call.rows(part, frames)
+        places, whole = part.places[frames.groups], part.full[frames.groups]
+        stepped = step(frames.slots, places, call.pick(rows), whole)
+        call.put(rows, stepped.embeddings, stepped.computed)
 
-    def _hand_out(self, streams: Sequence[Stream], results: Results) -> list[Encoded]:
-        """Sort the steps' rows by stream and frame."""
-        config, tower = self.tower.config, self.tower
-        counts = [stream.done for stream in streams]
-        told = [stream.rows[number] for stream in streams for number in range(stream.done)]
-        order = upload(torch.tensor([row for row, _ in told], dtype=torch.long), tower.device)
-        full = upload(torch.tensor([each for _, each in told], dtype=torch.bool), tower.device)
-        if told:
-            embeddings = torch.cat(results.embeddings)[order]
-            computed = torch.cat(results.computed)[order].int()
-            macs = torch.cat(results.macs)[order]
-        else:
-            embeddings = tower.position.new_empty(0, config.dimension)
-            computed, macs = full.new_empty(0, config.layers).int(), full.double()
-        parts = (part.split(counts) for part in (embeddings, computed, macs, full))
+    def _hand_out(
+        self, streams: Sequence[Stream], call: Call, lines: Lines | None
+    ) -> list[Encoded]:
+        """Cut the call's rows by stream."""
+        macs = step_macs(self.tower.config, self.limits, call.computed, call.told(call.references))
+        if lines is not None:
+            macs[lines.bridged] = float(BRIDGING * call.embeddings.shape[1])
+        full = call.told(call.full)
+        shares = call.shares([stream.done for stream in streams])
         return [
-            Encoded(rows, tokens, cost, whole, None if stream.last else _state(stream))
-            for stream, rows, tokens, cost, whole in zip(streams, *parts, strict=True)
-        ]
+            Encoded(
+                call.embeddings[rows], call.computed[rows], macs[rows], full[rows],
+                None if stream.last else _state(stream, call.embeddings[rows]),
+            )
+            for stream, rows in zip(streams, shares, strict=True)
+        ]  # fmt: skip
 
 
-def _state(stream: Stream) -> StreamState:
+def _state(stream: Stream, embeddings: Tensor) -> StreamState:
     """What is kept of a stream up to the next call."""
-    tensors, done = {}, stream.done
-    if stream.since is not None:
-        tensors = {**stream.roots, "vector": stream.vectors[done - 1].clone()}
+    tensors, done = dict(stream.roots), stream.done
+    if done:
+        tensors["vector"] = embeddings[-1].clone()
     tensors["sketches"] = stream.sketches[done:].clone()
     scalars = {"since": stream.since, "spent": stream.spent, "marks": stream.marks[done:]}
     return StreamState(stream.received, stream.pixels[done:].clone(), None, tensors, scalars)

@@ -3,32 +3,35 @@
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from engine.errors import UsageError, unknown
 from engine.vision.fused.layers import fits
 from engine.vision.fused.reuse_memory import fitting_streams
 from engine.vision.fused.reusevit import FusedReuse, fusible
-from engine.vision.fused.upload import upload
 from engine.vision.model import BUILTIN, Space
 from engine.vision.reuse.cache import Cache
+from engine.vision.reuse.call import Call
 from engine.vision.reuse.checkpoint import load_parts
 from engine.vision.reuse.cue import check_cues, codec_cues, no_history, pixel_cues, windows
 from engine.vision.reuse.hard import Batch, Encoder, Forced, serve
-from engine.vision.reuse.macs import frame_macs, slot_references
+from engine.vision.reuse.macs import frame_macs
 from engine.vision.reuse.parts import ReuseParts
-from engine.vision.reuse.schedule import ORDER, Schedule, Step
+from engine.vision.reuse.places import Round, rounds
+from engine.vision.reuse.schedule import Schedule, Step, since_full
 from engine.vision.strategies.base import Chunk, Encoded, StreamState
 from engine.vision.tower import VisionTower
 
 OPTIONS = ("target", "refresh", "bias")
 DEFAULT_TARGET = "0.80"
-References = Cache | FusedReuse  # an encoder's own: what its `gather` returns
+References = Cache | FusedReuse  # an encoder's own: what its `begin` returns
 SHIFT = 2.0  # of the logits, for a scale of e
 
 
@@ -40,24 +43,15 @@ class _Stream:
     pixels: Tensor  # uint8 [P, 3, S, S], waiting
     cues: Tensor | None  # [P, patches] of the waiting frames
     num_frames: int
-    since: int | None
+    steps: list[Step]
+    since: int | None  # a full frame, after these steps
     kept: dict[str, Tensor]  # of the cue: maps of the last frames, the last frame's pixels
-    first: int = 0  # of its waiting frames among those of all streams
-    done: int = 0
-    rows: list[int] = field(default_factory=list)  # of the results, frame by frame
-    full: list[bool] = field(default_factory=list)
+    references: dict[str, Tensor]  # as they came, then as they are left
 
-
-@dataclass(slots=True)
-class _Call:
-    """What all streams of a call share: their waiting frames, and the results row by row."""
-
-    pixels: Tensor
-    cues: Tensor | None
-    cache: References
-    embeddings: list[Tensor] = field(default_factory=list)
-    reused: list[Tensor] = field(default_factory=list)
-    references: list[int] = field(default_factory=list)  # each frame was compared with
+    @property
+    def done(self) -> int:
+        """Waiting frames that the steps encode."""
+        return sum(step.size for step in self.steps)
 
 
 class ReuseViT:
@@ -96,77 +90,40 @@ class ReuseViT:
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         """Encode whatever groups the chunks complete; the rest waits in their states."""
-        room = self.encoder.room or max(len(chunks), 1)
-        turns = range(0, len(chunks), room)
-        return [each for at in turns for each in self._encode(chunks[at : at + room])]
-
-    def _encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         streams = [self._receive(chunk) for chunk in chunks]
-        saved = [chunk.state.tensors if chunk.state else None for chunk in chunks]
-        begun = [tensors if tensors and "mixed" in tensors else None for tensors in saved]
-        call = self._join(streams, self.encoder.gather(begun))
-        while steps := self._plan(streams):
-            self._run(streams, steps, call)
-        return self._hand_out(streams, call)
-
-    def _join(self, streams: list[_Stream], cache: References) -> _Call:
-        """Lay the waiting frames of all streams one after the other, to be picked by number."""
-        first = 0
-        for stream in streams:
-            stream.first = first
-            first += len(stream.pixels)
-        empty = torch.empty(0, *self._shape, dtype=torch.uint8, device=self.tower.device)
+        call = Call(self.tower, [stream.pixels for stream in streams])
         cues = [stream.cues for stream in streams if stream.cues is not None]
-        pixels = torch.cat([stream.pixels for stream in streams]) if streams else empty
-        return _Call(pixels, torch.cat(cues) if cues else None, cache)
+        joined = torch.cat(cues) if cues else None
+        places = min(self.encoder.room or len(chunks), sum(bool(each.steps) for each in streams))
+        cache = self.encoder.begin(places)
+        for part in rounds([stream.steps for stream in streams], places):
+            begun = [(at, streams[n].references) for n, at in part.begun()]
+            cache.load({at: references for at, references in begun if references})
+            self._run(part.larger_first(), joined, call, cache)
+            left = [(streams[n], at) for n, at in part.ended() if not streams[n].chunk.last]
+            for (stream, _), kept in zip(left, cache.saved([at for _, at in left]), strict=True):
+                stream.references = kept
+        return self._hand_out(streams, call)
 
     @property
     def _shape(self) -> tuple[int, int, int]:
         size = self.tower.config.image_size
         return 3, size, size
 
-    def _plan(self, streams: list[_Stream]) -> list[tuple[int, Step]]:
-        """Each stream's next step, the larger groups first."""
-        steps = []
-        for at, stream in enumerate(streams):
-            waiting, last = len(stream.pixels) - stream.done, stream.chunk.last
-            if step := self.schedule.step(stream.since, waiting, last=last):
-                steps.append((at, step))
-        return sorted(steps, key=lambda each: -each[1].size)
-
-    def _run(self, streams: list[_Stream], steps: list[tuple[int, Step]], call: _Call) -> None:
-        """Encode one step of each stream, and note which rows its frames became."""
-        sizes = [step.size for _, step in steps]
-        counts = tuple(sum(size > slot for size in sizes) for slot in range(sizes[0]))
-        frames = [
-            (streams[at], ORDER[step.size][slot])
-            for slot, count in enumerate(counts)
-            for at, step in steps[:count]
-        ]
-        numbers = torch.tensor([stream.first + stream.done + n for stream, n in frames])
-        picked = upload(numbers, self.tower.device)
-        full = tuple(step.full for _, step in steps)
+    def _run(self, part: Round, cues: Tensor | None, call: Call, cache: References) -> None:
+        """Encode one step of each stream, and keep what its frames became."""
+        frames = part.frames()
+        picked = call.rows(part, frames)
         batch = Batch(
-            pixels=call.pixels.index_select(0, picked),
-            cues=None if call.cues is None else call.cues.index_select(0, picked),
-            counts=counts,
-            full=full,
-            places=tuple(at for at, _ in steps),
+            pixels=call.pick(picked),
+            cues=None if cues is None else cues.index_select(0, picked),
+            counts=tuple(np.bincount(frames.slots).tolist()),
+            full=tuple(part.full.tolist()),
+            places=tuple(part.places.tolist()),
         )
-        step = self.encoder.encode(batch, call.cache)  # type: ignore[arg-type]
-        row = len(call.references)
-        call.embeddings.append(step.embeddings)
-        call.reused.append(step.reused)
-        call.references += slot_references(counts, full)
-        for at, planned in steps:
-            stream = streams[at]
-            stream.rows += [0] * planned.size
-            stream.full += [planned.full] * planned.size
-            stream.since = 0 if planned.full else (stream.since or 0) + planned.size
-        for at, (stream, number) in enumerate(frames):
-            stream.rows[stream.done + number] = row + at
-        for at, planned in steps:
-            streams[at].done += planned.size
+        step = self.encoder.encode(batch, cache)  # type: ignore[arg-type]
+        tokens = self.tower.config.tokens
+        call.put(picked, step.embeddings, F.pad(tokens - step.reused, (1, 0), value=tokens))
 
     def _receive(self, chunk: Chunk) -> _Stream:
         """Join the chunk's frames, with their cues, to those that wait."""
@@ -179,19 +136,25 @@ class ReuseViT:
         check_cues(self.parts.config.cue, chunk.cues, frames, self.tower.config.side)
         device = self.tower.device
         pixels = chunk.pixels.to(device, non_blocking=True)
-        kept = {name: t.to(device) for name, t in state.tensors.items()} if state else {}
+        given = state.tensors if state else {}
+        cued, left = ("previous", "history"), ("mixed", "states")
+        kept: dict[str, Tensor] = {name: given[name].to(device) for name in cued if name in given}
         cues = self._cues(pixels, chunk.cues, kept)
         if state:
             pixels = torch.cat([state.pending.to(pixels.device), pixels])
             if cues is not None and state.pending_cues is not None:
                 cues = torch.cat([state.pending_cues.flatten(1).to(cues.device), cues])
+        since = state.scalars["since"] if state else None
+        steps = self.schedule.steps(since, len(pixels), last=chunk.last)
         return _Stream(
             chunk=chunk,
             pixels=pixels,
             cues=cues,
             num_frames=(state.num_frames if state else 0) + frames,
-            since=state.scalars["since"] if state else None,
+            steps=steps,
+            since=since_full(since, steps),
             kept=kept,
+            references={name: given[name] for name in left if name in given},
         )
 
     def _cues(self, pixels: Tensor, given: Tensor | None, kept: dict[str, Tensor]) -> Tensor | None:
@@ -211,40 +174,29 @@ class ReuseViT:
         kept["history"] = torch.cat([history, maps])[-len(history) :]
         return self.parts.cue(windows(history, maps))
 
-    def _hand_out(self, streams: list[_Stream], call: _Call) -> list[Encoded]:
-        """Sort the steps' rows by stream and frame."""
-        config, device = self.tower.config, self.tower.device
-        counts = [stream.done for stream in streams]
-        order = upload(torch.tensor([row for each in streams for row in each.rows]).long(), device)
-        full = upload(torch.tensor([one for each in streams for one in each.full]).bool(), device)
-        if not call.references:
-            call.embeddings.append(self.tower.position.new_empty(0, config.dimension))
-            call.reused.append(torch.empty(0, config.layers - 1, dtype=torch.long, device=device))
-        embeddings, reused = torch.cat(call.embeddings)[order], torch.cat(call.reused)
-        macs = frame_macs(config, self.parts.config, reused, call.references)[order]
-        computed = torch.cat([torch.zeros_like(reused[:, :1]), reused], 1)[order]
-        parts = (embeddings, (config.tokens - computed).int(), macs, full)
-        shares = zip(streams, *(part.split(counts) for part in parts), strict=True)
+    def _hand_out(self, streams: Sequence[_Stream], call: Call) -> list[Encoded]:
+        """Cut the call's rows by stream."""
+        config = self.tower.config
+        reused = config.tokens - call.computed[:, 1:]
+        macs = frame_macs(config, self.parts.config, reused, call.references)
+        whole = call.told(call.full)
+        shares = call.shares([stream.done for stream in streams])
         return [
             Encoded(
-                rows, tokens, cost, whole,
-                None if stream.chunk.last else self._state(stream, call.cache, at),
+                call.embeddings[rows], call.computed[rows], macs[rows], whole[rows],
+                None if stream.chunk.last else self._state(stream),
             )
-            for at, (stream, rows, tokens, cost, whole) in enumerate(shares)
+            for stream, rows in zip(streams, shares, strict=True)
         ]  # fmt: skip
 
-    def _state(self, stream: _Stream, cache: References, at: int) -> StreamState:
+    def _state(self, stream: _Stream) -> StreamState:
         side = self.tower.config.side
         cues = None if stream.cues is None else stream.cues[stream.done :].clone()
-        names = ("previous", "history")
-        tensors = {name: stream.kept[name] for name in names if name in stream.kept}
-        if stream.since is not None:
-            tensors |= cache.saved(at)
         return StreamState(
             num_frames=stream.num_frames,
             pending=stream.pixels[stream.done :].clone(),
             pending_cues=None if cues is None else cues.unflatten(1, (1, side, side)),
-            tensors=tensors,
+            tensors=stream.kept | stream.references,
             scalars={"since": stream.since},
         )
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -217,12 +218,13 @@ def test_a_step_waits_for_nothing() -> None:
     fused.begin(2, gate.limits)
     pixels = make_clip(config, 2, 0).pin_memory()
     group = make_clip(config, 8, 1).pin_memory()
-    placed = [(slot, stream) for slot in range(4) for stream in range(2)]
+    slots, places = np.divmod(np.arange(8), 2)
+    gated = np.zeros(8, bool)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        fused.step([(0, 0), (0, 1)], pixels, [True, True])
-        stepped = fused.step(placed, group, [False] * 8)
+        fused.step(slots[:2], places[:2], pixels, ~gated[:2])
+        stepped = fused.step(slots, places, group, gated)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert stepped.embeddings.isfinite().all()

@@ -70,12 +70,12 @@ def test_small_tower_decides_and_computes_as_the_plain_path(narrow: int) -> None
     gates = make_gates(tower, 2.0, narrow)
     plain, fused = Encoder(tower, gates, "published"), FusedReuse(tower, gates, streams=1)
     base = make_base(SMALL, 1, "cpu")
-    theirs, ours = plain.gather([None]), fused.gather([None])
+    theirs, ours = plain.begin(1), fused.begin(1)
     with torch.inference_mode():
         for sizes, full in (((1,), True), ((4,), False), ((2,), False)):
             batch = make_batch(base, sizes, full=full)
             compare(fused.encode(batch, ours), plain.encode(batch, theirs), 1e-5)
-    kept, expected = ours.saved(0), theirs.saved(0)
+    kept, expected = *ours.saved([0]), *theirs.saved([0])
     assert all(distance(kept[name], expected[name]) <= 1e-5 for name in expected)
 
 
@@ -90,7 +90,7 @@ def test_more_streams_than_room_are_refused() -> None:
     tower = make_tower(SMALL)
     fused = FusedReuse(tower, make_gates(tower), streams=1)
     with pytest.raises(UsageError, match="at most 1 stream"):
-        fused.gather([None, None])
+        fused.begin(2)
 
 
 @pytest.mark.gpu
@@ -100,7 +100,7 @@ def test_equals_the_plain_path_at_forced_rates(rate: float, narrow: int) -> None
     gates = make_gates(tower, narrow=narrow)
     fused = FusedReuse(tower, gates, streams=8, forced=True)
     base = make_base(BIG, 5, "cuda")
-    ours, theirs = fused.gather([None] * 5), Encoder(tower, gates, "published").gather([None] * 5)
+    ours, theirs = fused.begin(5), Encoder(tower, gates, "published").begin(5)
     steps = [((1,) * 5, True), ((4,) * 5, False), ((4, 1, 3, 0, 4), False), ((4,) * 5, False)]
     with torch.inference_mode():
         for sizes, full in steps:
@@ -124,7 +124,7 @@ def test_own_decisions_are_nearly_all_those_of_the_plain_path(narrow: int) -> No
     gates = make_gates(tower, narrow=narrow)
     plain, fused = Encoder(tower, gates, "published"), FusedReuse(tower, gates, streams=4)
     base = make_base(BIG, 4, "cuda")
-    ours, theirs = fused.gather([None] * 4), plain.gather([None] * 4)
+    ours, theirs = fused.begin(4), plain.begin(4)
     with torch.inference_mode():
         for size, full in ((1, True), (4, False)):
             batch = make_batch(base, (size,) * 4, full=full)
@@ -148,7 +148,7 @@ def test_rows_computed_are_those_that_the_map_leaves(
     tower = make_tower(config, device=device)
     fused = FusedReuse(tower, make_gates(tower, 2.0), streams=len(sizes))
     base = make_base(config, len(sizes), device)
-    cache = fused.gather([None] * len(sizes))
+    cache = fused.begin(len(sizes))
     fused.encode(make_batch(base, (1,) * len(sizes), full=True), cache)
     step = fused.encode(make_batch(base, sizes, full=False), cache)
     computed, restored = fused.memory.counts.T.long()
@@ -166,11 +166,11 @@ def test_company_changes_nothing_and_streams_can_be_carried_over() -> None:
     base = make_base(BIG, 6, "cuda")
     torch.manual_seed(5)
     batches = [make_batch(base, (1,) * 6, full=True), make_batch(base, (4,) * 6, full=False)]
-    cache = fused.gather([None] * 6)
+    cache = fused.begin(6)
     together = [fused.encode(batch, cache) for batch in batches]
     for at in (0, 5):
         alone = FusedReuse(tower, gates, streams=16)
-        cache = alone.gather([None])
+        cache = alone.begin(1)
         for batch, step in zip(batches, together, strict=True):
             rows = [slot * 6 + at for slot in range(len(batch.counts))]
             single = Batch(
@@ -180,8 +180,10 @@ def test_company_changes_nothing_and_streams_can_be_carried_over() -> None:
             assert torch.equal(own.embeddings, step.embeddings[rows])
             assert torch.equal(own.reused, step.reused[rows])
             # as a stream that is put aside and taken up again
+            [kept] = cache.saved([0])
             alone = FusedReuse(tower, gates, streams=16)
-            cache = alone.gather([cache.saved(0)])
+            cache = alone.begin(1)
+            cache.load({0: kept})
 
 
 @pytest.mark.gpu
@@ -190,7 +192,7 @@ def test_the_host_waits_for_nothing() -> None:
     tower = make_tower(BIG, device="cuda")
     fused = FusedReuse(tower, make_gates(tower), streams=4)
     base = make_base(BIG, 4, "cuda")
-    cache = fused.gather([None] * 4)
+    cache = fused.begin(4)
     batches = [make_batch(base, (1,) * 4, full=True), make_batch(base, (4,) * 4, full=False)]
     for batch in batches:
         fused.encode(batch, cache)

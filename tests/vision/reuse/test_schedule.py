@@ -13,6 +13,7 @@ from engine.vision.reuse.schedule import (
     Schedule,
     Step,
     pattern,
+    since_full,
 )
 
 
@@ -102,3 +103,26 @@ def test_wrong_values_are_refused() -> None:
         Schedule(-1)
     with pytest.raises(UsageError, match="nearest: chain"):
         pattern("chian")
+
+
+@given(
+    refresh=st.integers(0, 9),
+    cuts=st.lists(st.booleans(), max_size=30),
+    since=st.none() | st.integers(0, 9),
+    last=st.booleans(),
+)
+def test_all_steps_at_once_are_those_one_by_one(
+    refresh: int, cuts: list[bool], since: int | None, last: bool
+) -> None:
+    schedule, left, own = Schedule(refresh), list(cuts), since
+    steps = []
+    while step := schedule.step(own, len(left), last=last, cuts=left):
+        steps.append(step)
+        left, own = left[step.size :], 0 if step.full else (own or 0) + step.size
+    assert schedule.steps(since, len(cuts), last=last, cuts=cuts) == steps
+    assert since_full(since, steps) == own
+
+
+def test_frames_one_by_one_wait_for_none() -> None:
+    assert Schedule().steps(0, 3, last=False, most=1) == [Step(1, full=False)] * 3
+    assert Schedule().steps(0, 3, last=False) == []
