@@ -20,8 +20,9 @@ def sample_file(
     """Decode a file and prepare the frames on screen at `fps` instants a second."""
     gops = index_gops(path)
     start, stop = gops[0].start_seconds, gops[-1].stop_seconds
-    frames = decode_range(path, start, stop, gops=gops, threads=threads)
-    kept = list(sample_frames(frames, sample_times(start, stop, fps)))
+    times = sample_times(start, stop, fps)
+    frames = decode_range(path, start, stop, gops=gops, threads=threads, looked=times.any_in)
+    kept = list(sample_frames(frames, times))
     if not kept:
         raise VideoError("no frame can be decoded", path=str(path))
     return Pixels(

@@ -48,6 +48,7 @@ class FileFrames:
     def _frames(self, path: Path) -> Iterator[Tensor]:
         gops = index_gops(path)
         start, stop = gops[0].start_seconds, gops[-1].stop_seconds
-        decoded = decode_range(path, start, stop, gops=gops, threads=self.threads)
-        for frame in sample_frames(decoded, sample_times(start, stop, self.fps)):
+        times, threads = sample_times(start, stop, self.fps), self.threads
+        decoded = decode_range(path, start, stop, gops=gops, threads=threads, looked=times.any_in)
+        for frame in sample_frames(decoded, times):
             yield prepare(frame.image, self.preprocessing)

@@ -164,6 +164,7 @@ def _prepare_by_pyav(
         gops=source.gops,
         cues=sampling.cue_side is not None,
         damage=watch.damage,
+        looked=times.any_in,
     )
     sampled = sample_frames(watch.sound(pictures, stop), times)
 

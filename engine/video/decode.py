@@ -17,6 +17,7 @@ from engine.errors import CorruptVideoError
 from engine.video.container import open_video
 from engine.video.gop import Gop, VideoPacket, gop_at, packet_pts, packets_of, raw_step, time_base
 from engine.video.orientation import UPRIGHT, Turn, turn_of
+from engine.video.skip import CLOCK_SECONDS, SKIPPING, Looked, skippable
 
 Picture = Literal["I", "P", "B", "?"]
 PICTURES: dict[int, Picture] = {
@@ -27,7 +28,6 @@ PICTURES: dict[int, Picture] = {
     PictureType.B: "B",
     PictureType.BI: "B",
 }
-CLOCK_SECONDS = 1e-6  # two times nearer than this are the same
 CUE_OPTIONS = {"flags2": "+export_mvs", "export_side_data": "venc_params"}
 
 
@@ -73,12 +73,14 @@ def decode_range(
     threads: int = 1,
     cues: bool = False,
     damage: list[Damage] | None = None,
+    looked: Looked | None = None,
 ) -> Iterator[Frame]:
     """Yield the frames whose time is in `[start_seconds, stop_seconds)`, in order.
 
     Only the groups of pictures that the range needs are read. Pictures that cannot be decoded are
     left out and noted in `damage`; what comes after them, up to the next key picture, is marked
-    corrupt. With `cues`, frames carry the codec's motion vectors and quantisers.
+    corrupt. With `cues`, frames carry the codec's motion vectors and quantisers. With `looked`,
+    pictures at which nobody looks are left out where no other is built on them.
     """
     notes: list[Damage] = [] if damage is None else damage
     noted, first = len(notes), gop_at(gops, start_seconds)
@@ -88,7 +90,7 @@ def decode_range(
             packets = _enter(container, stream, gops[entry])
             if packets is None:
                 continue
-            frames = _decode(packets, stream, notes)
+            frames = _decode(packets, stream, notes, looked)
             opening = next(frames, None)
             if entry and (opening is None or opening.seconds > gops[first].start_seconds):
                 del notes[noted:]
@@ -155,14 +157,24 @@ def _enter(
 
 
 def _decode(
-    packets: Iterator[VideoPacket], stream: VideoStream, notes: list[Damage]
+    packets: Iterator[VideoPacket],
+    stream: VideoStream,
+    notes: list[Damage],
+    looked: Looked | None,
 ) -> Iterator[Frame]:
     num, den = time_base(stream)
     step, following, opening = raw_step(stream), 0, None
     broken, turn = False, None
-    for packet in chain(packets, [None]):  # None flushes
+    context, whole = stream.codec_context, False  # whole: pictures do not come as two fields
+    judged: Iterator[tuple[VideoPacket | None, bool]]
+    if looked is None or context.name not in SKIPPING:
+        judged = ((packet, False) for packet in packets)
+    else:
+        judged = skippable(packets, looked, num, den)
+    for packet, unseen in chain(judged, [(None, False)]):  # None flushes
         pts = packet_pts(packet) if packet else None
         opening = pts if opening is None else opening
+        context.skip_frame = "NONREF" if unseen and whole else "DEFAULT"
         try:
             pictures = stream.decode(packet)
         except av.FFmpegError as error:
@@ -177,6 +189,7 @@ def _decode(
             shown = following if shown is None else shown
             following = shown + step
             broken = broken and not raw.key_frame
+            whole = not raw.interlaced_frame
             if turn is None or raw.key_frame:
                 turn = _turn(raw)
             yield Frame(

@@ -13,9 +13,9 @@ from torch.utils.dlpack import from_dlpack
 
 from engine.errors import UnsupportedCodecError, UsageError
 from engine.video.container import open_video, probe
-from engine.video.decode import CLOCK_SECONDS
 from engine.video.gop import packet_pts, packets_of, time_base
 from engine.video.sample import Instants
+from engine.video.skip import CLOCK_SECONDS
 
 PACKAGE = "PyNvVideoCodec"
 BLOCK = 16  # frames held on the GPU at once

@@ -1,14 +1,17 @@
 """Which frames are looked at: those on screen at evenly spaced instants."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from math import ceil
 from pathlib import Path
 
 from engine.errors import UsageError
-from engine.video.decode import CLOCK_SECONDS, Frame, decode_range
+from engine.video.decode import Frame, decode_range
 from engine.video.gop import Gop, gop_at
+from engine.video.skip import CLOCK_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,11 @@ class Instants:
     def seconds(self, number: int) -> float:
         """Return the time of instant `number`."""
         return self.origin_seconds + number / self.fps
+
+    def any_in(self, start_seconds: float, stop_seconds: float) -> bool:
+        """Whether an instant lies in `[start_seconds, stop_seconds)`."""
+        number = max(self.first, ceil((start_seconds - self.origin_seconds) * self.fps))
+        return number < self.stop and self.seconds(number) < stop_seconds
 
 
 def sample_times(
@@ -73,11 +81,20 @@ def get_frames_at(
     order = sorted(range(len(seconds)), key=seconds.__getitem__)
     for index, places in groupby(order, lambda i: gop_at(gops, seconds[i] + CLOCK_SECONDS)):
         gop, wanted = gops[index], list(places)
-        frames = decode_range(path, gop.start_seconds, gop.stop_seconds, gops=gops, threads=threads)
-        shown = _on_screen(frames, [seconds[place] for place in wanted])
+        times = [seconds[place] for place in wanted]
+        frames = decode_range(
+            path, gop.start_seconds, gop.stop_seconds, gops=gops, threads=threads,
+            looked=partial(_any_in, times),
+        )  # fmt: skip
+        shown = _on_screen(frames, times)
         for place, frame in zip(wanted, shown, strict=True):
             if frame is not None:
                 yield place, frame
+
+
+def _any_in(times: Sequence[float], start_seconds: float, stop_seconds: float) -> bool:
+    at = bisect_left(times, start_seconds)
+    return at < len(times) and times[at] < stop_seconds
 
 
 def _on_screen(frames: Iterable[Frame], times: Iterable[float]) -> Iterator[Frame | None]:

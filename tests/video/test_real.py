@@ -11,6 +11,7 @@ from engine.errors import VideoError
 from engine.video.container import content_hash, probe
 from engine.video.decode import decode_range, get_frame_at
 from engine.video.gop import index_gops
+from engine.video.sample import sample_frames, sample_times
 
 pytestmark = pytest.mark.real
 
@@ -138,3 +139,23 @@ def test_size_change_under_way(real_data) -> None:
     path = real_data / "videos" / "derived" / "ts_size_change_same_pid.ts"
     frames = decode_range(path, 0, 99, gops=index_gops(path))
     assert {frame.image.shape for frame in frames} == {(360, 640, 3), (272, 480, 3)}
+
+
+def test_sampling_sees_the_same_with_and_without_skipping(real_data, listed) -> None:
+    wrong, counted = [], [0, 0]
+    for row in listed:
+        path = real_data / row["file"]
+        if path.name in {*UNUSABLE, *DAMAGED, *LONG} or path.stat().st_size > 4_000_000:
+            continue
+        gops = index_gops(path)
+        start, stop = gops[0].start_seconds, gops[-1].stop_seconds
+        times, found = sample_times(start, stop, 2.0), []
+        for at, looked in enumerate((None, times.any_in)):
+            frames = list(decode_range(path, start, stop, gops=gops, looked=looked))
+            counted[at] += len(frames)
+            shown = sample_frames(frames, times)
+            found.append([(f.number, f.seconds, f.corrupt, hash(f.image.tobytes())) for f in shown])
+        if found[0] != found[1]:
+            wrong.append(row["file"])
+    assert wrong == []
+    assert counted[1] < 0.8 * counted[0]
