@@ -31,7 +31,8 @@ def attend(
             may be strided.
         heads: H; D / H is a power of two of at least 16.
         tokens: N, at least 2.
-        starts: int64 `[F]`; None: frames follow each other and fill `qkv`.
+        starts: int64 `[F]`, below zero for a frame that is not there, of which nothing is
+            written; None: frames follow each other and fill `qkv`.
         out: `[F N, D]`, or `[F, D]` for the class tokens only; None allocates it.
         weights: float32 `[F, H, N]`, filled with the class token's attention where given.
         class_only: attend from the class tokens only.
@@ -96,11 +97,16 @@ def attend_reference(
     width = qkv.shape[1] // 3
     if starts is None:
         starts = torch.arange(0, len(qkv), tokens, device=qkv.device)
-    rows = starts.long()[:, None] + torch.arange(tokens, device=qkv.device)
-    packed = qkv[rows].float().view(len(starts), tokens, 3, heads, -1)
+    there = starts >= 0
+    rows = starts[there].long()[:, None] + torch.arange(tokens, device=qkv.device)
+    packed = qkv[rows].float().view(len(rows), tokens, 3, heads, -1)
     q, k, v = packed.permute(2, 0, 3, 1, 4)  # [F, H, N, dh]
     share = ((q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5).softmax(-1)
-    mixed = (share @ v).transpose(1, 2).reshape(len(starts), tokens, width)
+    mixed = (share @ v).transpose(1, 2).reshape(len(rows), tokens, width).to(out.dtype)
     if weights is not None:
-        weights.copy_(share[:, :, 0])
-    return out.copy_((mixed[:, 0] if class_only else mixed.reshape(-1, width)).to(out.dtype))
+        weights[there] = share[:, :, 0]
+    if class_only:
+        out[there] = mixed[:, 0]
+    else:
+        out.view(len(starts), tokens, width)[there] = mixed
+    return out

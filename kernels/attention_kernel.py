@@ -30,6 +30,8 @@ def attend_whole(
     start = frame * N
     if starts_ptr is not None:
         start = tl.load(starts_ptr + frame)
+        if start < 0:
+            return
     base = qkv_ptr + start * stride + head * DH
     d = tl.arange(0, DH)
     first_k = tl.load(base + D + d).to(tl.float32)
@@ -144,6 +146,8 @@ def attend_edged(
     start = frame * N
     if starts_ptr is not None:
         start = tl.load(starts_ptr + frame)
+        if start < 0:
+            return
     base = qkv_ptr + start * stride + head * DH
     d, e = tl.arange(0, DH), tl.arange(0, 16)
     inside = e <= EDGE

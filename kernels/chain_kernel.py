@@ -132,6 +132,9 @@ def chain_kernel(
     at = tl.program_id(0).to(tl.int64)
     b = tl.program_id(0) // N
     n = tl.program_id(0) % N
+    there = tl.minimum(tl.load(sizes_ptr + b), SLOTS)
+    if there == 0:
+        return
     step = tl.full((), N, tl.int64) * streams  # rows from slot to slot
     row0 = in_ptr + at * D
     row1 = row0 + (step * D if SLOTS > 1 else 0)
@@ -139,6 +142,8 @@ def chain_kernel(
     row3 = row0 + (3 * step * D if SLOTS > 3 else 0)
     cached = cached_ptr + at * D
 
+    # rows of frames that are not there are not read
+    D1, D2, D3 = tl.where(there > 1, D, 0), tl.where(there > 2, D, 0), tl.where(there > 3, D, 0)
     # all products at once, chunk by chunk, then the decisions on numbers alone
     zero = tl.zeros((BLOCK_C,), tl.float32)
     cc, c0, c1, c2, n0, n1, n2, n3 = zero, zero, zero, zero, zero, zero, zero, zero
@@ -151,18 +156,18 @@ def chain_kernel(
         n0 += p0 * p0
         c0 += p0 * c
         if SLOTS > 1:
-            p1 = tl.load(row1 + e, mask=e < D, other=0.0).to(tl.float32)
+            p1 = tl.load(row1 + e, mask=e < D1, other=0.0).to(tl.float32)
             n1 += p1 * p1
             c1 += p1 * c
             d10 += p1 * p0
         if SLOTS > 2:
-            p2 = tl.load(row2 + e, mask=e < D, other=0.0).to(tl.float32)
+            p2 = tl.load(row2 + e, mask=e < D2, other=0.0).to(tl.float32)
             n2 += p2 * p2
             c2 += p2 * c
             d20 += p2 * p0
             d21 += p2 * p1
         if SLOTS > 3:
-            p3 = tl.load(row3 + e, mask=e < D, other=0.0).to(tl.float32)
+            p3 = tl.load(row3 + e, mask=e < D3, other=0.0).to(tl.float32)
             n3 += p3 * p3
             c3 += p3 * c
             d30 += p3 * p0
@@ -210,7 +215,6 @@ def chain_kernel(
         )  # fmt: skip
         root3 = tl.where(reuse3, tl.where(other > past, root0, root1), 4)
 
-    there = tl.minimum(tl.load(sizes_ptr + b), SLOTS)
     r0 = tl.where(reuse0 & (there > 0), 1, 0)
     r1 = r0 + tl.where(reuse1 & (there > 1), 1, 0)
     r2 = r1 + tl.where(reuse2 & (there > 2), 1, 0)

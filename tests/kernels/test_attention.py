@@ -58,6 +58,26 @@ def test_frames_of_real_towers(tokens: int, heads: int) -> None:
     check(5, tokens, heads, 64)
 
 
+@pytest.mark.parametrize("tokens", [33, 82, 129])
+@pytest.mark.parametrize("class_only", [False, True])
+def test_nothing_is_written_of_a_frame_that_is_not_there(tokens: int, class_only: bool) -> None:
+    torch.manual_seed(0)
+    qkv = torch.randn(3 * tokens, 3 * 32).to(DEVICE, TYPE)
+    rows = (1 if class_only else tokens, 32)
+    expected = attend(qkv, 2, tokens, class_only=class_only).view(3, *rows)
+    starts = torch.tensor([2 * tokens, -1, 0, -1], device=DEVICE)
+    out = torch.full((4, *rows), 7.0, device=DEVICE, dtype=TYPE)
+    weights = torch.full((4, 2, tokens), 7.0, device=DEVICE)
+    options = {"starts": starts, "weights": weights, "class_only": class_only}
+    attend(qkv, 2, tokens, out=out.view(-1, 32), **options)
+    assert torch.equal(out[[0, 2]], expected[[2, 0]])
+    assert (out[[1, 3]] == 7).all()
+    assert (weights[[1, 3]] == 7).all()
+    given = torch.full_like(out, 7.0)
+    attend_reference(qkv, 2, tokens, starts, given.view(-1, 32), None, class_only)
+    torch.testing.assert_close(given, out, rtol=TOLERANCE, atol=TOLERANCE)
+
+
 def test_frames_that_follow_each_other() -> None:
     qkv = torch.randn(3 * 9, 3 * 32).to(DEVICE, TYPE)
     starts = torch.arange(0, 27, 9, device=DEVICE)

@@ -1,4 +1,4 @@
-"""Rows copied within a table: the kernel against its definition."""
+"""Rows copied within a table and between two: the kernel against its definition."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def check(rows: int, width: int, num: int | None) -> None:
     count = None if num is None else torch.tensor([num], dtype=torch.int32, device=DEVICE)
     expected = table.clone()
     carry(table, source, target, count=count)
-    carry_reference(expected, source, target, count)
+    carry_reference(expected, source, target, count=count)
     assert torch.equal(table, expected)
 
 
@@ -34,7 +34,26 @@ def test_rows_of_real_towers(width: int, num: int | None) -> None:
     check(40_001, width, num)
 
 
+@pytest.mark.parametrize("width", [48, pytest.param(2048, marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("kind", [torch.int32, torch.int64])
+def test_rows_go_out_of_a_wider_table_and_back(width: int, kind: torch.dtype) -> None:
+    torch.manual_seed(0)
+    table = torch.randn(50, 3 * width).to(DEVICE)
+    part, expected = table[:, width : 2 * width], table.clone()
+    rows = torch.randperm(50, device=DEVICE)[:13].to(kind)
+    out = torch.full((13, width), torch.nan, device=DEVICE)
+    carry(part, rows, None, out=out)
+    assert torch.equal(out, part[rows.long()])
+    carry(-out, None, rows, out=part)
+    expected[rows.long(), width : 2 * width] *= -1
+    assert torch.equal(table, expected)
+
+
 def test_lists_of_other_lengths_are_refused() -> None:
     rows = torch.zeros(3, dtype=torch.int32)
     with pytest.raises(ValueError, match="expected"):
         carry(torch.zeros(5, 4), rows, rows[:2])
+    with pytest.raises(ValueError, match="expected"):
+        carry(torch.zeros(5, 4), rows, None, out=torch.zeros(5, 3))
+    with pytest.raises(ValueError, match="expected"):
+        carry(torch.zeros(5, 4), None, None)

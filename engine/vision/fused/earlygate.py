@@ -26,6 +26,7 @@ from engine.vision.gate.steps import Flags
 from engine.vision.reuse.places import Numbers
 from engine.vision.tower import VisionTower
 from kernels.attention import attend
+from kernels.carry import carry
 from kernels.gated_attention import gated_attention
 from kernels.narrow import Compared, narrow
 from kernels.pool_keys import pool_keys
@@ -72,12 +73,12 @@ class FusedGate:
 
     def load(self, saved: Mapping[int, Mapping[str, Tensor]]) -> None:
         """Copy streams' roots in; one without any starts with a full frame."""
-        for place, roots in saved.items():
-            if "compared" in roots:
-                rows = self.memory.root[:, place].long()
-                self.memory.roots[rows[self._gated]] = roots["compared"].to(self.memory.roots)
-                cached = self.memory.table[:, self.tower.config.width :]
-                cached[rows] = roots["keys_values"].to(cached)
+        begun = {place: roots for place, roots in saved.items() if "compared" in roots}
+        memory, cached = self.memory, self.memory.table[:, self.tower.config.width :]
+        for (compared, rows), roots in zip(self._rows(list(begun)), begun.values(), strict=True):
+            given, kept = (roots[name].to(memory.h) for name in ("compared", "keys_values"))
+            carry(given.flatten(0, 1), None, compared, out=memory.roots)
+            carry(kept.flatten(0, 1), None, rows, out=cached)
 
     def force(self, thresholds: Tensor) -> None:
         """Set the thresholds, `[L - 1, 4, B, N]` or fewer of each, for the next steps."""
@@ -85,16 +86,28 @@ class FusedGate:
 
     def saved(self, places: Sequence[int]) -> list[dict[str, Tensor]]:
         """Return copies of these streams' roots, in the order of layers and positions."""
-        return [self._roots(place) for place in places]
+        memory, width, copies = self.memory, self.tower.config.width, []
+        for compared, rows in self._rows(places):
+            given = memory.roots.new_empty(len(compared), memory.roots.shape[1])
+            kept = memory.table.new_empty(len(rows), 2 * width)
+            carry(memory.roots, compared, None, out=given)
+            carry(memory.table[:, width:], rows, None, out=kept)
+            copies.append({
+                "compared": given.unflatten(0, (-1, memory.tokens)),
+                "keys_values": kept.unflatten(0, (-1, memory.tokens)),
+                "outputs": memory.h.new_empty(0, memory.tokens, width),
+            })  # fmt: skip
+        return copies
 
-    def _roots(self, place: int) -> dict[str, Tensor]:
-        rows = self.memory.root[:, place].long()
-        width = self.tower.config.width
-        return {
-            "compared": self.memory.roots[rows[self._gated]],
-            "keys_values": self.memory.table[:, width:][rows],
-            "outputs": self.memory.h.new_empty(0, self.memory.tokens, width),
-        }
+    def _rows(self, places: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        """Table rows of streams' roots, of the gated layers and of all, for each place."""
+        if not places:
+            return []
+        root = self.memory.root[:, upload(torch.tensor(places), self.tower.device)]
+        chosen = (root[self._gated], root)
+        return list(
+            zip(*(rows.transpose(0, 1).flatten(1).unbind(0) for rows in chosen), strict=True)
+        )
 
     def step(self, slots: Numbers, places: Numbers, pixels: Tensor, whole: Flags) -> Stepped:
         """Encode frames; the host waits for nothing if `pixels` are pinned or on the device.

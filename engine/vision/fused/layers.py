@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from engine.errors import UsageError
 from engine.vision.tower import Layer, VisionConfig, VisionTower
+from kernels.carry import carry
 from kernels.norm import normalise
 from kernels.patchify import patchify
 from kernels.product import product
@@ -182,7 +183,7 @@ class Embedding:
         elif target is None:
             out[:rows].copy_(raw)
         else:
-            out.index_copy_(0, target.long(), raw)
+            carry(raw, None, target, out=out, count=num_tokens)
 
 
 def patch_columns(config: VisionConfig) -> int:

@@ -1,11 +1,13 @@
 """What ReuseViT's graphs read and write, allocated once; and where each frame's rows lie."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from engine.vision.fused.layers import MOST_STREAMS, Work, quartered
+from engine.vision.fused.upload import upload
 from engine.vision.tower import VisionConfig, VisionTower
 from kernels.chain import Packed, Starts
 
@@ -33,7 +35,7 @@ class ReuseMemory:
     streams: int
     tokens: int
     gates: int
-    pixels: Tensor  # uint8 [4 B, 3, S, S]
+    pixels: Tensor  # uint8 [4 B, 3, S, S], of the frames that are there, by slot and stream
     sizes: Tensor  # int32 [B], frames in this group
     full: Tensor  # bool [B]
     cue: Tensor  # float32 [4 B, N - 1]
@@ -91,7 +93,7 @@ class ReuseMemory:
         )
 
     def starts(self, slots: int, streams: int) -> list[Starts]:
-        """Where each gate finds and leaves the first `streams` streams' frames."""
+        """Where each gate finds and leaves the first `streams` streams' frames; -1: not there."""
         layers, each = self.gates + 1, self.streams * self.tokens
         gate = torch.arange(self.gates, device=self.turn.device)[:, None]
         stream = torch.arange(streams, device=self.turn.device)
@@ -102,10 +104,26 @@ class ReuseMemory:
         near = (layers + slot) * each + stream * self.tokens  # [S - 1, b]
         near = near.expand(self.gates, slots - 1, streams)
         after = torch.cat([far[:, None], near], 1)  # [L - 1, S, b]
+        after = after.where(self._there(slots, streams), -1)
         return [
             Starts(after[max(index - 1, 0)], after[index], cache[index])
             for index in range(self.gates)
         ]
+
+    def packed_frames(self, slots: int, streams: int) -> tuple[Tensor, Tensor]:
+        """Frames that are there, `[S b]`, zeros behind them; int32 `[2]`: patches and tokens."""
+        there = self._there(slots, streams).flatten()
+        rank = there.cumsum(0)
+        at = torch.arange(len(there), device=there.device)
+        order = torch.zeros_like(at).scatter_add_(0, (rank - 1).clamp(min=0), at * there)
+        return order, (
+            rank[-1] * torch.arange(self.tokens - 1, self.tokens + 1, device=at.device)
+        ).int()
+
+    def _there(self, slots: int, streams: int) -> Tensor:
+        """Which slots of each stream hold a frame: bool `[S, b]`."""
+        slot = torch.arange(slots, device=self.sizes.device)
+        return slot[:, None] < self.sizes[:streams]
 
     def gate(self, index: int, slots: int, streams: int) -> Packed:
         """Return the packed rows with that gate's counts and map."""
@@ -117,12 +135,22 @@ class ReuseMemory:
         """After a group, its first slot is the reference."""
         self.turn[:streams].add_((self.sizes[:streams] > 0).long()).remainder_(self.gates + 1)
 
-    def rows_of(self, stream: int) -> Tensor:
-        """Rows of a stream's references in `states`: int64 `[L - 1, N]`."""
+    @property
+    def mixed_rows(self) -> Tensor:
+        """The cached pre-projections row by row: `[(L - 1) B N, D]`."""
+        return self.cached.flatten(0, 2)
+
+    def rows_of(self, places: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        """Rows of streams' references, `[(L - 1) N]` of `mixed_rows` and of `states` for each."""
+        if not places:
+            return []
         device = self.turn.device
-        gate = torch.arange(self.gates, device=device)
-        place = (gate - self.turn[stream]) % (self.gates + 1) * self.streams + stream
-        return place[:, None] * self.tokens + torch.arange(self.tokens, device=device)
+        place = upload(torch.tensor(places), device)[:, None, None]
+        gate = torch.arange(self.gates, device=device)[:, None]
+        token = torch.arange(self.tokens, device=device)
+        turned = (gate - self.turn[place]) % (self.gates + 1)
+        rows = [((at * self.streams + place) * self.tokens + token) for at in (gate, turned)]
+        return list(zip(*(each.flatten(1).unbind(0) for each in rows), strict=True))
 
     @property
     def state_bytes(self) -> int:

@@ -22,6 +22,7 @@ from engine.vision.reuse.hard import Batch, ServedGate, Step
 from engine.vision.reuse.parts import ReuseConfig
 from engine.vision.tower import VisionTower
 from kernels.attention import attend
+from kernels.carry import carry
 from kernels.chain import Packed, Starts, chain, pack_decision
 from kernels.correct import correct
 from kernels.product import product
@@ -77,21 +78,22 @@ class FusedReuse:
 
     def load(self, saved: Mapping[int, Mapping[str, Tensor]]) -> None:
         """Copy saved tensors to their streams' places."""
-        for place, tensors in saved.items():
-            self.memory.cached[:, place].copy_(tensors["mixed"])
-            self.memory.states[self.memory.rows_of(place)] = tensors["states"].to(
-                self.memory.states
-            )
+        rows = self.memory.rows_of(list(saved))
+        for (cached, states), tensors in zip(rows, saved.values(), strict=True):
+            mixed, kept = (tensors[name].to(self.memory.cached) for name in ("mixed", "states"))
+            carry(mixed.flatten(0, 1), None, cached, out=self.memory.mixed_rows)
+            carry(kept.flatten(0, 1), None, states, out=self.memory.states)
 
     def saved(self, places: Sequence[int]) -> list[dict[str, Tensor]]:
         """Copies of these streams' references, to go on from later."""
-        return [
-            {
-                "mixed": self.memory.cached[:, place].clone(),
-                "states": self.memory.states[self.memory.rows_of(place)],
-            }
-            for place in places
-        ]
+        memory, copies = self.memory, []
+        for cached, states in memory.rows_of(places):
+            mixed = memory.cached.new_empty(memory.gates, memory.tokens, memory.cached.shape[-1])
+            kept = mixed.new_empty(memory.gates, memory.tokens, memory.states.shape[-1])
+            carry(memory.mixed_rows, cached, None, out=mixed.flatten(0, 1))
+            carry(memory.states, states, None, out=kept.flatten(0, 1))
+            copies.append({"mixed": mixed, "states": kept})
+        return copies
 
     @torch.inference_mode()
     def encode(self, batch: Batch, _cache: "FusedReuse") -> Step:
@@ -99,16 +101,17 @@ class FusedReuse:
         memory, slots = self.memory, len(batch.counts)
         lanes = self.width(max(batch.places) + 1)
         places = np.array(batch.places)
-        words = np.zeros(2 * lanes + sum(batch.counts), np.int64)
-        sizes, full, at = np.split(words, (lanes, 2 * lanes))
+        words = np.zeros((2, lanes + sum(batch.counts)), np.int64)
+        (sizes, at), (full, packed) = ((each[:lanes], each[lanes:]) for each in words)
         sizes[places] = (np.array(batch.counts)[:, None] > np.arange(len(places))).sum(0)
         full[places] = batch.full
         at[:] = np.concatenate([n * lanes + places[:c] for n, c in enumerate(batch.counts)])
+        packed[np.argsort(at)] = np.arange(len(at))
         sent = upload(torch.from_numpy(words), self.tower.device)
-        memory.sizes[:lanes].copy_(sent[:lanes])
-        memory.full[:lanes].copy_(sent[lanes : 2 * lanes])
-        order = sent[2 * lanes :]
-        memory.pixels.index_copy_(0, order, batch.pixels)
+        memory.sizes[:lanes].copy_(sent[0, :lanes])
+        memory.full[:lanes].copy_(sent[1, :lanes])
+        order = sent[0, lanes:]
+        memory.pixels.index_copy_(0, sent[1, lanes:], batch.pixels)
         if batch.cues is not None:
             memory.cue.index_copy_(0, order, batch.cues.float())
         self.run(slots, lanes)
@@ -145,7 +148,7 @@ class FusedReuse:
         memory.counts.zero_()
         memory.reused.zero_()
         starts = memory.starts(slots, lanes)
-        self._begin(starts[0].before.reshape(-1), frames)
+        self._begin(starts[0].before.reshape(-1), slots, lanes)
         for index, gate in enumerate(self.gates):
             packed = memory.gate(index, slots, lanes)
             self._gate(index, gate, starts[index], packed, frames)
@@ -158,17 +161,19 @@ class FusedReuse:
         finish_classes(tower, first, h[last], work, memory.embeddings[:frames])
         memory.advance(lanes)
 
-    def _begin(self, starts: Tensor, frames: int) -> None:
+    def _begin(self, starts: Tensor, slots: int, lanes: int) -> None:
         """Embed the frames and compute the first layer's queries, keys and values in full."""
         memory, layer, width = self.memory, self.tower.layer(0), self.tower.config.width
+        order, counts = memory.packed_frames(slots, lanes)
         place = torch.arange(memory.tokens, device=starts.device)
-        rows = (starts[:, None] + place).int().view(-1)
-        h = memory.states[:, :width]
-        self._embedding.write(memory.pixels[:frames], h, rows)
+        rows = (starts[order][:, None] + place).int().view(-1)
+        h, count = memory.states[:, :width], counts[1:]
+        self._embedding.write(memory.pixels[: slots * lanes], h, rows, (counts[:1], count))
         normed = memory.work.normed[: len(rows)]
-        norm_rows(h, layer.norm1, normed, source=rows)
+        norm_rows(h, layer.norm1, normed, source=rows, count=count)
         product(
-            normed, layer.qkv.weight, layer.qkv.bias, out=memory.states[:, width:], target=rows
+            normed, layer.qkv.weight, layer.qkv.bias, out=memory.states[:, width:], target=rows,
+            count=count,
         )  # fmt: skip
 
     def _gate(
