@@ -8,6 +8,8 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, get_args
 
+import pyarrow as pa
+
 from engine.errors import NotFoundError, UsageError, unknown
 from engine.storage.database import Database, insert, next_id, now, update
 from engine.storage.records import (
@@ -20,6 +22,7 @@ from engine.storage.records import (
     Video,
     VideoStatus,
 )
+from schemas import tables
 
 if TYPE_CHECKING:
     from engine.video.container import VideoInfo
@@ -113,7 +116,7 @@ class Catalog:
     def add_alias(self, video_id: int, name: str, path: str) -> None:
         """Let content be known by one more name; a video that thereby loses its last name goes."""
         with self._database.writing:
-            self.video(video_id)
+            self.require(video_id)
             gone = self._displaced(name, video_id)
             with self._database.transaction() as cursor:
                 _delete_videos(cursor, gone)
@@ -156,7 +159,7 @@ class Catalog:
         if report is not None:
             values["report"] = json.dumps(report)
         with self._database.writing:
-            self.video(video_id)
+            self.require(video_id)
             with self._database.transaction() as cursor:
                 update(cursor, "videos", values, "video_id = ?", [video_id])
 
@@ -174,6 +177,11 @@ class Catalog:
         if not found:
             raise NotFoundError(self._no_video(video))
         return found[0]
+
+    def require(self, video_id: int) -> None:
+        """Raise NotFoundError unless a video is on record; cheaper than reading all about it."""
+        if not self._database.one("SELECT 1 FROM videos WHERE video_id = ?", [video_id]):
+            raise NotFoundError(self._no_video(video_id))
 
     def find_content(self, content_hash: str) -> Video | None:
         """Return the video with this content, if there is one."""
@@ -203,16 +211,16 @@ class Catalog:
         """Set the GOPs of a video, replacing those stored before."""
         with self._database.transaction() as cursor:
             cursor.execute("DELETE FROM gops WHERE video_id = ?", [video_id])
-            for gop in gops:
-                values = {
-                    "video_id": video_id,
-                    "gop": gop.index,
-                    "start_seconds": gop.start_seconds,
-                    "stop_seconds": gop.stop_seconds,
-                    "num_frames": gop.num_packets,
-                    "key_pts": gop.key_pts,
-                }
-                insert(cursor, "gops", values)
+            columns = {
+                "video_id": [video_id] * len(gops),
+                "gop": [gop.index for gop in gops],
+                "start_seconds": [gop.start_seconds for gop in gops],
+                "stop_seconds": [gop.stop_seconds for gop in gops],
+                "num_frames": [gop.num_packets for gop in gops],
+                "key_pts": [gop.key_pts for gop in gops],
+            }
+            cursor.register("given", pa.table(columns).cast(tables.GOPS))
+            cursor.execute("INSERT INTO gops BY NAME SELECT * FROM given")
 
     def gops(self, video_id: int) -> list[StoredGop]:
         """Return the GOPs of a video in order."""

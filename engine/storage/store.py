@@ -119,7 +119,7 @@ class Store:
         _check_dimension(rows.embeddings, space)
         key = SegmentKey(video_id, space.space_id, sampling, strategy)
         with self._database.writing:
-            self.catalog.video(video_id)
+            self.catalog.require(video_id)
             if stretch in self._ledger.committed(key):
                 return
             table = to_table(rows, strategy)
@@ -140,7 +140,7 @@ class Store:
         space = self._space(space_key)
         key = SegmentKey(video_id, space.space_id, sampling, strategy)
         with self._database.writing:
-            self.catalog.video(video_id)
+            self.catalog.require(video_id)
             parts = self._ledger.parts(video_id=video_id, space_id=space.space_id)
             switching = self._ledger.shown_sampling(video_id, space.space_id) != sampling
             hidden = [p for p in parts if switching and p.sampling == sampling]
