@@ -10,6 +10,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import PictureType, VideoFrame
+from av.video.reformatter import Colorspace
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -28,6 +29,7 @@ PICTURES: dict[int, Picture] = {
     PictureType.B: "B",
     PictureType.BI: "B",
 }
+UNSPECIFIED = 2  # of colour spaces
 CUE_OPTIONS = {"flags2": "+export_mvs", "export_side_data": "venc_params"}
 
 
@@ -50,7 +52,7 @@ class Frame:
     def image(self) -> NDArray[np.uint8]:
         """The picture upright, RGB `[H, W, 3]`; one field of an interlaced one, lines doubled."""
         # threads of its own for one picture would take longer to start than to convert it
-        image = self.raw.to_ndarray(format="rgb24", threads=1)
+        image = self.raw.to_ndarray(format="rgb24", threads=1, src_colorspace=_matrix(self.raw))
         if self.raw.interlaced_frame:
             image[1::2] = image[0 : len(image) - len(image) % 2 : 2]
         return np.ascontiguousarray(self.turn.apply(image))
@@ -200,6 +202,12 @@ def _decode(
                 raw=raw,
                 turn=turn,
             )
+
+
+def _matrix(raw: VideoFrame) -> int | None:
+    """Return how colours are coded where the stream does not say: by size, as players take it."""
+    unsaid = raw.colorspace == UNSPECIFIED and not raw.format.is_rgb
+    return Colorspace.ITU709 if unsaid and (raw.width >= 1280 or raw.height > 576) else None
 
 
 def _turn(raw: VideoFrame) -> Turn:

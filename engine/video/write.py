@@ -13,6 +13,7 @@ from engine.errors import UsageError, VideoError
 from engine.video.decode import Frame, decode_range
 from engine.video.gop import Gop
 
+BT601 = 6  # as pictures are converted
 Image = NDArray[np.uint8]  # [H, W, 3], RGB, upright
 
 
@@ -96,6 +97,7 @@ def _encode(
             stream.pix_fmt = "yuv420p"
             stream.time_base = stream.codec_context.time_base = base
             stream.codec_context.thread_count = settings.threads
+            stream.codec_context.colorspace = BT601  # or a large picture is taken for BT.709
             for pts, duration, image in _with_durations(frames):
                 if count == 0:
                     stream.height, stream.width = _even_size(image)

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -211,3 +212,36 @@ def test_pictures_that_were_looked_at_do_not_stay(tmp_path: Path) -> None:
 def held_pictures() -> int:
     """How many raw pictures are in memory."""
     return sum(type(item) is av.VideoFrame for item in gc.get_objects())
+
+
+@pytest.mark.parametrize(
+    ("size", "tagged"), [((720, 1280), False), ((360, 640), False), ((720, 1280), True)]
+)
+def test_colours_are_right_whether_said_or_not(tmp_path, size, tagged) -> None:
+    image = np.zeros((*size, 3), np.uint8)
+    image[:] = (200, 40, 90)
+    path = tmp_path / "clip.mp4"
+    if tagged:
+        write_h264(path, [image] * 3, 25)
+    else:
+        coded = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709 if size[0] > 576 else Colorspace.ITU601,
+        )
+        planes = coded.to_ndarray()
+        write_planes(path, planes, size)
+    frame = next(decode_range(path, 0, 9, gops=index_gops(path)))
+    assert (frame.raw.colorspace == 2) != tagged
+    assert np.abs(frame.image.astype(int) - (200, 40, 90)).max() <= 4
+
+
+def write_planes(path: Path, planes: np.ndarray, size: tuple[int, int]) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "10"})
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuv420p"
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
