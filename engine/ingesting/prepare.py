@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from time import perf_counter
 
@@ -15,7 +15,7 @@ from engine.errors import UnsupportedCodecError, UsageError
 from engine.ingesting.plan import Stretch, Task
 from engine.ingesting.report import IngestOptions, Missing
 from engine.video.decode import Damage, Frame, decode_range
-from engine.video.hardware import decode_on_gpu, load_nvdec, shown_times
+from engine.video.hardware import BLOCK, decode_on_gpu, load_nvdec, shown_times
 from engine.video.hints import codec_hints
 from engine.video.sample import sample_frames
 from engine.vision.model import Model
@@ -199,10 +199,14 @@ def _prepare_on_gpu(
         started = perf_counter()
         times = task.source.times(stretch.start_seconds, stretch.stop_seconds, sampling.fps)
         ready = []
-        for frame in decode_on_gpu(task.source.path, times, gpu=gpu, shown=shown):
+        frames = decode_on_gpu(task.source.path, times, gpu=gpu, shown=shown)
+        while block := list(islice(frames, BLOCK)):
             tick()
-            [pixels] = prepare_batch(frame.image[None], sampling.preprocessing)
-            ready.append(Ready(frame.number, frame.seconds, "?", pixels, None))
+            pixels = prepare_batch(torch.stack([f.image for f in block]), sampling.preprocessing)
+            ready += [
+                Ready(frame.number, frame.seconds, "?", each, None)
+                for frame, each in zip(block, pixels, strict=True)
+            ]
         seconds = perf_counter() - started
         yield Prepared(task, stretch, ready, [], len(ready), seconds, sampling.decoder)
     task.source.check_unchanged()

@@ -1,11 +1,13 @@
 """Decoding by the GPU's own decoder (NVDEC), for who asks for it; needs the extra `[gpu]`."""
 
+import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ from engine.video.sample import Instants
 from engine.video.skip import CLOCK_SECONDS
 
 PACKAGE = "PyNvVideoCodec"
-BLOCK = 16  # frames held on the GPU at once
+BLOCK = 4  # frames decoded and resized at once: of 4K, half a gigabyte in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,7 @@ def decode_on_gpu(
     rotation = probe(path).rotation
     known = (*(kind for kind in vars(nvc).values() if _is_error(kind)), RuntimeError, ValueError)
     try:
-        decoder = nvc.SimpleDecoder(
-            str(path),
-            gpu_id=gpu,
-            use_device_memory=True,
-            output_color_type=nvc.OutputColorType.RGB,
-        )
+        decoder = _own.decoder(nvc, path, gpu)
         if len(decoder) != len(shown):
             raise UnsupportedCodecError(
                 f"{path.name} has {len(shown)} pictures, the GPU's decoder counts {len(decoder)}",
@@ -77,9 +74,33 @@ def decode_on_gpu(
                 image = from_dlpack(frame).clone()
                 yield DeviceFrame(number, shown[index], torch.rot90(image, rotation // 90))
     except known as error:
+        _own.decoders.clear()
         raise UnsupportedCodecError(
             f"{path.name} cannot be decoded by the GPU: {error}", path=str(path)
         ) from error
+
+
+class _Own(threading.local):
+    """A thread's decoders, one for each GPU: beginning another takes longer than a short file."""
+
+    def __init__(self) -> None:
+        self.decoders: dict[int, Any] = {}
+
+    def decoder(self, nvc: ModuleType, path: Path, gpu: int) -> Any:
+        """Return the GPU's decoder, at the start of a file."""
+        if gpu in self.decoders:
+            self.decoders[gpu].reconfigure_decoder(str(path))
+        else:
+            self.decoders[gpu] = nvc.SimpleDecoder(
+                str(path),
+                gpu_id=gpu,
+                use_device_memory=True,
+                output_color_type=nvc.OutputColorType.RGB,
+            )
+        return self.decoders[gpu]
+
+
+_own = _Own()
 
 
 def shown_times(path: Path) -> list[float]:
