@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.errors import UsageError
 from engine.vision.ahead import ahead
-from engine.vision.strategies.base import Chunk, Encoded, Strategy, StreamState
+from engine.vision.strategies.base import Chunk, Encoded, Looking, Strategy, StreamState
 
 K = TypeVar("K")
 
@@ -71,36 +71,35 @@ class Batcher:
     def whole(self, sources: Iterable[Source[K]]) -> Iterator[list[tuple[K, Encoded]]]:
         """Encode all streams; turn by turn those that ended, each with all its frames.
 
-        On a GPU a turn's results are given when the next has been sent off, so that the device
-        works while they are read.
+        On a GPU a turn's results are brought to the host when the next has been sent off, so that
+        the device works while they are read.
         """
         parts: dict[K, list[Encoded]] = {}
-        ended: list[tuple[K, Encoded]] = []
-        late = self.strategy.tower.device.type == "cuda"
+        held: _Results[K] | None = None
+        device = self.strategy.tower.device
         for turn in self._encoded(sources):
-            if late and ended:
+            if held is not None and (ended := held.read()):
                 yield ended
-                ended = []
             for part in turn:
                 parts.setdefault(part.key, []).append(part.encoded)
-                if part.last:
-                    ended.append((part.key, _whole(parts.pop(part.key))))
-            if not late and ended:
+            ended = [(part.key, _whole(parts.pop(part.key))) for part in turn if part.last]
+            held = _Results(ended, device) if device.type == "cuda" else None
+            if held is None and ended:
                 yield ended
-                ended = []
-        if ended:
+        if held is not None and (ended := held.read()):
             yield ended
 
     def _encoded(self, sources: Iterable[Source[K]]) -> Iterator[list[Part[K]]]:
         states: dict[int, StreamState | None] = {}
         staged = map(self._stage, self._turns(iter(sources)))
-        for turn in ahead(staged, depth=1):
+        # frames made on a GPU wait there behind a turn that is sent off: make them a turn earlier
+        depth = 2 if self.strategy.tower.device.type == "cuda" else 1
+        for turn in ahead(staged, depth=depth):
             pieces = turn.arrive()
             chunks = [
-                Chunk(piece.block.pixels, states.pop(piece.number, None), piece.last,
-                      piece.block.cues)
+                replace(piece.block, state=states.pop(piece.number, None), last=piece.last)
                 for piece in pieces
-            ]  # fmt: skip
+            ]
             started = perf_counter()
             results = self.strategy.encode(chunks)
             self.seconds += perf_counter() - started
@@ -134,13 +133,20 @@ class Batcher:
             yield going + sorted(begun, key=lambda piece: -len(piece.block.pixels))
 
     def _stage(self, pieces: list["_Piece[K]"]) -> "_Turn[K]":
-        device = self.strategy.tower.device
+        """Copy pieces to the device, and begin to read what the strategy looks at."""
+        strategy = self.strategy
+        device = strategy.tower.device
         if device.type != "cuda":
-            return _Turn(pieces, None)
-        side = torch.cuda.Stream(device)
+            return _Turn(pieces, None, None)
+        made = torch.cuda.current_stream(device)  # where what is there already came from
+        side, looked = torch.cuda.Stream(device), None
+        if any(piece.block.pixels.is_cuda for piece in pieces):
+            side.wait_stream(made)
         with torch.cuda.stream(side):
             moved = [piece.moved(device) for piece in pieces]
-            return _Turn(moved, side.record_event())
+            if isinstance(strategy, Looking):
+                looked = _fetch(torch.cat([strategy.look(piece.block.pixels) for piece in moved]))
+            return _Turn(moved, side.record_event(), looked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,23 +169,66 @@ def _send(values: Tensor, device: torch.device) -> Tensor:
     return values if values.is_cuda else values.pin_memory().to(device, non_blocking=True)
 
 
+def _fetch(values: Tensor) -> Tensor:
+    """Begin to copy to pinned memory: the host may read it once the current stream is there."""
+    return torch.empty_like(values, device="cpu", pin_memory=True).copy_(values, non_blocking=True)
+
+
 @dataclass(frozen=True, slots=True)
 class _Turn(Generic[K]):
-    """Pieces on their way to the device."""
+    """Pieces on their way to the device, and what the strategy looks at on its way back."""
 
     pieces: Sequence[_Piece[K]]
     sent: torch.cuda.Event | None
+    looked: Tensor | None
 
     def arrive(self) -> Sequence[_Piece[K]]:
-        """Let the current stream, not the host, wait for the copies."""
-        if self.sent is not None:
-            current = torch.cuda.current_stream()
-            current.wait_event(self.sent)
-            for piece in self.pieces:
-                piece.block.pixels.record_stream(current)
-                if piece.block.cues is not None:
-                    piece.block.cues.record_stream(current)
-        return self.pieces
+        """Let the current stream wait for the copies; the host where it looks."""
+        if self.sent is None:
+            return self.pieces
+        current = torch.cuda.current_stream()
+        current.wait_event(self.sent)
+        for piece in self.pieces:
+            piece.block.pixels.record_stream(current)
+            if piece.block.cues is not None:
+                piece.block.cues.record_stream(current)
+        if self.looked is None:
+            return self.pieces
+        self.sent.synchronize()
+        shares = self.looked.split([len(piece.block.pixels) for piece in self.pieces])
+        return [
+            replace(piece, block=replace(piece.block, looked=share))
+            for piece, share in zip(self.pieces, shares, strict=True)
+        ]
+
+
+class _Results(Generic[K]):
+    """What a turn gave, on the device."""
+
+    def __init__(self, ended: list[tuple[K, Encoded]], device: torch.device) -> None:
+        self._ended = ended
+        self._device = device
+        self._done = torch.cuda.current_stream(device).record_event()
+
+    def read(self) -> list[tuple[K, Encoded]]:
+        """Bring it to the host, waiting for this turn and not for what was sent off since."""
+        side = torch.cuda.Stream(self._device)
+        side.wait_event(self._done)
+        with torch.cuda.stream(side):
+            read = [(key, _read(encoded)) for key, encoded in self._ended]
+        side.synchronize()
+        return read
+
+
+def _read(encoded: Encoded) -> Encoded:
+    return replace(
+        encoded,
+        embeddings=_fetch(encoded.embeddings),
+        computed=_fetch(encoded.computed),
+        macs=_fetch(encoded.macs),
+        full=_fetch(encoded.full),
+        drift=None if encoded.drift is None else _fetch(encoded.drift),
+    )
 
 
 class _Open(Generic[K]):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -34,6 +34,7 @@ class Chunk:
     state: StreamState | None = None  # None starts a stream
     last: bool = False  # True ends it: pending frames are encoded and no state comes back
     cues: Tensor | None = None  # [F, C, side, side], for strategies that ask for codec cues
+    looked: Tensor | None = None  # [F, …] on the host, what a `Looking` strategy made of the pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,17 @@ class Strategy(Protocol):
 
         Results do not depend on how a stream is cut into chunks, nor on the other chunks of a call.
         """
+
+
+@runtime_checkable
+class Looking(Protocol):
+    """A strategy whose steps depend on what the host sees of the pixels.
+
+    Its caller may have that done ahead, while the device works on earlier frames.
+    """
+
+    def look(self, pixels: Tensor) -> Tensor:
+        """Return on the pixels' device what the host will read, frame by frame: `[F, …]`."""
 
 
 def reuse_rate(encoded: Encoded, tower: VisionTower) -> Tensor:

@@ -70,15 +70,20 @@ class EarlyGate:
                 stream.roots = roots
         return self._hand_out(streams, call, lines)
 
+    def look(self, pixels: Tensor) -> Tensor:
+        """Return the frames' sketches, by which cuts are seen."""
+        return sketch(pixels, self.tower.config.patch)
+
     def _receive(self, chunks: Sequence[Chunk]) -> list[Stream]:
-        """Move the pixels to the device, and mark cuts; the sketches are all that is read back."""
-        if not chunks:
-            return []
-        device, patch = self.tower.device, self.tower.config.patch
+        """Move the pixels to the device, and mark cuts; sketches are all that is read back."""
+        device = self.tower.device
         moved = [chunk.pixels.to(device, non_blocking=True) for chunk in chunks]
-        sketches = torch.cat([sketch(pixels, patch) for pixels in moved]).cpu()
-        parts = sketches.split([len(pixels) for pixels in moved])
-        return [self._begin(*each) for each in zip(chunks, moved, parts, strict=True)]
+        late = [at for at, chunk in enumerate(chunks) if chunk.looked is None]
+        sketches = {at: chunk.looked for at, chunk in enumerate(chunks) if chunk.looked is not None}
+        if late:
+            read = torch.cat([self.look(moved[at]) for at in late]).cpu()
+            sketches |= zip(late, read.split([len(moved[at]) for at in late]), strict=True)
+        return [self._begin(chunks[at], moved[at], sketches[at]) for at in range(len(chunks))]
 
     def _begin(self, chunk: Chunk, pixels: Tensor, sketches: Tensor) -> Stream:
         state = chunk.state

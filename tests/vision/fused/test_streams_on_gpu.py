@@ -1,5 +1,7 @@
 """Batching on the GPU: pinned copies on a stream of their own, results as without them."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -17,7 +19,9 @@ CONFIG = VisionConfig(
 
 
 @pytest.mark.gpu
-def test_lanes_and_company_change_nothing() -> None:
+@pytest.mark.parametrize("there", [False, True])
+def test_lanes_and_company_change_nothing(there: bool) -> None:
+    """Wherever the frames lie before."""
     torch.manual_seed(0)
     tower = VisionTower(CONFIG).eval().requires_grad_(False)
     for name, parameter in tower.named_parameters():
@@ -31,10 +35,21 @@ def test_lanes_and_company_change_nothing() -> None:
     clips = [still[at].repeat(length, 1, 1, 1) for at, length in enumerate(lengths)]
     for clip in clips:
         clip[:, :, :32] = torch.randint(256, (len(clip), 3, 32, 128), dtype=torch.uint8)
-    alone = [gate.encode([Chunk(clip, last=True)])[0].embeddings for clip in clips]
+    alone = [gate.encode([Chunk(clip, last=True)])[0] for clip in clips]
+    if there:
+        clips = [clip.cuda() for clip in clips]
     parts: dict[int, list[torch.Tensor]] = {at: [] for at in range(len(clips))}
-    sources = (Source(at, [Chunk(part) for part in clip.split(7)]) for at, clip in enumerate(clips))
-    for part in Batcher(gate, lanes=4, frames=12).run(sources):
+    for part in Batcher(gate, lanes=4, frames=12).run(sources(clips)):
         parts[part.key].append(part.encoded.embeddings)
     for at, expected in enumerate(alone):
-        assert torch.equal(torch.cat(parts[at]), expected)
+        assert torch.equal(torch.cat(parts[at]), expected.embeddings)
+    whole = Batcher(gate, lanes=4, frames=12).whole(sources(clips))
+    for at, encoded in (each for ended in whole for each in ended):
+        assert not encoded.embeddings.is_cuda
+        for name in ("embeddings", "computed", "macs", "full"):
+            assert torch.equal(getattr(encoded, name), getattr(alone[at], name).cpu())
+
+
+def sources(clips: list[torch.Tensor]) -> Iterator[Source[int]]:
+    for at, clip in enumerate(clips):
+        yield Source(at, [Chunk(part) for part in clip.split(7)])

@@ -157,6 +157,25 @@ def test_saved_state_resumes_identically() -> None:
     assert len(first.embeddings) + len(once.embeddings) == 19
 
 
+def test_what_was_looked_at_ahead_changes_nothing() -> None:
+    gate = make_gate(make_tower(CLIP), 0.2, refresh=Refresh(cut=0.1))
+    clips = [make_clip(11, seed) // 4 for seed in range(3)]
+    for clip in clips:
+        clip[7:] = 255 - clip[7:]
+    alone = gate.encode([Chunk(clip, last=True) for clip in clips])
+    looked = [gate.look(clip) if at != 1 else None for at, clip in enumerate(clips)]
+    ahead = gate.encode(
+        [Chunk(clip, last=True, looked=seen) for clip, seen in zip(clips, looked, strict=True)]
+    )
+    for given, expected in zip(ahead, alone, strict=True):
+        assert torch.equal(given.embeddings, expected.embeddings)
+        assert torch.equal(given.full, expected.full)
+        assert given.full[7]
+    # cuts are seen in what is given, not in the pixels
+    [blind] = gate.encode([Chunk(clips[0], last=True, looked=torch.zeros_like(looked[0]))])  # type: ignore[arg-type]
+    assert blind.full.sum() == 1
+
+
 def test_multiply_accumulates_equal_the_formula() -> None:
     tower, clip = make_tower(CLIP), make_clip(9)
     gate = make_gate(tower, 0.2)
