@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kernels.compare import choose_roots_reference
+from kernels.eight import fit_rows
 from kernels.launch import runs_triton
 from kernels.narrow_kernel import narrow_kernel
 
@@ -33,6 +34,7 @@ class Packed:
     """The tokens computed at a layer, packed: class tokens first, then patches in any order."""
 
     normed: Tensor  # [P, D], LayerNorm of their hidden states
+    units: Tensor | None  # float32 [P], what 1 in each of these is worth, where they are e4m3
     origin: Tensor  # int32 [P], their rows before the gate
     target: Tensor  # int32 [P], their rows in the table
     queries: Tensor  # int32 [S B, N], the packed rows of each frame, its class token's first
@@ -95,6 +97,7 @@ def narrow(
         tokens.root,
         tokens.spare,
         packed.normed,
+        packed.units,
         packed.origin,
         packed.target,
         packed.queries,
@@ -162,7 +165,10 @@ def narrow_reference(
     packed.origin[kept] = tokens.row_of[computed]
     states = h[tokens.row_of[computed].long()].float()
     normed = F.layer_norm(states, h.shape[1:], weight.float(), bias.float(), eps)
-    packed.normed[kept] = normed.to(h.dtype)
+    if packed.units is not None:
+        normed, units = fit_rows(normed)
+        packed.units[kept] = units[:, 0]
+    packed.normed[kept] = normed.to(packed.normed.dtype)
     packed.target[rank[rank >= 0].long()] = target[rank >= 0]
     packed.count.fill_(count)
     listed = rank >= 0

@@ -3,6 +3,8 @@
 import triton
 import triton.language as tl
 
+from kernels.eight import fit_row
+
 
 @triton.jit
 def _pick(index, v0, v1, v2, v3, v4):
@@ -96,6 +98,7 @@ def _pack(
     keys_ptr,
     roots_ptr,
     normed_ptr,
+    units_ptr,
     origin_ptr,
     target_ptr,
     queries_ptr,
@@ -126,8 +129,11 @@ def _pack(
         bias = tl.load(bias_ptr + offs_d, mask=inside, other=0.0).to(tl.float32)
         centred = tl.where(inside, own - tl.sum(own) / D, 0.0)
         scale = tl.rsqrt(tl.sum(centred * centred) / D + eps)
-        normed = (centred * scale * weight + bias).to(normed_ptr.dtype.element_ty)
-        tl.store(normed_ptr + new_row * D + offs_d, normed, mask=inside)
+        normed = centred * scale * weight + bias
+        if units_ptr is not None:
+            normed = fit_row(normed, units_ptr + rank)
+        stored = normed.to(normed_ptr.dtype.element_ty)
+        tl.store(normed_ptr + new_row * D + offs_d, stored, mask=inside)
         if SLOT == 0:
             offs_c = tl.arange(0, BLOCK_C)
             key = tl.load(keys_ptr + old_row * C + offs_c, mask=offs_c < C, other=0.0)
@@ -147,6 +153,7 @@ def narrow_kernel(
     root_ptr,  # [B, N]
     spare_ptr,  # [B, N]
     normed_ptr,  # [P, D]
+    units_ptr,  # [P] or None
     origin_ptr,  # [P]
     target_ptr,  # [P]
     queries_ptr,  # [S B, N]
@@ -229,8 +236,8 @@ def narrow_kernel(
         tl.store(spare_ptr + at, root)
     _pack(
         0, c1, k1, t1, r1, stream, patch, spare, num_tokens, h_ptr, keys_ptr, roots_ptr,
-        normed_ptr, origin_ptr, target_ptr, queries_ptr, num_queries_ptr, weight_ptr, bias_ptr,
-        eps, D, C, BLOCK_D, BLOCK_C,
+        normed_ptr, units_ptr, origin_ptr, target_ptr, queries_ptr, num_queries_ptr, weight_ptr,
+        bias_ptr, eps, D, C, BLOCK_D, BLOCK_C,
     )  # fmt: skip
     if SLOTS > 1:
         tl.store(page_ptr + grid + at, _pick(s2, root, t1, t2, t3, t4))
@@ -238,8 +245,8 @@ def narrow_kernel(
         tl.store(follows_ptr + grid + at, f2)
         _pack(
             1, c2, k2, t2, r2, stream + streams, patch, spare, num_tokens, h_ptr, keys_ptr,
-            roots_ptr, normed_ptr, origin_ptr, target_ptr, queries_ptr, num_queries_ptr,
-            weight_ptr, bias_ptr, eps, D, C, BLOCK_D, BLOCK_C,
+            roots_ptr, normed_ptr, units_ptr, origin_ptr, target_ptr, queries_ptr,
+            num_queries_ptr, weight_ptr, bias_ptr, eps, D, C, BLOCK_D, BLOCK_C,
         )  # fmt: skip
     if SLOTS > 2:
         tl.store(page_ptr + 2 * grid + at, _pick(s3, root, t1, t2, t3, t4))
@@ -247,8 +254,8 @@ def narrow_kernel(
         tl.store(follows_ptr + 2 * grid + at, f3)
         _pack(
             2, c3, k3, t3, r3, stream + 2 * streams, patch, spare, num_tokens, h_ptr, keys_ptr,
-            roots_ptr, normed_ptr, origin_ptr, target_ptr, queries_ptr, num_queries_ptr,
-            weight_ptr, bias_ptr, eps, D, C, BLOCK_D, BLOCK_C,
+            roots_ptr, normed_ptr, units_ptr, origin_ptr, target_ptr, queries_ptr,
+            num_queries_ptr, weight_ptr, bias_ptr, eps, D, C, BLOCK_D, BLOCK_C,
         )  # fmt: skip
     if SLOTS > 3:
         tl.store(page_ptr + 3 * grid + at, _pick(s4, root, t1, t2, t3, t4))
@@ -256,6 +263,6 @@ def narrow_kernel(
         tl.store(follows_ptr + 3 * grid + at, f4)
         _pack(
             3, c4, k4, t4, r4, stream + 3 * streams, patch, spare, num_tokens, h_ptr, keys_ptr,
-            roots_ptr, normed_ptr, origin_ptr, target_ptr, queries_ptr, num_queries_ptr,
-            weight_ptr, bias_ptr, eps, D, C, BLOCK_D, BLOCK_C,
+            roots_ptr, normed_ptr, units_ptr, origin_ptr, target_ptr, queries_ptr,
+            num_queries_ptr, weight_ptr, bias_ptr, eps, D, C, BLOCK_D, BLOCK_C,
         )  # fmt: skip

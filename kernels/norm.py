@@ -5,6 +5,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn import functional as F
 
+from kernels.eight import fit_row, fit_rows
 from kernels.launch import multiprocessors, runs_triton
 
 
@@ -16,6 +17,7 @@ def normalise(
     *,
     source: Tensor | None = None,
     out: Tensor | None = None,
+    units: Tensor | None = None,
     target: Tensor | None = None,
     count: Tensor | None = None,
 ) -> Tensor:
@@ -28,6 +30,8 @@ def normalise(
         eps: added to the variance.
         source: int32 `[M]`, the row of `x` of each row; None: the same row.
         out: `[S, D]`, rows may be strided; None allocates `[M, D]`.
+        units: float32 `[S]` for an `out` in e4m3: each row is divided by what makes its largest
+            value e4m3's, and that is written here; None: rows are stored as they are.
         target: int32 `[M]`, the row of `out` of each row, none twice; None: the same row.
         count: int32 `[1]`, how many rows there are; None: all M. Later rows are not written.
 
@@ -42,7 +46,7 @@ def normalise(
     if target is None:
         num_rows = min(num_rows, len(out))
     if not runs_triton(x):
-        return normalise_reference(x, weight, bias, eps, source, out, target, count)
+        return normalise_reference(x, weight, bias, eps, source, out, units, target, count)
     if num_rows == 0:
         return out
     # a fixed grid: programs that find nothing to do would cost more than a short product's rows
@@ -53,6 +57,7 @@ def normalise(
         bias,
         source,
         out,
+        units,
         target,
         count,
         num_rows,
@@ -74,16 +79,21 @@ def normalise_reference(
     eps: float,
     source: Tensor | None,
     out: Tensor,
+    units: Tensor | None,
     target: Tensor | None,
     count: Tensor | None,
 ) -> Tensor:
-    """Define it: `out[target] = LayerNorm(x[source])` in float32."""
+    """Define it: `out[target] = LayerNorm(x[source])` in float32, over the row's unit."""
     n = len(x if source is None else source) if count is None else int(count)
     if target is None:
         n = min(n, len(out))
     chosen = x[:n] if source is None else x[source[:n].long()]
     y = F.layer_norm(chosen.float(), x.shape[1:], weight.float(), bias.float(), eps)
-    out[slice(n) if target is None else target[:n].long()] = y.to(out.dtype)
+    at = slice(n) if target is None else target[:n].long()
+    if units is not None:
+        y, found = fit_rows(y)
+        units[at] = found[:, 0]
+    out[at] = y.to(out.dtype)
     return out
 
 
@@ -94,6 +104,7 @@ def _normalise_kernel(
     bias_ptr,  # [D]
     source_ptr,  # [M] or None
     out_ptr,  # [S, D]
+    units_ptr,  # [S] or None
     target_ptr,  # [M] or None
     count_ptr,  # [1] or None
     M,
@@ -123,5 +134,7 @@ def _normalise_kernel(
         target = m
         if target_ptr is not None:
             target = tl.load(target_ptr + m)
+        if units_ptr is not None:
+            y = fit_row(y, units_ptr + target)
         row = out_ptr + tl.cast(target, tl.int64) * out_stride
         tl.store(row + d, y.to(out_ptr.dtype.element_ty), mask=d < D)

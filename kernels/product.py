@@ -15,7 +15,10 @@ def product(
     weight: Tensor,
     bias: Tensor | None = None,
     *,
+    scale: Tensor | None = None,
+    units: Tensor | None = None,
     activation: str | None = None,
+    factor: float | None = None,
     residual: Tensor | None = None,
     source: Tensor | None = None,
     out: Tensor | None = None,
@@ -26,9 +29,12 @@ def product(
 
     Args:
         rows: `[M, K]`, contiguous.
-        weight: `[N, K]`, as `nn.Linear` stores it.
+        weight: `[N, K]`, as `nn.Linear` stores it, of the rows' type.
         bias: `[N]`.
+        scale: float32 `[N]`, what 1 in each row of `weight`, in e4m3, is worth; None: 1.
+        units: float32 `[M]`, what 1 in each of the rows, in e4m3, is worth; None: 1.
         activation: relu or one of `kernels.activation`; None keeps the product.
+        factor: multiplies the activation, so that it fits an `out` in e4m3; None: 1.
         residual: `[R, N]`, rows may be strided, added after the activation; may share rows with
             `out` if each row is read and written for the same i.
         source: int32 `[M]`, the row of `residual` for each row; None: the same row.
@@ -45,23 +51,32 @@ def product(
         out = rows.new_empty(rows.shape[0], weight.shape[0])
     if not runs_triton(rows):
         return product_reference(
-            rows, weight, bias, activation, residual, source, out, target, count
+            rows,
+            weight,
+            bias,
+            scale,
+            units,
+            activation,
+            factor,
+            residual,
+            source,
+            out,
+            target,
+            count,
         )
     num_rows, inner = rows.shape
     columns = weight.shape[0]
     if num_rows == 0:
         return out
-    # long sums repay wide tiles, short ones two tiles side by side: one finishes as one multiplies
-    wide = inner >= 2048 and columns % 256 == 0
-    block_m, block_n, block_k = 128, 256 if wide else 128, 64
-    if rows.element_size() == 4:
-        wide, block_m, block_n, block_k = False, 64, 128, 32
+    block_m, block_n, block_k, alone = _tile(rows, columns)
     tiles = triton.cdiv(num_rows, block_m) * triton.cdiv(columns, block_n)
-    programs = min(tiles, multiprocessors(rows) * (1 if wide else 2))
+    programs = min(tiles, multiprocessors(rows) * (1 if alone else 2))
     _product_kernel[(programs,)](
         TensorDescriptor.from_tensor(rows, [block_m, block_k]),
         TensorDescriptor.from_tensor(weight, [block_n, block_k]),
         bias,
+        scale,
+        units,
         residual,
         source,
         out,
@@ -71,6 +86,8 @@ def product(
         programs,
         out.stride(0),
         residual.stride(0) if residual is not None else 0,
+        units.stride(0) if units is not None else 0,
+        factor,
         N=columns,
         K=inner,
         ACTIVATION=activation,
@@ -78,31 +95,52 @@ def product(
         BLOCK_N=block_n,
         BLOCK_K=block_k,
         HALVES=block_n // 128,
-        num_warps=8 if wide else 4,
+        num_warps=8 if alone else 4,
         num_stages=3,
     )
     return out
+
+
+def _tile(rows: Tensor, columns: int) -> tuple[int, int, int, bool]:
+    """Rows, columns and depth of a tile, and whether it has a multiprocessor to itself."""
+    # long sums repay large tiles, short ones two tiles side by side: one finishes as one multiplies
+    size, long = rows.element_size(), rows.shape[1] >= 2048
+    if size == 4:
+        return 64, 128, 32, False
+    if not long or columns % 256:
+        return 128, 128, 128 // size, False
+    return (256, 128, 128, True) if size == 1 else (128, 256, 64, True)
 
 
 def product_reference(
     rows: Tensor,
     weight: Tensor,
     bias: Tensor | None,
+    scale: Tensor | None,
+    units: Tensor | None,
     activation: str | None,
+    factor: float | None,
     residual: Tensor | None,
     source: Tensor | None,
     out: Tensor,
     target: Tensor | None,
     count: Tensor | None,
 ) -> Tensor:
-    """Define the product: `out[target] = activation(rows W^T + b) + residual[source]`."""
+    """Define it: `out[target] = factor activation(units rows W^T scale + b) + residual[source]`."""
     n = len(rows) if count is None else int(count)
-    bias = None if bias is None else bias.float()
-    values = F.linear(rows[:n].float(), weight.float(), bias)
+    values = F.linear(rows[:n].float(), weight.float())
+    if scale is not None:
+        values = values * scale
+    if units is not None:
+        values = values * units[:n, None]
+    if bias is not None:
+        values = values + bias.float()
     if activation == "relu":
         values = values.relu()
     elif activation is not None:
         values = activate(values, activation)
+    if factor is not None:
+        values = values * factor
     if residual is not None:
         values = values + (residual[:n] if source is None else residual[source[:n].long()]).float()
     out[slice(n) if target is None else target[:n].long()] = values.to(out.dtype)
@@ -127,6 +165,8 @@ def _product_kernel(
     rows_desc,  # [M, K]
     weight_desc,  # [N, K]
     bias_ptr,  # [N] or None
+    scale_ptr,  # [N] or None
+    units_ptr,  # [M] or None
     residual_ptr,  # [R, N] or None
     source_ptr,  # [M] or None
     out_ptr,  # [S, N]
@@ -136,6 +176,8 @@ def _product_kernel(
     programs,
     out_stride,
     residual_stride,
+    units_stride,
+    factor,
     N: tl.constexpr,
     K: tl.constexpr,
     ACTIVATION: tl.constexpr,
@@ -160,6 +202,8 @@ def _product_kernel(
             acc = tl.dot(a, b.T, acc, input_precision="ieee")
         m = row + tl.arange(0, BLOCK_M)
         inside = m < num_rows
+        if units_ptr is not None:
+            acc *= tl.load(units_ptr + m * units_stride, mask=inside, other=0.0)[:, None]
         source = m
         if source_ptr is not None:
             source = tl.load(source_ptr + m, mask=inside, other=0)
@@ -175,8 +219,13 @@ def _product_kernel(
         n = column + tl.arange(0, part)
         if HALVES == 2:
             acc, other = tl.split(tl.permute(tl.reshape(acc, (BLOCK_M, 2, part)), (0, 2, 1)))
-            _finish_tile(other, inside, n + part, bias_ptr, residual_rows, out_rows, N, ACTIVATION)
-        _finish_tile(acc, inside, n, bias_ptr, residual_rows, out_rows, N, ACTIVATION)
+            _finish_tile(
+                other, inside, n + part, bias_ptr, scale_ptr, residual_rows, out_rows, factor, N,
+                ACTIVATION,
+            )  # fmt: skip
+        _finish_tile(
+            acc, inside, n, bias_ptr, scale_ptr, residual_rows, out_rows, factor, N, ACTIVATION
+        )
 
 
 @triton.jit
@@ -185,16 +234,22 @@ def _finish_tile(
     inside,  # [BLOCK_M]
     n,  # [part]
     bias_ptr,
+    scale_ptr,
     residual_rows,  # [BLOCK_M, 1] pointers or None
     out_rows,  # [BLOCK_M, 1] pointers
+    factor,
     N: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     mask = inside[:, None] & (n < N)[None, :]
+    if scale_ptr is not None:
+        y *= tl.load(scale_ptr + n, mask=n < N, other=0.0)[None, :]
     if bias_ptr is not None:
         y += tl.load(bias_ptr + n, mask=n < N, other=0.0).to(tl.float32)[None, :]
     if ACTIVATION is not None:
         y = _activate(y, ACTIVATION)
+    if factor is not None:
+        y *= factor
     if residual_rows is not None:
         y += tl.load(residual_rows + n[None, :], mask=mask, other=0.0).to(tl.float32)
     tl.store(out_rows + n[None, :], y.to(out_rows.dtype.element_ty), mask=mask)

@@ -53,6 +53,7 @@ def empty(frames: int, tokens: int, width: int, dtype: torch.dtype) -> Packed:
     rows = frames * tokens
     return Packed(
         torch.full((rows, width), torch.nan, dtype=dtype, device=DEVICE),
+        None,
         torch.full((rows,), -7, **ints),
         torch.full((rows,), -7, **ints),
         torch.full((frames, tokens), -7, **ints),
