@@ -16,6 +16,9 @@ class Settings(BaseSettings):
     model: str = "builtin"
     device: str = "auto"
     revision: str | None = None
+    precision: Literal["bf16", "fp8"] = Field(
+        "bf16", description="of the vision tower's large products on a GPU"
+    )
 
     fps: float = Field(2.0, gt=0, description="sampled frames per second of video")
     strategy: str = "auto"

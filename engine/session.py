@@ -76,7 +76,10 @@ class Engine:
             name = ".".join(str(part) for part in first["loc"])
             reason = f"setting {name}: {first['msg'].lower()}, got {first['input']!r}"
             raise UsageError(reason) from error
-        loaded = load_model(chosen.model, device=chosen.device, revision=chosen.revision)
+        loaded = load_model(
+            chosen.model, device=chosen.device, revision=chosen.revision,
+            precision=chosen.precision,
+        )  # fmt: skip
         return cls(chosen, Store.open(chosen.data), loaded)
 
     def __enter__(self) -> Self:

@@ -15,6 +15,7 @@ from engine.ingesting.pool import Failed, Pool
 from engine.ingesting.prepare import Prepared, prepare_task, sampling_of
 from engine.ingesting.report import IngestOptions
 from engine.vision.model import load_model
+from engine.vision.precision import Precision
 from engine.vision.spread import spread
 from engine.vision.strategies.auto import Choice
 
@@ -47,6 +48,7 @@ class Job:
     name: str
     revision: str | None
     dtype: torch.dtype
+    precision: Precision
     space: str
     options: IngestOptions
     choices: Mapping[str, Choice]
@@ -61,6 +63,7 @@ class Job:
             model.space.model,
             revision,
             model.tower.dtype,
+            model.space.precision,
             model.space.key,
             replace(options, devices=()),
             encoder.auto.choices if encoder.auto else {},
@@ -69,7 +72,10 @@ class Job:
 
     def __call__(self, device: torch.device, tasks: Iterator[Task]) -> Iterator[list[Outcome]]:
         """Load the model and work until there are no tasks left."""
-        model = load_model(self.name, device=str(device), dtype=self.dtype, revision=self.revision)
+        model = load_model(
+            self.name, device=str(device), dtype=self.dtype, revision=self.revision,
+            precision=self.precision,
+        )  # fmt: skip
         if model.space.key != self.space:
             raise ModelError(f"{self.name} has changed: {model.space.key}, not {self.space}")
         encoder = Encoder(model, self.options, self.choices)

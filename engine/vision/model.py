@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoTokenizer
 from engine.errors import ModelError, UsageError
 from engine.vision.fused.dense import FusedDense
 from engine.vision.fused.layers import fits
+from engine.vision.precision import Precision, check_precision, quantise
 from engine.vision.preprocess import Preprocessing, prepare
 from engine.vision.text import TextTower
 from engine.vision.tower import VisionTower
@@ -49,11 +50,18 @@ class Space:
     weight_hash: str  # sha256 of the weights
     preprocessing: str  # canonical JSON
     dimension: int
+    precision: Precision = "bf16"
 
     @property
     def key(self) -> str:
-        """A short stable id, fit for a file name; other weights or preprocessing give another."""
-        told = hashlib.sha256(f"{self.weight_hash} {self.preprocessing}".encode()).hexdigest()
+        """A short stable id, fit for a file name; other weights or preprocessing give another.
+
+        So does fp8, which the name tells: its vectors are near those of full precision, not equal.
+        """
+        known = f"{self.weight_hash} {self.preprocessing}"
+        if self.precision == "fp8":
+            known = f"{known} fp8"
+        told = hashlib.sha256(known.encode()).hexdigest()
         return f"{self.name}-{told[:12]}"
 
 
@@ -121,15 +129,16 @@ def load_model(
     device: str = "auto",
     dtype: torch.dtype | None = None,
     revision: str | None = None,
+    precision: Precision = "bf16",
 ) -> Model:
     """Load `builtin`, a folder in Hugging Face's format or a hub id; safetensors only.
 
-    `auto` takes the GPU where there is one. The default precision is bfloat16 on a GPU, float32 on
-    a CPU.
+    `auto` takes the GPU where there is one. The default type is bfloat16 on a GPU, float32 on a
+    CPU; `fp8` has large products of the vision tower done in e4m3, on GPUs that can.
     """
     folder, commit = _locate(name, revision)
     place = pick_device(device)
-    precision = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
+    kind = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
     config = _read_config(folder)
     preprocessing = Preprocessing.from_config(_read_json(folder / "preprocessor_config.json"))
     files = weight_files(folder)
@@ -141,21 +150,22 @@ def load_model(
             f"{folder}: the tower takes {shape.image_size} pixels, its processor gives "
             f"{preprocessing.size}"
         )
-    towers = (
-        _fill(VisionTower, shape, vision, "vision tower"),
-        _fill(TextTower, text_config(config), text, "text tower"),
-    )
+    check_precision(precision, place, shape)
+    tower = _fill(VisionTower, shape, vision, "vision tower").to(place, kind)
+    text_tower = _fill(TextTower, text_config(config), text, "text tower").to(place, kind)
+    called = "builtin" if name == "builtin" else re.sub(r"[^\w.-]+", "-", Path(name).name)
     space = Space(
-        name="builtin" if name == "builtin" else re.sub(r"[^\w.-]+", "-", Path(name).name),
+        name=f"{called}-fp8" if precision == "fp8" else called,
         model=name,
         revision=commit,
         weight_hash=hash_files(files),
         preprocessing=preprocessing.canonical,
         dimension=shape.dimension,
+        precision=precision,
     )
     return Model(
-        tower=towers[0].to(place, precision),
-        text=towers[1].to(place, precision),
+        tower=quantise(tower) if precision == "fp8" else tower,
+        text=text_tower,
         tokenizer=AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
         preprocessing=preprocessing,
         space=space,

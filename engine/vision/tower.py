@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine.vision.linear8 import Linear8
 from kernels.activation import activate
 
 Activation = Literal["quick_gelu", "gelu", "gelu_tanh"]
@@ -51,11 +52,11 @@ class Layer(nn.Module):
         self.heads = config.heads
         self.activation: Activation = config.activation
         self.norm1 = nn.LayerNorm(config.width, eps=config.eps)
-        self.qkv = nn.Linear(config.width, 3 * config.width)
+        self.qkv: nn.Linear | Linear8 = nn.Linear(config.width, 3 * config.width)
         self.out = nn.Linear(config.width, config.width)
         self.norm2 = nn.LayerNorm(config.width, eps=config.eps)
-        self.up = nn.Linear(config.width, config.mlp)
-        self.down = nn.Linear(config.mlp, config.width)
+        self.up: nn.Linear | Linear8 = nn.Linear(config.width, config.mlp)
+        self.down: nn.Linear | Linear8 = nn.Linear(config.mlp, config.width)
 
     def project(self, h: Tensor) -> Tensor:
         """Queries, keys and values `[..., 3D]`, side by side, of any rows `[..., D]`."""

@@ -12,12 +12,13 @@ from engine.vision.fused.layers import (
     check_tower,
     finish_classes,
     finish_rows,
+    multiply,
     norm_rows,
+    project_rows,
     quartered,
 )
 from engine.vision.tower import VisionConfig, VisionTower
 from kernels.attention import attend
-from kernels.product import product
 
 MOST_FRAMES = 256
 
@@ -91,16 +92,19 @@ class FusedDense:
         self._embedding.write(self.pixels[:frames], h)
         for index in range(config.layers - 1):
             layer = tower.layer(index)
-            norm_rows(h, layer.norm1, work.normed)
-            product(work.normed, layer.qkv.weight, layer.qkv.bias, out=qkv)
+            project_rows(layer, h, work, qkv)
             attend(qkv, config.heads, tokens, out=mixed)
             finish_rows(layer, mixed, h, work, h)
         # of the last layer's queries only the class tokens' are needed
         last = tower.layer(config.layers - 1)
-        weight, bias = last.qkv.weight, last.qkv.bias
-        normed = norm_rows(h, last.norm1, work.normed)
-        product(normed, weight[width:], bias[width:], out=qkv[:, width:])
-        product(normed[::tokens], weight[:width], bias[:width], out=qkv[::tokens, :width])
+        normed, units = work.normed, work.units
+        norm_rows(h, last.norm1, normed, units=units)
+        multiply(normed, last.qkv, units=units, columns=slice(width, None), out=qkv[:, width:])
+        units = None if units is None else units[::tokens]
+        multiply(
+            normed[::tokens], last.qkv, units=units, columns=slice(width),
+            out=qkv[::tokens, :width],
+        )  # fmt: skip
         first = attend(qkv, config.heads, tokens, out=mixed[:frames], class_only=True)
         out = self.embeddings[:frames]
         finish_classes(tower, first, h[::tokens], self._work.first(frames), out)

@@ -16,7 +16,8 @@ from engine.vision.fused.layers import (
     check_tower,
     finish_classes,
     finish_rows,
-    norm_rows,
+    multiply,
+    project_rows,
 )
 from engine.vision.fused.upload import upload
 from engine.vision.gate.forward import Stepped
@@ -152,8 +153,7 @@ class FusedGate:
         counts = memory.count[:1], memory.count[1:2]
         self._embedding.write(memory.pixels, memory.h, counts=counts)
         layer, count = self.tower.layer(0), memory.count[1:2]
-        normed = norm_rows(memory.h, layer.norm1, memory.work.normed, count=count)
-        product(normed, layer.qkv.weight, layer.qkv.bias, out=memory.fresh, count=count)
+        project_rows(layer, memory.h, memory.work, memory.fresh, count=count)
         attend(memory.fresh, config.heads, config.tokens, out=memory.mixed)
         finish_rows(layer, memory.mixed, memory.h, memory.work, memory.h, count=count)
         for index in range(1, config.layers):
@@ -205,9 +205,9 @@ class FusedGate:
         packed = memory.packed_of(gate)
         norm = (layer.norm1.weight, layer.norm1.bias, layer.norm1.eps)
         narrow(memory.h, compared, memory.tokens_of(gate), packed, norm, self.references)
-        product(
-            packed.normed, layer.qkv.weight, layer.qkv.bias, out=memory.table,
-            target=packed.target, count=packed.count,
+        multiply(
+            packed.normed, layer.qkv, units=packed.units, out=memory.table, target=packed.target,
+            count=packed.count,
         )  # fmt: skip
 
     def _per_token(self, gate: int) -> Tensor:

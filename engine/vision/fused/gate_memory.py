@@ -117,6 +117,7 @@ class Memory:
         """Return the packed rows, with the counts of that gate."""
         return Packed(
             self.work.normed,
+            self.work.units,
             self.origin,
             self.target,
             self.queries,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.errors import UsageError
+from engine.vision.linear8 import Linear8
 from engine.vision.tower import Layer, VisionConfig, VisionTower
 from kernels.carry import carry
 from kernels.norm import normalise
@@ -19,16 +20,16 @@ MOST_STREAMS = 64
 def fits(tower: VisionTower) -> bool:
     """Whether a fused forward is the way to run the tower: on a GPU, in half precision."""
     half = tower.dtype in (torch.bfloat16, torch.float16)
-    return tower.device.type == "cuda" and half and not _misfit(tower.config)
+    return tower.device.type == "cuda" and half and not misfit(tower.config)
 
 
 def check_tower(tower: VisionTower) -> None:
     """Refuse a tower that no fused forward can run."""
-    if misfit := _misfit(tower.config):
-        raise UsageError(f"a fused forward needs {misfit}")
+    if reason := misfit(tower.config):
+        raise UsageError(f"a fused forward needs {reason}")
 
 
-def _misfit(config: VisionConfig) -> str:
+def misfit(config: VisionConfig) -> str:
     """What the kernels need and the tower lacks; empty if nothing."""
     size = config.width // config.heads
     if not config.class_token:
@@ -53,22 +54,26 @@ class Work:
     """Room for the rows of one layer: M tokens."""
 
     after: Tensor  # [M, D], h behind attention
-    normed: Tensor  # [M, D]
+    normed: Tensor  # [M, D], as `wide` in the type of the weights that multiply it
+    units: Tensor | None  # float32 [M], what 1 in each row of `normed` is worth if that is e4m3
     wide: Tensor  # [M, mlp]
 
     @classmethod
     def allocate(cls, tower: VisionTower, rows: int) -> "Work":
         """Allocate for that many rows, on the tower's device and in its type."""
-        config, like = tower.config, tower.position
+        config, like, layer = tower.config, tower.position, tower.layer(0)
+        eight = isinstance(layer.up, Linear8)
         return cls(
             like.new_empty(rows, config.width),
-            like.new_empty(rows, config.width),
-            like.new_empty(rows, config.mlp),
+            like.new_empty(rows, config.width, dtype=layer.up.weight.dtype),
+            like.new_empty(rows, dtype=torch.float32) if eight else None,
+            like.new_empty(rows, config.mlp, dtype=layer.down.weight.dtype),
         )
 
     def first(self, rows: int) -> "Work":
         """Return the first rows of each."""
-        return Work(self.after[:rows], self.normed[:rows], self.wide[:rows])
+        units = None if self.units is None else self.units[:rows]
+        return Work(self.after[:rows], self.normed[:rows], units, self.wide[:rows])
 
 
 def norm_rows(
@@ -76,14 +81,54 @@ def norm_rows(
     norm: nn.LayerNorm,
     out: Tensor,
     *,
+    units: Tensor | None = None,
     source: Tensor | None = None,
     target: Tensor | None = None,
     count: Tensor | None = None,
 ) -> Tensor:
     """Apply a LayerNorm module to chosen rows."""
     return normalise(
-        x, norm.weight, norm.bias, norm.eps, source=source, out=out, target=target, count=count
-    )
+        x, norm.weight, norm.bias, norm.eps, source=source, out=out, units=units, target=target,
+        count=count,
+    )  # fmt: skip
+
+
+def multiply(
+    rows: Tensor,
+    linear: nn.Linear | Linear8,
+    *,
+    units: Tensor | None = None,
+    columns: slice = slice(None),
+    activation: str | None = None,
+    factor: float | None = None,
+    residual: Tensor | None = None,
+    source: Tensor | None = None,
+    out: Tensor,
+    target: Tensor | None = None,
+    count: Tensor | None = None,
+) -> Tensor:
+    """Apply a linear module, or some of its columns, to packed rows: see `product`."""
+    bias = linear.bias if linear.bias is None else linear.bias[columns]
+    scale = linear.scale[columns] if isinstance(linear, Linear8) else None
+    return product(
+        rows, linear.weight[columns], bias, scale=scale, units=units, activation=activation,
+        factor=factor, residual=residual, source=source, out=out, target=target, count=count,
+    )  # fmt: skip
+
+
+def project_rows(
+    layer: Layer,
+    h: Tensor,
+    work: Work,
+    out: Tensor,
+    *,
+    source: Tensor | None = None,
+    target: Tensor | None = None,
+    count: Tensor | None = None,
+) -> Tensor:
+    """First LayerNorm, then queries, keys and values: `out[target]` from `h[source]`."""
+    norm_rows(h, layer.norm1, work.normed, units=work.units, source=source, count=count)
+    return multiply(work.normed, layer.qkv, units=work.units, out=out, target=target, count=count)
 
 
 def finish_rows(
@@ -98,19 +143,14 @@ def finish_rows(
     count: Tensor | None = None,
 ) -> Tensor:
     """Out-projection and MLP: `out[target]` from packed P and `residual[source]`."""
-    product(
-        mixed, layer.out.weight, layer.out.bias, residual=residual, source=source,
-        out=work.after, count=count,
+    hidden = layer.down.unit if isinstance(layer.down, Linear8) else None
+    multiply(mixed, layer.out, residual=residual, source=source, out=work.after, count=count)
+    norm_rows(work.after, layer.norm2, work.normed, units=work.units, count=count)
+    multiply(
+        work.normed, layer.up, units=work.units, activation=layer.activation,
+        factor=None if hidden is None else 1 / hidden, out=work.wide, count=count,
     )  # fmt: skip
-    norm_rows(work.after, layer.norm2, work.normed, count=count)
-    product(
-        work.normed, layer.up.weight, layer.up.bias, activation=layer.activation, out=work.wide,
-        count=count,
-    )  # fmt: skip
-    return product(
-        work.wide, layer.down.weight, layer.down.bias, residual=work.after, out=out,
-        target=target, count=count,
-    )  # fmt: skip
+    return multiply(work.wide, layer.down, residual=work.after, out=out, target=target, count=count)
 
 
 def finish_classes(
@@ -122,12 +162,11 @@ def finish_classes(
     *,
     source: Tensor | None = None,
 ) -> Tensor:
-    """Embeddings `[F, E]` from the class tokens' P `[F, D]` and h, or `h[source]`, at the end."""
+    """Embeddings `[F, E]` from the class tokens' P `[F, D]`, used up, and h, or `h[source]`."""
     last = tower.layer(tower.config.layers - 1)
     rows = finish_rows(last, mixed, h, work, work.after, source=source)
     if isinstance(tower.head, nn.Linear):
-        normed = norm_rows(rows, tower.post, work.normed)
-        return product(normed, tower.head.weight, tower.head.bias, out=out)
+        return multiply(norm_rows(rows, tower.post, mixed), tower.head, out=out)
     return norm_rows(rows, tower.post, out)
 
 

@@ -14,7 +14,7 @@ from engine.vision.fused.layers import (
     check_tower,
     finish_classes,
     finish_rows,
-    norm_rows,
+    project_rows,
 )
 from engine.vision.fused.reuse_memory import SLOTS, ReuseMemory
 from engine.vision.fused.upload import upload
@@ -25,7 +25,6 @@ from kernels.attention import attend
 from kernels.carry import carry
 from kernels.chain import Packed, Starts, chain, pack_decision
 from kernels.correct import correct
-from kernels.product import product
 
 
 def fusible(config: ReuseConfig) -> bool:
@@ -169,12 +168,8 @@ class FusedReuse:
         rows = (starts[order][:, None] + place).int().view(-1)
         h, count = memory.states[:, :width], counts[1:]
         self._embedding.write(memory.pixels[: slots * lanes], h, rows, (counts[:1], count))
-        normed = memory.work.normed[: len(rows)]
-        norm_rows(h, layer.norm1, normed, source=rows, count=count)
-        product(
-            normed, layer.qkv.weight, layer.qkv.bias, out=memory.states[:, width:], target=rows,
-            count=count,
-        )  # fmt: skip
+        work, qkv = memory.work.first(len(rows)), memory.states[:, width:]
+        project_rows(layer, h, work, qkv, source=rows, target=rows, count=count)
 
     def _gate(
         self, index: int, gate: ServedGate, starts: Starts, packed: Packed, frames: int
@@ -201,11 +196,7 @@ class FusedReuse:
         finish_rows(
             layer, packed.mixed[:rows], h, work, h, source=before, target=after, count=kept
         )  # fmt: skip
-        norm_rows(h, following.norm1, work.normed, source=after, count=kept)
-        product(
-            work.normed, following.qkv.weight, following.qkv.bias, out=qkv, target=after,
-            count=kept,
-        )  # fmt: skip
+        project_rows(following, h, work, qkv, source=after, target=after, count=kept)
         difference = None if packed.difference is None else packed.difference[:rows]
         correct(
             memory.states, difference, packed.root[:rows], packed.target[:rows],

@@ -12,6 +12,7 @@ from engine.vision.gate.group import Group
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
 from engine.vision.gate.roots import Roots, extend
+from engine.vision.linear8 import some_columns
 from engine.vision.macs import attend_macs, embed_macs, finish_macs, head_macs, project_macs
 from engine.vision.tower import VisionConfig, VisionTower
 from kernels.compare import choose_roots
@@ -104,9 +105,9 @@ def _run_layer(
     width, counts = config.width, packed.counts()
     if config.class_token and index == config.layers - 1:
         normed = layer.norm1(h)
-        fresh = F.linear(normed, layer.qkv.weight[width:], layer.qkv.bias[width:])
+        fresh = some_columns(layer.qkv, normed, slice(width, None))
         first = (packed.homes % config.tokens == 0).nonzero().squeeze(1)
-        q = F.linear(normed[first], layer.qkv.weight[:width], layer.qkv.bias[:width])
+        q = some_columns(layer.qkv, normed[first], slice(width))
         h, counts = h[first], torch.ones_like(counts)
     else:
         q, fresh = layer.project(h).split([width, 2 * width], dim=1)

@@ -4,6 +4,7 @@ Run by itself, outside Triton's interpreter: a launch is compiled and not run.
 """
 
 import sys
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -14,12 +15,13 @@ from triton.runtime.jit import JITFunction
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 import kernels.launch
+from engine.vision.precision import quantise
 from engine.vision.tower import VisionConfig, VisionTower
 
 TARGET = GPUTarget("cuda", 90, 32)
 TYPES = {
     torch.bfloat16: "bf16", torch.float32: "fp32", torch.int64: "i64", torch.int32: "i32",
-    torch.int8: "i8", torch.uint8: "u8", torch.bool: "i1",
+    torch.int8: "i8", torch.uint8: "u8", torch.bool: "i1", torch.float8_e4m3fn: "fp8e4nv",
 }  # fmt: skip
 TOWERS = (
     VisionConfig(2, 1024, 16, 4096, 14, 224, 768),  # patches in whole blocks
@@ -72,11 +74,14 @@ def run_all() -> None:
 
     for config in TOWERS:
         tower = VisionTower(config).to(torch.bfloat16).eval().requires_grad_(False)
-        FusedDense(tower, 1).run(1)
-    for narrow, slots in ((64, 4), (0, 1)):
-        parts = ReuseParts(config, ReuseConfig(narrow=narrow, cue="none"))
-        FusedReuse(tower, serve(parts, tower), streams=1).run(slots, 1)
-    FusedGate(tower, Limits.uniform(config, 0.2), SOURCES, 1).run()
+        both = tower, quantise(deepcopy(tower))
+        for each in both:
+            FusedDense(each, 1).run(1)
+    for each in both:
+        for narrow, slots in ((64, 4), (0, 1)):
+            parts = ReuseParts(config, ReuseConfig(narrow=narrow, cue="none"))
+            FusedReuse(each, serve(parts, each), streams=1).run(slots, 1)
+        FusedGate(each, Limits.uniform(config, 0.2), SOURCES, 1).run()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch
 from engine.errors import UsageError
 from engine.vision.fused.dense import FusedDense, fitting_batch
 from engine.vision.model import load_model
+from engine.vision.precision import quantise
 from engine.vision.strategies.base import Chunk
 from engine.vision.strategies.dense import Dense
 from engine.vision.strategies.interpolate import Interpolate
@@ -15,6 +16,7 @@ SMALL = VisionConfig(2, 16, 1, 32, 4, 8, 8)
 BIG = VisionConfig(4, 256, 4, 1024, 14, 224, 128)
 # one layer of a bfloat16 tower rounds its rows by 2^-9; four layers stay within this
 TOLERANCE = 2e-2
+EIGHT = 0.1  # e4m3 by 2^-4
 
 
 def make_tower(config: VisionConfig, *, device: str = "cpu") -> VisionTower:
@@ -69,6 +71,18 @@ def test_smaller_batches_where_memory_is_short() -> None:
     assert 1 <= fitting_batch(large, 2 * 10**9) < 256
 
 
+def test_eight_bits_by_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the kernels' definitions: Triton's interpreter does not round to e4m3 as a GPU does."""
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    tower, pixels = make_tower(SMALL), make_pixels(SMALL, 3)
+    exact = tower(tower.normalise(pixels))
+    eight = quantise(tower)
+    plain = eight(eight.normalise(pixels))
+    ours = FusedDense(eight, 2).encode(pixels)
+    # a sum's last bit may move what is rounded behind it
+    assert distance(ours, plain) <= 5e-3 < distance(ours, exact) < 0.1
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("image_size", [224, 196])
 def test_equals_the_tower_in_higher_precision(image_size: int) -> None:
@@ -97,10 +111,23 @@ def test_pictures_of_the_builtin_model_are_those_of_the_cpu() -> None:
 
 
 @pytest.mark.gpu
-def test_company_and_batch_size_change_nothing() -> None:
+def test_eight_bits_on_a_gpu() -> None:
+    tower, pixels = make_tower(BIG, device="cuda"), make_pixels(BIG, 37, "cuda")
+    exact = tower(tower.normalise(pixels))
+    eight = quantise(tower)
+    plain = eight(eight.normalise(pixels))
+    ours = FusedDense(eight, 16).encode(pixels)
+    # bfloat16 in other places moves what is rounded to e4m3 behind it
+    assert distance(ours, plain) <= EIGHT
+    assert distance(ours, exact) <= EIGHT
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("eight", [False, True])
+def test_company_and_batch_size_change_nothing(*, eight: bool) -> None:
     tower = make_tower(BIG, device="cuda")
     pixels = make_pixels(BIG, 20, "cuda")
-    dense = FusedDense(tower, 16)
+    dense = FusedDense(quantise(tower) if eight else tower, 16)
     together = dense.encode(pixels)
     order = torch.randperm(20, device="cuda")
     assert torch.equal(dense.encode(pixels[order]), together[order])

@@ -15,6 +15,7 @@ from engine.vision.fused.layers import patch_columns
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
 from engine.vision.gate.refresh import Refresh
+from engine.vision.precision import quantise
 from engine.vision.strategies.base import Chunk, Encoded, StreamState
 from engine.vision.strategies.earlygate import SOURCES, EarlyGate
 from engine.vision.tower import VisionConfig, VisionTower
@@ -98,6 +99,20 @@ def same(given: Encoded, expected: Encoded) -> None:
 
 CONFIGS = [LARGE] if CUDA else [TINY, PLAIN]
 IDS = ["large"] if CUDA else ["clip", "plain"]
+
+
+def test_eight_bits_are_those_of_the_plain_gate() -> None:
+    tower = quantise(make_tower(CONFIGS[0]))
+    plain = EarlyGate(tower, Limits.uniform(CONFIGS[0], 0.3), Refresh(cut=1.0))
+    fused = replace(plain, fused=FusedGate(tower, plain.limits, SOURCES, 2))
+    chunks = [
+        Chunk(make_clip(CONFIGS[0], frames, seed), last=True) for seed, frames in ((0, 9), (1, 5))
+    ]
+    for given, expected in zip(fused.encode(chunks), plain.encode(chunks), strict=True):
+        drift = 1 - torch.cosine_similarity(given.embeddings.float(), expected.embeddings.float())
+        assert drift.max() < 1e-2
+        share = given.computed.double().mean() / expected.computed.double().mean()
+        assert 0.9 < share < 1.1
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=IDS)

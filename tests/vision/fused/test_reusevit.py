@@ -8,12 +8,13 @@ import torch
 from engine.errors import UsageError
 from engine.vision.fused.reuse_memory import fitting_streams
 from engine.vision.fused.reusevit import FusedReuse, fusible
+from engine.vision.precision import quantise
 from engine.vision.reuse.hard import Batch, Encoder, Step, serve
 from engine.vision.reuse.parts import ReuseConfig, ReuseParts
 from engine.vision.strategies.base import Chunk
 from engine.vision.strategies.reusevit import ReuseViT
 from engine.vision.tower import VisionConfig, VisionTower
-from tests.vision.fused.test_dense import distance, make_tower
+from tests.vision.fused.test_dense import EIGHT, distance, make_tower
 
 SMALL = VisionConfig(3, 16, 1, 32, 4, 8, 8)
 BIG = VisionConfig(4, 256, 4, 1024, 14, 224, 128)
@@ -77,6 +78,34 @@ def test_small_tower_decides_and_computes_as_the_plain_path(narrow: int) -> None
             compare(fused.encode(batch, ours), plain.encode(batch, theirs), 1e-5)
     kept, expected = *ours.saved([0]), *theirs.saved([0])
     assert all(distance(kept[name], expected[name]) <= 1e-5 for name in expected)
+
+
+def test_eight_bits_by_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    tower = quantise(make_tower(SMALL))
+    gates = make_gates(tower, 2.0)
+    fused, base = FusedReuse(tower, gates, streams=2, forced=True), make_base(SMALL, 2, "cpu")
+    ours, theirs = fused.begin(2), Encoder(tower, gates, "published").begin(2)
+    with torch.inference_mode():
+        for sizes, full in (((1, 1), True), ((4, 4), False), ((2, 3), False)):
+            batch = make_batch(base, sizes, full=full)
+            drawn = force(fused, batch, 0.4)
+            plain = Encoder(tower, gates, "published", forced=drawn).encode(batch, theirs)
+            compare(fused.encode(batch, ours), plain, EIGHT / 5)
+
+
+@pytest.mark.gpu
+def test_eight_bits_on_a_gpu() -> None:
+    tower = quantise(make_tower(BIG, device="cuda"))
+    gates = make_gates(tower)
+    fused, base = FusedReuse(tower, gates, streams=8, forced=True), make_base(BIG, 5, "cuda")
+    ours, theirs = fused.begin(5), Encoder(tower, gates, "published").begin(5)
+    with torch.inference_mode():
+        for full in (True, False, False):
+            batch = make_batch(base, (1,) * 5 if full else (4,) * 5, full=full)
+            drawn = force(fused, batch, 0.6)
+            plain = Encoder(tower, gates, "published", forced=drawn).encode(batch, theirs)
+            compare(fused.encode(batch, ours), plain, EIGHT)
 
 
 def test_fewer_streams_where_memory_is_short() -> None:
