@@ -25,7 +25,8 @@ def gated_attention(
         table: `[T, 3D]` queries, keys and values side by side, each the heads' side by side.
         page: int32 `[S, B, N]`, the table row that stands for each token; S is a power of two.
         packed: which packed rows are each frame's, and where their queries lie in the table.
-        pool: the page's distinct rows; few queries of all frames go over these together.
+        pool: the page's distinct rows; few queries of all frames go over these together. Where it
+            is empty no frame is there, and on a GPU nothing is written.
         heads: H; D / H is a power of two of at least 16.
         out: `[P, D]`, written at the packed rows of all frames' queries.
         class_only: attend from the first query of each frame only, its class token's.
@@ -170,6 +171,8 @@ def _gated_attention_kernel(
     ends = tl.cumsum(counts, 0)
     everything = tl.sum(counts)
     num_keys = tl.load(num_keys_ptr + stream)
+    if num_keys == 0:
+        return
     apart = tl.sum((counts + BLOCK_M - 1) // BLOCK_M) * N
     pooled = tl.cdiv(everything, BLOCK_M) * num_keys <= apart
     base_ptr = table_ptr + head * DH

@@ -53,7 +53,7 @@ def pool_keys_reference(page: Tensor, row_of: Tensor, pool: Pool) -> None:
     for stream in range(streams):
         named: dict[tuple[int, int], int] = {}
         for slot in range(slots):
-            if slot == 0 or row_of[slot, stream, 0] >= 0:
+            if row_of[slot, stream, 0] >= 0:
                 for at, row in enumerate(page[slot, stream].tolist()):
                     named[at, row] = named.get((at, row), 0) | 1 << slot
         rows = torch.tensor([row for _, row in named], dtype=torch.int32)
@@ -74,7 +74,7 @@ def _pool_keys_kernel(
     SLOTS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    # one program per stream; an absent frame names what slot 0 does, without its bit
+    # one program per stream
     stream = tl.program_id(0)
     n = tl.arange(0, BLOCK)
     inside = n < N
@@ -84,15 +84,11 @@ def _pool_keys_kernel(
     for slot in tl.static_range(SLOTS):
         frame = slot * streams + stream
         own = tl.load(page_ptr + frame * N + n, mask=inside, other=0)
-        here = slot == 0
-        if slot > 0:
-            here = tl.load(row_of_ptr + frame * N) >= 0
+        here = tl.load(row_of_ptr + frame * N) >= 0
         new = tl.where(here, inside.to(tl.int32), 0)
         for other in tl.static_range(SLOTS):
             if other < slot:
-                there = other == 0
-                if other > 0:
-                    there = tl.load(row_of_ptr + (other * streams + stream) * N) >= 0
+                there = tl.load(row_of_ptr + (other * streams + stream) * N) >= 0
                 earlier = tl.load(
                     page_ptr + (other * streams + stream) * N + n, mask=inside, other=0
                 )

@@ -83,6 +83,18 @@ def test_equals_the_definition(
     assert int(out.isfinite().all(1).sum()) == written
 
 
+def test_nothing_is_written_of_a_stream_that_is_not_there() -> None:
+    torch.manual_seed(0)
+    table, page, packed, pool, out = case(4, 17, 2, 16, torch.float32, 0.3)
+    row_of = torch.zeros_like(page)
+    row_of[:, 1] = -1
+    pool_keys(page, row_of, pool)
+    gated_attention(table, page, packed, pool, 2, out)
+    there = [packed.queries[2 * slot, : packed.num_queries[2 * slot]] for slot in range(4)]
+    assert out[torch.cat(there).long()].isfinite().all()
+    assert int(out.isfinite().all(1).sum()) == sum(map(len, there))
+
+
 def test_wrong_shapes_are_refused() -> None:
     table, page, packed, pool, out = case(1, 4, 1, 16, torch.float32, 0.0)
     with pytest.raises(ValueError, match=r"\[T, 3D\]"):
