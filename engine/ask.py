@@ -45,7 +45,7 @@ def ask(
         raise NotFoundError("no frames to answer from; ingest a video first")
     asked = list(selection.names)
     if len(asked) > 1:
-        asked = _candidates(context, question, choices, videos)
+        asked = _likeliest(context, question, choices, videos, asked)
     answers = [(video, answer_video(context, video, question, choices, reader)) for video in asked]
     best = answers[0][1]
     return Answer(
@@ -62,20 +62,27 @@ def ask(
     )
 
 
-def _candidates(
+def _likeliest(
     context: Context,
     question: str,
     choices: Sequence[str] | None,
     videos: Sequence[int | str] | None,
+    asked: Sequence[int],
 ) -> list[int]:
-    """Return the videos that the question may be about, the likeliest first."""
+    """Return the videos that the question may be about, the likeliest first.
+
+    Nothing is made exact where no video has to be left out.
+    """
     sought = seek(question, choices or candidates(question), context.encoder.embed_texts)
-    found = query(context, sought, top_k=_CANDIDATES, videos=videos, group_by="video")
+    if len(asked) > _CANDIDATES:
+        found = query(context, sought, top_k=_CANDIDATES, videos=videos, group_by="video")
+        asked = [moment.video_id for moment in found.moments]
     supports = {}
-    for video in (moment.video_id for moment in found.moments):
+    for video in asked:
         rows = context.store.rows(context.space, [video], ["row_id"])
-        frames = context.store.vectors(context.space, rows.column("row_id").to_numpy())
-        supports[video] = support(frames, sought)
+        if rows.num_rows:  # a video in quarantine has none
+            frames = context.store.vectors(context.space, rows.column("row_id").to_numpy())
+            supports[video] = support(frames, sought)
     return sorted(supports, key=lambda video: -supports[video])
 
 

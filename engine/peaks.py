@@ -5,18 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.answering.ground import smooth
-from engine.moments import Span, find_spans, frame_stops, is_apart
+from engine.curve import Curve, Rule
+from engine.moments import Span, frame_stops, is_apart
 from engine.operators.base import Context, row_ids
 from engine.operators.measure import cosines
+from engine.operators.refiner import Refiner
 from engine.results import GroupBy
 from engine.storage.store import Hits
 
 _SAMPLE = 512  # rows that tell what the text scores on average
-_LEVEL = 0.6  # of the way from a floor to the video's peak; what lies above belongs to a moment
-_SMOOTH_SECONDS = 0.2
-_STEP_FRAMES = 2  # on each side of a step
-_CLEAR, _LARGE = 8.0, 0.1  # times the usual change between frames; share of peak over average
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,99 +25,72 @@ class Spot:
     row_id: int  # of its highest frame
 
 
-@dataclass(frozen=True, slots=True)
-class _Curve:
-    """The scores of a video's frames in the order of their times."""
-
-    ids: NDArray[np.int64]
-    seconds: NDArray[np.float64]
-    scores: NDArray[np.float64]
-
-    def frames(self, wanted: NDArray[np.int64]) -> list[Spot]:
-        """Each wanted frame as a spot of its own."""
-        stops = frame_stops(self.seconds)
-        return [
-            Spot(
-                int(self.ids[at] >> 32),
-                Span(
-                    float(self.seconds[at]),
-                    float(stops[at]),
-                    float(self.seconds[at]),
-                    float(self.scores[at]),
-                    int(at),
-                ),
-                int(self.ids[at]),
-            )
-            for at in np.flatnonzero(np.isin(self.ids, wanted))
-        ]
-
-
-def stands_out(
-    seconds: NDArray[np.float64], scores: NDArray[np.float64], average: float
-) -> NDArray[np.bool_]:
-    """Tell which frames of a video belong to a moment, from what they score.
-
-    Where something begins or ends the scores have a step, and the floor of the level is the lowest
-    score of the video. Without one its frames are alike, and the floor is the `average` of the text
-    over the store: what holds all the time must not fall apart where it scores a little less.
-    """
-    even = smooth(seconds, scores, _SMOOTH_SECONDS)
-    peak, usual = float(even.max()), min(float(np.median(even)), average)
-    step = _largest_step(scores)
-    change = float(np.median(np.abs(np.diff(scores)))) if len(scores) > 1 else 0.0
-    has_step = step > _CLEAR * change and step > _LARGE * (peak - usual)
-    floor = float(even.min()) if has_step else usual
-    # the margin is for rounding: a flat curve is one moment
-    found: NDArray[np.bool_] = even >= floor + _LEVEL * (peak - floor) - 1e-9
-    return found
-
-
-def _largest_step(scores: NDArray[np.float64]) -> float:
-    """The largest difference between the means of the frames before and after an instant."""
-    if len(scores) < 2:
-        return 0.0
-    total, at = np.append(0.0, np.cumsum(scores)), np.arange(1, len(scores))
-    start, stop = np.maximum(at - _STEP_FRAMES, 0), np.minimum(at + _STEP_FRAMES, len(scores))
-    before = (total[at] - total[start]) / (at - start)
-    after = (total[stop] - total[at]) / (stop - at)
-    return float(np.abs(after - before).max())
-
-
 class Peaks:
-    """Groups hits for one vector; a video's curve is scored once, however often hits are asked."""
+    """Groups hits for one vector; a video's curve is scored once, however often hits are asked.
+
+    With a refiner it also tells which approximate rows could still change the spots.
+    """
 
     def __init__(
         self,
         context: Context,
         vector: NDArray[np.float32],
+        group_by: GroupBy,
+        *,
         min_score: float | None,
         near_duplicate: float,
+        refiner: Refiner | None,
     ) -> None:
-        self.context, self.vector = context, vector
+        self.context, self.vector, self.group_by = context, vector, group_by
         self.min_score, self.near_duplicate = min_score, near_duplicate
-        self.floor = self._average() if min_score is None else min_score
+        self.refiner = refiner
+        self.widest = refiner.widest(vector) if refiner else 0.0  # of all allowances
+        average = self._average() if min_score is None else min_score
+        self.rule = Rule(context.options.gap_seconds, min_score, average)
         self.dropped = 0
-        self._curves: dict[int, _Curve] = {}
+        self._curves: dict[int, Curve] = {}
         self._moments: dict[int, list[Spot]] = {}
 
-    def group(self, hits: Hits, group_by: GroupBy) -> list[Spot]:
+    def group(self, hits: Hits) -> list[Spot]:
         """Return the spots whose highest frame is among the hits, best first, without doubles."""
-        ids = hits.row_ids
-        if self.min_score is not None:
-            ids = ids[hits.scores >= self.min_score]
-        videos = dict.fromkeys(int(row) >> 32 for row in ids)
-        self._score({video for video in videos if video not in self._curves})
+        lowest = -np.inf if self.min_score is None else self.min_score
+        near = hits.row_ids[hits.scores + self.widest >= lowest]
+        self._score({int(row) >> 32 for row in near} - self._curves.keys())
+        ids = hits.row_ids[hits.scores >= lowest]
         spots: list[Spot] = []
-        for video in videos:
+        for video in dict.fromkeys(int(row) >> 32 for row in ids):
             found = ids[ids >> 32 == video]
-            if group_by == "frame":
-                spots += self._curves[video].frames(found)
+            if self.group_by == "frame":
+                spots += _frames(self._curves[video], found)
                 continue
             wanted = set(found.tolist())
-            known = self._spots(video)[: 1 if group_by == "video" else None]
+            known = self._spots(video)[: 1 if self.group_by == "video" else None]
             spots += [spot for spot in known if spot.row_id in wanted]
         spots.sort(key=lambda spot: (-spot.span.score, spot.row_id))
-        return spots if group_by == "video" else self._apart(spots)
+        return spots if self.group_by == "video" else self._apart(spots)
+
+    def may_miss(self, hits: Hits, bar: float) -> bool:
+        """Whether a row that scores less than all hits could still reach `bar`."""
+        return self.widest > 0 and float(hits.scores[-1]) + self.widest >= bar
+
+    def open_rows(self, bar: float) -> NDArray[np.int64]:
+        """Return the rows that could change the spots that reach `bar`, the likeliest first."""
+        found, highs = [np.empty(0, np.int64)], [np.empty(0)]
+        for video, curve in self._curves.items():
+            if curve.open.any() and curve.high.max() >= bar:
+                open_rows = self._open(video, curve, bar)
+                found.append(curve.ids[open_rows])
+                highs.append(curve.high[open_rows])
+        return np.concatenate(found)[np.argsort(-np.concatenate(highs), kind="stable")]
+
+    def _open(self, video: int, curve: Curve, bar: float) -> NDArray[np.bool_]:
+        if self.min_score is not None:
+            bar = max(bar, self.min_score)
+        if self.group_by == "frame":
+            return curve.open & (curve.high >= bar)
+        if self.group_by == "video":  # its other moments need not be known
+            bar = max([bar, *(curve.low[spot.span.peak] for spot in self._spots(video))])
+        return self.rule.open_rows(curve, bar)
 
     def _apart(self, spots: list[Spot]) -> list[Spot]:
         """Keep the best of the spots that show the same picture."""
@@ -141,22 +111,20 @@ class Peaks:
         names = ["video_id", "frame", "seconds"]
         rows = self.context.store.rows(self.context.space, sorted(videos), names)
         ids, seconds = row_ids(rows), rows.column("seconds").to_numpy()
+        off = np.zeros(len(ids))
+        if self.refiner:
+            off = self.refiner.allowances(self.vector, ids)
         scores = cosines(self.context, self.vector, ids)
         for video in videos:
             own = np.flatnonzero(ids >> 32 == video)
             own = own[np.argsort(seconds[own])]
-            self._curves[video] = _Curve(ids[own], seconds[own], scores[own])
+            self._curves[video] = Curve(ids[own], seconds[own], scores[own], off[own])
 
     def _spots(self, video: int) -> list[Spot]:
         """The moments of a video, best first."""
         if video not in self._moments:
             curve = self._curves[video]
-            if self.min_score is not None:
-                is_hit = curve.scores >= self.min_score
-            else:
-                is_hit = stands_out(curve.seconds, curve.scores, self.floor)
-            gap = self.context.options.gap_seconds
-            spans = find_spans(curve.seconds, curve.scores, is_hit, gap)
+            spans = self.rule.spans(curve)
             spots = [Spot(video, span, int(curve.ids[span.peak])) for span in spans]
             self._moments[video] = sorted(spots, key=lambda spot: -spot.span.score)
         return self._moments[video]
@@ -169,3 +137,22 @@ class Peaks:
             return 0.0
         sample = ids[:: max(1, len(ids) // _SAMPLE)]
         return float(np.mean(cosines(self.context, self.vector, sample)))
+
+
+def _frames(curve: Curve, wanted: NDArray[np.int64]) -> list[Spot]:
+    """Each wanted frame as a spot of its own."""
+    stops = frame_stops(curve.seconds)
+    return [
+        Spot(
+            int(curve.ids[at] >> 32),
+            Span(
+                float(curve.seconds[at]),
+                float(stops[at]),
+                float(curve.seconds[at]),
+                float(curve.scores[at]),
+                int(at),
+            ),
+            int(curve.ids[at]),
+        )
+        for at in np.flatnonzero(np.isin(curve.ids, wanted))
+    ]

@@ -1,6 +1,7 @@
 """A query's story: text → vector → search → frames → moments."""
 
 from collections.abc import Sequence
+from math import inf
 from time import perf_counter
 from typing import get_args
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from engine.errors import UsageError, unknown
 from engine.operators.base import Context
 from engine.operators.measure import subject_vector
-from engine.operators.search import find_best
+from engine.operators.search import refiner_of
 from engine.operators.work import Work
 from engine.peaks import Peaks, Spot
 from engine.results import Coverage as Coverage
@@ -43,36 +44,33 @@ def query(
     clock.append(perf_counter())
     selection = select_frames(context, videos)
     clock.append(perf_counter())
-    depth, certain, index = _DEPTH * top_k, top_k, "nothing to search"
-    peaks = Peaks(context, vector, min_score, near_duplicate)
-    spots: list[Spot] = []
+    refiner = refiner_of(context) if selection.count else None
+    depth, spots, index, dropped = _DEPTH * top_k, list[Spot](), "nothing to search", 0
+    most = min(top_k, len(selection.names)) if group_by == "video" else top_k
     while selection.count:
-        hits = find_best(context, vector, depth, selection.allowed, certain=certain)
-        index = hits.index
-        refining = bool(context.work.refined)
-        if refining:  # rows made exact change the curves
-            peaks = Peaks(context, vector, min_score, near_duplicate)
-        spots = peaks.group(hits, group_by)
-        if refining and certain < depth and _uncertain(spots[:top_k], hits.row_ids[:certain]):
-            certain *= 2
-            continue
-        most = min(top_k, len(selection.names)) if group_by == "video" else top_k
-        if len(spots) >= most or len(hits.row_ids) < depth:
+        peaks = Peaks(
+            *(context, vector, group_by),
+            min_score=min_score,
+            near_duplicate=near_duplicate,
+            refiner=refiner,
+        )
+        hits = context.store.search(context.space, vector, depth, allowed=selection.allowed)
+        spots, index, dropped = peaks.group(hits), hits.index, peaks.dropped
+        bar = spots[most - 1].span.score if len(spots) >= most else -inf
+        if len(hits.row_ids) == depth and (len(spots) < most or peaks.may_miss(hits, bar)):
+            depth *= 4
+        elif refiner is None or not refiner.settle(peaks.open_rows(bar)):
             break
-        depth *= 4
+    if refiner is not None:
+        context.work.refined.append(refiner.said())
     clock.append(perf_counter())
     names = selection.names
     return QueryResult(
         moments=[_moment(spot, names[spot.video_id]) for spot in spots[:top_k]],
         coverage=_coverage(selection, context.work),
         timing=dict(zip(("encode", "select", "search"), np.diff(clock).tolist(), strict=True)),
-        plan=f"best {depth} frames by {index}, grouped by {group_by}, {peaks.dropped} duplicates",
+        plan=f"best {depth} frames by {index}, grouped by {group_by}, {dropped} duplicates",
     )
-
-
-def _uncertain(spots: Sequence[Spot], certain: NDArray[np.int64]) -> bool:
-    """Whether the highest frame of a spot is not among the rows made exact."""
-    return not {spot.row_id for spot in spots} <= set(certain.tolist())
 
 
 def _check(subject: str | bytes | NDArray[np.float32], top_k: int, group_by: str) -> None:

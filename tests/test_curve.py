@@ -1,17 +1,20 @@
-"""Which frames of a video belong to a moment, from what they score."""
+"""Which frames of a video belong to a moment, and which must be exact to know."""
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.peaks import stands_out
+from engine.curve import Curve, Rule, level_of
 
 AVERAGE = 0.1  # of the text over the store
 
 
 def shown(scores: NDArray[np.float64]) -> list[int]:
     """The frames that belong to a moment, at two frames a second."""
-    return np.flatnonzero(stands_out(np.arange(len(scores)) / 2, scores, AVERAGE)).tolist()
+    even, level = level_of(np.arange(len(scores)) / 2, scores, AVERAGE)
+    return np.flatnonzero(even >= level).tolist()
 
 
 def curve(*parts: tuple[int, float]) -> NDArray[np.float64]:
@@ -38,3 +41,55 @@ def test_what_holds_all_the_time_does_not_fall_apart() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_frames(count: int) -> None:
     assert shown(np.full(count, 0.4)) == list(range(count))
+
+
+def settle(rule: Rule, stored: Curve, exact: NDArray[np.float64], bar: float) -> Curve:
+    """Make rows exact until none is open that matters."""
+    curve = stored
+    while (waiting := rule.open_rows(curve, bar)).any():
+        one = np.arange(len(exact)) == np.argmax(np.where(waiting, curve.high, -np.inf))
+        curve = Curve(
+            curve.ids,
+            curve.seconds,
+            np.where(one, exact, curve.scores),
+            np.where(one, 0.0, curve.allowances),
+        )
+    return curve
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1), st.floats(0, 0.4), st.floats(-1, 1), st.booleans()),
+        min_size=1,
+        max_size=24,
+    ),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.sampled_from([0.0, 0.5, 1.5]),
+)
+@settings(max_examples=300, deadline=None)
+def test_moments_are_those_of_exact_scores_where_allowances_hold(
+    rows: list[tuple[float, float, float, bool]], cut: float, bar: float, gap: float
+) -> None:
+    scores, spread, share, known = (np.array(column, float) for column in zip(*rows, strict=True))
+    off = np.where(known, 0.0, spread)
+    exact = scores + share * off
+    times = np.arange(len(rows)) / 2
+    stored = Curve(np.arange(len(rows)), times, scores, off)
+    rule = Rule(gap, cut, cut)
+    found = [span for span in rule.spans(settle(rule, stored, exact, bar)) if span.score >= bar]
+    truth = Curve(stored.ids, times, exact, np.zeros(len(rows)))
+    assert found == [span for span in rule.spans(truth) if span.score >= bar]
+
+
+def test_what_surely_belongs_to_a_moment_or_not_need_not_be_exact() -> None:
+    scores = curve((20, 0.1), (8, 0.5), (20, 0.1))
+    scores[23] += 0.15  # the highest by far
+    rule = Rule(1.0, None, AVERAGE)
+    stored = Curve(np.arange(48), np.arange(48) / 2, scores, np.full(48, 0.03))
+    assert np.flatnonzero(rule.open_rows(stored, 0.3)).tolist() == [23]
+    wide = Curve(stored.ids, stored.seconds, scores, np.full(48, 0.2))
+    assert set(range(20, 28)) < set(np.flatnonzero(rule.open_rows(wide, 0.3)).tolist())
+    assert not rule.open_rows(stored, 0.8).any()
+    known = Curve(stored.ids, stored.seconds, scores, np.zeros(48))
+    assert not rule.open_rows(known, 0.3).any()

@@ -14,7 +14,7 @@ LAYERS = [
     {"engine.operators"},
     {"engine.planner"},
     {"engine.answering"},
-    {"engine.background", "engine.ingesting", "engine.results", "engine.selection"},
+    {"engine.background", "engine.curve", "engine.ingesting", "engine.results", "engine.selection"},
     {"engine.peaks"},
     {"engine.ingest", "engine.query", "engine.sql"},
     {"engine.ask"},

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.errors import ExecutionError
 from engine.operators.options import Options
-from engine.operators.refine import Redecode
+from engine.operators.refiner import Redecode
 from engine.operators.sandbox import Sandbox
 from engine.operators.work import Embedded, Work
 from engine.storage.store import Store

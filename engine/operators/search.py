@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from engine.operators.base import Context, Operator, read_table, row_ids
 from engine.operators.embed import Embed
 from engine.operators.measure import Match, cosine_at, line_of, score_rows
-from engine.operators.refine import Refiner, refine_cutoff, refine_top_k
+from engine.operators.refine import refine_cutoff, refine_top_k
+from engine.operators.refiner import Refiner
 from engine.operators.work import Refined
 from engine.storage.store import Hits
 
@@ -62,17 +63,11 @@ def find_best(
     vector: NDArray[np.float32],
     count: int,
     allowed: NDArray[np.int64] | None = None,
-    *,
-    certain: int | None = None,
 ) -> Hits:
-    """The `count` best (allowed) rows; the one place where a top-k is decided.
-
-    The first `certain` of them (all, unless given) are made exact where the query asks for it.
-    """
-    refiner = _refiner(context)
-    if refiner is not None and context.options.exact is not False:
-        k = count if certain is None else certain
-        hits, refined = refine_top_k(refiner, vector, k, depth=count, allowed=allowed)
+    """The `count` best (allowed) rows, made exact where the query asks for it."""
+    refiner = refiner_of(context)
+    if refiner is not None:
+        hits, refined = refine_top_k(refiner, vector, count, allowed=allowed)
         _note(context, refined)
     else:
         hits = context.store.search(context.space, vector, count, allowed=allowed)
@@ -82,7 +77,7 @@ def find_best(
 
 def settle_cutoff(context: Context, match: Match, value: float, ids: NDArray[np.int64]) -> None:
     """Make the rows exact that may lie on the other side of a cut-off, where the query asks it."""
-    refiner = _refiner(context)
+    refiner = refiner_of(context)
     if refiner is None or context.options.exact is not True or len(ids) == 0:
         return
     cutoff = cosine_at(context, match, value)
@@ -97,8 +92,9 @@ def _note(context: Context, refined: Refined) -> None:
         context.work.refined.append(refined)
 
 
-def _refiner(context: Context) -> Refiner | None:
-    if context.redecode is None:
+def refiner_of(context: Context) -> Refiner | None:
+    """What makes rows exact for a query; None where it cannot, or is not to."""
+    if context.redecode is None or context.options.exact is False:
         return None
     return Refiner(
         context.store,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from engine.errors import VideoError
 from engine.operators.allowance import Residuals
-from engine.operators.refine import Refiner, refine_cutoff, refine_top_k
+from engine.operators.refine import refine_cutoff, refine_top_k
+from engine.operators.refiner import Refiner
 from engine.operators.stop import kth_best, may_cross, may_enter
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config import Settings
+from engine.curve import level_of
 from engine.evaluation.bench.world import dense_world
 from engine.evaluation.encodings import Encodings, Vectors
 from engine.evaluation.report import Report
 from engine.moments import Span, find_spans
-from engine.peaks import stands_out
 from engine.vision.model import load_model
 from engine.world.captions import name_thing
 from engine.world.scene import TICKS, Clip, Thing
@@ -96,9 +96,9 @@ def find_told(pool: Iterable[Clip], encodings: Encodings) -> Iterator[Told]:
 def best_moment(video: Vectors, text: NDArray[np.float32], mean: NDArray[np.float32]) -> Span:
     """Return the moment of a video with the highest frame, as a query forms it."""
     scores = (video.frames @ text).astype(np.float64)
-    is_hit = stands_out(video.seconds, scores, float(mean @ text))
+    even, level = level_of(video.seconds, scores, float(mean @ text))
     gap = Settings.model_fields["gap_seconds"].default
-    return max(find_spans(video.seconds, scores, is_hit, gap), key=lambda span: span.score)
+    return max(find_spans(video.seconds, scores, even >= level, gap), key=lambda span: span.score)
 
 
 def overlap(found: Span, told: Told) -> float:

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from engine.evaluation.encodings import Pixels, render_pool
 from engine.evaluation.report import Report
-from engine.operators.refine import Refiner, refine_top_k
+from engine.operators.refine import refine_top_k
+from engine.operators.refiner import Refiner
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.model import Model, load_model

@@ -1,0 +1,130 @@
+"""A video's scores over time, how far each may be off, and what of it belongs to a moment."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.answering.ground import smooth
+from engine.moments import Span, find_spans
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+_LEVEL = 0.6  # of the way from a floor to the video's peak; what lies above belongs to a moment
+_SMOOTH_SECONDS = 0.2
+_STEP_FRAMES = 2  # on each side of a step
+_CLEAR, _LARGE = 8.0, 0.1  # times the usual change between frames; share of peak over average
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The scores of a video's frames in the order of their times.
+
+    An exact score lies at most `allowances` from the stored one; they are 0 where it is known.
+    """
+
+    ids: NDArray[np.int64]
+    seconds: Floats
+    scores: Floats
+    allowances: Floats
+
+    @property
+    def low(self) -> Floats:
+        """The lowest that each score may be."""
+        return self.scores - self.allowances
+
+    @property
+    def high(self) -> Floats:
+        """The highest that each score may be."""
+        return self.scores + self.allowances
+
+    @property
+    def open(self) -> Flags:
+        """Whether each score may be another than the stored one."""
+        return np.asarray(self.allowances > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What makes a frame a hit, and how far apart the hits of one moment may lie.
+
+    A hit scores `min_score`; without one it stands out against the `average` over the store.
+    """
+
+    gap_seconds: float
+    min_score: float | None
+    average: float
+
+    def spans(self, curve: Curve) -> list[Span]:
+        """Return the moments of a curve as it is stored."""
+        even, level = self._level(curve, curve.scores)
+        return find_spans(curve.seconds, curve.scores, even >= level, self.gap_seconds)
+
+    def open_rows(self, curve: Curve, bar: float) -> Flags:
+        """Tell which rows could still change the moments that reach `bar`.
+
+        They are those that may be the highest of a moment, and those that may or may not belong to
+        one: what surely does, and what surely does not, needs no exact score.
+        """
+        return self._open_peaks(curve, bar) | self._open_edges(curve, bar)
+
+    def _open_peaks(self, curve: Curve, bar: float) -> Flags:
+        found = np.zeros(len(curve.ids), bool)
+        for span in self.spans(curve):
+            inside = _covered(curve, [span])
+            found |= inside & (curve.high >= curve.low[inside].max(initial=bar))
+        return found & curve.open
+
+    def _open_edges(self, curve: Curve, bar: float) -> Flags:
+        low, high = curve.low, curve.high
+        (lowest, below), (_, level), (highest, above) = (
+            self._level(curve, scores) for scores in (low, curve.scores, high)
+        )
+        maybe = highest >= min(below, level, above)
+        surely = lowest >= max(below, level, above)
+        possible = find_spans(curve.seconds, high, maybe, self.gap_seconds)
+        sure = find_spans(curve.seconds, low, surely, self.gap_seconds)
+        reaching = _covered(curve, [span for span in possible if span.score >= bar])
+        return np.asarray(curve.open & maybe & reaching & ~_covered(curve, sure))
+
+    def _level(self, curve: Curve, scores: Floats) -> tuple[Floats, float]:
+        if self.min_score is not None:
+            return scores, self.min_score
+        return level_of(curve.seconds, scores, self.average)
+
+
+def level_of(seconds: Floats, scores: Floats, average: float) -> tuple[Floats, float]:
+    """Return what the frames of a video score, smoothed, and from which score on they are hits.
+
+    Where something begins or ends the scores have a step, and the floor of the level is the lowest
+    score of the video. Without one its frames are alike, and the floor is the `average` of the text
+    over the store: what holds all the time must not fall apart where it scores a little less.
+    """
+    even = smooth(seconds, scores, _SMOOTH_SECONDS)
+    peak, usual = float(even.max()), min(float(np.median(even)), average)
+    step = _largest_step(scores)
+    change = float(np.median(np.abs(np.diff(scores)))) if len(scores) > 1 else 0.0
+    has_step = step > _CLEAR * change and step > _LARGE * (peak - usual)
+    floor = float(even.min()) if has_step else usual
+    # the margin is for rounding: a flat curve is one moment
+    return even, floor + _LEVEL * (peak - floor) - 1e-9
+
+
+def _largest_step(scores: Floats) -> float:
+    """The largest difference between the means of the frames before and after an instant."""
+    if len(scores) < 2:
+        return 0.0
+    total, at = np.append(0.0, np.cumsum(scores)), np.arange(1, len(scores))
+    start, stop = np.maximum(at - _STEP_FRAMES, 0), np.minimum(at + _STEP_FRAMES, len(scores))
+    before = (total[at] - total[start]) / (at - start)
+    after = (total[stop] - total[at]) / (stop - at)
+    return float(np.abs(after - before).max())
+
+
+def _covered(curve: Curve, spans: list[Span]) -> Flags:
+    """Whether each frame lies inside one of the spans."""
+    found = np.zeros(len(curve.ids), bool)
+    for span in spans:
+        found |= (curve.seconds >= span.start_seconds) & (curve.seconds < span.stop_seconds)
+    return found

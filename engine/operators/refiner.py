@@ -1,0 +1,156 @@
+"""Makes stored rows exact within a budget, and tells how far those that are not may be off."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from engine.errors import VideoError
+from engine.operators.allowance import Residuals
+from engine.operators.work import Refined
+from engine.storage.store import Store
+
+Images = Sequence[NDArray[np.uint8]]
+Redecode = Callable[[int, Sequence[int]], Images]  # (video_id, frame numbers) to their pictures
+EmbedImages = Callable[[Images], NDArray[np.float32]]
+Query = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+BATCH = 16  # rows made exact before looking again
+_CLUSTERS, _RUN = 12, 4  # the audit draws that many places, and so many rows in a row at each
+_GROWTH = 4  # so many times more approximate rows ask for a new audit
+
+
+@dataclass(slots=True)
+class Refiner:
+    """Makes rows of one space exact, within a budget; counts what it did.
+
+    `confidence` is that of each row's allowance. Rows of a video whose file cannot be read stay
+    approximate, and the answer is not complete.
+    """
+
+    store: Store
+    space: str
+    redecode: Redecode
+    embed_images: EmbedImages
+    confidence: float = 0.99
+    max_frames: int | None = None
+    max_seconds: float | None = None
+    refined: int = 0
+    started: float = field(default_factory=perf_counter)
+    unreadable: set[int] = field(default_factory=set)  # ids of videos
+    stopped: bool = False  # by the budget, while something was left to refine
+    audited: Residuals | None = None  # once they have been asked for
+
+    @property
+    def seconds(self) -> float:
+        """Time since it was made."""
+        return perf_counter() - self.started
+
+    def room(self) -> int:
+        """Rows that the budget still allows."""
+        if self.max_seconds is not None and self.seconds >= self.max_seconds:
+            return 0
+        return BATCH if self.max_frames is None else max(0, self.max_frames - self.refined)
+
+    def refine(self, row_ids: Ids) -> None:
+        """Decode and embed these rows densely, and store the exact vectors."""
+        videos: list[tuple[int, Ids]] = []
+        images: list[NDArray[np.uint8]] = []
+        for video_id in np.unique(row_ids >> 32).tolist():
+            frames = np.sort(row_ids[row_ids >> 32 == video_id] & 0xFFFFFFFF)
+            try:
+                images += self.redecode(video_id, frames.tolist())
+            except VideoError:
+                self.unreadable.add(video_id)
+                continue
+            videos.append((video_id, frames))
+        if not images:
+            return
+        vectors = np.split(
+            self.embed_images(images), np.cumsum([len(frames) for _, frames in videos])[:-1]
+        )
+        for (video_id, frames), own in zip(videos, vectors, strict=True):
+            self.store.supersede(self.space, video_id, frames.astype(np.int32), own)
+            self.refined += len(frames)
+
+    def settle(self, row_ids: Ids) -> bool:
+        """Make the first of these rows exact, as many as the budget allows; False if none was."""
+        room = min(self.room(), BATCH)
+        self.stopped = len(row_ids) > 0 and not room
+        self.refine(row_ids[:room])
+        return len(row_ids) > 0 and room > 0
+
+    def said(self, confidence: float = 1.0) -> Refined:
+        """Return what was done so far, and how sure the order is."""
+        complete = not self.stopped and not self.unreadable
+        return Refined(self.refined, self.seconds, complete, confidence)
+
+    def allowances(self, query: Query, row_ids: Ids) -> NDArray[np.float64]:
+        """How far the scores of these rows may be off; 0 where they are exact or cannot be read."""
+        _, exact = self.known(row_ids)
+        if exact.all() or not (residuals := self.residuals()):
+            return np.zeros(len(row_ids))
+        drifts, exact = self.known(row_ids)  # the audit may have made some exact
+        off = residuals.widths(query, drifts).allowances(self.confidence)
+        off[exact | np.isin(row_ids >> 32, list(self.unreadable))] = 0.0
+        return off
+
+    def widest(self, query: Query) -> float:
+        """The largest allowance of any row of the space."""
+        rows = self.store.rows(self.space, None, ["row_id", "exact"])
+        ids = rows.column("row_id").to_numpy()[~flags(rows)]
+        return float(self.allowances(query, ids).max(initial=0.0))
+
+    def known(self, row_ids: Ids) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """The drifts and exact flags of these rows; of a row that has gone meanwhile, any."""
+        videos = np.unique(row_ids >> 32).tolist()
+        rows = self.store.rows(self.space, videos, ["row_id", "drift", "exact"])
+        ids = rows.column("row_id").to_numpy()
+        if not len(ids):
+            return np.zeros(len(row_ids), np.float32), np.ones(len(row_ids), bool)
+        order = np.argsort(ids)
+        places = order[np.searchsorted(ids[order], row_ids).clip(max=len(ids) - 1)]
+        return rows.column("drift").to_numpy()[places], flags(rows)[places]
+
+    def residuals(self) -> Residuals | None:
+        """Return the space's audited rows, drawing them first where there are none or too few."""
+        if self.audited is None:
+            self.audited = self._stored_residuals()
+        return self.audited
+
+    def _stored_residuals(self) -> Residuals | None:
+        catalog = self.store.catalog
+        rows = self.store.rows(self.space, None, ["row_id", "drift", "exact"])
+        open_rows = rows.filter(pa.array(~flags(rows)))
+        known = catalog.calibration(self.space) or {}
+        stored = known.get("residuals")
+        if stored and open_rows.num_rows <= _GROWTH * max(stored["rows"], 64):
+            return Residuals.of_json(stored)
+        drawn = self._audit(open_rows)
+        if drawn is not None:
+            catalog.set_calibration(self.space, {**known, "residuals": drawn.as_json()})
+        return drawn
+
+    def _audit(self, rows: pa.Table) -> Residuals | None:
+        """Make a random sample exact, a few neighbours at each of some places."""
+        random = np.random.default_rng(rows.num_rows)
+        starts = random.choice(rows.num_rows, min(_CLUSTERS, rows.num_rows), replace=False)
+        places = np.unique((starts[:, None] + np.arange(_RUN)).clip(max=rows.num_rows - 1))
+        row_ids = rows.column("row_id").to_numpy()[places]
+        before = self.store.vectors(self.space, row_ids)
+        self.refine(row_ids)
+        read = ~np.isin(row_ids >> 32, list(self.unreadable))
+        if read.sum() < 2:
+            return None
+        after = self.store.vectors(self.space, row_ids[read])
+        drifts = rows.column("drift").to_numpy()[places][read]
+        return Residuals.of_rows(after, before[read], drifts, rows.num_rows)
+
+
+def flags(rows: pa.Table) -> NDArray[np.bool_]:
+    """Which rows are exact."""
+    return np.asarray(rows.column("exact").to_numpy(zero_copy_only=False), bool)

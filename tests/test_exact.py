@@ -1,0 +1,170 @@
+"""A query on approximate rows answers as one on exact rows does, and makes few of them exact."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.ask import ask
+from engine.errors import VideoError
+from engine.operators.base import Background, Context, Reply
+from engine.operators.options import Options
+from engine.operators.sandbox import Sandbox
+from engine.operators.work import Embedded
+from engine.query import GroupBy, Moment, query
+from engine.storage.store import Rows, Store
+from engine.video.container import VideoInfo
+from engine.vision.model import Space
+from tests.asking import hash_vector
+
+VIDEOS, FRAMES, WIDTH = 10, 40, 32
+SPACE = Space("hash", "hash", "local", "0" * 64, "{}", WIDTH)
+TEXTS = [f"text {number}" for number in range(4)]
+GROUPS: tuple[GroupBy, ...] = ("moment", "video", "frame")
+
+
+def unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def shown(random: np.random.Generator) -> NDArray[np.float32]:
+    """The frames of a video that shows some of the texts for 5 to 10 s each, one after another."""
+    scene = random.standard_normal(WIDTH)
+    frames = np.tile(scene / np.linalg.norm(scene), (FRAMES, 1))
+    start = 0
+    while start < FRAMES:
+        stop = start + int(random.integers(10, 21))
+        frames[start:stop] += random.uniform(0.6, 1.4) * hash_vector(
+            str(random.choice(TEXTS)).encode()
+        )
+        start = stop
+    return unit(frames + 0.03 * random.standard_normal(frames.shape))
+
+
+@dataclass
+class Stored:
+    """The same videos twice: as a strategy with reuse left them, and exact."""
+
+    approximate: Store
+    exact: Store
+    frames: dict[int, NDArray[np.float32]]
+    gone: frozenset[int] = frozenset()  # videos whose files cannot be read
+
+    def redecode(self, video_id: int, frames: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """A picture tells which one it is."""
+        if video_id in self.gone:
+            raise VideoError("gone", path=str(video_id))
+        return [np.array([[[video_id, frame, 0]]], np.uint8) for frame in frames]
+
+    def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """The exact vectors."""
+        places = [image[0, 0] for image in images]
+        return np.stack([self.frames[int(video)][int(frame)] for video, frame, _ in places])
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors of texts."""
+        return np.stack([hash_vector(text.encode()) for text in texts])
+
+    def context(self, store: Store, sandbox: Sandbox, **options: float) -> Context:
+        return Context(
+            store=store,
+            space=SPACE.key,
+            encoder=self,
+            sandbox=sandbox,
+            background=lambda: Background(()),
+            embed=lambda *_: Embedded(),
+            respond=lambda *_: Reply("", 0.0, 0.0, 0.0),
+            redecode=self.redecode,
+            options=Options().override(options),
+        )
+
+
+def write(store: Store, number: int, vectors: NDArray[np.float32], drift: float | None) -> int:
+    """Store a video's vectors, exact where no drift is given."""
+    info = VideoInfo("/v.mp4", "h264", 64, 48, 0, 30.0, 20.0, 0.0, 600, 1, "yuv420p", False)
+    video_id = store.catalog.add_video(info, f"hash {number}", f"v{number}.mp4")
+    count = len(vectors)
+    frames = np.arange(count, dtype=np.int32)
+    drifts = np.full(count, drift or 0.0, np.float32)
+    known = np.full(count, drift is None)
+    rows = Rows(frames, frames / 2, ["P"] * count, vectors, drifts, drifts, known)
+    key = (video_id, SPACE.key, "fps=2", "earlygate")
+    store.write_part(*key, 0, 0.0, 20.0, rows)
+    store.finish_segment(*key, count)
+    return video_id
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Iterator[Stored]:
+    random = np.random.default_rng(0)
+    with Store.open(tmp_path / "near") as near, Store.open(tmp_path / "exact") as exact:
+        frames = {}
+        for store in (near, exact):
+            store.catalog.add_space(SPACE)
+        for number in range(VIDEOS):
+            vectors = shown(random)
+            off = unit(random.standard_normal(vectors.shape)) * np.sqrt(2 * 0.01)
+            video_id = write(near, number, unit(vectors + off), 0.01)
+            assert write(exact, number, vectors, None) == video_id
+            frames[video_id] = vectors
+        yield Stored(near, exact, frames)
+
+
+def told(moments: Sequence[Moment]) -> list[tuple[object, ...]]:
+    return [
+        (m.name, m.start_seconds, m.stop_seconds, m.peak_seconds, round(m.score, 3))
+        for m in moments
+    ]
+
+
+@pytest.mark.parametrize("group_by", GROUPS)
+@pytest.mark.parametrize(("top_k", "share"), [(1, 0.1), (4, 0.18)])
+def test_answers_are_those_of_exact_rows(
+    stored: Stored, sandbox: Sandbox, group_by: GroupBy, top_k: int, share: float
+) -> None:
+    refined = 0
+    for text in TEXTS:
+        near = stored.context(stored.approximate, sandbox)
+        found = query(near, text, top_k=top_k, group_by=group_by)
+        true = query(stored.context(stored.exact, sandbox), text, top_k=top_k, group_by=group_by)
+        assert told(found.moments) == told(true.moments)
+        assert found.coverage.complete
+        assert true.coverage.refined == 0
+        warm = stored.context(stored.approximate, sandbox)
+        again = query(warm, text, top_k=top_k, group_by=group_by)
+        assert told(again.moments) == told(found.moments)
+        assert again.coverage.refined == 0
+        refined += found.coverage.refined
+    assert refined <= share * VIDEOS * FRAMES * len(TEXTS)
+
+
+def test_a_cut_of_ones_own_is_held_exactly(stored: Stored, sandbox: Sandbox) -> None:
+    for text in TEXTS[:3]:
+        near, exact = (
+            query(stored.context(store, sandbox), text, top_k=50, min_score=0.5)
+            for store in (stored.approximate, stored.exact)
+        )
+        assert told(near.moments) == told(exact.moments) != []
+
+
+def test_what_cannot_be_made_exact_is_said(stored: Stored, sandbox: Sandbox) -> None:
+    short = query(stored.context(stored.approximate, sandbox, refine_frames=50), TEXTS[0])
+    assert not short.coverage.complete
+    left = stored.context(stored.approximate, sandbox, exact=False)
+    assert query(left, TEXTS[0]).coverage.refined == 0
+    stored.gone = frozenset(stored.frames)
+    found = query(stored.context(stored.approximate, sandbox), TEXTS[1])
+    assert found.moments
+    assert not found.coverage.complete
+
+
+def test_a_question_of_few_videos_makes_nothing_exact(stored: Stored, sandbox: Sandbox) -> None:
+    asked = stored.context(stored.approximate, sandbox)
+    ask(asked, "what?", ["text 0", "text 1"], videos=[f"v{number}.mp4" for number in range(5)])
+    assert asked.work.refined == []
+    ask(asked, "what?", ["text 0", "text 1"])
+    assert asked.work.refined[0].complete
+    assert 0 < asked.work.refined[0].rows < VIDEOS * FRAMES / 2
