@@ -27,18 +27,19 @@ def check_precision(precision: Precision, place: torch.device, config: VisionCon
     """Refuse fp8 where no tensor core multiplies e4m3, or no fused forward runs the tower."""
     if precision == "bf16":
         return
-    where = "a CPU"
-    if place.type == "cuda":
-        major, minor = torch.cuda.get_device_capability(place)
-        where = "" if (major, minor) >= CAPABLE else f"one of {major}.{minor}"
-    if where:
+    if not capable(place):
         raise UsageError(
-            f"precision fp8 needs a GPU of compute capability 8.9 or more, got {where}; "
+            f"precision fp8 needs a GPU of compute capability 8.9 or more, got {place}; "
             "allowed: bf16"
         )
     reason = misfit(config) or ("an MLP's width in sixteens" if config.mlp % 16 else "")
     if reason:
         raise UsageError(f"precision fp8 needs {reason}; allowed: bf16")
+
+
+def capable(place: torch.device) -> bool:
+    """Whether a device has tensor cores that multiply e4m3."""
+    return place.type == "cuda" and torch.cuda.get_device_capability(place) >= CAPABLE
 
 
 def quantise(tower: VisionTower) -> VisionTower:

@@ -9,11 +9,13 @@ from engine.evaluation.bench.encode import (
     ENTRIES,
     RATES,
     TOWERS,
+    Setting,
     kernel_tables,
     reuse_macs,
     run,
 )
 from engine.vision.macs import dense_macs
+from engine.vision.precision import capable
 from engine.vision.tower import VisionConfig, VisionTower
 
 
@@ -58,9 +60,21 @@ def test_kernels_are_listed_by_rate_the_longest_first() -> None:
     ]  # fmt: skip
 
 
+def test_eight_bits_move_fewer_bytes_and_do_the_same_work() -> None:
+    tower = VisionTower(VisionConfig(2, 32, 2, 64, 4, 8, 8)).eval().requires_grad_(False)
+    setting = Setting(tower, 1, (0.5,))
+    [full], [eight] = ENTRIES["dense"](setting), ENTRIES["dense-fp8"](setting)
+    assert (eight.name, eight.macs, eight.frames) == ("dense-fp8", full.macs, full.frames)
+    assert isinstance(tower.layer(0).qkv, torch.nn.Linear)  # the other's is a copy
+    assert [entry.label for entry in ENTRIES["reusevit-fp8"](setting)] == ["reusevit-fp8 at 0.5"]
+
+
 @pytest.mark.gpu
 def test_every_entry_is_timed() -> None:
-    report = run(("B/16",), streams=4, rates=(0.9,), only=("reusevit",), repeats=2)
-    assert [row[1] for row in report.rows] == ["dense", "reusevit"]
+    only = (
+        ("reusevit", "earlygate", "dense-fp8") if capable(torch.device("cuda")) else ("reusevit",)
+    )
+    report = run(("B/16",), streams=4, rates=(0.9,), only=only, repeats=2)
+    assert {row[1] for row in report.rows} == {"dense", *only}
     assert all(row[3] > 0 for row in report.rows)
     assert set(ENTRIES) >= {"dense", "compiled", "eager-fp32", "reusevit"}

@@ -85,7 +85,7 @@ def test_units_hold_what_rounding_adds(bound: float) -> None:
 
 
 def test_it_is_refused_where_nothing_multiplies_it() -> None:
-    with pytest.raises(UsageError, match=r"capability 8.9 or more, got a CPU; allowed: bf16"):
+    with pytest.raises(UsageError, match=r"capability 8.9 or more, got cpu; allowed: bf16"):
         load_model("builtin", device="cpu", precision="fp8")
     check_precision("bf16", torch.device("cpu"), SMALL)
 

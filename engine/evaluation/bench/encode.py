@@ -1,7 +1,8 @@
 """Encoding on a GPU: frames per second of every strategy, against dense as fast as it goes."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from engine.vision.macs import (
     head_macs,
     project_macs,
 )
+from engine.vision.precision import capable, quantise
 from engine.vision.reuse.hard import serve
 from engine.vision.reuse.parts import ReuseConfig, ReuseParts
 from engine.vision.strategies.earlygate import SOURCES
@@ -37,6 +39,7 @@ TOWERS = {
 RATES = (0.5, 0.7, 0.85, 0.9, 0.95)
 GROUP = 4
 KERNELS = 12  # that are listed, the longest first
+EIGHT = "-fp8"  # behind the name of what runs in eight bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,11 @@ class Entry:
     rate: float | None = None  # tokens reused, of those that may be
     state_bytes: int | None = None  # kept of one stream between steps
     kernels: bool = False  # whether its kernels are listed
+
+    @property
+    def label(self) -> str:
+        """Name and rate."""
+        return self.name if self.rate is None else f"{self.name} at {self.rate}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,7 @@ def run(
         device: a CUDA device.
         streams: streams side by side; groups of four frames of each make a step.
         rates: reuse rates forced on the patches, the same at every gate.
-        only: of `ENTRIES`; dense is always timed.
+        only: of `ENTRIES`; dense is always timed. Without it all that the GPU can.
         repeats: timed steps, of which the median counts.
         output: where the figures are written as JSON.
     """
@@ -90,23 +98,20 @@ def run(
         if model not in TOWERS:
             raise UsageError(unknown("model", model, TOWERS))
         setting = Setting(random_tower(TOWERS[model], torch.device(device)), streams, rates)
-        dense = 0.0
-        for name, entries in ENTRIES.items():
-            if name != "dense" and only and name not in only:
-                continue
-            for entry in entries(setting):
-                row, micros = _time(entry, model, repeats)
-                dense = dense or row[3]
-                rows.append([*row[:4], row[3] / dense, *row[4:]])
-                if micros:
-                    label = model if entry.rate is None else f"{model} at {entry.rate}"
-                    listed[f"{entry.name} {label}"] = micros
-                torch.cuda.empty_cache()
+        speed: dict[str, float] = {}  # frames per second
+        for entry in _chosen(only, setting):
+            row, micros = _time(entry, model, repeats)
+            speed.setdefault(entry.name, row[3])
+            gains = [row[3] / speed[name] if name in speed else None for name in BASELINES]
+            rows.append([*row[:4], *gains, *row[4:]])
+            if micros:
+                listed[entry.label.replace(entry.name, f"{entry.name} {model}")] = micros
+            torch.cuda.empty_cache()
     report = Report(
         title="Encoding on a GPU, from bytes to projected vectors",
         columns=(
-            "model", "strategy", "reuse", "frames/s", "x dense", "TFLOP/s", "GB/s", "ms/step",
-            "frames/step", "state MB", "peak GB",
+            "model", "strategy", "reuse", "frames/s", *(f"x {name}" for name in BASELINES),
+            "TFLOP/s", "GB/s", "ms/step", "frames/step", "state MB", "peak GB",
         ),
         rows=rows,
         notes=(
@@ -114,8 +119,9 @@ def run(
             "steps; random weights and frames, reuse forced at every gate",
             "TFLOP/s counts two for each multiply-accumulate done; GB/s the weights, and each "
             "layer's token rows read and written once",
-            "x dense is against this table's first row of the model; eager-fp32, with attention "
-            "written out by hand, is what the published 2.64x was measured against",
+            "x dense is against this table's first row of the model, x dense-fp8 against the same "
+            "in eight bits; eager-fp32, with attention written out by hand, is what the published "
+            "2.64x was measured against",
         ),
         data={"kernels_us": listed},
         more=kernel_tables(listed),
@@ -249,14 +255,43 @@ def earlygate_entries(setting: Setting) -> Iterator[Entry]:
         )  # fmt: skip
 
 
+Entries = Callable[[Setting], Iterator[Entry]]
+
+
+def in_eight(entries: Entries) -> Entries:
+    """The same with the tower's large products in e4m3."""
+
+    def made(setting: Setting) -> Iterator[Entry]:
+        tower = quantise(deepcopy(setting.tower))
+        for entry in entries(replace(setting, tower=tower)):
+            yield replace(entry, name=f"{entry.name}{EIGHT}")
+
+    return made
+
+
 # a strategy is added by one entry: a function that yields what is timed
-ENTRIES: dict[str, Callable[[Setting], Iterator[Entry]]] = {
+ENTRIES: dict[str, Entries] = {
     "dense": dense_entries,
+    "dense-fp8": in_eight(dense_entries),
     "reusevit": reusevit_entries,
+    "reusevit-fp8": in_eight(reusevit_entries),
     "earlygate": earlygate_entries,
+    "earlygate-fp8": in_eight(earlygate_entries),
     "compiled": compiled_entries,
     "eager-fp32": eager_entries,
 }
+BASELINES = ("dense", "dense-fp8")
+
+
+def _chosen(only: tuple[str, ...], setting: Setting) -> Iterator[Entry]:
+    """Dense, and what else was asked for or can run."""
+    for name in only:
+        if name not in ENTRIES:
+            raise UsageError(unknown("strategy", name, ENTRIES))
+    able = capable(setting.tower.device)
+    for name, entries in ENTRIES.items():
+        if name == "dense" or (name in only if only else able or not name.endswith(EIGHT)):
+            yield from entries(setting)
 
 
 def _inference(forward: Callable[[Tensor], Tensor], pixels: Tensor) -> Callable[[], object]:
@@ -297,12 +332,13 @@ def _event() -> torch.cuda.Event:
 def _bytes(model: str, entry: Entry) -> float:
     """Fewest bytes that a frame moves: weights once a step, the layers' rows once each way."""
     config = TOWERS[model]
-    weights = config.layers * (4 * config.width**2 + 2 * config.width * config.mlp)
+    size = 1 if entry.name.endswith(EIGHT) else 2  # of what large products read, but P
     kept = config.tokens * (1 - (entry.rate or 0.0))
-    computed = kept * (9 * config.width + 2 * config.mlp)
-    attention = config.tokens * 4 * config.width
-    taken = config.tokens * (entry.rate or 0.0) * 10 * config.width
-    return 2 * (weights / entry.frames + config.layers * (computed + attention + taken))
+    weights = size * (3 * config.width**2 + 2 * config.width * config.mlp) + 2 * config.width**2
+    computed = kept * (2 * 9 * config.width + size * 2 * config.mlp)
+    attention = 2 * config.tokens * 4 * config.width
+    taken = 2 * config.tokens * (entry.rate or 0.0) * 10 * config.width
+    return config.layers * (weights / entry.frames + computed + attention + taken)
 
 
 def _kernels(step: Callable[[], object]) -> dict[str, float]:
