@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from api.clips import Clips
 from api.config import ServerSettings
-from api.errors import handle_errors
+from api.errors import document_errors, handle_errors
 from api.jobs import Jobs, Tell, Work
 from api.middleware import BodyLimit, OwnPagesOnly, RequestId
 from api.routes import health, jobs, page, query, videos
@@ -55,6 +55,7 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     handle_errors(app)
     for module in (query, videos, jobs, health, page):
         app.include_router(module.router)
+    document_errors(app)
     app.add_middleware(
         BodyLimit, max_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes
     )

@@ -19,6 +19,7 @@ from engine.errors import (
     UsageError,
     VideoError,
 )
+from schemas import problem as schemas
 
 log = logging.getLogger(__name__)
 _STATUS: tuple[tuple[type[EngineError], int], ...] = (
@@ -30,6 +31,7 @@ _STATUS: tuple[tuple[type[EngineError], int], ...] = (
     (StoreError, 503),
     (ExecutionError, 500),
 )
+MEDIA = "application/problem+json"
 
 
 class Problem(HTTPException):
@@ -53,9 +55,7 @@ def problem(
         "request_id": request.scope.get("request_id", ""),
         **more,
     }
-    return JSONResponse(
-        body, status, media_type="application/problem+json", headers=dict(headers or {})
-    )
+    return JSONResponse(body, status, media_type=MEDIA, headers=dict(headers or {}))
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -90,3 +90,20 @@ def handle_errors(app: FastAPI) -> None:
         said = "unforeseen error; the server's log has it under request_id"
         own = {"X-Request-Id": request.scope.get("request_id", "")}  # not in the middleware's reach
         return problem(request, 500, said, headers=own)
+
+
+def document_errors(app: FastAPI) -> None:
+    """Let the API's description show errors as they are, in the place of the framework's own."""
+    document = app.openapi()
+    named = document["components"]["schemas"]
+    for stock in ("HTTPValidationError", "ValidationError"):
+        named.pop(stock, None)
+    own = schemas.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    named |= {**own.pop("$defs"), "Problem": own}
+    content = {MEDIA: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            answers = operation["responses"]
+            if "422" in answers:
+                answers["422"] = {"description": "The request is not valid", "content": content}
+            answers["default"] = {"description": "Any other error", "content": content}

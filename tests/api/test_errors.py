@@ -1,0 +1,62 @@
+"""Errors are what the API's description says they are."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from schemas.problem import Problem
+
+WRONG: list[tuple[str, str, dict[str, Any], int]] = [
+    ("post", "/query", {"json": {"text": ""}}, 422),
+    ("post", "/query", {"json": {"text": "a star", "colour": 1, "top_k": 0}}, 422),
+    ("post", "/query", {"content": b"{"}, 422),
+    ("get", "/videos", {"params": {"limit": 0}}, 422),
+    ("post", "/query", {"json": {"text": "a star", "videos": ["none.mp4"]}}, 404),
+    ("get", "/videos/99", {}, 404),
+    ("post", "/sql", {"json": {"sql": "SELECT secnds FROM frames"}}, 400),
+    ("post", "/sql", {"json": {"sql": "DROP TABLE videos"}}, 400),
+]
+
+
+@pytest.fixture(scope="module")
+def document(client: TestClient) -> dict[str, Any]:
+    """What the API says of itself."""
+    told: dict[str, Any] = client.get("/openapi.json").json()
+    return told
+
+
+@pytest.mark.parametrize(("method", "path", "request_", "status"), WRONG)
+def test_an_error_is_as_it_is_described(
+    client: TestClient,
+    document: dict[str, Any],
+    method: str,
+    path: str,
+    request_: dict[str, Any],
+    status: int,
+) -> None:
+    answer = client.request(method, path, **request_)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    found = Problem.model_validate(answer.json())
+    assert found.status == status
+    assert found.request_id == answer.headers["x-request-id"]
+    assert "\n" not in found.detail
+    assert (found.errors is not None) == (status == 422)
+    assert (found.caret is not None) == (path == "/sql")
+    told = document["paths"]["/videos/{video_id}" if path == "/videos/99" else path][method]
+    answers = told["responses"]
+    ((media, content),) = answers.get(str(status), answers["default"])["content"].items()
+    assert media == "application/problem+json"
+    assert content["schema"]["$ref"].rpartition("/")[2] == "Problem"
+
+
+def test_the_description_holds_our_errors_alone(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    form = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    assert schemas["Fault"] == form.pop("$defs")["Fault"]
+    assert schemas["Problem"] == form
+    assert not {"HTTPValidationError", "ValidationError"} & schemas.keys()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert "default" in operation["responses"], f"{method} {path}"
