@@ -18,6 +18,7 @@ from engine.evaluation.bench import match as match_bench
 from engine.evaluation.bench import moments as moments_bench
 from engine.evaluation.bench import multigpu as multigpu_bench
 from engine.evaluation.bench import natural as natural_bench
+from engine.evaluation.bench import precision as precision_bench
 from engine.evaluation.bench import refine as refine_bench
 from engine.evaluation.bench import reuse as reuse_bench
 from engine.evaluation.bench import search as search_bench
@@ -244,6 +245,30 @@ def strategies(
     if plots is not None:
         draw_comparison(found, plots)
     show.print_report(tabulate_comparison(found), as_json=as_json, path=out)
+
+
+@app.command()
+def precision(
+    clips: int = 60,
+    seed: int = 7,
+    weights: Annotated[
+        Path | None, typer.Option(help="A plain ViT, .npz in timm's names, instead of the model.")
+    ] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of videos for it.")] = None,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Drift and answers in bf16 and fp8, by their definitions in plain PyTorch."""
+    if (weights is None) != (videos is None):
+        raise UsageError("--weights and --videos go together")
+    with show.err.status("encoding in every precision"):
+        if weights is not None and videos is not None:
+            report = precision_bench.run_plain(weights, videos)
+        else:
+            report = precision_bench.run(model=model, device=device, clips=clips, seed=seed)
+    show.print_report(report, as_json=as_json, path=out)
 
 
 @app.command()

@@ -1,18 +1,20 @@
 """Every strategy that needs no text over a folder of videos, with a plain vision transformer."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from engine.evaluation.bench.strategies import STREAMS
-from engine.evaluation.compare import Comparison, encode_settings, natural_points
+from engine.evaluation.compare import Comparison, Setting, encode_settings, natural_points
 from engine.evaluation.files import sample_files, video_files
 from engine.evaluation.settings import plain_settings, scaled_settings
 from engine.vision.gate.file import load_gate
 from engine.vision.plain import load_classes, load_plain
 from engine.vision.preprocess import Preprocessing
 from engine.vision.strategies.earlygate import EarlyGate
+from engine.vision.tower import VisionTower
 
 
 def run(
@@ -22,12 +24,16 @@ def run(
     limits: Path | None = None,
     fps: float = 2.0,
     frames: int = 60,
+    choose: Callable[[VisionTower], list[Setting]] = plain_settings,
 ) -> Comparison:
-    """Compare on at most so many frames of each video; `limits` are calibrated for the weights."""
+    """Compare on at most so many frames of each video; `limits` are calibrated for the weights.
+
+    `choose` makes the settings, dense first.
+    """
     tower, classes = load_plain(weights), load_classes(weights)
     size = tower.config.image_size
     preprocessing = Preprocessing(size, size, tower.config.mean, tower.config.std)
-    settings = plain_settings(tower)
+    settings = choose(tower)
     if limits is not None:
         made = load_gate(limits, tower.config, weight_hash="").limits
         settings += scaled_settings(EarlyGate(tower, made))

@@ -2,18 +2,19 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
 from engine.answering.head import shipped_reader
-from engine.evaluation.compare import Comparison, encode_settings, world_points
+from engine.evaluation.compare import Comparison, Setting, encode_settings, world_points
 from engine.evaluation.datasets.world import world_dataset
 from engine.evaluation.encodings import Pixels, render_pool
 from engine.evaluation.settings import model_settings
 from engine.evaluation.tasks import embed_dataset
 from engine.vision.model import load_model
+from engine.vision.tower import VisionTower
 from engine.world.scene import Clip
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ def run(
     seed: int = 7,
     parts: Sequence[Path] = (),
     workers: int = 2,
+    choose: Callable[[VisionTower], list[Setting]] | None = None,
 ) -> Comparison:
     """Compare on a pool of made-up test clips.
 
@@ -40,9 +42,10 @@ def run(
         seed: of the pool.
         parts: files of gates and reuse parts besides the shipped ones.
         workers: processes that render.
+        choose: makes the settings, dense first; None: all that there are for the model.
     """
     loaded = load_model(model, device=device, dtype=dtype)
-    settings = model_settings(loaded, parts)
+    settings = choose(loaded.tower) if choose else model_settings(loaded, parts)
     pool: list[Clip] = []
 
     def videos() -> Iterator[Pixels]:
