@@ -22,7 +22,7 @@ from engine.ingesting.report import Event as Event
 from engine.ingesting.report import IngestOptions as IngestOptions
 from engine.ingesting.report import IngestReport as IngestReport
 from engine.ingesting.report import Progress as Progress
-from engine.ingesting.tasks import plan_files, plan_ranges, register_files
+from engine.ingesting.tasks import few_frames, plan_files, plan_ranges, register_files
 from engine.ingesting.write import Writer
 from engine.operators.base import Range
 from engine.operators.work import Embedded
@@ -47,8 +47,8 @@ def ingest(
     files = discover(paths)
     store.catalog.add_space(model.space)
     journal = Journal(store, model.space.key, options, progress)
-    encoder = Encoder(model, options)
-    tasks = plan_files(journal, files)
+    tasks, few = few_frames(plan_files(journal, files), options)
+    encoder = Encoder(model, options, few=few)
     with interruptible(progress.stopped if progress else lambda: False) as stopped:
         complete = _embed(journal, encoder, tasks, stopped)
     return IngestReport(
@@ -79,8 +79,8 @@ def ensure(
     total = Embedded()
     for fps, parts in by_rate(store, ranges, model.space.key, options.fps).items():
         journal = Journal(store, model.space.key, replace(options, fps=fps))
-        encoder = Encoder(model, journal.options)
-        tasks = plan_ranges(journal, parts)
+        tasks, few = few_frames(plan_ranges(journal, parts), journal.options)
+        encoder = Encoder(model, journal.options, few=few)
         complete = _embed(journal, encoder, tasks, lambda: monotonic() > deadline)
         saved = encoder.auto.saved_seconds if encoder.auto else None
         total = journal.embedded(total, saved, choice=encoder.choice, complete=complete)

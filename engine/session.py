@@ -1,7 +1,6 @@
 """The engine as a user holds it: ingest, query, sql, ask, explain."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -36,8 +35,6 @@ from engine.sql import SqlResult, run_sql
 from engine.storage.store import Store
 from engine.vision.model import Model, load_model, pick_devices
 from engine.vision.strategies import find_parts
-
-_FEW = 1000  # frames; below, finding the fastest strategy takes longer than encoding in full
 
 
 class Engine:
@@ -249,8 +246,6 @@ class Engine:
         if self._ingesting:  # a query does not wait for an ingest, but answers from what is there
             return Embedded(complete=False)
         seconds = sum(part.stop_seconds - part.start_seconds for part in missing)
-        if chosen.strategy == "auto" and seconds * chosen.fps < _FEW:
-            chosen = replace(chosen, strategy="dense")
         with self._embedding:
             done = ensure(self.store, self.model, missing, chosen, options.budget_seconds)
         if done.complete:

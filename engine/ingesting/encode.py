@@ -49,19 +49,21 @@ class Done:
 class Encoder:
     """A model with the strategy that was asked for, or with those that `auto` chooses among.
 
-    `choices` of `auto` that were made elsewhere hold here, unchanged.
+    `choices` of `auto` that were made elsewhere hold here, unchanged. `few` says that there are so
+    few frames that they are not weighed: `auto` is dense.
     """
 
     model: Model
     options: IngestOptions
     choices: Mapping[str, Choice] = field(default_factory=dict)
+    few: bool = False
     strategy: Strategy = field(init=False)
 
     def __post_init__(self) -> None:
         name, bound = self.options.strategy, self.options.max_drift
         dense = build_strategy("dense", self.model.tower)
-        if name != "auto":
-            self.strategy = self._build(name, dense)
+        if name != "auto" or self.few:
+            self.strategy = dense if self.few else self._build(name, dense)
             return
         names = fitting(self.model.space, self.options.parts)
         candidates = {each: self._build(each, dense) for each in names}
@@ -75,7 +77,11 @@ class Encoder:
     @property
     def choice(self) -> str:
         """The strategy and why, in words."""
-        return self.auto.choice if self.auto else f"{self.options.strategy}, as asked for"
+        if self.auto:
+            return self.auto.choice
+        if self.few:
+            return f"dense: fewer than {self.options.weigh_from} frames, too few to weigh others by"
+        return f"{self.options.strategy}, as asked for"
 
     @property
     def choices_made(self) -> list[dict[str, Any]]:

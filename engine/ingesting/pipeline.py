@@ -52,6 +52,7 @@ class Job:
     space: str
     options: IngestOptions
     choices: Mapping[str, Choice]
+    few: bool
     workers: int
 
     @classmethod
@@ -67,6 +68,7 @@ class Job:
             model.space.key,
             replace(options, devices=()),
             encoder.auto.choices if encoder.auto else {},
+            encoder.few,
             workers,
         )
 
@@ -78,7 +80,7 @@ class Job:
         )  # fmt: skip
         if model.space.key != self.space:
             raise ModelError(f"{self.name} has changed: {model.space.key}, not {self.space}")
-        encoder = Encoder(model, self.options, self.choices)
+        encoder = Encoder(model, self.options, self.choices, self.few)
         yield from _run_here(encoder, tasks, self.workers, lambda: False)
 
 

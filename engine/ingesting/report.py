@@ -27,6 +27,9 @@ class IngestOptions:
     workers: int | None = None  # decoding threads; None: one per core
     streams: int | None = None  # stretches encoded side by side; None: by device
     stall_seconds: float = 60.0  # a decoder silent for that long is given up
+    weigh_from: int = (
+        1000  # frames; with fewer `auto` is dense: weighing takes longer than it saves
+    )
 
     def __post_init__(self) -> None:
         if self.fps <= 0:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from engine.errors import VideoError
@@ -15,7 +16,7 @@ from engine.ingesting.identify import (
 )
 from engine.ingesting.journal import Journal
 from engine.ingesting.plan import Source, Stretch, Task, cut, tasks_for, uncovered
-from engine.ingesting.report import VideoReport
+from engine.ingesting.report import IngestOptions, VideoReport
 from engine.operators.base import Range
 from engine.storage.store import Store
 from engine.video.container import file_stamp
@@ -46,6 +47,21 @@ def plan_files(journal: Journal, files: Sequence[Found]) -> Iterator[Task]:
             store.catalog.set_status(source.video_id, "ingesting")
         journal.open(source, report, todo)
         yield from tasks_for(source, todo)
+
+
+def few_frames(tasks: Iterator[Task], options: IngestOptions) -> tuple[Iterator[Task], bool]:
+    """Look ahead whether all tasks together have fewer frames than `auto` weighs strategies for."""
+    seen: list[Task] = []
+    frames = 0
+    while options.strategy == "auto" and frames < options.weigh_from:
+        if (task := next(tasks, None)) is None:
+            return iter(seen), True
+        seen.append(task)
+        frames += sum(
+            len(task.source.times(part.start_seconds, part.stop_seconds, options.fps))
+            for part in task.stretches
+        )
+    return chain(seen, tasks), False
 
 
 def register_files(store: Store, files: Sequence[Found]) -> list[VideoReport]:

@@ -198,7 +198,7 @@ def test_other_rates(store, model, clips, fps) -> None:
 
 @pytest.mark.parametrize("strategy", ["earlygate", "interpolate", "auto"])
 def test_reuse_within_a_bound(store, model, clips, strategy) -> None:
-    options = IngestOptions(strategy=strategy, max_drift=0.05)
+    options = IngestOptions(strategy=strategy, max_drift=0.05, weigh_from=0)
     report = ingest(store, model, [clips], options)
     assert report.rows == 225
     assert {video.strategy for video in report.videos} <= {strategy, "earlygate", "dense"}
@@ -213,6 +213,17 @@ def test_reuse_within_a_bound(store, model, clips, strategy) -> None:
         assert all(each["seconds"] > 0 for each in weighed.values())
     assert set(outcomes(ingest(store, model, [clips], options)).values()) == {"known"}
     assert store.verify() == []
+
+
+@pytest.mark.parametrize(("weigh_from", "few"), [(225, False), (226, True)])
+def test_auto_weighs_nothing_for_few_frames(store, model, clips, weigh_from, few) -> None:
+    report = ingest(store, model, [clips], IngestOptions(weigh_from=weigh_from))
+    assert report.rows == 225
+    assert (not report.choices) == few
+    if few:
+        assert report.strategy == "dense"
+        assert report.choice == "dense: fewer than 226 frames, too few to weigh others by"
+        assert {video.choice for video in report.videos} == {report.choice}
 
 
 def test_progress(store, model, clips, listener) -> None:

@@ -38,7 +38,7 @@ def test_rows_do_not_depend_on_the_number_of_devices(
 def test_auto_is_decided_once_for_all_devices(builtin, make_clip, tmp_path) -> None:
     for seed in range(6):
         make_clip(tmp_path / f"{seed}.mp4", 9, seed=seed)
-    options = IngestOptions(devices=("cpu", "cpu"), workers=1, streams=1)
+    options = IngestOptions(devices=("cpu", "cpu"), workers=1, streams=1, weigh_from=100)
     with Store.open(tmp_path / "data") as store:
         report = ingest(store, builtin, [tmp_path], options)
     assert {video.outcome for video in report.videos} == {"ready"}
