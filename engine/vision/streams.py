@@ -11,6 +11,7 @@ from torch import Tensor
 
 from engine.errors import UsageError
 from engine.vision.ahead import ahead
+from engine.vision.results import Ended, fetch
 from engine.vision.strategies.base import Chunk, Encoded, Looking, Strategy, StreamState
 
 K = TypeVar("K")
@@ -75,19 +76,20 @@ class Batcher:
         the device works while they are read.
         """
         parts: dict[K, list[Encoded]] = {}
-        held: _Results[K] | None = None
-        device = self.strategy.tower.device
+        held: Ended[K] | None = None
+        late = self.strategy.tower.device.type == "cuda"
         for turn in self._encoded(sources):
-            if held is not None and (ended := held.read()):
-                yield ended
+            if held is not None:
+                yield held.read()
             for part in turn:
                 parts.setdefault(part.key, []).append(part.encoded)
-            ended = [(part.key, _whole(parts.pop(part.key))) for part in turn if part.last]
-            held = _Results(ended, device) if device.type == "cuda" else None
-            if held is None and ended:
-                yield ended
-        if held is not None and (ended := held.read()):
-            yield ended
+            ended = [(part.key, parts.pop(part.key)) for part in turn if part.last]
+            held = Ended(ended) if ended else None
+            if held is not None and not late:
+                yield held.read()
+                held = None
+        if held is not None:
+            yield held.read()
 
     def _encoded(self, sources: Iterable[Source[K]]) -> Iterator[list[Part[K]]]:
         states: dict[int, StreamState | None] = {}
@@ -145,7 +147,7 @@ class Batcher:
         with torch.cuda.stream(side):
             moved = [piece.moved(device) for piece in pieces]
             if isinstance(strategy, Looking):
-                looked = _fetch(torch.cat([strategy.look(piece.block.pixels) for piece in moved]))
+                looked = fetch(strategy.look(torch.cat([piece.block.pixels for piece in moved])))
             return _Turn(moved, side.record_event(), looked)
 
 
@@ -167,11 +169,6 @@ class _Piece(Generic[K]):
 
 def _send(values: Tensor, device: torch.device) -> Tensor:
     return values if values.is_cuda else values.pin_memory().to(device, non_blocking=True)
-
-
-def _fetch(values: Tensor) -> Tensor:
-    """Begin to copy to pinned memory: the host may read it once the current stream is there."""
-    return torch.empty_like(values, device="cpu", pin_memory=True).copy_(values, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,35 +197,6 @@ class _Turn(Generic[K]):
             replace(piece, block=replace(piece.block, looked=share))
             for piece, share in zip(self.pieces, shares, strict=True)
         ]
-
-
-class _Results(Generic[K]):
-    """What a turn gave, on the device."""
-
-    def __init__(self, ended: list[tuple[K, Encoded]], device: torch.device) -> None:
-        self._ended = ended
-        self._device = device
-        self._done = torch.cuda.current_stream(device).record_event()
-
-    def read(self) -> list[tuple[K, Encoded]]:
-        """Bring it to the host, waiting for this turn and not for what was sent off since."""
-        side = torch.cuda.Stream(self._device)
-        side.wait_event(self._done)
-        with torch.cuda.stream(side):
-            read = [(key, _read(encoded)) for key, encoded in self._ended]
-        side.synchronize()
-        return read
-
-
-def _read(encoded: Encoded) -> Encoded:
-    return replace(
-        encoded,
-        embeddings=_fetch(encoded.embeddings),
-        computed=_fetch(encoded.computed),
-        macs=_fetch(encoded.macs),
-        full=_fetch(encoded.full),
-        drift=None if encoded.drift is None else _fetch(encoded.drift),
-    )
 
 
 class _Open(Generic[K]):
@@ -280,22 +248,6 @@ class _Waiting(Generic[K]):
         self._seen.remove(longest)
         self._number += 1
         return _Open(self._number, longest, self._size)
-
-
-def _whole(parts: Sequence[Encoded]) -> Encoded:
-    """Join the parts of a stream in order."""
-    if len(parts) == 1:
-        return parts[0]
-    drifts = [part.drift for part in parts if part.drift is not None]
-    return Encoded(
-        embeddings=torch.cat([part.embeddings for part in parts]),
-        computed=torch.cat([part.computed for part in parts]),
-        macs=torch.cat([part.macs for part in parts]),
-        full=torch.cat([part.full for part in parts]),
-        state=None,
-        drift=torch.cat(drifts) if len(drifts) == len(parts) else None,
-        strategy=parts[-1].strategy,
-    )
 
 
 def _join(blocks: Sequence[Chunk], size: int) -> Chunk:

@@ -4,10 +4,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+TOGETHER = 256  # frames that are widened to floats at once
+
 
 def sketch(pixels: Tensor, patch: int) -> Tensor:
     """Mean colour of each patch, 0 to 1: float32 `[F, 3, side, side]` of bytes `[F, 3, S, S]`."""
-    return F.avg_pool2d(pixels.float(), patch) / 255
+    parts = [F.avg_pool2d(part.float(), patch) / 255 for part in pixels.split(TOGETHER)]
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 def changes(sketches: Tensor, before: Tensor | None) -> Tensor:

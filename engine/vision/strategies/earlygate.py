@@ -76,34 +76,50 @@ class EarlyGate:
 
     def _receive(self, chunks: Sequence[Chunk]) -> list[Stream]:
         """Move the pixels to the device, and mark cuts; sketches are all that is read back."""
+        if not chunks:
+            return []
         device = self.tower.device
         moved = [chunk.pixels.to(device, non_blocking=True) for chunk in chunks]
-        late = [at for at, chunk in enumerate(chunks) if chunk.looked is None]
-        sketches = {at: chunk.looked for at, chunk in enumerate(chunks) if chunk.looked is not None}
-        if late:
-            read = torch.cat([self.look(moved[at]) for at in late]).cpu()
-            sketches |= zip(late, read.split([len(moved[at]) for at in late]), strict=True)
-        return [self._begin(chunks[at], moved[at], sketches[at]) for at in range(len(chunks))]
+        looked = self._looked(chunks, moved)
+        nothing = torch.zeros(1, *looked[0].shape[1:])
+        seen = [chunk.state.tensors["sketches"] if chunk.state else nothing for chunk in chunks]
+        table = torch.cat([part for pair in zip(seen, looked, strict=True) for part in pair])
+        moves, first = changes(table, None).tolist(), 0
+        streams = []
+        for chunk, pixels, before, own in zip(chunks, moved, seen, looked, strict=True):
+            rows = slice(first, first + len(before) + len(own))
+            new = moves[rows][len(before) :]
+            if new and not (chunk.state and chunk.state.num_frames):
+                new[0] = 1.0  # there is nothing before it
+            streams.append(self._begin(chunk, pixels, table[rows], new))
+            first = rows.stop
+        return streams
 
-    def _begin(self, chunk: Chunk, pixels: Tensor, sketches: Tensor) -> Stream:
+    def _looked(self, chunks: Sequence[Chunk], moved: Sequence[Tensor]) -> list[Tensor]:
+        """Return the sketches of each chunk, on the host: those made ahead, and the others."""
+        late = [at for at, chunk in enumerate(chunks) if chunk.looked is None]
+        made: dict[int, Tensor] = {}
+        if late:
+            read = self.look(torch.cat([moved[at] for at in late])).cpu()
+            made = dict(zip(late, read.split([len(moved[at]) for at in late]), strict=True))
+        return [made.get(at, chunk.looked) for at, chunk in enumerate(chunks)]  # type: ignore[misc]
+
+    def _begin(self, chunk: Chunk, pixels: Tensor, sketches: Tensor, moves: list[float]) -> Stream:
         state = chunk.state
         scalars = state.scalars if state else {"since": None, "spent": 0.0, "marks": []}
-        tensors = state.tensors if state else {}
-        seen = tensors.get("sketches", torch.zeros(1, *sketches.shape[1:]))
-        before = seen[-1] if state and state.num_frames else None
-        new, spent = self.refresh.marks(changes(sketches, before).tolist(), scalars["spent"])
+        new, spent = self.refresh.marks(moves, scalars["spent"])
         waiting = torch.cat([state.pending.to(pixels.device), pixels]) if state else pixels
         since, marks = scalars["since"], [*scalars["marks"], *new]
         most = 1 if self.sequential else GROUP
         steps = self.schedule.steps(since, len(waiting), last=chunk.last, cuts=marks, most=most)
         return Stream(
             pixels=waiting,
-            roots=tensors,
+            roots=state.tensors if state else {},
             marks=marks,
             steps=steps,
             since=since_full(since, steps),
             spent=spent,
-            sketches=torch.cat([seen, sketches]),
+            sketches=sketches,
             received=(state.num_frames if state else 0) + len(pixels),
             last=chunk.last,
         )
