@@ -111,6 +111,8 @@ def test_a_bare_match_is_calibrated_on_the_models_own_world(engine: Engine) -> N
         ({"fps": -1}, UsageError, "setting fps: input should be greater than 0, got -1"),
         ({"model": "bultin"}, ModelError, "unknown model 'bultin'"),
         ({"device": "gpu"}, UsageError, "unknown device 'gpu'"),
+        ({"device": "cpu", "precision": "fp8"}, UsageError, "got cpu; allowed: bf16"),
+        ({"precision": "fp4"}, UsageError, "setting precision: input should be 'bf16' or 'fp8'"),
     ],
 )
 def test_what_cannot_be_opened(
