@@ -43,7 +43,7 @@ class Room:
     """How many lanes a worker has, and frames in a turn of each."""
 
     lanes: int = 64
-    frames: int = 32
+    frames: int = 64
 
 
 def encode_parallel(

@@ -45,7 +45,7 @@ class Batcher:
     """
 
     def __init__(
-        self, strategy: Strategy, *, lanes: int = 64, frames: int = 32, lookahead: int = 1024
+        self, strategy: Strategy, *, lanes: int = 64, frames: int = 64, lookahead: int = 1024
     ) -> None:
         if min(lanes, frames, lookahead) < 1:
             raise UsageError(

@@ -154,7 +154,7 @@ class FusedGate:
         self._embedding.write(memory.pixels, memory.h, counts=counts)
         layer, count = self.tower.layer(0), memory.count[1:2]
         project_rows(layer, memory.h, memory.work, memory.fresh, count=count)
-        attend(memory.fresh, config.heads, config.tokens, out=memory.mixed)
+        attend(memory.fresh, config.heads, config.tokens, starts=memory.starts(), out=memory.mixed)
         finish_rows(layer, memory.mixed, memory.h, memory.work, memory.h, count=count)
         for index in range(1, config.layers):
             self._gate(index)

@@ -109,6 +109,11 @@ class Memory:
         grid = (SLOTS, self.streams)
         return place.view(grid), whole.view(grid), order
 
+    def starts(self) -> Tensor:
+        """First packed row of each frame before the gates, -1 where there is none: int64 `[F]`."""
+        at = torch.arange(self.frames, device=self.count.device) * self.tokens
+        return at.where(at < self.count[1], -1)
+
     def tokens_of(self, gate: int) -> Tokens:
         """Return where the tokens stand, with the roots of that gate."""
         return Tokens(self.row_of, self.follows, self.page, self.root[gate], self.spare)
