@@ -49,13 +49,14 @@ class Done:
 class Encoder:
     """A model with the strategy that was asked for, or with those that `auto` chooses among.
 
-    `choices` of `auto` that were made elsewhere hold here, unchanged. `few` says that there are so
+    `choices` of `auto` that were made elsewhere hold here, unchanged; none at all means dense.
+    `few` says that there are so
     few frames that they are not weighed: `auto` is dense.
     """
 
     model: Model
     options: IngestOptions
-    choices: Mapping[str, Choice] = field(default_factory=dict)
+    choices: Mapping[str, Choice] | None = None
     few: bool = False
     strategy: Strategy = field(init=False)
 
@@ -67,7 +68,8 @@ class Encoder:
             return
         names = fitting(self.model.space, self.options.parts)
         candidates = {each: self._build(each, dense) for each in names}
-        self.strategy = Auto(candidates, bound, dict(self.choices), given=bool(self.choices))
+        given = self.choices is not None
+        self.strategy = Auto(candidates, bound, dict(self.choices or {}), given=given)
 
     @property
     def auto(self) -> Auto | None:

@@ -61,7 +61,8 @@ class Auto:
     anyway. While it serves, its time goes on being averaged: where it falls behind another's, that
     one takes over. Streams too short to weigh by, before there is a choice, are encoded in full.
 
-    `choices` may be given from elsewhere; kinds that they lack then go by the first of them.
+    `choices` may be given from elsewhere: nothing is weighed or changed here then, and kinds that
+    they lack go by the first of them, or are encoded in full where there is none.
     """
 
     candidates: Mapping[str, Strategy]  # dense among them
@@ -119,7 +120,7 @@ class Auto:
         """Encode streams of one kind, weighing first where there is no choice yet."""
         done: dict[int, Encoded] = {}
         choice = self._chosen(kind)
-        if choice is None and (trial := self._trial(streams)):
+        if choice is None and not self.given and (trial := self._trial(streams)):
             choice, encoded = self._weigh(kind, [streams[at] for at in trial])
             done = dict(zip(trial, encoded, strict=True))
         left = [at for at in streams if at not in done]

@@ -128,6 +128,19 @@ def test_a_trial_leaves_exact_vectors_and_counts_both(tower, clock) -> None:
     assert later.macs.tolist() == [10.0] * 40
 
 
+def test_choices_given_from_elsewhere_are_neither_made_nor_changed_here(tower, clock) -> None:
+    own = make(tower, clock, dense=5, gate=2)
+    serve(own, still(40))
+    given = make(tower, clock, dense=1, gate=9)  # as another process may measure it
+    given.choices, given.given = dict(own.choices), True
+    assert serve(given, still(40), cut(40), still(30)) == ["gate"] * 3
+    assert given.choices == own.choices
+    none = make(tower, clock, dense=5, gate=2)
+    none.given = True
+    assert serve(none, still(40), still(60)) == ["dense", "dense"]
+    assert none.choices == {}
+
+
 def test_each_kind_of_content_has_its_own_choice(tower, clock) -> None:
     dense = Costly("dense", tower, clock, {"dark": 5, "bright": 1})
     gate = Costly("gate", tower, clock, {"dark": 2, "bright": 2}, 0.01)
