@@ -43,7 +43,7 @@ def case(
         queries[frame, :count] = starts[frame] + torch.randperm(count).int()
     target = torch.randperm(2 * rows)[:rows].int().to(DEVICE)
     none = torch.empty(0, device=DEVICE)
-    packed = Packed(none, none, target, queries.to(DEVICE), counts.to(DEVICE), none)
+    packed = Packed(none, None, none, target, queries.to(DEVICE), counts.to(DEVICE), none)
     out = torch.full((rows, width), torch.nan, dtype=dtype, device=DEVICE)
     return table, page, packed, pool, out
 
