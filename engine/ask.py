@@ -109,8 +109,17 @@ def answer_video(
     )
 
 
-def reply(answered: Answered) -> Reply:
-    """Return an answer as VIDEO_QA gives it."""
+def reply(
+    context: Context,
+    video_id: int,
+    question: str,
+    choices: Sequence[str] | None,
+    reader: Reader | None,
+) -> Reply | None:
+    """Answer as VIDEO_QA does: None where nothing of the video can be embedded."""
+    if not select_frames(context, [video_id]).count:
+        return None
+    answered = answer_video(context, video_id, question, choices, reader)
     span = answered.evidence
     return Reply(answered.text, answered.confidence, span.start_seconds, span.stop_seconds)
 

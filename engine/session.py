@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from engine.answering.head import Reader, shipped_reader
-from engine.ask import Answer, answer_video, ask, reply
+from engine.ask import Answer, ask, reply
 from engine.background import background_of
 from engine.config import Settings
 from engine.errors import UsageError, unknown
@@ -263,5 +263,7 @@ class Engine:
     def _redecode(self, video_id: int, frames: Sequence[int]) -> list[NDArray[np.uint8]]:
         return redecode(self.store, self.space, video_id, frames)
 
-    def _respond(self, video_id: int, question: str, choices: tuple[str, ...] | None) -> Reply:
-        return reply(answer_video(self._context({}), video_id, question, choices, self._reader))
+    def _respond(
+        self, video_id: int, question: str, choices: tuple[str, ...] | None
+    ) -> Reply | None:
+        return reply(self._context({}), video_id, question, choices, self._reader)

@@ -87,6 +87,21 @@ def test_ask_and_video_qa_answer_from_the_same_frames(engine: Engine) -> None:
     assert row["start_seconds"] == said.evidence[0].start_seconds
 
 
+def test_video_qa_embeds_what_is_missing_and_has_no_answer_without_frames(
+    clips: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text.mp4").write_text("not a video")
+    with Engine.open(tmp_path / "data", device="cpu") as fresh:
+        fresh.register([clips, tmp_path / "text.mp4"])
+        rows = fresh.sql(
+            "SELECT name, VIDEO_QA(video_id, 'what?', ['red', 'blue']).answer AS a FROM videos"
+        ).rows()
+    answers = {row["name"]: row["a"] for row in rows}
+    assert answers.pop("text.mp4") is None
+    assert len(answers) == 2
+    assert set(answers.values()) <= {"red", "blue"}
+
+
 def test_explain_shows_the_plan(engine: Engine) -> None:
     sql = "SELECT frame FROM frames ORDER BY CLIP_MATCH(frame, $t) DESC LIMIT 2"
     assert "Search best 2 by" in engine.explain(sql, t="a")

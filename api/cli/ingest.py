@@ -15,6 +15,7 @@ from api.cli.connect import connect
 from api.remote import Remote
 from engine.errors import EngineError
 from engine.ingest import Event, IngestReport
+from engine.ingesting.report import VideoReport
 
 STAGES = ("decode", "encode", "write")
 _LINE_SECONDS = 5.0
@@ -136,16 +137,15 @@ def print_report(report: IngestReport) -> None:
             f"{video.reuse_rate:.1%}" if video.frames else None,
             video.drift,
             round(video.macs_dense / video.macs, 2) if video.macs else None,
-            video.reason or "; ".join(f"{m.start_seconds:.1f}–{m.stop_seconds:.1f} s missing: "
-                                      f"{m.reason}" for m in video.missing),
         )
         for video in report.videos
-    ]  # fmt: skip
+    ]
     if not rows:
         show.out.print("no videos there; a folder gives the files that are called like videos")
         return
-    columns = ("video", "outcome", "rows", "strategy", "reused", "drift", "MACs ×", "")
+    columns = ("video", "outcome", "rows", "strategy", "reused", "drift", "MACs ×")
     show.print_table(columns, rows)
+    show.print_reasons((video.name, each) for video in report.videos for each in _wrong(video))
     known = sum(video.outcome == "known" for video in report.videos)
     parts = [f"{report.frames:,} frames embedded in {report.seconds:.1f} s on {report.device}"]
     parts += [f"{known} videos were stored already"] if known else []
@@ -157,6 +157,16 @@ def print_report(report: IngestReport) -> None:
         show.out.print(f"[dim]decoder: {escape(report.decoder)}[/]")
     if report.resume:
         show.out.print(f"[yellow]{report.resume}[/]")
+
+
+def _wrong(video: VideoReport) -> list[str]:
+    """Why a video, or which part of it, could not be used."""
+    if video.reason:
+        return [video.reason]
+    return [
+        f"{video.name}: {part.start_seconds:.1f}–{part.stop_seconds:.1f} s missing, {part.reason}"
+        for part in video.missing
+    ]
 
 
 def _print_choices(report: IngestReport) -> None:

@@ -65,6 +65,13 @@ def print_table(
     out.print(table)
 
 
+def print_reasons(reasons: Iterable[tuple[str, str]]) -> None:
+    """Print, below a table, what is wrong with some of what it lists: a line or two for each."""
+    for name, reason in reasons:
+        said = reason if name in reason else f"{name}: {reason}"
+        out.print(f"[yellow]{escape(said)}[/]", soft_wrap=True)
+
+
 def print_report(report: Report, *, as_json: bool, path: Path | None = None) -> None:
     """Print a measured table and, if asked for, write it as JSON too."""
     if path is not None:

@@ -42,6 +42,7 @@ def list_videos(
         return
     columns = ("id", "name", "length", "size", "codec", "status", "strategy", "reuse", "drift")
     show.print_table(columns, [_row(video) for video in found])
+    show.print_reasons((video["name"], video["error"]) for video in found if video["error"])
 
 
 @videos.command("show")
@@ -245,7 +246,7 @@ def _row(video: dict[str, Any]) -> tuple[Any, ...]:
         None if seconds is None else show.clock(seconds),
         f"{video['width']}×{video['height']}" if video["width"] else None,
         video["codec"],
-        video["status"] if not video["error"] else f"{video['status']}: {video['error']}",
+        video["status"],
         report.get("strategy"),
         None if reuse is None else f"{reuse:.1%}",
         report.get("drift"),

@@ -76,7 +76,7 @@ class Null:
 
 
 Embedder = Callable[[Sequence[Range], Options], Embedded]
-Responder = Callable[[int, str, tuple[str, ...] | None], Reply]
+Responder = Callable[[int, str, tuple[str, ...] | None], Reply | None]  # None: no frames
 
 
 @dataclass(slots=True)

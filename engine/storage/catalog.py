@@ -164,10 +164,11 @@ class Catalog:
                 update(cursor, "videos", values, "video_id = ?", [video_id])
 
     def videos(self, pattern: str | None = None) -> list[Video]:
-        """Return the videos one of whose names matches a glob (`*`, `?`, `[…]`), by id."""
-        matching = "WHERE video_id IN (SELECT video_id FROM aliases WHERE name GLOB ?)"
-        where, parameters = ("", []) if pattern is None else (matching, [pattern])
-        return self._read_videos(where, parameters)
+        """Return the videos one of whose names matches a glob (`*`, `?`, `[…]`) or is it, by id."""
+        if pattern is None:
+            return self._read_videos("", [])
+        matching = "SELECT video_id FROM aliases WHERE name GLOB ? OR name = ?"
+        return self._read_videos(f"WHERE video_id IN ({matching})", [pattern, pattern])
 
     def video(self, video: int | str) -> Video:
         """Return a video by its id or one of its names."""

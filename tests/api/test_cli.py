@@ -215,7 +215,10 @@ def test_ingest_and_what_it_left(cli: Cli, made: Made, tmp_path: Path) -> None:
     assert again.code == 3
     outcomes = {v["name"]: v["outcome"] for v in json.loads(again.out)["videos"]}
     assert outcomes == {"one.mp4": "known", "text.mp4": "quarantined"}
-    assert "quarantined" in cli("videos", "ls", "--data", data).text
+    told = cli("ingest", text, "--data", data).text, cli("videos", "ls", "--data", data).text
+    for said in told:  # the reason in one line, not in a narrow column
+        assert "quarantined" in said
+        assert "\ntext.mp4 is not a video, or its header is damaged" in said
     with Store.open(data) as store:
         assert len(index_gops(one)) == len(
             store.catalog.gops(store.catalog.video("one.mp4").video_id)

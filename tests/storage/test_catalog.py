@@ -85,6 +85,8 @@ def test_videos_by_glob(empty_store: Store, make_info: MakeInfo) -> None:
         empty_store.catalog.add_video(make_info(name), f"hash {name}", name)
     found = [video.name for video in empty_store.catalog.videos("day/*")]
     assert found == ["day/1.mp4", "day/2.mp4"]
+    odd = empty_store.catalog.add_video(make_info("odd"), "hash odd", "it's [1].mp4")
+    assert [video.video_id for video in empty_store.catalog.videos("it's [1].mp4")] == [odd]
 
 
 def test_quarantine_and_recovery(empty_store: Store, make_info: MakeInfo) -> None:
