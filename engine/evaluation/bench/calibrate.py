@@ -12,7 +12,7 @@ from engine.errors import UsageError
 from engine.evaluation.bench.bound import plain_streams
 from engine.evaluation.report import Cell, Report
 from engine.vision.gate.calibrate import calibrate, kind_of
-from engine.vision.gate.cuts import changes, sketch
+from engine.vision.gate.cuts import brightness, changes, sketch
 from engine.vision.gate.limits import Limits
 from engine.vision.macs import dense_macs
 from engine.vision.plain import load_plain
@@ -69,7 +69,9 @@ def cross_validate(
 ) -> Found:
     """Judge every stream by what was calibrated without it; also untrained and interpolated."""
     patch = tower.config.patch
-    moves = [float(changes(sketch(stream, patch), None)[1:].mean()) for stream in streams]
+    moves = [
+        float(changes(brightness(sketch(stream, patch)), None)[1:].mean()) for stream in streams
+    ]
     order = sorted(range(len(streams)), key=lambda at: moves[at])
     untrained = EarlyGate(tower, Limits.uniform(tower.config, START))
     found: Found = {"untrained": _judge(tower, untrained, streams, range(len(streams)))}

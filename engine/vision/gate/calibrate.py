@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.errors import UsageError
-from engine.vision.gate.cuts import changes, sketch
+from engine.vision.gate.cuts import brightness, changes, sketch
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
 from engine.vision.macs import dense_macs
@@ -172,7 +172,7 @@ def with_thresholds(
 
 def kind_of(stream: Tensor, patch: int) -> str:
     """Say what a stream is like: still, moving, or cut."""
-    change = changes(sketch(stream, patch), None)[1:]
+    change = changes(brightness(sketch(stream, patch)), None)[1:]
     if bool((change > 0.12).any()):
         return "cut"
     return "still" if float(change.mean()) < 0.015 else "moving"

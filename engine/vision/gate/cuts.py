@@ -13,12 +13,16 @@ def sketch(pixels: Tensor, patch: int) -> Tensor:
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
-def changes(sketches: Tensor, before: Tensor | None) -> Tensor:
+def brightness(sketches: Tensor) -> Tensor:
+    """Brightness of each patch, 0 to 1: `[F, side, side]` of mean colours `[F, 3, side, side]`."""
+    return sketches.mean(1)
+
+
+def changes(bright: Tensor, before: Tensor | None) -> Tensor:
     """Mean absolute change of each frame's brightness from the one before it: float32 `[F]`.
 
     A frame with nothing before it has changed by 1, all there is.
     """
-    bright = sketches.mean(1)
-    first = bright[:1] + 1 if before is None else before.mean(0)[None]
+    first = bright[:1] + 1 if before is None else before[None]
     earlier = torch.cat([first, bright])[: len(bright)]
     return (bright - earlier).abs().mean((1, 2))

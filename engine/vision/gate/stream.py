@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.vision.gate.bridge import Bridge, novelty
+from engine.vision.gate.cuts import sketch
 from engine.vision.reuse.call import Call
 from engine.vision.reuse.places import Frames, Numbers, Round
 from engine.vision.reuse.schedule import GROUP, ORDER, REFERENCES, Step
@@ -18,7 +19,7 @@ class Stream:
     """A stream while its chunk is being encoded; frames are numbered from the first waiting one."""
 
     pixels: Tensor
-    sketches: Tensor  # of the frame before the first waiting one, and of those
+    bright: Tensor | None  # of the last frame received, on the host
     roots: Mapping[str, Tensor]  # as they came, then as they are left
     marks: list[bool]
     steps: list[Step]
@@ -50,13 +51,15 @@ SIDES = _sides()
 class Lines:
     """Frames of a call that are not encoded, but stand on the line between their two sides."""
 
-    def __init__(self, bridge: Bridge, streams: Sequence[Stream], call: Call) -> None:
+    def __init__(self, bridge: Bridge, streams: Sequence[Stream], call: Call, patch: int) -> None:
         none = torch.zeros_like(call.embeddings[0])
         self._bridge = bridge
         self._call = call
+        self._sketches = sketch(call.pixels, patch).cpu()
         # of the frame before each stream's first waiting one
+        nothing = torch.zeros_like(self._sketches[0])
         self._before = torch.stack([stream.roots.get("vector", none) for stream in streams])
-        self._sketches = torch.cat([stream.sketches for stream in streams])
+        self._sketch = torch.stack([each.roots.get("sketch", nothing).cpu() for each in streams])
         self.bridged = torch.zeros(len(call.embeddings), dtype=torch.bool, device=none.device)
 
     def bridge(self, part: Round, frames: Frames) -> Frames:
@@ -77,17 +80,19 @@ class Lines:
         streams, done = part.streams[frames.groups], part.done[frames.groups]
         sides = done[:, None] + SIDES[part.sizes[frames.groups], frames.slots]
         left, right = (self._vectors(streams, numbers) for numbers in sides.T)
-        place = self._call.first[streams] + streams + 1  # a sketch more for every stream
-        own, before, after = (
-            self._sketches[torch.from_numpy(place + numbers)]
-            for numbers in (frames.numbers, *sides.T)
-        )
+        shown = (self._shown(streams, numbers) for numbers in (frames.numbers, *sides.T))
         ways = (frames.numbers - sides[:, 0]) / (sides[:, 1] - sides[:, 0])
         line = left + (right - left) * torch.from_numpy(ways).to(left)[:, None]
-        return line, self._bridge.spans(left, right, novelty(own, before, after)).cpu()
+        return line, self._bridge.spans(left, right, novelty(*shown)).cpu()
 
     def _vectors(self, streams: Numbers, numbers: Numbers) -> Tensor:
         """Vectors of these frames; number -1 is the one before the first."""
-        call = self._call
+        call, early = self._call, numbers < 0
         rows = call.embeddings[call.told(call.first[streams] + numbers.clip(0))]
-        return torch.where(call.told(numbers < 0)[:, None], self._before[call.told(streams)], rows)
+        return self._before[call.told(streams)].where(call.told(early)[:, None], rows)
+
+    def _shown(self, streams: Numbers, numbers: Numbers) -> Tensor:
+        """Sketches of these frames, likewise."""
+        early = torch.from_numpy(numbers < 0)[:, None, None, None]
+        rows = self._sketches[torch.from_numpy(self._call.first[streams] + numbers.clip(0))]
+        return self._sketch[torch.from_numpy(streams)].where(early, rows)

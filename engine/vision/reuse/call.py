@@ -19,7 +19,9 @@ class Call:
     def __init__(self, tower: VisionTower, pixels: Sequence[Tensor]) -> None:
         self.first = np.cumsum([0, *(len(each) for each in pixels)])
         total, config, device = int(self.first[-1]), tower.config, tower.device
-        self.pixels = torch.cat(list(pixels)) if pixels else None
+        size = config.image_size
+        empty = torch.empty(0, 3, size, size, dtype=torch.uint8, device=device)
+        self.pixels = torch.cat(list(pixels)) if pixels else empty
         width = config.dimension if config.projection else config.width
         self.embeddings = tower.position.new_empty(total, width)
         self.computed = torch.zeros(total, config.layers, dtype=torch.int32, device=device)
@@ -39,7 +41,6 @@ class Call:
 
     def pick(self, rows: Tensor) -> Tensor:
         """Return the bytes of these frames."""
-        assert self.pixels is not None
         return self.pixels.index_select(0, rows)
 
     def shares(self, done: Sequence[int]) -> list[slice]:

@@ -1,6 +1,6 @@
 """Decide before attention: a token near enough to its root in an earlier frame costs nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.vision.fused.earlygate import FusedGate
 from engine.vision.gate.bridge import Bridge
-from engine.vision.gate.cuts import changes, sketch
+from engine.vision.gate.cuts import brightness, changes, sketch
 from engine.vision.gate.forward import Stepped, step_macs
 from engine.vision.gate.learned import LearnedLimits
 from engine.vision.gate.limits import Limits
@@ -61,7 +61,7 @@ class EarlyGate:
         places = min(room, sum(bool(stream.steps) for stream in streams))
         steps.begin(places, self.limits)
         bridging = isinstance(steps, PlainSteps) and self.bridge.limit > 0 and places > 0
-        lines = Lines(self.bridge, streams, call) if bridging else None
+        lines = Lines(self.bridge, streams, call, self.tower.config.patch) if bridging else None
         for part in rounds([stream.steps for stream in streams], places):
             steps.load({at: streams[n].roots for n, at in part.begun()})
             self._run(part, call, steps, lines)
@@ -71,43 +71,25 @@ class EarlyGate:
         return self._hand_out(streams, call, lines)
 
     def look(self, pixels: Tensor) -> Tensor:
-        """Return the frames' sketches, by which cuts are seen."""
-        return sketch(pixels, self.tower.config.patch)
+        """Return the frames' brightness by patch, in which cuts are seen."""
+        return brightness(sketch(pixels, self.tower.config.patch))
 
     def _receive(self, chunks: Sequence[Chunk]) -> list[Stream]:
-        """Move the pixels to the device, and mark cuts; sketches are all that is read back."""
-        if not chunks:
-            return []
+        """Move the pixels to the device, and mark cuts; brightness is all that is read back."""
         device = self.tower.device
         moved = [chunk.pixels.to(device, non_blocking=True) for chunk in chunks]
-        looked = self._looked(chunks, moved)
-        nothing = torch.zeros(1, *looked[0].shape[1:])
-        seen = [chunk.state.tensors["sketches"] if chunk.state else nothing for chunk in chunks]
-        table = torch.cat([part for pair in zip(seen, looked, strict=True) for part in pair])
-        moves, first = changes(table, None).tolist(), 0
-        streams = []
-        for chunk, pixels, before, own in zip(chunks, moved, seen, looked, strict=True):
-            rows = slice(first, first + len(before) + len(own))
-            new = moves[rows][len(before) :]
-            if new and not (chunk.state and chunk.state.num_frames):
-                new[0] = 1.0  # there is nothing before it
-            streams.append(self._begin(chunk, pixels, table[rows], new))
-            first = rows.stop
-        return streams
-
-    def _looked(self, chunks: Sequence[Chunk], moved: Sequence[Tensor]) -> list[Tensor]:
-        """Return the sketches of each chunk, on the host: those made ahead, and the others."""
         late = [at for at, chunk in enumerate(chunks) if chunk.looked is None]
-        made: dict[int, Tensor] = {}
+        looked = {at: chunk.looked for at, chunk in enumerate(chunks) if chunk.looked is not None}
         if late:
             read = self.look(torch.cat([moved[at] for at in late])).cpu()
-            made = dict(zip(late, read.split([len(moved[at]) for at in late]), strict=True))
-        return [made.get(at, chunk.looked) for at, chunk in enumerate(chunks)]  # type: ignore[misc]
+            looked |= zip(late, read.split([len(moved[at]) for at in late]), strict=True)
+        return [self._begin(chunk, moved[at], looked[at]) for at, chunk in enumerate(chunks)]
 
-    def _begin(self, chunk: Chunk, pixels: Tensor, sketches: Tensor, moves: list[float]) -> Stream:
+    def _begin(self, chunk: Chunk, pixels: Tensor, bright: Tensor) -> Stream:
         state = chunk.state
         scalars = state.scalars if state else {"since": None, "spent": 0.0, "marks": []}
-        new, spent = self.refresh.marks(moves, scalars["spent"])
+        before = state.tensors.get("bright") if state else None
+        new, spent = self.refresh.marks(changes(bright, before).tolist(), scalars["spent"])
         waiting = torch.cat([state.pending.to(pixels.device), pixels]) if state else pixels
         since, marks = scalars["since"], [*scalars["marks"], *new]
         most = 1 if self.sequential else GROUP
@@ -119,7 +101,7 @@ class EarlyGate:
             steps=steps,
             since=since_full(since, steps),
             spent=spent,
-            sketches=sketches,
+            bright=bright[-1] if len(bright) else before,
             received=(state.num_frames if state else 0) + len(pixels),
             last=chunk.last,
         )
@@ -153,20 +135,33 @@ class EarlyGate:
             macs[lines.bridged] = float(BRIDGING * call.embeddings.shape[1])
         full = call.told(call.full)
         shares = call.shares([stream.done for stream in streams])
+        states = self._states(streams, shares, call)
         return [
             Encoded(
-                call.embeddings[rows], call.computed[rows], macs[rows], full[rows],
-                None if stream.last else _state(stream, call.embeddings[rows]),
+                call.embeddings[rows], call.computed[rows], macs[rows], full[rows], states.get(at)
             )
-            for stream, rows in zip(streams, shares, strict=True)
-        ]  # fmt: skip
+            for at, rows in enumerate(shares)
+        ]
+
+    def _states(
+        self, streams: Sequence[Stream], shares: Sequence[slice], call: Call
+    ) -> dict[int, StreamState]:
+        """What is kept of the streams that go on, up to the next call."""
+        going = [at for at, stream in enumerate(streams) if not stream.last]
+        moved = [at for at in going if streams[at].done]
+        last = call.told(np.array([shares[at].stop - 1 for at in moved], np.int64))
+        sketches = sketch(call.pick(last), self.tower.config.patch)
+        ends = zip(call.embeddings[last], sketches, strict=True)
+        kept = {
+            at: {"vector": v.clone(), "sketch": s.clone()}
+            for at, (v, s) in zip(moved, ends, strict=True)
+        }
+        return {at: _state(streams[at], kept.get(at, {})) for at in going}
 
 
-def _state(stream: Stream, embeddings: Tensor) -> StreamState:
-    """What is kept of a stream up to the next call."""
-    tensors, done = dict(stream.roots), stream.done
-    if done:
-        tensors["vector"] = embeddings[-1].clone()
-    tensors["sketches"] = stream.sketches[done:].clone()
+def _state(stream: Stream, kept: Mapping[str, Tensor]) -> StreamState:
+    tensors, done = {**stream.roots, **kept}, stream.done
+    if stream.bright is not None:
+        tensors["bright"] = stream.bright.clone()
     scalars = {"since": stream.since, "spent": stream.spent, "marks": stream.marks[done:]}
     return StreamState(stream.received, stream.pixels[done:].clone(), None, tensors, scalars)
