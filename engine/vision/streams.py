@@ -1,8 +1,9 @@
 """Reuse-aware batching: many streams side by side, each lane full until the last frame."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import islice
 from time import perf_counter
 from typing import Generic, TypeVar
 
@@ -229,25 +230,20 @@ class _Waiting(Generic[K]):
     """Streams not yet begun: of those in sight the longest comes next."""
 
     def __init__(self, sources: Iterator[Source[K]], lookahead: int, size: int) -> None:
-        self._sources = sources
+        self._sources = enumerate(sources)
         self._size = size
         self._lookahead = lookahead
-        self._seen: deque[Source[K]] = deque()
+        self._seen: list[tuple[int, int, Source[K]]] = []  # a heap
         self._number = 0
 
     def next(self) -> _Open[K] | None:
         """Begin a stream, or return None when there is none left."""
-        while len(self._seen) < self._lookahead:
-            source = next(self._sources, None)
-            if source is None:
-                break
-            self._seen.append(source)
+        for at, source in islice(self._sources, self._lookahead - len(self._seen)):
+            heappush(self._seen, (-(source.num_frames or 0), at, source))
         if not self._seen:
             return None
-        longest = max(self._seen, key=lambda source: source.num_frames or 0)
-        self._seen.remove(longest)
         self._number += 1
-        return _Open(self._number, longest, self._size)
+        return _Open(self._number, heappop(self._seen)[-1], self._size)
 
 
 def _join(blocks: Sequence[Chunk], size: int) -> Chunk:
