@@ -1,6 +1,7 @@
 """Errors as problem+json (RFC 9457), each with the request's id."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -32,6 +33,7 @@ _STATUS: tuple[tuple[type[EngineError], int], ...] = (
     (ExecutionError, 500),
 )
 MEDIA = "application/problem+json"
+_SHORT = 80  # letters of a value that is told back
 
 
 class Problem(HTTPException):
@@ -71,17 +73,19 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def not_valid(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [
-            {"at": ".".join(map(str, each["loc"][1:])), "problem": each["msg"]}
-            for each in error.errors()
-        ]
+        errors = [_fault(each) for each in error.errors()]
         first = errors[0]
         detail = f"{first['at']}: {first['problem']}" if first["at"] else first["problem"]
         return problem(request, 422, detail, errors=errors)
 
     @app.exception_handler(AnyHTTPException)
     async def http_error(request: Request, error: AnyHTTPException) -> JSONResponse:
-        return problem(request, error.status_code, error.detail, headers=error.headers)
+        said = error.detail
+        if not isinstance(error, HTTPException):  # of the router, whose words say nothing
+            path, allowed = request.url.path, (error.headers or {}).get("Allow")
+            said = f"{request.method} {path} is none of this API's endpoints; /docs lists them"
+            said = f"{request.method} {path}; allowed: {allowed}" if allowed else said
+        return problem(request, error.status_code, said, headers=error.headers)
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
@@ -90,6 +94,17 @@ def handle_errors(app: FastAPI) -> None:
         said = "unforeseen error; the server's log has it under request_id"
         own = {"X-Request-Id": request.scope.get("request_id", "")}  # not in the middleware's reach
         return problem(request, 500, said, headers=own)
+
+
+def _fault(error: Mapping[str, Any]) -> dict[str, str]:
+    """Say where a request is not valid, what is, and what was given."""
+    place, given = error["loc"][1:], error.get("input")
+    if error["type"] == "json_invalid":
+        where = f" at character {place[0]}" if place else ""
+        return {"at": "", "problem": f"the body is not JSON{where}: {error['ctx']['error']}"}
+    short = isinstance(given, str | int | float) and len(str(given)) < _SHORT
+    got = f", got {given!r}" if short else ""
+    return {"at": ".".join(map(str, place)), "problem": f"{error['msg']}{got}"}
 
 
 def document_errors(app: FastAPI) -> None:

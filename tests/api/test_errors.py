@@ -1,5 +1,6 @@
 """Errors are what the API's description says they are."""
 
+import re
 from typing import Any
 
 import pytest
@@ -49,6 +50,24 @@ def test_an_error_is_as_it_is_described(
     ((media, content),) = answers.get(str(status), answers["default"])["content"].items()
     assert media == "application/problem+json"
     assert content["schema"]["$ref"].rpartition("/")[2] == "Problem"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "request_", "detail"),
+    [
+        ("post", "/query", {"json": {"text": "a", "top_k": 0}}, r"top_k: .* to 1, got 0"),
+        ("post", "/query", {"json": {"text": 7}}, r"text: .*, got 7"),
+        ("post", "/query", {"content": b'{"text": "a"'}, "^the body is not JSON at character 12: "),
+        ("get", "/query", {}, "^GET /query; allowed: POST$"),
+        ("get", "/vidoes", {}, "^GET /vidoes is none of this API's endpoints; /docs lists them$"),
+    ],
+)
+def test_an_error_says_what_was_given_and_what_is_allowed(
+    client: TestClient, method: str, path: str, request_: dict[str, Any], detail: str
+) -> None:
+    headers = {"Content-Type": "application/json"} if method == "post" else {}
+    answer = client.request(method, path, headers=headers, **request_)
+    assert re.search(detail, Problem.model_validate(answer.json()).detail)
 
 
 def test_the_description_holds_our_errors_alone(document: dict[str, Any]) -> None:
