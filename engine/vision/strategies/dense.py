@@ -25,23 +25,25 @@ class Dense:
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         """Encode all chunks' frames in batches, whatever stream they come from."""
         counts = [len(chunk.pixels) for chunk in chunks]
-        config, device = self.tower.config, self.tower.device
-        pixels = torch.cat([chunk.pixels for chunk in chunks])
-        embeddings = self._embed(pixels)
+        total, config, device = sum(counts), self.tower.config, self.tower.device
+        rows = (
+            self._embed(torch.cat([chunk.pixels for chunk in chunks])),
+            torch.full((total, config.layers), config.tokens, dtype=torch.int32, device=device),
+            torch.full((total,), float(dense_macs(config)), dtype=torch.float64, device=device),
+            torch.ones(total, dtype=torch.bool, device=device),
+            torch.zeros(total, device=device),
+        )
+        shares = zip(*(each.split(counts) for each in rows), strict=True)
         return [
             Encoded(
-                embeddings=rows,
-                computed=torch.full(
-                    (count, config.layers), config.tokens, dtype=torch.int32, device=device
-                ),
-                macs=torch.full(
-                    (count,), float(dense_macs(config)), dtype=torch.float64, device=device
-                ),
-                full=torch.ones(count, dtype=torch.bool, device=device),
+                embeddings=embeddings,
+                computed=computed,
+                macs=macs,
+                full=full,
                 state=None if chunk.last else _advance(chunk),
-                drift=torch.zeros(count, device=device),
+                drift=drift,
             )
-            for chunk, rows, count in zip(chunks, embeddings.split(counts), counts, strict=True)
+            for chunk, (embeddings, computed, macs, full, drift) in zip(chunks, shares, strict=True)
         ]
 
     def _embed(self, pixels: Tensor) -> Tensor:
