@@ -88,9 +88,10 @@ def test_a_key_tells_content_and_span_apart() -> None:
 def test_a_browser_is_told_what_it_has(client: TestClient, engine: Engine) -> None:
     url = "/videos/2/clip.mp4?start=1&stop=2"
     first = client.get(url)
+    kept = list((engine.store.layout.clips / "2").iterdir())
     again = client.get("/videos/2/clip.mp4?start=1.0001&stop=2")
     assert (again.headers["etag"], again.content) == (first.headers["etag"], first.content)
-    assert len(list((engine.store.layout.clips / "2").iterdir())) == 1
+    assert list((engine.store.layout.clips / "2").iterdir()) == kept != []
     tag = first.headers["etag"]
     for known in (tag, f'"other", W/{tag}'):
         answer = client.get(url, headers={"If-None-Match": known})
