@@ -12,7 +12,7 @@ from engine.errors import UsageError, unknown
 from engine.operators.base import Context
 from engine.operators.measure import subject_vector
 from engine.operators.search import refiner_of
-from engine.operators.work import Work
+from engine.operators.work import Refined, Work
 from engine.peaks import Peaks, Spot
 from engine.results import Coverage as Coverage
 from engine.results import GroupBy as GroupBy
@@ -61,8 +61,8 @@ def query(
             depth *= 4
         elif refiner is None or not refiner.settle(peaks.open_rows(bar)):
             break
-    if refiner is not None:
-        context.work.refined.append(refiner.said())
+    if refiner is not None and (refined := refiner.said()) != Refined():
+        context.work.refined.append(refined)
     clock.append(perf_counter())
     names = selection.names
     return QueryResult(

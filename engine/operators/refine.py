@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.operators.allowance import Residuals, Widths
-from engine.operators.refiner import BATCH, Ids, Query, Refiner, flags
+from engine.operators.refiner import Ids, Query, Refiner, flags
 from engine.operators.stop import may_cross, may_enter
 from engine.operators.work import Refined
 from engine.storage.store import Hits
@@ -47,13 +47,13 @@ def refine_top_k(
     count = max(4 * k, 64)
     hits = refiner.store.search(refiner.space, query, count, allowed=allowed)
     if not len(hits.row_ids) or not (residuals := _needed(refiner, hits.row_ids)):
-        return Hits(hits.row_ids[:k], hits.scores[:k], hits.index), Refined()
+        return Hits(hits.row_ids[:k], hits.scores[:k], hits.index), refiner.said()
     pool = _pool(refiner, residuals, query, hits)
     while True:
         waiting = may_enter(pool.scores, pool.allowances, pool.exact, k) & pool.readable(refiner)
         room = refiner.room()
         if waiting.any() and room:
-            pool.settle(refiner, query, _best(pool, waiting, min(room, BATCH)))
+            pool.settle(refiner, query, _best(pool, waiting, room))
         elif room and _beyond(refiner, residuals, query, pool, k, count):
             count *= 4
             found = refiner.store.search(refiner.space, query, count, allowed=allowed)
@@ -71,7 +71,7 @@ def refine_cutoff(
     hits = refiner.store.scores(refiner.space, query, allowed)
     if not len(hits.row_ids) or not (residuals := _needed(refiner, hits.row_ids)):
         kept = hits.scores >= cutoff
-        return Hits(hits.row_ids[kept], hits.scores[kept], hits.index), Refined()
+        return Hits(hits.row_ids[kept], hits.scores[kept], hits.index), refiner.said()
     pool = _pool(refiner, residuals, query, hits)
     while True:
         waiting = may_cross(pool.scores, pool.allowances, pool.exact, cutoff)
@@ -79,7 +79,7 @@ def refine_cutoff(
         room = refiner.room()
         if not (waiting.any() and room):
             break
-        pool.settle(refiner, query, _best(pool, waiting, min(room, BATCH)))
+        pool.settle(refiner, query, _best(pool, waiting, room))
     over = int((pool.scores >= cutoff).sum())
     left = ~pool.exact
     margins = np.abs(pool.scores - cutoff)[left]

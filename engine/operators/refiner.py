@@ -1,5 +1,6 @@
 """Makes stored rows exact within a budget, and tells how far those that are not may be off."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -43,7 +44,8 @@ class Refiner:
     started: float = field(default_factory=perf_counter)
     unreadable: set[int] = field(default_factory=set)  # ids of videos
     stopped: bool = False  # by the budget, while something was left to refine
-    audited: Residuals | None = None  # once they have been asked for
+    audited: Residuals | None = None  # known once they have been asked for
+    asked: bool = False
 
     @property
     def seconds(self) -> float:
@@ -51,10 +53,14 @@ class Refiner:
         return perf_counter() - self.started
 
     def room(self) -> int:
+        """Rows that the budget allows before it is looked at again."""
+        return min(self.left(), BATCH)
+
+    def left(self) -> int:
         """Rows that the budget still allows."""
         if self.max_seconds is not None and self.seconds >= self.max_seconds:
             return 0
-        return BATCH if self.max_frames is None else max(0, self.max_frames - self.refined)
+        return sys.maxsize if self.max_frames is None else max(0, self.max_frames - self.refined)
 
     def refine(self, row_ids: Ids) -> None:
         """Decode and embed these rows densely, and store the exact vectors."""
@@ -79,14 +85,16 @@ class Refiner:
 
     def settle(self, row_ids: Ids) -> bool:
         """Make the first of these rows exact, as many as the budget allows; False if none was."""
-        room = min(self.room(), BATCH)
-        self.stopped = len(row_ids) > 0 and not room
+        room = self.room()
+        self.stopped |= len(row_ids) > 0 and not room
         self.refine(row_ids[:room])
         return len(row_ids) > 0 and room > 0
 
     def said(self, confidence: float = 1.0) -> Refined:
         """Return what was done so far, and how sure the order is."""
         complete = not self.stopped and not self.unreadable
+        if complete and not self.refined:
+            return Refined()  # there was nothing to do
         return Refined(self.refined, self.seconds, complete, confidence)
 
     def allowances(self, query: Query, row_ids: Ids) -> NDArray[np.float64]:
@@ -117,9 +125,12 @@ class Refiner:
         return rows.column("drift").to_numpy()[places], flags(rows)[places]
 
     def residuals(self) -> Residuals | None:
-        """Return the space's audited rows, drawing them first where there are none or too few."""
-        if self.audited is None:
-            self.audited = self._stored_residuals()
+        """Return the space's audited rows, drawing them first where there are none or too few.
+
+        None where the budget does not allow an audit, or too few rows can be read.
+        """
+        if not self.asked:
+            self.asked, self.audited = True, self._stored_residuals()
         return self.audited
 
     def _stored_residuals(self) -> Residuals | None:
@@ -141,6 +152,9 @@ class Refiner:
         starts = random.choice(rows.num_rows, min(_CLUSTERS, rows.num_rows), replace=False)
         places = np.unique((starts[:, None] + np.arange(_RUN)).clip(max=rows.num_rows - 1))
         row_ids = rows.column("row_id").to_numpy()[places]
+        if self.left() < len(row_ids):
+            self.stopped = True
+            return None
         before = self.store.vectors(self.space, row_ids)
         self.refine(row_ids)
         read = ~np.isin(row_ids >> 32, list(self.unreadable))

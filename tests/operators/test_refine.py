@@ -193,6 +193,15 @@ def test_budget_ends_it_and_says_so(archive: Archive) -> None:
     assert said.confidence < 0.99
 
 
+def test_a_budget_without_room_for_the_audit_leaves_rows_as_they_are(archive: Archive) -> None:
+    for budget in ({"max_frames": 40}, {"max_seconds": 0.0}):
+        hits, said = refine_top_k(archive.refiner(**budget), archive.exact[1][70], 10)
+        assert (said.rows, said.complete, len(hits.row_ids)) == (0, False, 10)
+        hits, said = refine_cutoff(archive.refiner(**budget), archive.exact[1][70], 0.8)
+        assert (said.rows, said.complete) == (0, False)
+    assert archive.decoded == 0
+
+
 def test_unreadable_videos_stay_approximate_and_are_told(archive: Archive) -> None:
     archive.broken = {1}
     hits, said = refine_top_k(archive.refiner(), archive.exact[1][30], 10)
