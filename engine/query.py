@@ -38,7 +38,7 @@ def query(
     `videos` are ids, names or globs. Adjacent hits are one moment; of moments that show the same
     picture the best is kept.
     """
-    _check(subject, top_k, group_by)
+    _check(subject, top_k, group_by, min_score)
     clock = [perf_counter()]
     vector = subject_vector(context, subject)
     clock.append(perf_counter())
@@ -73,11 +73,15 @@ def query(
     )
 
 
-def _check(subject: str | bytes | NDArray[np.float32], top_k: int, group_by: str) -> None:
+def _check(
+    subject: str | bytes | NDArray[np.float32], top_k: int, group_by: str, min_score: float | None
+) -> None:
     if group_by not in get_args(GroupBy):
         raise UsageError(unknown("group_by", group_by, get_args(GroupBy)))
     if top_k < 1:
         raise UsageError(f"top_k is {top_k}; allowed: 1 or more")
+    if min_score is not None and not -1 <= min_score <= 1:
+        raise UsageError(f"min_score is {min_score}; allowed: -1 to 1, as cosines are")
     if not isinstance(subject, np.ndarray) and not subject.strip():
         raise UsageError("the text to look for is empty")
 

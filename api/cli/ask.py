@@ -52,7 +52,7 @@ def query(
         found = engine.query(
             text,
             top_k=top,
-            videos=video,
+            videos=video and [flags.which(each) for each in video],
             group_by=group_by,  # type: ignore[arg-type]
             min_score=min_score,
             exact=exact,
@@ -78,7 +78,9 @@ def ask(
 ) -> None:
     """Answer a question, with the seconds that show it."""
     with connect(data, model, device) as engine:
-        answered = engine.ask(question, choice, videos=video)
+        answered = engine.ask(
+            question, choice, videos=video and [flags.which(each) for each in video]
+        )
     if as_json:
         show.print_json(answered)
     else:

@@ -96,7 +96,7 @@ def search(
 
 @app.command()
 def match(
-    clips: int = 40,
+    clips: flags.Clips = 40,
     seed: int = 7,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
@@ -111,7 +111,7 @@ def match(
 
 @app.command()
 def moments(
-    clips: int = 60,
+    clips: flags.Clips = 60,
     seed: int = 23,
     workers: flags.Workers = 2,
     model: flags.ModelName = "builtin",
@@ -129,7 +129,7 @@ def moments(
 
 @app.command()
 def ask(
-    clips: int = 60,
+    clips: flags.Clips = 60,
     seed: int = 23,
     workers: flags.Workers = 2,
     model: flags.ModelName = "builtin",
@@ -180,7 +180,7 @@ def multigpu(
 
 @app.command()
 def streams(
-    clips: int = 128,
+    clips: flags.Clips = 128,
     strategy: Annotated[
         list[str] | None, typer.Option(help="Beside dense: reusevit, earlygate, …; repeatable.")
     ] = None,
@@ -206,7 +206,7 @@ def streams(
 
 @app.command()
 def strategies(
-    clips: int = 200,
+    clips: flags.Clips = 200,
     seed: int = 7,
     parts: Annotated[
         list[Path] | None,
@@ -249,7 +249,7 @@ def strategies(
 
 @app.command()
 def precision(
-    clips: int = 60,
+    clips: flags.Clips = 60,
     seed: int = 7,
     weights: Annotated[
         Path | None, typer.Option(help="A plain ViT, .npz in timm's names, instead of the model.")
@@ -273,7 +273,7 @@ def precision(
 
 @app.command()
 def bound(
-    clips: int = 40,
+    clips: flags.Clips = 40,
     seed: int = 7,
     max_drift: flags.MaxDrift = 0.02,
     weights: Annotated[
@@ -330,9 +330,9 @@ def calibrate(
 
 @app.command()
 def refine(
-    clips: int = 40,
+    clips: flags.Clips = 40,
     seed: int = 7,
-    queries: int = 200,
+    queries: Annotated[int, typer.Option(min=1)] = 200,
     scale: Annotated[float, typer.Option(help="Of the limits of the gate that stores.")] = 1.0,
     threshold: Annotated[
         float | None, typer.Option(help="Store by an untrained gate of this threshold instead.")

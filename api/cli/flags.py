@@ -24,6 +24,7 @@ Json = Annotated[
 Videos = Annotated[
     list[str] | None, typer.Option("--video", help="Only these: name, id or glob; repeatable.")
 ]
+Clips = Annotated[int, typer.Option(help="Made-up clips.", min=1)]
 Fps = Annotated[
     float, typer.Option("--fps", envvar="DEJAVU_FPS", help="Sampled frames per second.")
 ]
@@ -71,3 +72,8 @@ Workers = Annotated[int, typer.Option("--workers", help="Processes or threads to
 OutFile = Annotated[Path | None, typer.Option("--out", help="Write the figures here as JSON.")]
 
 DATA = Path("data")
+
+
+def which(given: str) -> int | str:
+    """Read an id where only digits are given, else a name or a glob."""
+    return int(given) if given.isdecimal() else given

@@ -56,7 +56,7 @@ def show_video(which: Which, data: flags.Data = flags.DATA, as_json: flags.Json 
         found = matches[0]
     else:
         with open_store(data) as store:
-            found = _record(store.catalog.video(_given(which)))
+            found = _record(store.catalog.video(flags.which(which)))
     report = {} if as_json else found.pop("report", None) or {}
     _print_record({**found, **report}, as_json=as_json)
 
@@ -70,7 +70,7 @@ def remove_video(which: Which, data: flags.Data = flags.DATA, as_json: flags.Jso
         remote.call("DELETE", f"/videos/{names.get(which, which)}")
     else:
         with open_store(data) as store:
-            store.catalog.remove_video(_given(which))
+            store.catalog.remove_video(flags.which(which))
     if as_json:
         show.print_json({"removed": which})
     else:
@@ -85,7 +85,7 @@ def verify(
 ) -> None:
     """Prove that every video has every row it should, in files that are whole."""
     with open_store(data) as store:
-        video = store.catalog.video(_given(which)).video_id if which else None
+        video = store.catalog.video(flags.which(which)).video_id if which else None
         problems = store.verify(video)
         count = 1 if which else len(store.catalog.videos())
     if as_json:
@@ -221,10 +221,6 @@ def _print_record(record: dict[str, Any], *, as_json: bool) -> None:
     for name, value in record.items():
         if value not in (None, [], {}):
             show.out.print(f"[dim]{name.replace('_', ' '):>20}[/]  {escape(_said(value))}")
-
-
-def _given(which: str) -> int | str:
-    return int(which) if which.isdigit() else which
 
 
 def _record(video: Any) -> dict[str, Any]:

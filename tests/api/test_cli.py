@@ -44,6 +44,8 @@ def test_every_setting_is_a_variable(cli: Cli, data: Path, monkeypatch: pytest.M
     monkeypatch.setenv("DEJAVU_DEVICE", "cpu")
     assert len(json.loads(cli("query", "a star", "--json").out)["moments"]) == 1
     assert len(json.loads(cli("query", "a star", "--top", "9", "--json").out)["moments"]) > 1
+    found = json.loads(cli("query", "a star", "--video", "2", "--json").out)["moments"]
+    assert {moment["video_id"] for moment in found} == {2}
     monkeypatch.setenv("DEJAVU_MODEL", "/nowhere")
     assert cli("query", "a star").code == 1
 
@@ -99,11 +101,14 @@ def test_flags_and_their_variables(path: tuple[str, ...]) -> None:
         (("query", "x", "--nope"), 2, "--nope"),
         (("query", "x", "--group-by", "moments"), 2, "nearest: moment"),
         (("query", "x", "--video", "three.mp4"), 1, "three.mp4"),
+        (("query", "x", "--video", "9"), 1, "no video 9 among"),
+        (("query", "x", "--min-score", "nan"), 2, "min_score is nan; allowed"),
         (("query", "x", "--model", "/nowhere"), 1, "/nowhere"),
         (("query", "x", "--device", "abacus"), 2, "abacus"),
         (("ask", "what?", "--choice", "one"), 2, "choice"),
         (("sql", "SELECT 1", "--format", "xml"), 2, "xml"),
         (("sql", "SELECT 1", "--param", "x"), 2, "name=value"),
+        (("bench", "refine", "--clips", "0"), 2, "--clips"),
         (("videos", "show", "on.mp4"), 1, "nearest: one.mp4"),
         (("videos", "rm", "9"), 1, "9"),
         (("spaces", "use", "none"), 1, "none"),
@@ -121,7 +126,7 @@ def test_flags_and_their_variables(path: tuple[str, ...]) -> None:
 def test_an_error_is_one_line(
     cli: Cli, data: Path, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    place = () if "quary" in arguments else ("--data", data)
+    place = () if {"quary", "bench"} & set(arguments) else ("--data", data)
     ran = cli(*arguments, *place)
     assert (ran.code, ran.out) == (code, b"")
     assert ran.err.startswith("error: ")

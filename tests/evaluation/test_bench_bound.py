@@ -63,3 +63,7 @@ def test_refinement_is_measured_with_the_builtin_model() -> None:
     assert row["queries"] == 4
     assert row["top-10 after"] >= row["top-10 before"]
     assert row["rows warm"] <= row["rows cold"]
+    [moments] = report.more
+    row = dict(zip(moments.columns, moments.rows[0], strict=True))
+    assert row["moments after"] >= row["moments before"]
+    assert row["rows warm"] <= row["rows cold"] <= row["rows of the first tenth"]

@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,13 @@ from torch.nn import functional as F
 
 from engine.evaluation.encodings import Pixels, render_pool
 from engine.evaluation.report import Report
+from engine.operators.base import Background, Context
+from engine.operators.options import Options
 from engine.operators.refine import refine_top_k
 from engine.operators.refiner import Refiner
+from engine.operators.sandbox import Sandbox
+from engine.operators.work import Embedded
+from engine.query import query
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.model import Model, load_model
@@ -27,6 +32,11 @@ TOP = 10
 COLUMNS = (
     *("queries", "reuse", "drift", "top-10 before", "top-10 after", "rows cold", "rows warm"),
     *("ms cold", "ms warm"),
+)
+MOMENTS = 5
+MOMENT_COLUMNS = (
+    *("queries", "moments before", "moments after", "rows of the first tenth", "rows cold"),
+    *("rows warm", "ms cold", "ms warm"),
 )
 
 
@@ -77,7 +87,9 @@ def run(
     queries = list(dict.fromkeys(texts))[:num_queries]
     options = {"scale": scale} if threshold is None else {"threshold": threshold}
     gate = build_strategy("earlygate", loaded.tower, space=loaded.space, options=options)
-    return measure_refinement(loaded, gate, [frames for _, frames in made], queries)
+    videos = [frames for _, frames in made]
+    frames = measure_refinement(loaded, gate, videos, queries)
+    return replace(frames, more=(measure_moments(loaded, gate, videos, queries),))
 
 
 def measure_refinement(
@@ -123,6 +135,66 @@ def measure_refinement(
         f"rows of the first tenth of the queries, when nothing is exact yet: {np.mean(first):.1f}",
     )
     return Report("Refinement", COLUMNS, [[*row, rows_cold, rows_warm, ms_cold, ms_warm]], notes)
+
+
+def measure_moments(
+    model: Model, strategy: Strategy, videos: Sequence[Pixels], queries: Sequence[str]
+) -> Report:
+    """Ask every query for moments of one store, one after the other, and all of them once more.
+
+    A moment is given back where video, start, stop and best frame are those of exact rows.
+    """
+    vectors = model.embed_texts(queries)
+    with tempfile.TemporaryDirectory() as folder, Sandbox() as sandbox:
+        with _archive(f"{folder}/dense", model, Dense(model.tower), videos) as (dense, _, _):
+            true = [_moments(dense, sandbox, each) for each in vectors]
+        with _archive(f"{folder}/near", model, strategy, videos) as (near, _, _):
+            before = [_moments(near, sandbox, each, exact=False) for each in vectors]
+            cold, warm = ([_moments(near, sandbox, each) for each in vectors] for _ in range(2))
+    total = sum(len(each.told) for each in true)
+    shares = [
+        sum(len(one.told & other.told) for one, other in zip(true, found, strict=True)) / total
+        for found in (before, cold)
+    ]
+    first = cold[: max(1, len(cold) // 10)]
+    rows = [float(np.mean([each.rows for each in found])) for found in (first, cold, warm)]
+    ms = [1e3 * float(np.mean([each.seconds for each in found])) for found in (cold, warm)]
+    notes = (
+        f"the {MOMENTS} best moments, the same in start, stop and best frame; the first query's "
+        "audit counts as its rows; warm: all queries once more",
+    )
+    row = [len(queries), *shares, *rows, *ms]
+    return Report("Refinement of moments", MOMENT_COLUMNS, [row], notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The moments of one query, and what they took."""
+
+    told: frozenset[tuple[str, float, float, float]]
+    rows: int
+    seconds: float
+
+
+def _moments(
+    archive: Archive, sandbox: Sandbox, vector: NDArray[np.float32], exact: bool | None = None
+) -> _Found:
+    context = Context(
+        store=archive.store,
+        space=archive.space,
+        encoder=archive.model,
+        sandbox=sandbox,
+        background=lambda: Background(()),
+        embed=lambda *_: Embedded(),
+        respond=lambda *_: None,
+        redecode=archive.redecode,
+        options=Options(exact=exact),
+    )
+    started = time.perf_counter()
+    found = query(context, vector, top_k=MOMENTS)
+    seconds = time.perf_counter() - started
+    told = ((m.name, m.start_seconds, m.stop_seconds, m.peak_seconds) for m in found.moments)
+    return _Found(frozenset(told), found.coverage.refined, seconds)
 
 
 def _ask(
