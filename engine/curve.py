@@ -14,6 +14,7 @@ Flags = NDArray[np.bool_]
 _LEVEL = 0.6  # of the way from a floor to the video's peak; what lies above belongs to a moment
 _SMOOTH_SECONDS = 0.2
 _STEP_FRAMES = 2  # on each side of a step
+_FEW = 4  # rows that may be the floor, made exact before looking again
 _CLEAR, _LARGE = 8.0, 0.1  # times the usual change between frames; share of peak over average
 
 
@@ -65,9 +66,12 @@ class Rule:
         """Tell which rows could still change the moments that reach `bar`.
 
         They are those that may be the highest of a moment, and those that may or may not belong to
-        one: what surely does, and what surely does not, needs no exact score.
+        one: what surely does, and what surely does not, needs no exact score. Where that leaves
+        frames that hang on the level alone, it is those that may be the floor of the level.
         """
-        return self._open_peaks(curve, bar) | self._open_edges(curve, bar)
+        hanging = self._hanging(curve, bar)
+        found = self._open_peaks(curve, bar) | (curve.open & hanging)
+        return found if found.any() or not hanging.any() else self._open_floor(curve)
 
     def _open_peaks(self, curve: Curve, bar: float) -> Flags:
         found = np.zeros(len(curve.ids), bool)
@@ -76,7 +80,8 @@ class Rule:
             found |= inside & (curve.high >= curve.low[inside].max(initial=bar))
         return found & curve.open
 
-    def _open_edges(self, curve: Curve, bar: float) -> Flags:
+    def _hanging(self, curve: Curve, bar: float) -> Flags:
+        """Whether each frame may belong to a moment, and is not inside of what surely does."""
         low, high = curve.low, curve.high
         (lowest, below), (_, level), (highest, above) = (
             self._level(curve, scores) for scores in (low, curve.scores, high)
@@ -86,7 +91,14 @@ class Rule:
         possible = find_spans(curve.seconds, high, maybe, self.gap_seconds)
         sure = find_spans(curve.seconds, low, surely, self.gap_seconds)
         reaching = _covered(curve, [span for span in possible if span.score >= bar])
-        return np.asarray(curve.open & maybe & reaching & ~_covered(curve, sure))
+        return np.asarray(maybe & reaching & ~_covered(curve, sure))
+
+    def _open_floor(self, curve: Curve) -> Flags:
+        found = np.zeros(len(curve.ids), bool)
+        if has_step(curve.seconds, curve.scores, self.average):
+            at = np.flatnonzero(curve.open & (curve.low <= curve.high.min()))
+            found[at[np.argsort(curve.low[at], kind="stable")[:_FEW]]] = True
+        return found
 
     def _level(self, curve: Curve, scores: Floats) -> tuple[Floats, float]:
         if self.min_score is not None:
@@ -102,13 +114,19 @@ def level_of(seconds: Floats, scores: Floats, average: float) -> tuple[Floats, f
     over the store: what holds all the time must not fall apart where it scores a little less.
     """
     even = smooth(seconds, scores, _SMOOTH_SECONDS)
+    usual = min(float(np.median(even)), average)
+    floor = float(even.min()) if has_step(seconds, scores, average) else usual
+    # the margin is for rounding: a flat curve is one moment
+    return even, floor + _LEVEL * (float(even.max()) - floor) - 1e-9
+
+
+def has_step(seconds: Floats, scores: Floats, average: float) -> bool:
+    """Whether something begins or ends: the scores before and after an instant are far apart."""
+    even = smooth(seconds, scores, _SMOOTH_SECONDS)
     peak, usual = float(even.max()), min(float(np.median(even)), average)
     step = _largest_step(scores)
     change = float(np.median(np.abs(np.diff(scores)))) if len(scores) > 1 else 0.0
-    has_step = step > _CLEAR * change and step > _LARGE * (peak - usual)
-    floor = float(even.min()) if has_step else usual
-    # the margin is for rounding: a flat curve is one moment
-    return even, floor + _LEVEL * (peak - floor) - 1e-9
+    return step > _CLEAR * change and step > _LARGE * (peak - usual)
 
 
 def _largest_step(scores: Floats) -> float:

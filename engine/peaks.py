@@ -44,7 +44,6 @@ class Peaks:
         self.context, self.vector, self.group_by = context, vector, group_by
         self.min_score, self.near_duplicate = min_score, near_duplicate
         self.refiner = refiner
-        self.widest = refiner.widest(vector) if refiner else 0.0  # of all allowances
         average = self._average() if min_score is None else min_score
         self.rule = Rule(context.options.gap_seconds, min_score, average)
         self.dropped = 0
@@ -53,10 +52,11 @@ class Peaks:
 
     def group(self, hits: Hits) -> list[Spot]:
         """Return the spots whose highest frame is among the hits, best first, without doubles."""
-        lowest = -np.inf if self.min_score is None else self.min_score
-        near = hits.row_ids[hits.scores + self.widest >= lowest]
+        ids = near = hits.row_ids
+        if self.min_score is not None:
+            ids = ids[hits.scores >= self.min_score]
+            near = near[hits.scores + self._widest() >= self.min_score]
         self._score({int(row) >> 32 for row in near} - self._curves.keys())
-        ids = hits.row_ids[hits.scores >= lowest]
         spots: list[Spot] = []
         for video in dict.fromkeys(int(row) >> 32 for row in ids):
             found = ids[ids >> 32 == video]
@@ -71,7 +71,8 @@ class Peaks:
 
     def may_miss(self, hits: Hits, bar: float) -> bool:
         """Whether a row that scores less than all hits could still reach `bar`."""
-        return self.widest > 0 and float(hits.scores[-1]) + self.widest >= bar
+        widest = self._widest()
+        return widest > 0 and float(hits.scores[-1]) + widest >= bar
 
     def open_rows(self, bar: float) -> NDArray[np.int64]:
         """Return the rows that could change the spots that reach `bar`, the likeliest first."""
@@ -82,6 +83,10 @@ class Peaks:
                 found.append(curve.ids[open_rows])
                 highs.append(curve.high[open_rows])
         return np.concatenate(found)[np.argsort(-np.concatenate(highs), kind="stable")]
+
+    def _widest(self) -> float:
+        """The largest allowance of all rows."""
+        return self.refiner.widest(self.vector) if self.refiner else 0.0
 
     def _open(self, video: int, curve: Curve, bar: float) -> NDArray[np.bool_]:
         if self.min_score is not None:

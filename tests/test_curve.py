@@ -93,3 +93,20 @@ def test_what_surely_belongs_to_a_moment_or_not_need_not_be_exact() -> None:
     assert not rule.open_rows(stored, 0.8).any()
     known = Curve(stored.ids, stored.seconds, scores, np.zeros(48))
     assert not rule.open_rows(known, 0.3).any()
+
+
+def test_where_a_frame_hangs_on_the_level_the_floor_is_made_exact() -> None:
+    scores = curve((20, 0.1), (8, 0.5), (20, 0.1))
+    scores[28] = 0.34  # the level, if the floor is 0.1
+    scores[:6] = 0.12
+    scores[3] = 0.11
+    off = np.zeros(48)
+    off[:6] = 0.1
+    rule = Rule(1.0, None, AVERAGE)
+    stored = Curve(np.arange(48), np.arange(48) / 2, scores, off)
+    found = np.flatnonzero(rule.open_rows(stored, 0.3)).tolist()
+    assert len(found) == 4
+    assert set(found) < set(range(6))
+    assert 3 in found
+    scores[28] = 0.2
+    assert not rule.open_rows(stored, 0.3).any()  # below any level

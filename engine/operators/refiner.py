@@ -27,7 +27,7 @@ _GROWTH = 4  # so many times more approximate rows ask for a new audit
 
 @dataclass(slots=True)
 class Refiner:
-    """Makes rows of one space exact, within a budget; counts what it did.
+    """Makes rows of one space exact for a query, within a budget; counts what it did.
 
     `confidence` is that of each row's allowance. Rows of a video whose file cannot be read stay
     approximate, and the answer is not complete.
@@ -46,6 +46,7 @@ class Refiner:
     stopped: bool = False  # by the budget, while something was left to refine
     audited: Residuals | None = None  # known once they have been asked for
     asked: bool = False
+    most: float | None = None  # of the allowances of all rows
 
     @property
     def seconds(self) -> float:
@@ -108,10 +109,12 @@ class Refiner:
         return off
 
     def widest(self, query: Query) -> float:
-        """The largest allowance of any row of the space."""
-        rows = self.store.rows(self.space, None, ["row_id", "exact"])
-        ids = rows.column("row_id").to_numpy()[~flags(rows)]
-        return float(self.allowances(query, ids).max(initial=0.0))
+        """The largest allowance of any row of the space, for the one query that this is for."""
+        if self.most is None:
+            rows = self.store.rows(self.space, None, ["row_id", "exact"])
+            ids = rows.column("row_id").to_numpy()[~flags(rows)]
+            self.most = float(self.allowances(query, ids).max(initial=0.0))
+        return self.most
 
     def known(self, row_ids: Ids) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """The drifts and exact flags of these rows; of a row that has gone meanwhile, any."""
