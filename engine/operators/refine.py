@@ -96,10 +96,13 @@ def _needed(refiner: Refiner, row_ids: Ids) -> Residuals | None:
 
 
 def _pool(refiner: Refiner, residuals: Residuals, query: Query, hits: Hits) -> _Pool:
-    drifts, exact = refiner.known(hits.row_ids)
+    videos = np.unique(hits.row_ids >> 32).tolist()
+    stored = refiner.store.rows(refiner.space, videos, ["row_id"]).column("row_id").to_numpy()
+    row_ids = hits.row_ids[np.isin(hits.row_ids, stored)]  # a video may have gone meanwhile
+    drifts, exact = refiner.known(row_ids)
     widths = residuals.widths(query, drifts)
-    scores = (refiner.store.vectors(refiner.space, hits.row_ids) @ query).astype(np.float64)
-    return _Pool(hits.row_ids, scores, exact, widths, widths.allowances(refiner.confidence))
+    scores = (refiner.store.vectors(refiner.space, row_ids) @ query).astype(np.float64)
+    return _Pool(row_ids, scores, exact, widths, widths.allowances(refiner.confidence))
 
 
 def _best(pool: _Pool, waiting: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
