@@ -50,7 +50,9 @@ def normalise(
     if num_rows == 0:
         return out
     # a fixed grid: programs that find nothing to do would cost more than a short product's rows
-    programs = min(num_rows, 16 * multiprocessors(x))
+    # a third reduction is quicker within one warp
+    warps, each = (2, 16) if units is None else (1, 64)
+    programs = min(num_rows, each * multiprocessors(x))
     _normalise_kernel[(programs,)](
         x,
         weight,
@@ -67,7 +69,7 @@ def normalise(
         eps,
         D=width,
         BLOCK_D=triton.next_power_of_2(width),
-        num_warps=2,
+        num_warps=warps,
     )
     return out
 
