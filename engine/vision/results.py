@@ -12,7 +12,7 @@ K = TypeVar("K")
 
 
 class Ended(Generic[K]):
-    """The streams that ended with a turn, one or more, all their frames side by side.
+    """The streams that ended with a turn, one or more, all their frames side by side, in float32.
 
     On a GPU joining waits for nothing, and reading for this turn alone, not for later ones.
     """
@@ -26,22 +26,21 @@ class Ended(Generic[K]):
             if part.drift is not None
         ]  # fmt: skip
         self._columns = [
-            torch.cat([part.embeddings for part in parts]),
+            torch.cat([part.embeddings for part in parts]).float(),
             torch.cat([part.computed for part in parts]),
             torch.cat([part.macs for part in parts]),
             torch.cat([part.full for part in parts]),
             torch.cat(drifts) if drifts else None,
         ]
-        first = parts[0].embeddings
-        self._device = first.device if first.is_cuda else None
-        current = torch.cuda.current_stream(self._device) if self._device else None
-        self._done = current.record_event() if current else None
+        device = parts[0].embeddings.device
+        self._done = None
+        if device.type == "cuda":
+            self._done = torch.cuda.current_stream(device).record_event()
 
-    def read(self) -> list[tuple[K, Encoded]]:
-        """Return each stream's frames as one, on the host."""
+    def read(self, side: torch.cuda.Stream | None) -> list[tuple[K, Encoded]]:
+        """Return each stream's frames as one, on the host; from a GPU by the stream `side`."""
         columns = self._columns
-        if self._done is not None:
-            side = torch.cuda.Stream(self._device)
+        if self._done is not None and side is not None:
             side.wait_event(self._done)
             with torch.cuda.stream(side):
                 columns = [None if each is None else fetch(each) for each in columns]

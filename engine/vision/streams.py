@@ -59,6 +59,11 @@ class Batcher:
         self.turns = 0
         self.encoded = 0
         self.seconds = 0.0  # that the strategy took, as far as the host waited for it
+        device = strategy.tower.device
+        # streams have memory of their own: the same ones for every turn
+        on_gpu = device.type == "cuda"
+        self._sending = torch.cuda.Stream(device) if on_gpu else None
+        self._reading = torch.cuda.Stream(device) if on_gpu else None
 
     @property
     def occupancy(self) -> float:
@@ -78,25 +83,24 @@ class Batcher:
         """
         parts: dict[K, list[Encoded]] = {}
         held: Ended[K] | None = None
-        late = self.strategy.tower.device.type == "cuda"
         for turn in self._encoded(sources):
             if held is not None:
-                yield held.read()
+                yield held.read(self._reading)
             for part in turn:
                 parts.setdefault(part.key, []).append(part.encoded)
             ended = [(part.key, parts.pop(part.key)) for part in turn if part.last]
             held = Ended(ended) if ended else None
-            if held is not None and not late:
-                yield held.read()
+            if held is not None and self._reading is None:
+                yield held.read(None)
                 held = None
         if held is not None:
-            yield held.read()
+            yield held.read(self._reading)
 
     def _encoded(self, sources: Iterable[Source[K]]) -> Iterator[list[Part[K]]]:
         states: dict[int, StreamState | None] = {}
         staged = map(self._stage, self._turns(iter(sources)))
         # frames made on a GPU wait there behind a turn that is sent off: make them a turn earlier
-        depth = 2 if self.strategy.tower.device.type == "cuda" else 1
+        depth = 1 if self._sending is None else 2
         for turn in ahead(staged, depth=depth):
             pieces = turn.arrive()
             chunks = [
@@ -137,18 +141,16 @@ class Batcher:
 
     def _stage(self, pieces: list["_Piece[K]"]) -> "_Turn[K]":
         """Copy pieces to the device, and begin to read what the strategy looks at."""
-        strategy = self.strategy
-        device = strategy.tower.device
-        if device.type != "cuda":
+        strategy, side = self.strategy, self._sending
+        if side is None:
             return _Turn(pieces, None, None)
-        made = torch.cuda.current_stream(device)  # where what is there already came from
-        side, looked = torch.cuda.Stream(device), None
+        device, looked = strategy.tower.device, None
         if any(piece.block.pixels.is_cuda for piece in pieces):
-            side.wait_stream(made)
+            side.wait_stream(torch.cuda.current_stream(device))  # where they were made
         with torch.cuda.stream(side):
             moved = [piece.moved(device) for piece in pieces]
             if isinstance(strategy, Looking):
-                looked = fetch(strategy.look(torch.cat([piece.block.pixels for piece in moved])))
+                looked = fetch(torch.cat([strategy.look(piece.block.pixels) for piece in moved]))
             return _Turn(moved, side.record_event(), looked)
 
 
