@@ -28,7 +28,8 @@ from engine.vision.strategies.base import Chunk, Strategy
 from engine.vision.strategies.dense import Dense
 from engine.vision.strategies.earlygate import SOURCES, EarlyGate
 from engine.vision.strategies.reusevit import ReuseViT
-from engine.vision.tower import VisionTower
+from engine.vision.streams import Batcher, Source
+from engine.vision.tower import VisionConfig, VisionTower
 
 STRATEGIES = ("dense", "reusevit", "earlygate")
 NEAR = 0.5  # a patch whose pre-projection is that similar to its root's is reused
@@ -38,39 +39,54 @@ BLOCK = 16
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """Make a strategy with random weights, the same in every process."""
+    """Make a strategy with random weights, the same in every process, and make it warm."""
 
     strategy: str
-    model: str
-    lanes: int
+    config: VisionConfig
+    room: Room
     barrier: Barrier  # where the processes meet when each of them is warm
 
     def __call__(self, device: torch.device) -> Strategy:
-        """Make it and encode groups of every size on every width, so that all graphs are there."""
-        strategy = self._make(random_tower(TOWERS[self.model], device))
-        [block] = Noise(0, 5, TOWERS[self.model].image_size)(device)
-        width = self.lanes
-        while width:
-            for frames in range(2, 6):  # groups of one to four behind a full frame
-                clip = block.pixels[:frames]
-                strategy.encode([Chunk(clip, last=True) for _ in range(width)])
+        """Make it, and encode what makes it compile and record all that the timed part needs."""
+        strategy = self._make(random_tower(self.config, device))
+        batcher = Batcher(strategy, lanes=self.room.lanes, frames=self.room.frames, lookahead=1)
+        width = self.room.lanes
+        while width:  # groups of one and of four, which are those of `LENGTHS`, on every width
+            for frames in (2, 5):
+                self._encode(batcher, [frames] * width)
             width //= 4
+        self._encode(batcher, of_lengths(2 * self.room.lanes))  # handed on from turn to turn
         if device.type == "cuda":
             torch.cuda.synchronize()
         self.barrier.wait()
         return strategy
 
+    def _encode(self, batcher: Batcher, lengths: list[int]) -> None:
+        """Encode streams of so many frames, none of them of the timed part."""
+        device, size = batcher.strategy.tower.device, self.config.image_size
+        for _ in batcher.whole(
+            Source(at, Noise(~at, frames, size)(device), frames)
+            for at, frames in enumerate(lengths)
+        ):
+            pass
+
     def _make(self, tower: VisionTower) -> Strategy:
+        streams = self.room.lanes
         if self.strategy == "dense":
-            return Dense(tower, fused=FusedDense(tower, GROUP * self.lanes))
+            return Dense(tower, fused=FusedDense(tower, GROUP * streams))
         if self.strategy == "reusevit":
             reuse = ReuseViT(tower, ReuseParts(tower.config, ReuseConfig(cue="none")))
-            reuse.encoder = FusedReuse(tower, similar_gates(tower), streams=self.lanes)
+            reuse.encoder = FusedReuse(tower, similar_gates(tower), streams=streams)
             return reuse
         limits = Limits.uniform(tower.config, 0.2)
         return EarlyGate(
-            tower, limits, Refresh(cut=1.0), fused=FusedGate(tower, limits, SOURCES, self.lanes)
+            tower, limits, Refresh(cut=1.0), fused=FusedGate(tower, limits, SOURCES, streams)
         )
+
+
+def of_lengths(count: int) -> list[int]:
+    """Frames of so many stretches."""
+    return [LENGTHS[at % len(LENGTHS)] for at in range(count)]
 
 
 def similar_gates(tower: VisionTower, narrow: int = 64) -> list[ServedGate]:
@@ -188,25 +204,26 @@ def run(
 
 def _measure(strategy: str, model: str, devices: list[str], stretches: int, lanes: int) -> Run:
     barrier = get_context("spawn").Barrier(len(devices) + 1)
-    build = Build(strategy, model, lanes, barrier)
+    config, room = TOWERS[model], Room(lanes)
+    build = Build(strategy, config, room, barrier)
     began: list[float] = []
     watch = Thread(target=lambda: began.append(_meet(barrier)), daemon=True)
     watch.start()
-    size = TOWERS[model].image_size
-    lengths = [LENGTHS[at % len(LENGTHS)] for at in range(stretches)]
+    lengths = of_lengths(stretches)
     work: Iterable[Stretch[int]] = (
-        Stretch(at, Noise(at, length, size), length) for at, length in enumerate(lengths)
+        Stretch(at, Noise(at, length, config.image_size), length)
+        for at, length in enumerate(lengths)
     )
     frames = dict.fromkeys(range(len(devices)), 0)
     embeddings: dict[int, NDArray[np.float32]] = {}
     computed: list[float] = []
-    for finished in encode_parallel(build, work, devices, Room(lanes)):
+    for finished in encode_parallel(build, work, devices, room):
         last = perf_counter()
         frames[finished.worker] += len(finished.full)
         embeddings[finished.key] = finished.embeddings
         computed.append(float(finished.computed[:, 1:].mean()))
     spread = max(frames.values()) / max(1, min(frames.values()))
-    reuse = 1 - float(np.mean(computed)) / TOWERS[model].tokens
+    reuse = 1 - float(np.mean(computed)) / config.tokens
     return Run(sum(lengths) / (last - began[0]), spread, reuse, embeddings)
 
 
