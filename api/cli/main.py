@@ -1,7 +1,10 @@
 """The commands, and what happens when one fails."""
 
 import logging
+import os
 import sys
+import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DEJAVU"},
 )
+_INTERNAL = 70  # sysexits.h: an error of the program, not of what it was given
 for module in (demo, ingest, ask, store, serve, world, train, evaluate, bench, checkpoint, doctor):
     module.register(app)
 
@@ -61,11 +65,10 @@ def options(
 
 def main() -> None:
     """Run a command; an error is one line, its kind is the exit code."""
-    debug = "--debug" in sys.argv
     try:
         code = app(prog_name="dejavu-engine", standalone_mode=False)
     except EngineError as error:
-        if debug:
+        if _debug():
             raise
         print(f"error: {error}", file=sys.stderr)
         if isinstance(error, QueryError) and error.caret():
@@ -81,4 +84,26 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader has seen enough
         sys.exit(0)
+    except Exception as error:  # the boundary: what nobody foresaw is told here
+        if _debug():
+            raise
+        if isinstance(error, OSError) and error.strerror:  # of the machine: a full disk, a right
+            place = f": {error.filename}" if error.filename else ""
+            print(f"error: {error.strerror.lower()}{place}", file=sys.stderr)
+            sys.exit(1)
+        print(f"error: {_internal(error)}", file=sys.stderr)
+        sys.exit(_INTERNAL)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _debug() -> bool:
+    """Tell whether errors are wanted in full."""
+    return "--debug" in sys.argv or os.environ.get("DEJAVU_DEBUG", "0") not in ("", "0", "false")
+
+
+def _internal(error: Exception) -> str:
+    """Say in a line what nobody foresaw, where it was raised, and how to see more."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    place = f"{Path(last.filename).name}:{last.lineno}"
+    return f"internal error, {said} ({place}); dejavu-engine --debug … or DEJAVU_DEBUG=1 shows more"

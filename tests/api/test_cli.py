@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import typer.main
 
+from api.cli import show
 from api.cli.main import app
 from engine.storage.store import Store
 from engine.video.gop import index_gops
@@ -163,6 +164,32 @@ def test_debug_shows_where(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sys.argv", ["dejavu-engine"])
     with pytest.raises(Exception, match="no video"):
         cli("--debug", "videos", "show", "nine", "--data", data)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyError("no\nsuch"), 70, "error: internal error, KeyError: 'no\\nsuch' (test_cli.py:"),
+        (ValueError("two\nlines"), 70, "error: internal error, ValueError: two lines (test_cli"),
+        (OSError(28, "No space left on device", "x"), 1, "error: no space left on device: x\n"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_nobody_foresaw_is_one_line(
+    cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, said: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(show, "print_table", fail)
+    ran = cli("videos", "ls", "--data", data)
+    assert (ran.code, ran.out) == (code, b"")
+    assert ran.err.startswith(said)
+    assert ran.err.count("\n") == 1
+    assert ("DEJAVU_DEBUG=1" in ran.err) == (code == 70)
+    monkeypatch.setenv("DEJAVU_DEBUG", "1")
+    with pytest.raises(type(error)):
+        cli("videos", "ls", "--data", data)
 
 
 def test_a_statement_that_fails_has_a_caret(cli: Cli, data: Path) -> None:
