@@ -1,6 +1,5 @@
 """Errors as problem+json (RFC 9457), each with the request's id."""
 
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -22,7 +21,6 @@ from engine.errors import (
 )
 from schemas import problem as schemas
 
-log = logging.getLogger(__name__)
 _STATUS: tuple[tuple[type[EngineError], int], ...] = (
     (NotFoundError, 404),
     (QueryError, 400),
@@ -61,7 +59,7 @@ def problem(
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Register a handler for every kind of error."""
+    """Register a handler for every kind of error that is foreseen."""
 
     @app.exception_handler(EngineError)
     async def engine_error(request: Request, error: EngineError) -> JSONResponse:
@@ -86,14 +84,6 @@ def handle_errors(app: FastAPI) -> None:
             said = f"{request.method} {path} is none of this API's endpoints; /docs lists them"
             said = f"{request.method} {path}; allowed: {allowed}" if allowed else said
         return problem(request, error.status_code, said, headers=error.headers)
-
-    @app.exception_handler(Exception)
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        named = request.scope.get("request_id", "")
-        log.error("%s %s failed (%s)", request.method, request.url.path, named, exc_info=error)
-        said = "unforeseen error; the server's log has it under request_id"
-        own = {"X-Request-Id": request.scope.get("request_id", "")}  # not in the middleware's reach
-        return problem(request, 500, said, headers=own)
 
 
 def _fault(error: Mapping[str, Any]) -> dict[str, str]:

@@ -1,5 +1,6 @@
-"""What holds for every request: an id, a limit on its body, a count."""
+"""What holds for every request: an id, an answer, a limit on its body, a count."""
 
+import logging
 import re
 import time
 import uuid
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.config import LOOPBACK
 from api.errors import Problem, problem
 
+log = logging.getLogger(__name__)
 REQUESTS = Counter("dejavu_requests_total", "Requests answered", ["method", "route", "status"])
 SECONDS = Histogram("dejavu_request_seconds", "Time to answer", ["method", "route"])
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
@@ -19,7 +21,10 @@ _ID = re.compile(r"[\w.-]{1,64}")
 
 
 class RequestId:
-    """Give each request an id, its own if it brought a sane one, and return it as X-Request-Id."""
+    """Give each request an id, its own if it brought a sane one, and return it as X-Request-Id.
+
+    An error that nobody foresaw ends here: in the log once, under that id, and as a 500.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -31,18 +36,23 @@ class RequestId:
             return
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         scope["request_id"] = given if _ID.fullmatch(given) else uuid.uuid4().hex
-        start, status = time.perf_counter(), 500
+        start, status, begun = time.perf_counter(), 500, False
 
         async def tagged(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
                 own = (b"x-request-id", scope["request_id"].encode())
                 message["headers"] = [*message["headers"], own]
             await send(message)
 
         try:
             await self.app(scope, receive, tagged)
+        except Exception:  # what was begun stays unfinished, and the server closes the connection
+            log.exception("%s %s failed (%s)", scope["method"], scope["path"], scope["request_id"])
+            if not begun:
+                said = "unforeseen error; the server's log has it under request_id"
+                await problem(Request(scope), 500, said)(scope, receive, tagged)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             REQUESTS.labels(scope["method"], route, status).inc()
