@@ -168,13 +168,28 @@ def encode(
 
 @app.command()
 def multigpu(
-    gpus: Annotated[list[int] | None, typer.Option(help="How many; repeatable.")] = None,
-    device: Annotated[str, typer.Option(help="cuda, or cpu to try it out.")] = "cuda",
+    gpus: Annotated[list[int] | None, typer.Option(help="How many; repeatable.", min=1)] = None,
+    device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
+    tower: Annotated[str | None, typer.Option(help="L/14, B/16 or Ti/16.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Of the strategies; repeatable.")] = None,
+    stretches: Annotated[int | None, typer.Option(help="For each GPU.", min=1)] = None,
+    lanes: Annotated[int | None, typer.Option(help="Side by side on each GPU.", min=1)] = None,
     out: flags.OutFile = None,
     as_json: flags.Json = False,
 ) -> None:
-    """Encode on 1, 2, … GPUs of one host."""
-    report = multigpu_bench.run(tuple(gpus or (1, 2)), device=device)
+    """Encode on 1, 2, … GPUs of one host, or with --device cpu in so many processes, to try it out.
+
+    Without --tower, --stretches and --lanes: L/14, 640 and 64; on a CPU Ti/16, 1 and 1.
+    """
+    with show.err.status("encoding"):
+        report = multigpu_bench.run(
+            tuple(gpus or (1, 2)),
+            model=tower,
+            strategies=tuple(only or multigpu_bench.STRATEGIES),
+            stretches=stretches,
+            lanes=lanes,
+            device=device,
+        )
     show.print_report(report, as_json=as_json, path=out)
 
 

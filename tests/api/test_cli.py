@@ -13,8 +13,10 @@ import typer.main
 
 from api.cli import show
 from api.cli.main import app
+from engine.evaluation.bench.encode import TOWERS
 from engine.storage.store import Store
 from engine.video.gop import index_gops
+from engine.vision.tower import VisionConfig
 from tests.api.conftest import Made, Ran
 
 Cli = Callable[..., Ran]
@@ -110,6 +112,8 @@ def test_flags_and_their_variables(path: tuple[str, ...]) -> None:
         (("sql", "SELECT 1", "--format", "xml"), 2, "xml"),
         (("sql", "SELECT 1", "--param", "x"), 2, "name=value"),
         (("bench", "refine", "--clips", "0"), 2, "--clips"),
+        (("bench", "multigpu", "--lanes", "0"), 2, "--lanes"),
+        (("bench", "multigpu", "--device", "cpu", "--tower", "L/15"), 2, "nearest: L/14"),
         (("videos", "show", "on.mp4"), 1, "nearest: one.mp4"),
         (("videos", "rm", "9"), 1, "9"),
         (("spaces", "use", "none"), 1, "none"),
@@ -297,6 +301,20 @@ def test_world_make(cli: Cli, tmp_path: Path) -> None:
     assert Path(told["annotations"]).name == "world.json"
     assert len(list((tmp_path / "w").glob("*.mp4"))) == 1
     assert cli("world", "make", tmp_path / "v", "--split", "tset").code == 2
+
+
+def test_a_bench_of_gpus_is_tried_on_a_cpu(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = VisionConfig(layers=2, width=32, heads=2, mlp=64, patch=8, image_size=16, dimension=16)
+    monkeypatch.setitem(TOWERS, "tiny", tiny)
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    ran = cli(
+        *("bench", "multigpu", "--device", "cpu", "--tower", "tiny", "--gpus", "1", "--json"),
+        *("--stretches", "3", "--lanes", "2", "--only", "dense"),
+    )
+    assert ran.code == 0, ran.err
+    report = json.loads(ran.out)
+    assert [row["strategy"] for row in report["rows"]] == ["dense"]
+    assert "3 stretches of 17 to 129 frames, 2 lanes" in report["notes"][0]
 
 
 def test_version_and_no_command(cli: Cli) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from engine.errors import UsageError
 from engine.evaluation.bench import encode, multigpu
-from engine.evaluation.bench.multigpu import Build, Noise, of_lengths, run
+from engine.evaluation.bench.multigpu import SIZES, Build, Noise, of_lengths, run
 from engine.vision.fused.dense import FusedDense
 from engine.vision.fused.reusevit import FusedReuse
 from engine.vision.parallel import Room
@@ -52,11 +52,11 @@ def test_warming_up_hands_streams_on_from_turn_to_turn(monkeypatch: pytest.Monke
 @pytest.mark.slow
 def test_two_processes_give_what_one_does() -> None:
     report = run(
-        (1, 2), model="tiny", strategies=("earlygate",), stretches=2, lanes=1, device="cpu"
+        (2, 1, 2), model="tiny", strategies=("earlygate",), stretches=2, lanes=1, device="cpu"
     )
     rows = [dict(zip(report.columns, row, strict=True)) for row in report.rows]
     assert [row["GPUs"] for row in rows] == [1, 2]
-    assert [row["largest difference"] for row in rows] == [0, 0]
+    assert [row["differs"] for row in rows] == [0, 0]
 
 
 def test_names_are_checked() -> None:
@@ -64,3 +64,11 @@ def test_names_are_checked() -> None:
         run(model="L/15", device="cpu")
     with pytest.raises(UsageError, match="reusevit"):
         run(strategies=("reuse",), device="cpu")
+    with pytest.raises(UsageError, match="cpu, cuda"):
+        run(device="cuda:1")
+
+
+def test_a_cpu_has_less_to_do() -> None:
+    for size in SIZES.values():
+        assert size.model in encode.TOWERS
+    assert SIZES["cpu"].lanes * SIZES["cpu"].stretches < SIZES["cuda"].lanes

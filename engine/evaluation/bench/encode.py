@@ -35,6 +35,7 @@ from engine.vision.tower import VisionConfig, VisionTower
 TOWERS = {
     "L/14": VisionConfig(24, 1024, 16, 4096, 14, 224, 768),
     "B/16": VisionConfig(12, 768, 12, 3072, 16, 224, 512),
+    "Ti/16": VisionConfig(12, 192, 3, 768, 16, 224, 256),  # the built-in model's
 }
 RATES = (0.5, 0.7, 0.85, 0.9, 0.95)
 GROUP = 4

@@ -38,6 +38,18 @@ BLOCK = 16
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """How much there is to do."""
+
+    model: str  # of `TOWERS`
+    stretches: int  # for each device
+    lanes: int  # streams side by side on each device
+
+
+SIZES = {"cuda": Size("L/14", 640, 64), "cpu": Size("Ti/16", 1, 1)}  # a CPU is to try it out
+
+
+@dataclass(frozen=True, slots=True)
 class Build:
     """Make a strategy with random weights, the same in every process, and make it warm."""
 
@@ -140,10 +152,10 @@ class Run:
 def run(
     counts: tuple[int, ...] = (1, 2),
     *,
-    model: str = "L/14",
+    model: str | None = None,
     strategies: tuple[str, ...] = STRATEGIES,
-    stretches: int = 640,
-    lanes: int = 64,
+    stretches: int | None = None,
+    lanes: int | None = None,
     device: str = "cuda",
     output: Path | None = None,
 ) -> Report:
@@ -153,16 +165,21 @@ def run(
     not counted; it stops with the last result, so idling at the end is.
 
     Args:
-        counts: numbers of devices, ascending; the first is what efficiency is against.
-        model: of `TOWERS`.
+        counts: numbers of devices; the smallest is what efficiency is against.
+        model: of `TOWERS`; as for `stretches` and `lanes`, without it as `SIZES` has it.
         strategies: of `STRATEGIES`.
         stretches: per device, of `LENGTHS` frames in turn.
         lanes: streams side by side on each device.
-        device: `cuda`, or `cpu` to try it out.
+        device: `cuda`, or `cpu` to try it out: a process for each of so many devices.
         output: where the figures are written as JSON.
     """
+    if device not in SIZES:
+        raise UsageError(unknown("device", device, SIZES))
+    usual, counts = SIZES[device], tuple(sorted(set(counts)))
+    model, lanes = model or usual.model, lanes or usual.lanes
+    stretches = stretches or usual.stretches
     if model not in TOWERS:
-        raise UsageError(unknown("model", model, TOWERS))
+        raise UsageError(unknown("tower", model, TOWERS))
     if device == "cuda" and torch.cuda.device_count() < max(counts):
         raise UsageError(f"expected {max(counts)} GPUs, found {torch.cuda.device_count()}")
     rows: list[list[Any]] = []
@@ -177,24 +194,23 @@ def run(
             gain = measured.frames_per_second / first.frames_per_second
             rows.append(
                 [
-                    model, strategy, count, measured.frames_per_second, gain,
+                    strategy, count, measured.frames_per_second, gain,
                     gain * counts[0] / count, measured.reuse, measured.spread,
                     _same(first, measured),
                 ]
             )  # fmt: skip
     name = torch.cuda.get_device_name() if device == "cuda" else device
     report = Report(
-        title="Encoding on several GPUs",
+        title=f"Encoding {model} on several GPUs",
         columns=(
-            "model", "strategy", "GPUs", "frames/s", "x first", "efficiency", "reuse",
-            "busiest/idlest",
-            "largest difference",
+            "strategy", "GPUs", "frames/s", "x first", "efficiency", "reuse", "spread", "differs",
         ),
         rows=rows,
         notes=(
-            f"{name}, torch {torch.__version__}; frames made on the GPU, encode only; "
-            f"{stretches} stretches of {min(LENGTHS)} to {max(LENGTHS)} frames for each GPU",
-            "largest difference: of any value of any embedding from the first row's",
+            f"{name}, torch {torch.__version__}; frames made on the device, encode only; for each "
+            f"{stretches} stretches of {min(LENGTHS)} to {max(LENGTHS)} frames, {lanes} lanes",
+            "spread: frames of the busiest device over the idlest's; differs: at most, any value "
+            "of an embedding, from the first row's",
         ),
     )  # fmt: skip
     if output is not None:
