@@ -1,5 +1,6 @@
 """Encoding on several GPUs of one host: frames per second, efficiency, equality of the results."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -60,6 +61,8 @@ class Build:
 
     def __call__(self, device: torch.device) -> Strategy:
         """Make it, and encode what makes it compile and record all that the timed part needs."""
+        if device.type == "cpu":  # the processes share its cores
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // max(1, self.barrier.parties - 1)))
         strategy = self._make(random_tower(self.config, device))
         batcher = Batcher(strategy, lanes=self.room.lanes, frames=self.room.frames, lookahead=1)
         width = self.room.lanes
