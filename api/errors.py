@@ -71,7 +71,8 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def not_valid(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [_fault(each) for each in error.errors()]
+        kind = request.headers.get("content-type", "none")
+        errors = [_fault(each, kind) for each in error.errors()]
         first = errors[0]
         detail = f"{first['at']}: {first['problem']}" if first["at"] else first["problem"]
         return problem(request, 422, detail, errors=errors)
@@ -80,15 +81,28 @@ def handle_errors(app: FastAPI) -> None:
     async def http_error(request: Request, error: AnyHTTPException) -> JSONResponse:
         said = error.detail
         if not isinstance(error, HTTPException):  # of the router, whose words say nothing
-            path, allowed = request.url.path, (error.headers or {}).get("Allow")
-            said = f"{request.method} {path} is none of this API's endpoints; /docs lists them"
-            said = f"{request.method} {path}; allowed: {allowed}" if allowed else said
+            said = _refused(request, error)
         return problem(request, error.status_code, said, headers=error.headers)
 
 
-def _fault(error: Mapping[str, Any]) -> dict[str, str]:
-    """Say where a request is not valid, what is, and what was given."""
+def _refused(request: Request, error: AnyHTTPException) -> str:
+    """Say what the router or the reader of bodies found wrong."""
+    asked, allowed = f"{request.method} {request.url.path}", (error.headers or {}).get("Allow")
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        return "the body cannot be read; expected JSON in UTF-8, or a form with its boundary"
+    if allowed:
+        return f"{asked}; allowed: {allowed}"
+    return f"{asked} is none of this API's endpoints; /docs lists them"
+
+
+def _fault(error: Mapping[str, Any], kind: str) -> dict[str, str]:
+    """Say where a request, whose body is of a kind, is not valid, what is, and what was given."""
     place, given = error["loc"][1:], error.get("input")
+    if error["loc"] == ("body",) and not isinstance(given, Mapping):
+        typed = f" under Content-Type {kind}" if isinstance(given, bytes | str) else ""
+        got = "nothing" if given is None else f"{len(given)} bytes" if typed else repr(given)[:20]
+        said = f"expected a JSON object under Content-Type application/json, got {got}{typed}"
+        return {"at": "", "problem": said}
     if error["type"] == "json_invalid":
         where = f" at character {place[0]}" if place else ""
         return {"at": "", "problem": f"the body is not JSON{where}: {error['ctx']['error']}"}

@@ -87,7 +87,7 @@ class BodyLimit:
 
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > allowed:
-            answer = problem(Request(scope), 413, f"{length} bytes; allowed: {allowed}")
+            answer = problem(Request(scope), 413, f"{int(length)} bytes; allowed: {allowed}")
             await answer(scope, receive, send)
             return
         await self.app(scope, counted, send)

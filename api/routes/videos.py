@@ -159,6 +159,9 @@ async def get_clip(
         allowed = f"a clip of up to {settings.clip_seconds:g} seconds"
         raise UsageError(f"start {start:g}, stop {stop:g}; allowed: {allowed}")
     video, gops = _source(engine, video_id)
+    first, last = gops[0].start_seconds, gops[-1].stop_seconds
+    if start >= last or stop <= first:
+        raise UsageError(f"start {start:g}, stop {stop:g}; the video is {first:g} to {last:g}")
     start, stop = round(max(start, 0.0), 3), round(stop, 3)
     key = clip_key(video.content_hash, start, stop, CLIP)
     headers = {"ETag": f'"{key}"', "Cache-Control": "private, max-age=86400"}

@@ -58,6 +58,12 @@ def test_an_error_is_as_it_is_described(
         ("post", "/query", {"json": {"text": "a", "top_k": 0}}, r"top_k: .* to 1, got 0"),
         ("post", "/query", {"json": {"text": 7}}, r"text: .*, got 7"),
         ("post", "/query", {"content": b'{"text": "a"'}, "^the body is not JSON at character 12: "),
+        ("post", "/query", {"content": b'{"text": "\xff"}'}, "^the body cannot be read; .*UTF-8"),
+        ("post", "/query", {"content": b"[" * 100_000}, "^the body cannot be read; "),
+        ("post", "/query", {"json": ["a"]}, r"^expected a JSON object .*, got \['a'\]$"),
+        ("post", "/query", {}, "^expected a JSON object .*, got nothing$"),
+        ("post", "/query", {"content": b"x" * (2 << 20)}, "^2097152 bytes; allowed: 1048576$"),
+        ("get", "/videos/1/clip.mp4?start=500&stop=501", {}, "^start 500, stop 501; .* is 0 to 4$"),
         ("get", "/query", {}, "^GET /query; allowed: POST$"),
         ("get", "/vidoes", {}, "^GET /vidoes is none of this API's endpoints; /docs lists them$"),
     ],
@@ -68,6 +74,13 @@ def test_an_error_says_what_was_given_and_what_is_allowed(
     headers = {"Content-Type": "application/json"} if method == "post" else {}
     answer = client.request(method, path, headers=headers, **request_)
     assert re.search(detail, Problem.model_validate(answer.json()).detail)
+
+
+def test_json_under_another_name_is_told_apart(client: TestClient) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}  # what curl -d sends
+    answer = client.post("/query", headers=headers, content=b'{"text": "a"}')
+    detail = Problem.model_validate(answer.json()).detail
+    assert "application/json, got 13 bytes under Content-Type application/x-www-form" in detail
 
 
 def test_the_description_holds_our_errors_alone(document: dict[str, Any]) -> None:
