@@ -140,7 +140,7 @@ def print_moments(found: QueryResult) -> None:
     parts = [f"{covered.frames:,} frames of {covered.videos:,} videos"]
     parts += [f"{covered.embedded:,} embedded now"] if covered.embedded else []
     parts += [f"{covered.refined:,} made exact"] if covered.refined else []
-    parts += [] if covered.complete else ["ended by its budget"]
+    parts += [] if covered.complete else ["not complete: a file cannot be read, or time ran out"]
     milliseconds = 1000 * sum(found.timing.values())
     show.out.print(f"[dim]{', '.join(parts)}, {milliseconds:.0f} ms; {found.plan}[/]")
 

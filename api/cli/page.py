@@ -10,6 +10,7 @@ from PIL import Image
 
 from api.cli import show
 from api.remote import Remote
+from engine.errors import EngineError
 from engine.query import Moment
 from engine.session import Engine
 from engine.video.decode import get_frame_at
@@ -19,13 +20,14 @@ _STYLE = (
     "body{font:15px/1.5 system-ui;margin:2rem auto;max-width:70rem;padding:0 1rem}"
     "main{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem}"
     "figure{margin:0;border:1px solid #ddd;border-radius:.8rem;overflow:hidden}"
-    "img{width:100%;display:block;background:#000}figcaption{padding:.6rem .8rem}"
+    "img{width:100%;display:block;background:#000}p{margin:0}"
+    "figcaption,p{padding:.6rem .8rem}"
     "small{color:#667;display:flex;justify-content:space-between}"
 )
 
 
 def write_page(path: Path, text: str, moments: Sequence[Moment], engine: Engine | Remote) -> None:
-    """Write the moments with a picture of each one's peak."""
+    """Write the moments with a picture of each one's peak; where its file is gone, with why."""
     figures = "".join(_figure(moment, _picture(moment, engine)) for moment in moments)
     title = html.escape(text)
     path.write_text(
@@ -34,17 +36,24 @@ def write_page(path: Path, text: str, moments: Sequence[Moment], engine: Engine 
     )
 
 
-def _figure(moment: Moment, jpeg: bytes) -> str:
+def _figure(moment: Moment, picture: str) -> str:
     span = f"{show.clock(moment.start_seconds)} – {show.clock(moment.stop_seconds)}"
-    source = base64.b64encode(jpeg).decode()
     return (
-        f'<figure><img alt="" src="data:image/jpeg;base64,{source}"><figcaption>'
+        f"<figure>{picture}<figcaption>"
         f"{html.escape(moment.name)}<small><span>{span}</span><span>{moment.score:.3f}</span>"
         "</small></figcaption></figure>"
     )
 
 
-def _picture(moment: Moment, engine: Engine | Remote) -> bytes:
+def _picture(moment: Moment, engine: Engine | Remote) -> str:
+    try:
+        source = base64.b64encode(_jpeg(moment, engine)).decode()
+    except EngineError as error:
+        return f"<p>{html.escape(str(error))}</p>"
+    return f'<img alt="" src="data:image/jpeg;base64,{source}">'
+
+
+def _jpeg(moment: Moment, engine: Engine | Remote) -> bytes:
     if isinstance(engine, Remote):
         return engine.fetch(f"/videos/{moment.video_id}/frames/{moment.peak_seconds:.3f}.jpg")
     video = engine.store.catalog.video(moment.video_id).path

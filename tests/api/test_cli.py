@@ -239,6 +239,17 @@ def test_a_page_with_pictures(cli: Cli, data: Path, tmp_path: Path) -> None:
     assert "<b>" not in text
 
 
+def test_a_page_without_a_file_that_is_gone(
+    cli: Cli, data: Path, made: Made, tmp_path: Path
+) -> None:
+    page, gone = tmp_path / "page.html", tmp_path / "gone.mp4"
+    with Store.open(data) as store, store.catalog.connection() as cursor:
+        cursor.execute("UPDATE videos SET path = ? WHERE name = 'one.mp4'", [str(gone)])
+    assert cli("query", "a star", "--html", page, "--data", data).code == 0
+    assert f"{gone.name} cannot be read" in page.read_text()
+    assert "data:image/jpeg;base64," in page.read_text()
+
+
 def test_ingest_and_what_it_left(cli: Cli, made: Made, tmp_path: Path) -> None:
     data = tmp_path / "data"
     text = tmp_path / "text.mp4"
