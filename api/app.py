@@ -15,7 +15,7 @@ from api.clips import Clips
 from api.config import ServerSettings
 from api.errors import document_errors, handle_errors
 from api.jobs import Jobs, Tell, Work
-from api.middleware import BodyLimit, OwnPagesOnly, RequestId
+from api.middleware import BodyLimit, Head, OwnPagesOnly, RequestId
 from api.routes import health, jobs, page, query, videos
 from engine import __version__
 from engine.ingest import Event
@@ -62,6 +62,7 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     if not settings.api_keys:
         app.add_middleware(OwnPagesOnly)
     app.add_middleware(RequestId)
+    app.add_middleware(Head)
     return app
 
 

@@ -59,6 +59,24 @@ class RequestId:
             SECONDS.labels(scope["method"], route).observe(time.perf_counter() - start)
 
 
+class Head:
+    """Answer HEAD as GET without its body, wherever there is a GET: probes and players ask so."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, a HEAD as GET."""
+
+        async def bare(message: Message) -> None:
+            await send({**message, "body": b""} if "body" in message else message)
+
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            await self.app({**scope, "method": "GET"}, receive, bare)
+        else:
+            await self.app(scope, receive, send)
+
+
 class BodyLimit:
     """Refuse a body that is longer than allowed, also one that did not say its length."""
 

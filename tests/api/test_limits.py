@@ -104,6 +104,18 @@ def test_request_ids(client: TestClient) -> None:
     assert client.get("/nowhere").json()["request_id"]
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/livez", 200), ("/", 200), ("/videos", 200), ("/videos/99", 404), ("/query", 405)],
+)
+def test_head_is_get_without_its_body(client: TestClient, path: str, status: int) -> None:
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (status, b"")
+    assert get.content
+    for name in ("content-length", "content-type"):
+        assert head.headers[name] == get.headers[name]
+
+
 def test_an_unforeseen_error_tells_nothing(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
