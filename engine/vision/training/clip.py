@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.vision.training.augment import augment
-from engine.vision.training.data import FRAMES, SETS, SPREAD, Batch, Ring
+from engine.vision.training.data import FRAMES, SETS, SPREAD, Batch, ClipRecipe
 from engine.vision.training.export import save_clip
 from engine.vision.training.loss import Losses, choice_loss, contrast, patch_loss, time_loss
+from engine.vision.training.ring import Ring
 from engine.vision.training.score import score
 from engine.vision.training.texts import encode
 from engine.vision.training.towers import (
@@ -73,7 +74,7 @@ def train(config: ClipTraining) -> dict[str, Any]:
     torch.set_float32_matmul_precision("high")
     towers = make_towers(config.start, device, layers=config.layers, text_layers=config.text_layers)
     size = towers.vision.config.image_size
-    ring = Ring(config.ring, towers.tokenizer, size, CONTEXT, device)
+    ring = Ring(config.ring, ClipRecipe(towers.tokenizer.to_str(), size, CONTEXT), device)
     ring.start(config.workers, config.chunk, (config.seed + 1) << 32)
     try:
         ring.fill(4 * config.clips)
@@ -120,7 +121,7 @@ def _run(config: ClipTraining, towers: Towers, ring: Ring, out: Path) -> int:
                 frozen.follow()
             with torch.autocast(device.type, torch.bfloat16):
                 if frozen is None:
-                    batch = ring.draw(config.clips, shuffle)
+                    batch = Batch(*ring.draw(config.clips, shuffle))
                     losses = _losses(towers, batch, noise, kept, layer)
                 else:
                     losses = frozen.losses(config.clips, shuffle)
@@ -224,7 +225,7 @@ class FrozenFrames:
         vision = self._towers.vision
         for start in range(max(self._done, rendered - size), rendered, 256):
             rows = torch.arange(start, min(start + 256, rendered), device=vision.device) % size
-            values = _spoil(self._towers, self._ring.batch(rows).pixels, self._noise)
+            values = _spoil(self._towers, self._ring.take(rows)[0], self._noise)
             with torch.autocast(vision.device.type, torch.bfloat16):
                 seen = embed_frames(vision, values, vision.config.tokens - 1)
             self._kept[rows] = seen.embeddings.view(len(rows), FRAMES, -1)
@@ -233,8 +234,8 @@ class FrozenFrames:
     def losses(self, clips: int, shuffle: torch.Generator) -> Losses:
         """Return the losses of one step for the text tower."""
         rows = self._ring.pick(clips, shuffle, self._done)
-        batch = self._ring.batch(rows, pixels=False)
         none = torch.zeros((), device=rows.device)
+        batch = Batch(none, *self._ring.take(rows, first=1))
         return text_losses(self._towers, self._kept[rows], batch, self._noise, run_layer, none)
 
 

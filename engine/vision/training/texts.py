@@ -1,6 +1,7 @@
 """The built-in model's tokenizer: byte-level pairs learned from the world's own texts."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,12 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], context: int) -> Ids:
         kept = encoded.ids[: context - 1]
         ids[row, : len(kept)] = kept
     return ids
+
+
+@lru_cache(maxsize=2)
+def read_tokenizer(text: str) -> Tokenizer:
+    """Return a tokenizer from its JSON; a process that is told the same again has it at hand."""
+    return Tokenizer.from_str(text)
 
 
 def token_id(tokenizer: Tokenizer, token: str) -> int:

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, CLIPModel
 from engine.vision.model import load_model
 from engine.vision.training.augment import augment
 from engine.vision.training.clip import ClipTraining, train
-from engine.vision.training.data import FRAMES, SETS, TEXTS, make_texts, render_chunk
+from engine.vision.training.data import FRAMES, SETS, TEXTS, ClipRecipe, make_texts
 from engine.vision.training.export import save_clip
 from engine.vision.training.loss import choice_loss, choice_scores, patch_loss, time_loss
 from engine.vision.training.texts import END, START, encode, token_id
@@ -70,7 +70,7 @@ def test_training_and_inference_embed_alike(towers: Towers) -> None:
 
 
 def test_a_chunk_holds_frames_texts_spans_and_labels(towers: Towers) -> None:
-    pixels, ids, inside, labels = render_chunk(range(3), towers.tokenizer, 224, 96)
+    pixels, ids, inside, labels = ClipRecipe(towers.tokenizer.to_str(), 224, 96).render(range(3))
     assert pixels.shape == (3, FRAMES, 3, 224, 224)
     assert ids.shape == (3, TEXTS, 96)
     assert labels.shape == (3, FRAMES, 5, 196)
@@ -121,8 +121,8 @@ def test_augmented_pictures_stay_near_and_in_range() -> None:
 
 
 def render_chunk_pixels() -> np.ndarray:
-    tokenizer = small_towers().tokenizer
-    return render_chunk(range(2), tokenizer, 224, 96)[0].reshape(-1, 3, 224, 224)[:8]
+    recipe = ClipRecipe(small_towers().tokenizer.to_str(), 224, 96)
+    return recipe.render(range(2))[0].reshape(-1, 3, 224, 224)[:8]
 
 
 @pytest.mark.slow
