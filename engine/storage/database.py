@@ -22,10 +22,10 @@ class Database:
     def __init__(self, path: Path) -> None:
         try:
             self._connection = duckdb.connect(str(path))
+            self._connection.execute(files("schemas").joinpath("catalog.sql").read_text())
         except duckdb.Error as error:
             raise StoreError(f"cannot open the catalog {path}: {_line(error)}") from error
         self.writing = RLock()
-        self._connection.execute(files("schemas").joinpath("catalog.sql").read_text())
         self._check_version(path)
 
     def _check_version(self, path: Path) -> None:

@@ -1,10 +1,12 @@
 """Publishing a file: the order of its steps, and what a failure leaves."""
 
+import resource
 from pathlib import Path
 
 import pytest
 
 from engine.errors import StoreError
+from engine.storage.database import Database
 from engine.storage.durable import checksum, publish
 
 
@@ -34,6 +36,17 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"cannot write .*No space left"):
         publish(tmp_path / "file", fill, what="part", reached=lambda _: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_catalog_on_a_full_disk_is_an_error_of_the_store(tmp_path: Path) -> None:
+    Database(tmp_path / "catalog").close()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(StoreError, match="cannot open the catalog "):
+            Database(tmp_path / "catalog")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_checksum(tmp_path: Path) -> None:
