@@ -1,10 +1,13 @@
 """Ctrl-C as a request: what is begun is committed, then the ingest ends."""
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -23,6 +26,7 @@ def interruptible(stopped: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
     def ask(_number: int, _frame: FrameType | None) -> None:
         asked.set()
         signal.signal(signal.SIGINT, before)
+        log.warning("stopping: what is begun is being committed; Ctrl-C again stops at once")
 
     signal.signal(signal.SIGINT, ask)
     try:

@@ -260,12 +260,18 @@ def test_stopped_and_taken_up_again_ends_the_same(
     assert store.verify() == []
 
 
-def test_control_c_commits_what_is_begun(store, model, clips, listener) -> None:
+def test_control_c_commits_what_is_begun(store, model, clips, listener, caplog) -> None:
     interrupt = listener("encode", lambda: os.kill(os.getpid(), signal.SIGINT))
     options = IngestOptions(strategy="dense", streams=1, workers=1)
     before = signal.getsignal(signal.SIGINT)
     report = ingest(store, model, [clips], options, interrupt)
     assert report.interrupted
+    assert (
+        caplog.messages.count(
+            "stopping: what is begun is being committed; Ctrl-C again stops at once"
+        )
+        == 1
+    )
     assert 0 < len(store.rows(model.space.key)) < 225
     assert signal.getsignal(signal.SIGINT) == before
     assert not [t for t in threading.enumerate() if t.name in ("plan", "decode", "write")]
