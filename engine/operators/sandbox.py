@@ -115,4 +115,4 @@ def _reason(error: duckdb.Error) -> str:
     lines = [line.strip() for line in str(error).split("\n\nLINE ")[0].splitlines()]
     text = " ".join(line for line in lines if line).replace(" Error: ", ": ", 1)
     text = re.sub(r"^\w+( \w+)?: ", "", text)
-    return text[:1].lower() + text[1:]
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]  # but LIMIT

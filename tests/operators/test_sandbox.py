@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from engine.errors import BindError, ExecutionError
+from engine.errors import BindError, EngineError, ExecutionError
 from engine.operators.sandbox import Sandbox
 
 NUMBERS = pa.table({"a": [1, 2, 3]})
@@ -60,3 +60,12 @@ def test_a_reason_is_one_line_without_our_own_sql(sandbox: Sandbox) -> None:
     with pytest.raises(ExecutionError) as caught:
         sandbox.run("SELECT 'x'::INT AS n FROM range(2)", {}, max_rows=9)
     assert str(caught.value) == "could not convert string 'x' to INT32"
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [("SELECT 1 LIMIT -1", "^LIMIT/OFFSET"), ("SELECT 'x'::INT", "^could not convert")],
+)
+def test_words_of_duckdb_begin_as_ours_do(sandbox: Sandbox, sql: str, said: str) -> None:
+    with pytest.raises(EngineError, match=said):
+        sandbox.run(sql, {}, max_rows=9)
