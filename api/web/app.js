@@ -131,7 +131,7 @@ $("ask-form").addEventListener("submit", (event) => {
       text: form.text.value, mode: "grounded_qa", top_k: 8, ...(choices.length > 1 && { choices }),
     });
     const { answer } = result;
-    say("ask-said", `${cost(result)}; chosen by ${answer.how}`);
+    say("ask-said", `${cost(result)}; ${answer.how}`);
     const ranked = Object.entries(answer.scores).sort((a, b) => b[1] - a[1]).slice(0, 8);
     $("ask-answer").replaceChildren(make("div", { className: "answer" },
       make("h2", { textContent: answer.text },
