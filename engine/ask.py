@@ -1,18 +1,35 @@
-"""A question's story: the videos it may be about → an answer of each → the one best supported."""
+"""A question's story: the videos it may be about → a look at each → the answer best supported."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from engine.answering.answer import Answered, answer
+import torch
+from torch import Tensor
+
+from engine.answering.answer import Answered, Asked, answer_all
 from engine.answering.candidates import candidates
 from engine.answering.head import Reader
+from engine.answering.looker import Looker
 from engine.answering.seek import seek, support
-from engine.errors import NotFoundError, UsageError
+from engine.answering.watch import STRETCHES, Places, watch
+from engine.errors import NotFoundError, UsageError, VideoError
 from engine.operators.base import Context, Reply
+from engine.operators.refiner import Redecode
 from engine.query import Moment, query
 from engine.selection import select_frames
+from engine.vision.preprocess import prepare
 
 _CANDIDATES = 5  # videos that are asked where more are allowed
+LOOKED = 3  # of them at most are looked at, each in one stretch
+_AT_ONCE = 8  # pictures that are held while they are prepared to be looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What was trained to answer for a model: from stored vectors, and by looking at frames."""
+
+    reader: Reader | None = None
+    looker: Looker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +50,7 @@ def ask(
     choices: Sequence[str] | None = None,
     *,
     videos: Sequence[int | str] | None = None,
-    reader: Reader | None = None,
+    heads: Heads = Heads(),
 ) -> Answer:
     """Answer a question from the videos that fit it best."""
     if not question.strip():
@@ -46,7 +63,14 @@ def ask(
     asked = list(selection.names)
     if len(asked) > 1:
         asked = _likeliest(context, question, choices, videos, asked)
-    answers = [(video, answer_video(context, video, question, choices, reader)) for video in asked]
+        asked = asked if heads.looker is None else asked[:LOOKED]
+    stretches = STRETCHES if len(asked) == 1 else 1
+    answers = [
+        (video, answer_video(context, video, question, choices, heads, stretches))
+        for video in asked
+    ]
+    # the likeliest video comes first where nothing was looked at
+    answers.sort(key=lambda pair: -pair[1].strength)
     best = answers[0][1]
     return Answer(
         text=best.text,
@@ -91,22 +115,50 @@ def answer_video(
     video_id: int,
     question: str,
     choices: Sequence[str] | None,
-    reader: Reader | None,
+    heads: Heads,
+    stretches: int = STRETCHES,
 ) -> Answered:
-    """Answer a question on one video from its stored frames."""
-    names = ["row_id", "seconds"]
+    """Answer a question on one video: by looking at its frames again, else from their vectors."""
+    names = ["row_id", "frame", "seconds"]
     rows = context.store.rows(context.space, [video_id], names).sort_by("seconds")
-    frames = context.store.vectors(context.space, rows.column("row_id").to_numpy())
-    video = context.store.catalog.video(video_id)
-    return answer(
+    asked = Asked(
         question,
         choices,
         rows.column("seconds").to_numpy(),
-        frames,
-        context.encoder.embed_texts,
-        reader=reader,
-        duration_seconds=video.duration_seconds,
+        context.store.vectors(context.space, rows.column("row_id").to_numpy()),
+        context.store.catalog.video(video_id).duration_seconds,
     )
+    embed, looker, redecode = context.encoder.embed_texts, heads.looker, context.redecode
+    blind = ""
+    if looker is not None and redecode is not None:
+        shown = _Shown(looker, redecode, video_id, rows.column("frame").to_pylist())
+        try:
+            return watch(asked, shown, looker, embed, stretches)
+        except VideoError:
+            blind = "; the file cannot be read, so nothing was looked at"
+    answered = answer_all([asked], embed, reader=heads.reader)[0]
+    return replace(answered, how=answered.how + blind)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Shows a video's stored frames to a looker, a few pictures at a time."""
+
+    looker: Looker
+    redecode: Redecode
+    video_id: int
+    frames: Sequence[int]  # their numbers, in time order
+
+    def __call__(self, places: Places) -> Tensor:
+        """Decode frames and return their tokens."""
+        numbers = [self.frames[place] for place in places]
+        form = self.looker.model.preprocessing
+        prepared = [
+            prepare(image, form)
+            for start in range(0, len(numbers), _AT_ONCE)
+            for image in self.redecode(self.video_id, numbers[start : start + _AT_ONCE])
+        ]
+        return self.looker.see(torch.stack(prepared))
 
 
 def reply(
@@ -114,12 +166,12 @@ def reply(
     video_id: int,
     question: str,
     choices: Sequence[str] | None,
-    reader: Reader | None,
+    heads: Heads,
 ) -> Reply | None:
     """Answer as VIDEO_QA does: None where nothing of the video can be embedded."""
     if not select_frames(context, [video_id]).count:
         return None
-    answered = answer_video(context, video_id, question, choices, reader)
+    answered = answer_video(context, video_id, question, choices, heads)
     span = answered.evidence
     return Reply(answered.text, answered.confidence, span.start_seconds, span.stop_seconds)
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from engine.answering.head import Reader, shipped_reader
-from engine.ask import Answer, ask, reply
+from engine.answering.head import shipped_reader
+from engine.answering.looker import shipped_looker
+from engine.ask import Answer, Heads, ask, reply
 from engine.background import background_of
 from engine.config import Settings
 from engine.errors import UsageError, unknown
@@ -184,7 +185,7 @@ class Engine:
         videos: Sequence[int | str] | None = None,
     ) -> Answer:
         """Answer a question, out of choices where given, with the moments that support it."""
-        return ask(self._context({}), question, choices, videos=videos, reader=self._reader)
+        return ask(self._context({}), question, choices, videos=videos, heads=self._heads)
 
     def ingest_options(
         self,
@@ -213,9 +214,9 @@ class Engine:
         return background_of(self.settings.model)
 
     @cached_property
-    def _reader(self) -> Reader | None:
-        """The trained head that belongs to the model, where one does."""
-        return shipped_reader(self.model)
+    def _heads(self) -> Heads:
+        """What was trained to answer for the model, where it was."""
+        return Heads(shipped_reader(self.model), shipped_looker(self.model))
 
     def _context(self, given: dict[str, Any]) -> Context:
         settings = self.settings
@@ -266,4 +267,4 @@ class Engine:
     def _respond(
         self, video_id: int, question: str, choices: tuple[str, ...] | None
     ) -> Reply | None:
-        return reply(self._context({}), video_id, question, choices, self._reader)
+        return reply(self._context({}), video_id, question, choices, self._heads)

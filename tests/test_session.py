@@ -82,9 +82,25 @@ def test_ask_and_video_qa_answer_from_the_same_frames(engine: Engine) -> None:
         q=question,
         c=choices,
     ).rows()[0]["reply"]
+    assert said.how.startswith("looked at ")
     assert row["answer"] == said.text
     assert row["confidence"] == pytest.approx(said.confidence)
     assert row["start_seconds"] == said.evidence[0].start_seconds
+
+
+def test_a_video_whose_file_has_gone_is_answered_from_its_vectors(
+    clips: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "clip.mp4"
+    moved.write_bytes(next(clips.glob("*.mp4")).read_bytes())
+    with Engine.open(tmp_path / "data", strategy="dense", fps=1, device="cpu") as engine:
+        engine.ingest(moved)
+        choices = ["red", "blue"]
+        assert engine.ask("What colour is the star?", choices).how.startswith("looked at ")
+        moved.unlink()
+        said = engine.ask("What colour is the star?", choices)
+        assert said.how == "trained head; the file cannot be read, so nothing was looked at"
+        assert said.text in choices
 
 
 def test_video_qa_embeds_what_is_missing_and_has_no_answer_without_frames(

@@ -1,4 +1,4 @@
-"""`train` and `calibrate`: the built-in model, the reuse parts, the gate, the answering head."""
+"""`train` and `calibrate`: the built-in model, reuse parts, gate, what answers questions."""
 
 import logging
 from dataclasses import replace
@@ -9,6 +9,7 @@ import torch
 import typer
 
 from api.cli import flags, show
+from engine.answering.gaze_training import GazeTraining, train_gaze
 from engine.answering.training import TrainConfig as HeadConfig
 from engine.answering.training import train_head
 from engine.errors import NotFoundError
@@ -150,6 +151,32 @@ def answers(
     loaded = load_model(model, device=device)
     config = HeadConfig(clips=clips, steps=steps, seed=seed, workers=workers)
     _done(train_head(loaded, config, out), out, as_json=as_json)
+
+
+@app.command()
+def looker(
+    out: Out = Path("runs/looker"),
+    seconds: Annotated[float, typer.Option(help="How long; the schedule follows.")] = 400.0,
+    rate: Annotated[float, typer.Option(help="Peak of the learning rate.")] = 1e-3,
+    start: Annotated[Path | None, typer.Option(help="A looker to go on from.")] = None,
+    seed: int = 0,
+    workers: flags.Workers = 2,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Train what answers questions by looking at frames again; at its best on a GPU."""
+    _log()
+    loaded = load_model(model, device=device)
+    config = GazeTraining(
+        out=str(out),
+        seconds=seconds,
+        rate=rate,
+        start=str(start) if start else None,
+        seed=seed,
+        workers=workers,
+    )
+    _done(train_gaze(loaded, config), out, as_json=as_json)
 
 
 def calibrate(

@@ -26,7 +26,8 @@ class Answered:
     choices: tuple[str, ...]
     evidence: Grounded
     relevance: NDArray[np.float64]  # of each frame for the answer, [F]
-    how: str  # `trained head` or `similarity`
+    how: str  # `trained head`, `similarity`, or what was looked at
+    strength: float = 0.0  # the highest of several videos' answers is the likeliest one
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +39,6 @@ class Asked:
     seconds: NDArray[np.float64]  # times of the frames, rising, [F]
     frames: NDArray[np.float32]  # unit vectors [F, E]
     duration_seconds: float | None = None  # end of the last frame, where known
-
-
-def answer(
-    question: str,
-    choices: Sequence[str] | None,
-    seconds: NDArray[np.float64],
-    frames: NDArray[np.float32],
-    embed_texts: Embed,
-    *,
-    reader: Reader | None = None,
-    duration_seconds: float | None = None,
-) -> Answered:
-    """Answer a question on one video; see `Asked` and `answer_all`."""
-    asked = Asked(question, choices, seconds, frames, duration_seconds)
-    return answer_all([asked], embed_texts, reader=reader)[0]
 
 
 def answer_all(
@@ -77,10 +63,11 @@ def answer_all(
     else:
         chosen = [choose(each.frames, texts) for each, texts in pairs]
     how = "similarity" if reader is None else "trained head"
-    return [_tell(*each, how) for each in zip(asked, listed, chosen, strict=True)]
+    return [tell(*each, how) for each in zip(asked, listed, chosen, strict=True)]
 
 
-def _tell(asked: Asked, choices: tuple[str, ...], chosen: Chosen, how: str) -> Answered:
+def tell(asked: Asked, choices: tuple[str, ...], chosen: Chosen, how: str) -> Answered:
+    """Put a choice into words and seconds."""
     relevance = chosen.relevance[chosen.choice]
     return Answered(
         text=choices[chosen.choice],
@@ -91,4 +78,5 @@ def _tell(asked: Asked, choices: tuple[str, ...], chosen: Chosen, how: str) -> A
         evidence=ground(asked.seconds, relevance, duration_seconds=asked.duration_seconds),
         relevance=relevance,
         how=how,
+        strength=chosen.strength,
     )

@@ -13,11 +13,15 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The winning choice, its probability, and each choice's relevance over time `[C, F]`."""
+    """The winning choice, its probability, and each choice's relevance over time `[C, F]`.
+
+    `strength` compares answers from different frames, where what chose them can tell.
+    """
 
     choice: int
     probabilities: tuple[float, ...]
     relevance: NDArray[np.float64]
+    strength: float = 0.0
 
 
 def statements(question: str, choices: Sequence[str]) -> list[str]:

@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from engine.answering.choose import Chosen
+from engine.answering.clock import VALUES, clock
 from engine.errors import ModelError
 from engine.vision.model import BUILTIN, Model
 
-PERIODS = 16  # of the sines that tell the time, from a quarter of a second to minutes
 _ROOM = 1 << 15  # tokens read at once
 
 
@@ -46,7 +46,7 @@ class AnswerHead(nn.Module):
         self.frame = nn.Linear(config.dimension, width)
         self.agree = nn.Linear(config.dimension, width)
         self.change = nn.Linear(config.dimension, width)
-        self.time = nn.Linear(2 * PERIODS + 1, width)
+        self.time = nn.Linear(VALUES, width)
         self.statement = nn.Linear(config.dimension, width)
         self.similarity = nn.Linear(1, width)
         self.layers = nn.TransformerEncoder(
@@ -80,7 +80,7 @@ class AnswerHead(nn.Module):
         before = F.pad(frames, (0, 0, 1, 0))[:, :-1]
         before[:, 0] = frames[:, 0]
         own = self.frame(frames * scale) + self.change((frames - before) * scale)
-        own = own + self.time(_clock(seconds, shown))
+        own = own + self.time(clock(seconds, shown))
         product = frames[:, None] * statements[:, :, None]  # [B, C, F, E]
         cosine = product.sum(-1, keepdim=True)
         tokens = own[:, None] + self.agree(product * scale * scale) + self.similarity(cosine * 10)
@@ -183,11 +183,3 @@ def shipped_reader(model: Model) -> Reader | None:
         return None
     reader = load_reader(path, model.space.weight_hash)
     return replace(reader, head=reader.head.to(model.device))
-
-
-def _clock(seconds: Tensor, shown: Tensor) -> Tensor:
-    """Sines and cosines of the time, and its share of the video, `[B, F, 2 * PERIODS + 1]`."""
-    length = (seconds * shown).amax(1, keepdim=True).clamp_min(1e-3)
-    rates = 2 * torch.pi / (0.25 * 2 ** torch.linspace(0, 10, PERIODS, device=seconds.device))
-    angles = seconds[..., None] * rates
-    return torch.cat([angles.sin(), angles.cos(), (seconds / length)[..., None]], dim=-1)

@@ -67,12 +67,16 @@ class TextTower(nn.Module):
         self.post = nn.LayerNorm(config.width, eps=config.eps)
         self.head = nn.Linear(config.width, config.dimension, bias=config.head_bias)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Encode the texts; what follows the end token does not matter where it pools there."""
+    def read(self, ids: Tensor) -> Tensor:
+        """The last layer's tokens `[B, T, D]`, before one of them is chosen for the text."""
         h = self.token(ids) + self.position[: ids.shape[1]]
         for layer in self.layers:
             h = layer(h)
-        h = self.post(h)
+        return self.post(h)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Encode the texts; what follows the end token does not matter where it pools there."""
+        h = self.read(ids)
         if self.config.pooling == "last":
             return self.head(h[:, -1])
         # argmax of a 0/1 row is its first 1; a text without an end token has no meaning here

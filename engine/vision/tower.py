@@ -167,6 +167,13 @@ class VisionTower(nn.Module):
             h = torch.cat([self.class_token.expand(batch, 1, -1), h], dim=1)
         return self.pre(h + self.position)
 
+    def look(self, values: Tensor, layers: int) -> Tensor:
+        """Return the tokens h `[B, N, D]` after so many layers; the rest is not run."""
+        h = self.embed(values)
+        for index in range(layers):
+            h = self.layer(index)(h)
+        return h
+
     def finish(self, h: Tensor) -> Tensor:
         """Embeddings `[B, E]` from the last hidden state, or its class token's row `[B, D]`."""
         if self.config.class_token:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from engine.answering.answer import answer
+from engine.answering.answer import Asked, answer_all
 from engine.answering.candidates import COLOURS, DOINGS, THINGS, candidates
 
 AXES = np.eye(20, dtype=np.float32)
@@ -23,14 +23,16 @@ def frames_of(*words: str) -> np.ndarray:
 
 def test_the_answer_comes_with_its_seconds() -> None:
     frames = frames_of(*["black"] * 8, *["red"] * 4, *["black"] * 8)
-    found = answer("What colour flashes?", ["blue", "red"], np.arange(20) / 2, frames, embed)
+    asked = Asked("What colour flashes?", ["blue", "red"], np.arange(20) / 2, frames)
+    [found] = answer_all([asked], embed)
     assert (found.text, found.choice, found.how) == ("red", 1, "similarity")
     assert found.evidence.start_seconds >= 3.5
     assert found.evidence.stop_seconds <= 6.5
 
 
 def test_without_choices_common_answers_are_tried() -> None:
-    found = answer("What colour is it?", None, np.arange(4) / 2, frames_of(*["pink"] * 4), embed)
+    asked = Asked("What colour is it?", None, np.arange(4) / 2, frames_of(*["pink"] * 4))
+    [found] = answer_all([asked], embed)
     assert found.text == "pink"
     assert found.choices == COLOURS
 

@@ -1,0 +1,97 @@
+"""Looks at frames again to answer: which choice is right, and which of the frames say so."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from engine.answering.choose import Chosen
+from engine.answering.gaze import Gaze, GazeConfig
+from engine.errors import ModelError
+from engine.vision.model import BUILTIN, Model
+
+_FRAMES = 16  # that the tower is given at once
+
+
+@dataclass(frozen=True, slots=True)
+class Looker:
+    """A trained gaze on one model's tokens of pictures and of texts."""
+
+    model: Model
+    gaze: Gaze
+
+    @torch.inference_mode()
+    def see(self, pixels: Tensor) -> Tensor:
+        """Tokens `[F, N, D]` of frames `[F, 3, S, S]` as the model's preprocessing gives them."""
+        tower, depth = self.model.tower, self.gaze.config.depth
+        parts = pixels.split(_FRAMES)
+        return torch.cat([tower.look(tower.normalise(part), depth).float() for part in parts])
+
+    @torch.inference_mode()
+    def judge(
+        self, tokens: Tensor, seconds: NDArray[np.float64], statements: Sequence[str]
+    ) -> Chosen:
+        """Choose among statements on frames in time order, and give each one's relevance."""
+        device, text = self.model.device, self.model.text
+        ids = self.model.tokenize(statements).to(device)
+        times = torch.from_numpy(seconds - seconds[0]).float().to(device)
+        scores, relevance = self.gaze(
+            tokens[None],
+            times[None],
+            torch.ones(1, len(times), dtype=torch.bool, device=device),
+            text.read(ids).float()[None],
+            spoken(ids, text.config.end_token)[None],
+        )
+        said, shown = scores[0].double().cpu(), relevance[0].double().cpu()
+        best = int(said.argmax())
+        return Chosen(
+            choice=best,
+            probabilities=tuple(said.softmax(0).tolist()),
+            relevance=shown.sigmoid().numpy(),
+            strength=float(said[best] + shown.max()),
+        )
+
+
+def spoken(ids: Tensor, end: int) -> Tensor:
+    """Which tokens `[..., T]` belong to the text: all up to its first end."""
+    ends = (ids == end).int()
+    return ends.cumsum(-1) - ends == 0
+
+
+def save_gaze(gaze: Gaze, weight_hash: str, path: Path) -> None:
+    """Write a gaze in half precision, with its shape and the model it belongs to."""
+    tensors = {name: value.half().contiguous() for name, value in gaze.state_dict().items()}
+    meta = {"config": json.dumps(asdict(gaze.config)), "weight_hash": weight_hash}
+    save_file(tensors, path, metadata=meta)
+
+
+def load_looker(path: Path, model: Model) -> Looker:
+    """Read a gaze; one that was trained on another model's patches is an error."""
+    with safe_open(path, framework="pt") as opened:
+        meta = opened.metadata() or {}
+        tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118
+    known = model.space.weight_hash
+    if meta.get("weight_hash") != known:
+        raise ModelError(
+            f"{path.name} looks at patches of model {meta.get('weight_hash', 'unknown')[:12]}, not "
+            f"of {known[:12]}; train one with `dejavu-engine train looker`"
+        )
+    config = GazeConfig(**json.loads(meta["config"]))
+    gaze = Gaze(config, model.tower.config, model.text.config)
+    gaze.load_state_dict(tensors)
+    return Looker(model, gaze.eval().requires_grad_(False).to(model.device))
+
+
+def shipped_looker(model: Model) -> Looker | None:
+    """Return the looker that ships for a model, if one does."""
+    path = BUILTIN / "looker.safetensors"
+    if model.space.model != "builtin" or not path.exists():
+        return None
+    return load_looker(path, model)

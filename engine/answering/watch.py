@@ -1,0 +1,57 @@
+"""From a question to an answer by looking at the frames where vectors say it may be shown."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.answering.answer import Answered, Asked, Embed, tell
+from engine.answering.candidates import candidates
+from engine.answering.choose import statements
+from engine.answering.looker import Looker
+from engine.answering.seek import seek, support
+
+Places = NDArray[np.intp]
+See = Callable[[Places], Tensor]  # frames by their places to their tokens
+FRAMES = 32  # of a stretch at most
+STRETCHES = 3  # of a video at most
+_FPS = 2.0  # what is looked at lies no closer, as the looker was trained
+
+
+def watch(asked: Asked, see: See, looker: Looker, embed: Embed, most: int = STRETCHES) -> Answered:
+    """Answer a question on one video from at most so many of its stretches.
+
+    Args:
+        asked: the question, with the stored vectors that tell where to look.
+        see: shows frames to the looker; called for the stretches that are looked at alone.
+        looker: of the model whose vectors they are.
+        embed: the model's text tower.
+        most: stretches that are looked at, the likeliest by their vectors.
+    """
+    choices = tuple(asked.choices) if asked.choices else candidates(asked.question)
+    texts = statements(asked.question, choices)
+    stretches = cut(asked.seconds)
+    if len(stretches) > most:
+        sought = seek(asked.question, choices, embed)
+        stretches.sort(key=lambda places: -support(asked.frames[places], sought))
+    found = []
+    for places in stretches[:most]:
+        seconds = asked.seconds[places]
+        chosen = looker.judge(see(places), seconds, texts)
+        part = Asked(asked.question, choices, seconds, asked.frames[places], _end(asked, places))
+        found.append(tell(part, choices, chosen, f"looked at {len(places)} frames"))
+    return max(found, key=lambda answered: answered.strength)
+
+
+def cut(seconds: NDArray[np.float64]) -> list[Places]:
+    """Cut a video's frames into stretches of like length, thinned to two a second."""
+    slots = np.floor((seconds - seconds[0]) * _FPS + 1e-6)
+    kept = np.flatnonzero(np.diff(slots, prepend=-1))
+    return np.array_split(kept, -(-len(kept) // FRAMES))
+
+
+def _end(asked: Asked, places: Places) -> float | None:
+    """When the last frame of a stretch goes; None where that is not known."""
+    after = np.searchsorted(asked.seconds, asked.seconds[places[-1]] + 1 / _FPS - 1e-6)
+    return float(asked.seconds[after]) if after < len(asked.seconds) else asked.duration_seconds
