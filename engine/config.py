@@ -20,7 +20,7 @@ class Settings(BaseSettings):
         "bf16", description="of the vision tower's large products on a GPU"
     )
 
-    fps: float = Field(2.0, gt=0, description="sampled frames per second of video")
+    fps: float = Field(2.0, gt=0, le=240, description="sampled frames per second of video")
     strategy: str = "auto"
     max_drift: float = Field(0.02, gt=0, lt=1)
     parts: Path | None = Field(None, description="gate limits or reuse parts: a file or a folder")

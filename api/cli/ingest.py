@@ -27,7 +27,7 @@ def register(parent: typer.Typer) -> None:
 
 
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Files, folders or globs.")],
+    paths: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
     fps: flags.Fps = 2.0,
     strategy: flags.StrategyName = "auto",
     max_drift: flags.MaxDrift = 0.02,
@@ -192,20 +192,20 @@ def _print_choices(report: IngestReport) -> None:
 
 
 def _by_server(
-    server: Remote, paths: list[Path], options: Mapping[str, Any], *, as_json: bool
+    server: Remote, paths: list[str], options: Mapping[str, Any], *, as_json: bool
 ) -> int:
     """Have a server ingest; each path is one of its jobs."""
     ended, code = [], 0
     for path in paths:
         with show.err.status(escape(f"{path}: queued")) as status:
 
-            def draw(progress: Mapping[str, Any], path: Path = path, status: Any = status) -> None:
+            def draw(progress: Mapping[str, Any], path: str = path, status: Any = status) -> None:
                 if progress:
                     done = f"{progress.get('frames', 0)}/{progress.get('expected', 0)} frames"
                     status.update(escape(f"{path}: ") + f"{progress.get('stage', '')} {done}")
 
             try:
-                job = server.ingest(path, options, draw)
+                job = server.ingest(Path(path), options, draw)
             except EngineError as error:
                 job = {"status": "failed", "error": str(error)}
         ended.append({"path": str(path), **job})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
 
-from engine.errors import NotFoundError
+from engine.errors import NotFoundError, UsageError
 
 SUFFIXES = re.compile(
     r"\.(3g2|3gp|26[45]|asf|avi|dv|flv|gif|h26[45]|hevc|ivf|m2?ts|m4v|mkv|mov|mp4|mpe?g|mxf|nut|obu"
@@ -32,6 +32,8 @@ def discover(paths: Sequence[str | Path]) -> list[Found]:
     """
     found: dict[Path, Found] = {}
     for given in paths:
+        if not str(given).strip():  # a variable of a shell that is not set is not this folder
+            raise UsageError("an empty path; allowed: files, folders, globs, `.` for this folder")
         for item in _given(Path(given).expanduser()):
             found.setdefault(item.path, item)
     return list(found.values())

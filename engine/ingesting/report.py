@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from engine.errors import UsageError, unknown
+from engine.video.sample import check_fps
 from engine.vision.strategies import NAMES
 
 Stage = Literal["decode", "encode", "write"]
@@ -32,8 +33,7 @@ class IngestOptions:
     )
 
     def __post_init__(self) -> None:
-        if self.fps <= 0:
-            raise UsageError(f"fps must be positive, got {self.fps}")
+        check_fps(self.fps)
         if self.strategy not in NAMES:
             raise UsageError(unknown("strategy", self.strategy, NAMES))
         if self.max_drift is not None and not 0 < self.max_drift < 1:

@@ -13,6 +13,8 @@ from engine.video.decode import Frame, decode_range
 from engine.video.gop import Gop, gop_at
 from engine.video.skip import CLOCK_SECONDS
 
+MOST_FPS = 240  # sampled frames per second
+
 
 @dataclass(frozen=True, slots=True)
 class Instants:
@@ -39,6 +41,12 @@ class Instants:
         return number < self.stop and self.seconds(number) < stop_seconds
 
 
+def check_fps(fps: float) -> None:
+    """Refuse a rate that nobody can sample at, not-a-number among them."""
+    if not 0 < fps <= MOST_FPS:
+        raise UsageError(f"fps must be positive and at most {MOST_FPS}, got {fps}")
+
+
 def sample_times(
     start_seconds: float, stop_seconds: float, fps: float, *, origin_seconds: float | None = None
 ) -> Instants:
@@ -47,8 +55,7 @@ def sample_times(
     The origin is the start unless given: the parts of a video are sampled like the whole of it
     when all of them count from the video's first frame.
     """
-    if fps <= 0:
-        raise UsageError(f"fps must be positive, got {fps}")
+    check_fps(fps)
     origin = start_seconds if origin_seconds is None else origin_seconds
     first, stop = (
         ceil((edge - CLOCK_SECONDS - origin) * fps) for edge in (start_seconds, stop_seconds)

@@ -122,6 +122,8 @@ def test_flags_and_their_variables(path: tuple[str, ...]) -> None:
         (("ingest", ".", "--strategy", "dens"), 2, "nearest: dense"),
         (("ingest", ".", "--strategy", "aut"), 2, "nearest: auto"),
         (("ingest", ".", "--fps", "0"), 2, "fps"),
+        (("ingest", ".", "--fps", "nan"), 2, "fps"),
+        (("ingest", ""), 2, "empty path"),
         (("ingest", ".", "--max-drift", "2"), 2, "max_drift"),
         (("serve", "--host", "0.0.0.0"), 2, "DEJAVU_API_KEYS"),
         (("serve", "--host", "127.0.0.1", "--port", "70000"), 2, "port"),

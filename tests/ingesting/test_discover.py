@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import NotFoundError
+from engine.errors import NotFoundError, UsageError
 from engine.ingesting.discover import discover
 from engine.ingesting.identify import names_for
 
@@ -76,3 +76,9 @@ def test_names_grow_until_they_are_free(store, tmp_path) -> None:
     folders = [tmp_path / name / "clips" for name in ("one", "two", "three")]
     files = discover(folders)
     assert list(names_for(store, files)) == ["a.mp4", "clips/a.mp4", "three/clips/a.mp4"]
+
+
+@pytest.mark.parametrize("given", ["", " "])
+def test_an_empty_path_is_not_this_folder(given: str) -> None:
+    with pytest.raises(UsageError, match="an empty path"):
+        discover([given])

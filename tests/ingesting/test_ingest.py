@@ -376,7 +376,7 @@ def test_pictures_of_stored_frames(store, model, clips) -> None:
 
 
 def test_wrong_options_fail() -> None:
-    with pytest.raises(UsageError, match="fps must be positive, got 0"):
+    with pytest.raises(UsageError, match="fps must be positive and at most 240, got 0"):
         IngestOptions(fps=0)
     with pytest.raises(UsageError, match="workers must be at least 1, got 0"):
         IngestOptions(workers=0)

@@ -89,6 +89,7 @@ def test_stored_times_find_their_frames(clip) -> None:
     assert again == dict(enumerate(times))
 
 
-def test_rate_must_be_positive() -> None:
-    with pytest.raises(UsageError, match="fps must be positive, got 0"):
-        sample_times(0, 1, 0)
+@pytest.mark.parametrize("fps", [0, float("nan"), float("inf"), 1e9])
+def test_rate_must_be_positive_and_not_too_high(fps: float) -> None:
+    with pytest.raises(UsageError, match=f"fps must be positive and at most 240, got {fps}$"):
+        sample_times(0, 1, fps)
