@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import NotFoundError
+from engine.errors import NotFoundError, UsageError
 from engine.operators.base import Context
 from engine.operators.embed import Embed
 from engine.operators.scan import Scan
@@ -29,6 +29,8 @@ def select_videos(store: Store, wanted: Sequence[int | str] | None) -> list[Vide
     """Return the videos with these ids, names or globs; each must mean at least one."""
     if wanted is None:
         return store.catalog.videos()
+    if isinstance(wanted, str | int):  # else a name would be read letter by letter
+        raise UsageError(f"videos is {wanted!r}; allowed: a list of ids, names and globs")
     found: dict[int, Video] = {}
     for item in wanted:
         if isinstance(item, str) and re.search(r"[*?\[]", item):

@@ -98,6 +98,8 @@ def test_unknown_videos_are_named(shared_videos: Videos, sandbox: Sandbox) -> No
         ask(shared_videos, sandbox, videos=["v4.mp4"])
     with pytest.raises(NotFoundError, match=r"no stored video's name matches 'x\*'"):
         ask(shared_videos, sandbox, videos=["x*"])
+    with pytest.raises(UsageError, match=r"videos is 'v1\.mp4'; allowed: a list"):
+        ask(shared_videos, sandbox, videos="v1.mp4")
 
 
 def test_what_is_missing_is_embedded_and_said(videos: Videos, sandbox: Sandbox) -> None:
