@@ -40,7 +40,10 @@ class Database:
     @contextmanager
     def cursor(self) -> Iterator[Any]:
         """Give a connection of its own to the calling thread, closed afterwards."""
-        cursor = self._connection.cursor()
+        try:
+            cursor = self._connection.cursor()
+        except duckdb.ConnectionException as error:
+            raise StoreError("the data folder was closed; open it again") from error
         try:
             yield cursor
         finally:

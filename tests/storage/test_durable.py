@@ -49,6 +49,13 @@ def test_a_catalog_on_a_full_disk_is_an_error_of_the_store(tmp_path: Path) -> No
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+def test_a_closed_catalog_says_so(tmp_path: Path) -> None:
+    database = Database(tmp_path / "catalog")
+    database.close()
+    with pytest.raises(StoreError, match="was closed"):
+        database.one("SELECT 1")
+
+
 def test_checksum(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert checksum(tmp_path / "empty").startswith("e3b0c44298fc1c14")
