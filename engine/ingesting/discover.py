@@ -1,5 +1,6 @@
 """Which files are meant: paths, folders and globs, each file once."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from engine.errors import NotFoundError, UsageError
 
+log = logging.getLogger(__name__)
 SUFFIXES = re.compile(
     r"\.(3g2|3gp|26[45]|asf|avi|dv|flv|gif|h26[45]|hevc|ivf|m2?ts|m4v|mkv|mov|mp4|mpe?g|mxf|nut|obu"
     r"|og[mv]|rm|rmvb|ts|vob|webm|wmv|wtv|y4m)",
@@ -28,7 +30,8 @@ def discover(paths: Sequence[str | Path]) -> list[Found]:
     """Return the files that `paths` mean, each once, in a stable order.
 
     A file is taken whatever it is called, as is what a glob matches; of a folder's files those that
-    are called like videos. Links are followed; a folder that contains itself is entered once.
+    are called like videos. Links are followed; a folder that contains itself is entered once; one
+    below the given that cannot be read is left out, with a warning.
     """
     found: dict[Path, Found] = {}
     for given in paths:
@@ -57,7 +60,14 @@ def _given(path: Path) -> Iterator[Found]:
 
 def _folder(folder: Path) -> Iterator[Found]:
     entered: set[tuple[int, int]] = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+
+    def unreadable(error: OSError) -> None:
+        said = f"cannot read the folder {error.filename}: {str(error.strerror).lower()}"
+        if Path(error.filename) == folder:
+            raise UsageError(said) from error
+        log.warning(said)
+
+    for root, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
         status = Path(root).stat()
         if (status.st_dev, status.st_ino) in entered:
             folders.clear()

@@ -1,5 +1,6 @@
 """Which files are meant."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,18 @@ def test_names_grow_until_they_are_free(store, tmp_path) -> None:
 def test_an_empty_path_is_not_this_folder(given: str) -> None:
     with pytest.raises(UsageError, match="an empty path"):
         discover([given])
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tree, monkeypatch, caplog) -> None:
+    look = os.scandir
+
+    def refuse(folder):
+        if Path(folder).name == "deep":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert names([tree]) == ["a.MKV", "b.mp4"]
+    assert caplog.messages == [f"cannot read the folder {tree / 'deep'}: permission denied"]
+    with pytest.raises(UsageError, match=r"cannot read the folder .*deep: permission denied"):
+        discover([tree / "deep"])
