@@ -17,6 +17,7 @@ from api.errors import document_errors, handle_errors
 from api.jobs import Jobs, Tell, Work
 from api.middleware import BodyLimit, Head, OwnPagesOnly, RequestId
 from api.routes import health, jobs, page, query, videos
+from api.uploads import drop_copies
 from engine import __version__
 from engine.ingest import Event
 from engine.session import Engine
@@ -73,6 +74,8 @@ def ingest_work(engine: Engine) -> Work:
         paths = [Path(path) for path in request["paths"]]
         options = request.get("options", {})
         found = engine.ingest(paths, progress=Listener(report, stop), **options)
+        for video_id in {video.video_id for video in found.videos if video.video_id is not None}:
+            drop_copies(engine.store, video_id)
         failed = [(video.name, str(video.reason)) for video in found.quarantined]
         said = [reason if name in reason else f"{name}: {reason}" for name, reason in failed]
         return "; ".join(said) or None

@@ -21,6 +21,7 @@ from starlette.datastructures import UploadFile
 from api.clips import Clips, clip_key
 from api.deps import CanRead, CanWrite, EngineDep, JobsDep, SettingsDep, inside_roots
 from api.errors import Problem
+from api.uploads import uploads_of
 from engine.errors import UsageError, unknown
 from engine.session import Engine
 from engine.storage.records import Video
@@ -106,10 +107,9 @@ def show_video(engine: EngineDep, video_id: int) -> VideoOut:
 @router.delete("/{video_id}", status_code=204, dependencies=[CanWrite])
 def remove_video(engine: EngineDep, video_id: int) -> None:
     """Remove a video's rows from store and index; the file itself stays, uploads go too."""
-    video = engine.store.catalog.video(video_id)
+    uploads = uploads_of(engine.store, video_id)
     engine.store.catalog.remove_video(video_id)
-    path = Path(video.path)
-    if path.parent == engine.store.layout.uploads:
+    for path in uploads:
         path.unlink(missing_ok=True)
 
 

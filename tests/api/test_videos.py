@@ -134,6 +134,19 @@ def test_an_upload_becomes_a_video(server: TestClient, made: Made) -> None:
     assert len(server.get("/videos").json()["videos"]) == before
 
 
+def test_the_same_upload_twice_is_one_file(server: TestClient, made: Made) -> None:
+    uploads: Path = server.app.state.engine.store.layout.uploads  # type: ignore[attr-defined]
+    content = (made.clips / "two.mp4").read_bytes() + b"\0" * 9
+    for name in ("same.mp4", "same.mp4", "other.mp4"):
+        job = server.post("/videos", files={"file": (name, content)}, data={"fps": "1"}).json()
+        assert ended(server, job)["status"] == "ready"
+    assert [path.name for path in uploads.iterdir()] == ["other.mp4"]
+    (found,) = server.get("/videos?name=same.mp4").json()["videos"]
+    assert server.get(f"/videos/{found['id']}/frames/0.jpg").status_code == 200
+    assert server.delete(f"/videos/{found['id']}").status_code == 204
+    assert list(uploads.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "name", ["../../x.mp4", "..\\..\\x.mp4", "/etc/x.mp4", "a\0b.mp4", ".x", "é" * 300, "..", "\n"]
 )
