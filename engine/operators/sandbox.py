@@ -1,9 +1,10 @@
 """A DuckDB that can reach nothing but the tables it is handed."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Timer
+from threading import Timer, current_thread, main_thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -64,16 +65,7 @@ class Sandbox:
     def run(self, sql: str, tables: Mapping[str, pa.Table], *, max_rows: int) -> pa.Table:
         """Run a statement; more than `max_rows` rows are an error, never cut off in silence."""
         with self._cursor(tables) as cursor:
-            reader = cursor.sql(sql).to_arrow_reader(65_536)
-            batches, count = [], 0
-            for batch in reader:
-                count += batch.num_rows
-                if count > max_rows:
-                    raise ExecutionError(
-                        f"the answer has more than {max_rows} rows; add a LIMIT", operator="sql"
-                    )
-                batches.append(batch)
-            return pa.Table.from_batches(batches, reader.schema)
+            return _heard(cursor, lambda: _read(cursor, sql, max_rows))
 
     def filter(self, rows: pa.Table, predicates: Sequence[str]) -> pa.Table:
         """Keep the rows for which all predicates hold, in their order."""
@@ -108,6 +100,32 @@ class Sandbox:
         finally:
             timer.cancel()
             cursor.close()
+
+
+def _heard(cursor: Any, work: Callable[[], pa.Table]) -> pa.Table:
+    """Let Ctrl-C end the work: the main thread hears nothing while DuckDB works in it."""
+    if current_thread() is not main_thread():
+        return work()
+    with ThreadPoolExecutor(1) as other:
+        table = other.submit(work)
+        try:
+            return table.result()
+        except KeyboardInterrupt:
+            cursor.interrupt()
+            raise
+
+
+def _read(cursor: Any, sql: str, max_rows: int) -> pa.Table:
+    reader = cursor.sql(sql).to_arrow_reader(65_536)
+    batches, count = [], 0
+    for batch in reader:
+        count += batch.num_rows
+        if count > max_rows:
+            raise ExecutionError(
+                f"the answer has more than {max_rows} rows; add a LIMIT", operator="sql"
+            )
+        batches.append(batch)
+    return pa.Table.from_batches(batches, reader.schema)
 
 
 def _reason(error: duckdb.Error) -> str:

@@ -1,5 +1,9 @@
 """The isolated DuckDB: limits on time, memory and rows, and clear reasons."""
 
+import os
+import signal
+from threading import Timer
+
 import pyarrow as pa
 import pytest
 
@@ -69,3 +73,10 @@ def test_a_reason_is_one_line_without_our_own_sql(sandbox: Sandbox) -> None:
 def test_words_of_duckdb_begin_as_ours_do(sandbox: Sandbox, sql: str, said: str) -> None:
     with pytest.raises(EngineError, match=said):
         sandbox.run(sql, {}, max_rows=9)
+
+
+def test_control_c_ends_a_statement(sandbox: Sandbox) -> None:
+    Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        sandbox.run("SELECT count(*) FROM range(1000000) a, range(10000000) b", {}, max_rows=9)
+    assert sandbox.run("SELECT 1 AS one", {}, max_rows=9).to_pylist() == [{"one": 1}]
