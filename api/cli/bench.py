@@ -137,7 +137,7 @@ def ask(
     out: flags.OutFile = None,
     as_json: flags.Json = False,
 ) -> None:
-    """Look how often a question is asked of the right one of several videos."""
+    """Count right answers, from vectors and by looking, and questions put to the right video."""
     with show.err.status("asking"):
         report = asking_bench.run(
             model=model, device=device, clips=clips, seed=seed, workers=workers

@@ -1,1 +1,1 @@
-"""Answers and evidence from embedded frames."""
+"""Answers and evidence from embedded frames, and from looking at some of them again."""

@@ -66,7 +66,13 @@ def answer_all(
     return [tell(*each, how) for each in zip(asked, listed, chosen, strict=True)]
 
 
-def tell(asked: Asked, choices: tuple[str, ...], chosen: Chosen, how: str) -> Answered:
+def tell(
+    asked: Asked,
+    choices: tuple[str, ...],
+    chosen: Chosen,
+    how: str,
+    span: Callable[..., Grounded] = ground,
+) -> Answered:
     """Put a choice into words and seconds."""
     relevance = chosen.relevance[chosen.choice]
     return Answered(
@@ -75,7 +81,7 @@ def tell(asked: Asked, choices: tuple[str, ...], chosen: Chosen, how: str) -> An
         confidence=chosen.probabilities[chosen.choice],
         probabilities=chosen.probabilities,
         choices=choices,
-        evidence=ground(asked.seconds, relevance, duration_seconds=asked.duration_seconds),
+        evidence=span(asked.seconds, relevance, duration_seconds=asked.duration_seconds),
         relevance=relevance,
         how=how,
         strength=chosen.strength,

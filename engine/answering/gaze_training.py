@@ -45,7 +45,7 @@ class GazeTraining:
     start: str | None = None  # a gaze to go on from
     clips: int = 64  # of one step
     sets: int = 4  # of each clip in a step
-    kept: int = 24576  # clips whose patches are kept on the device
+    kept: int = 24576  # clips at most whose tokens are kept on the device
     workers: int = 8
     chunk: int = 16  # clips that a worker hands over at once, and that the tower sees at once
     rate: float = 1e-3
@@ -100,14 +100,14 @@ class Seen:
         self.ring = ring
         self._model, self._config = model, config
         self._noise = torch.Generator(model.device).manual_seed(config.seed)
-        shape = (config.kept, FRAMES, model.tower.config.tokens, model.tower.config.width)
+        kept = _room(model, config)
+        shape = (kept, FRAMES, model.tower.config.tokens, model.tower.config.width)
         self._tokens = torch.empty(shape, dtype=torch.bfloat16, device=model.device)
-        others = [(shape, dtype) for shape, dtype in list(ring.recipe.shapes.values())[1:]]
         self._others = [
             torch.from_numpy(np.empty((0, *shape), dtype)).new_empty(
-                (config.kept, *shape), device=model.device
+                (kept, *shape), device=model.device
             )
-            for shape, dtype in others
+            for shape, dtype in list(ring.recipe.shapes.values())[1:]
         ]
         self.done = self._read = 0  # clips seen, and clips of the ring that were read or left out
         cuda = model.device.type == "cuda"
@@ -122,7 +122,7 @@ class Seen:
         for _ in range(min(AT_ONCE, (rendered - self._read) // chunk)):
             rows = torch.arange(self._read, self._read + chunk, device=self._model.device) % size
             pixels, *others = self.ring.take(rows)
-            at = self.done % (len(self._tokens) // chunk * chunk)
+            at = self.done % len(self._tokens)
             self._tokens[at : at + chunk] = self._see(pixels)
             for kept, part in zip(self._others, others, strict=True):
                 kept[at : at + chunk] = part
@@ -145,7 +145,7 @@ class Seen:
     def draw(self, shuffle: torch.Generator) -> tuple[Tensor, ...]:
         """Draw clips for a step, each with some of its sets of statements."""
         config = self._config
-        count = min(self.done, len(self._tokens) // config.chunk * config.chunk)
+        count = min(self.done, len(self._tokens))
         device = self._tokens.device
         rows = torch.randperm(count, generator=shuffle)[: config.clips]
         sets = torch.rand(len(rows), SETS, generator=shuffle).argsort(1)[:, : config.sets]
@@ -153,6 +153,15 @@ class Seen:
         seconds, shown, ids, inside = (kept[rows] for kept in self._others)
         each = torch.arange(len(rows), device=device)[:, None]
         return self._tokens[rows], seconds, shown, ids[each, sets].long(), inside[each, sets]
+
+
+def _room(model: Model, config: GazeTraining) -> int:
+    """Clips in whole chunks whose tokens fit half of the GPU's memory, or a gigabyte of a CPU's."""
+    shape, device = model.tower.config, model.device
+    cuda = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] // 2 if cuda else 1 << 30
+    fitting = min(config.kept, free // (2 * FRAMES * shape.tokens * shape.width))
+    return max(fitting // config.chunk, 1) * config.chunk
 
 
 def _run(model: Model, gaze: Gaze, config: GazeTraining, seen: Seen, out: Path) -> int:

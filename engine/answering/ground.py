@@ -60,6 +60,23 @@ def ground(
     floor = float(np.median(curve))
     # the margin is for rounding: a flat curve is one span
     high = curve >= floor + level * (curve[peak] - floor) - 1e-9
+    return _span(seconds, high, peak, duration_seconds)
+
+
+def hold(seconds: Curve, probability: Curve, *, duration_seconds: float | None = None) -> Grounded:
+    """Take the span around the peak in which it is likelier than not that a frame shows it.
+
+    >>> hold(np.arange(4) / 2, np.array([0.1, 0.6, 0.9, 0.2]))
+    Grounded(start_seconds=0.5, stop_seconds=1.5, peak_seconds=1.0)
+    """
+    peak = int(probability.argmax())
+    return _span(seconds, probability >= min(0.5, probability[peak]), peak, duration_seconds)
+
+
+def _span(
+    seconds: Curve, high: NDArray[np.bool_], peak: int, duration_seconds: float | None
+) -> Grounded:
+    """Go from the peak both ways as long as the curve is high."""
     first = peak - int(np.argmin(np.append(high[peak::-1], False))) + 1
     last = peak + int(np.argmin(np.append(high[peak:], False))) - 1
     end = duration_seconds if duration_seconds is not None else _end(seconds)

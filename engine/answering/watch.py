@@ -9,6 +9,7 @@ from torch import Tensor
 from engine.answering.answer import Answered, Asked, Embed, tell
 from engine.answering.candidates import candidates
 from engine.answering.choose import statements
+from engine.answering.ground import hold
 from engine.answering.looker import Looker
 from engine.answering.seek import seek, support
 
@@ -40,7 +41,7 @@ def watch(asked: Asked, see: See, looker: Looker, embed: Embed, most: int = STRE
         seconds = asked.seconds[places]
         chosen = looker.judge(see(places), seconds, texts)
         part = Asked(asked.question, choices, seconds, asked.frames[places], _end(asked, places))
-        found.append(tell(part, choices, chosen, f"looked at {len(places)} frames"))
+        found.append(tell(part, choices, chosen, f"looked at {len(places)} frames", hold))
     return max(found, key=lambda answered: answered.strength)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.answering.ground import ground, smooth
+from engine.answering.ground import ground, hold, smooth
 
 TIMES = np.arange(40) / 2
 
@@ -29,6 +29,18 @@ def test_any_curve_gives_a_span_inside_it(values: list[float]) -> None:
 def test_a_flat_curve_is_the_whole_video() -> None:
     found = ground(TIMES, np.full(40, 0.25))
     assert (found.start_seconds, found.stop_seconds) == (0, 20)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_a_probability_is_held_while_it_is_likely(values: list[float]) -> None:
+    times, likely = TIMES[: len(values)], np.array(values)
+    found = hold(times, likely, duration_seconds=20.0)
+    inside = likely[(times >= found.start_seconds) & (times < found.stop_seconds)]
+    assert times[0] <= found.start_seconds <= found.peak_seconds < found.stop_seconds <= 20
+    assert inside.max() == likely.max()
+    assert inside.min() >= min(0.5, likely.max())
+    after = likely[times >= found.stop_seconds]
+    assert not len(after) or after[0] < 0.5
 
 
 def test_smoothing_keeps_a_constant_and_needs_no_even_times() -> None:

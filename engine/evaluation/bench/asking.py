@@ -1,4 +1,4 @@
-"""How often a question is asked of the right video of several: made-up clips, truth known."""
+"""How often a question is answered rightly, and asked of the right video: made-up clips."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -7,10 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.answering.looker import shipped_looker
 from engine.answering.seek import seek, support
+from engine.ask import LOOKED
+from engine.errors import UsageError
+from engine.evaluation.bench.answers import WAYS, Eyes, tabulate_answers
 from engine.evaluation.bench.world import dense_world
 from engine.evaluation.encodings import Encodings
-from engine.evaluation.report import Report
+from engine.evaluation.report import Cell, Report
 from engine.vision.model import Model, load_model
 from engine.world.scene import Clip, Question
 from engine.world.splits import COLOURS, SHAPES, Split
@@ -39,26 +43,69 @@ def run(
     split: Split = "test",
     fps: float = 2.0,
     workers: int = 2,
+    cases: int = 100,
 ) -> Report:
-    """Ask stores of a few clips what only one of them can answer; one row per size of a store."""
+    """Ask clips all their questions, then stores of a few what only one of them can answer.
+
+    Args:
+        model: that a looker ships for.
+        device: where it runs.
+        clips: of the pool.
+        seed: of the pool and of the stores.
+        split: that the clips are of.
+        fps: frames stored of each clip.
+        workers: processes that render.
+        cases: questions to stores that are answered by looking; right videos are counted over all.
+    """
     loaded = load_model(model, device=device)
+    looker = shipped_looker(loaded)
+    if looker is None:
+        raise UsageError(f"no looker ships for {model}; allowed: builtin")
     pool, encodings = dense_world(loaded, split, clips, seed, fps=fps, workers=workers)
+    eyes = Eyes(loaded, looker, encodings, {clip.name: clip for clip in pool}, fps)
+    answers = list(tabulate_answers(eyes, pool))
     by_question, by_all = _plain(loaded, encodings), _sought(loaded, encodings)
-    rows = []
+    rows: list[list[Cell]] = []
     for size in SIZES:
-        cases = list(find_cases(pool, size, seed))
-        shares = [share_right(cases, by_question), share_right(cases, by_all)]
-        rows.append((size, len(cases), 1 / size, *shares))
-    return Report(
-        title=f"the right video for a question, {loaded.space.key}, {clips} {split} clips",
-        columns=("videos", "questions", "chance", "by the question alone", "as asked"),
+        found = list(find_cases(pool, size, seed))
+        picked = found[:: max(1, len(found) // cases)][:cases]
+        answered = [_ask(case, eyes, by_all) for case in picked]
+        shares = (share_right(found, by_question), share_right(found, by_all))
+        looked: list[Cell] = [float(np.mean(part)) for part in zip(*answered, strict=True)]
+        rows.append([size, len(found), 1 / size, *shares, len(picked), *(looked or [None] * 3)])
+    stores = Report(
+        title="questions to several videos",
+        columns=(
+            "videos", "questions", "chance", "right video by the question alone", "as asked",
+            "of them asked", "right video after looking", "answer", "by the head",
+        ),
         rows=rows,
         notes=(
-            f"{fps:g} frames/s, seed {seed}; questions whose object only one video of the store "
-            "shows, with four choices; as asked: question, choices and statements together",
+            "questions whose object only one video of the store shows, with four choices; as "
+            f"asked: question, choices and statements together; {LOOKED} videos are looked at",
+        ),
+    )  # fmt: skip
+    return Report(
+        title=f"answers about one video, {loaded.space.key}, {clips} {split} clips",
+        columns=("kind", "questions", *WAYS),
+        rows=answers,
+        notes=(
+            f"{fps:g} frames/s, seed {seed}, four choices each, rendered frames before coding; "
+            "in %; Acc@GQA, mIoP and mIoU: of questions with spans, as NExT-GQA counts them",
         ),
         data={"seed": seed},
+        more=(stores,),
     )
+
+
+def _ask(case: Case, eyes: Eyes, score: Score) -> tuple[bool, bool, bool]:
+    """As `ask` goes: whether the video is right, the answer, and the answer without looking."""
+    order = sorted(case.store, key=lambda video: -score(video, case.question))
+    answers = [(eyes.answer(video, case.question, "looking", 1), video) for video in order[:LOOKED]]
+    best, video = max(answers, key=lambda pair: pair[0].strength)
+    blind = eyes.answer(order[0], case.question, "trained head")
+    right = case.question.answer
+    return video == case.video, best.choice == right, blind.choice == right
 
 
 def find_cases(pool: Sequence[Clip], size: int, seed: int) -> Iterator[Case]:
