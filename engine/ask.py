@@ -55,8 +55,7 @@ def ask(
     """Answer a question from the videos that fit it best."""
     if not question.strip():
         raise UsageError("the question is empty")
-    if choices is not None and len(choices) < 2:
-        raise UsageError(f"{len(choices)} choice; allowed: none, or two and more")
+    _check_choices(choices)
     selection = select_frames(context, videos)
     if not selection.count:
         raise NotFoundError("no frames to answer from; ingest a video first")
@@ -84,6 +83,20 @@ def ask(
         scores=dict(zip(best.choices, best.probabilities, strict=True)),
         how=best.how,
     )
+
+
+def _check_choices(choices: Sequence[str] | None) -> None:
+    if choices is None:
+        return
+    if isinstance(choices, str):
+        raise UsageError(f"choices are a list of texts, got one: {choices!r}")
+    if len(choices) < 2:
+        raise UsageError(f"{len(choices)} choice; allowed: none, or two and more")
+    if not all(choice.strip() for choice in choices):
+        raise UsageError("a choice is empty")
+    if len(set(choices)) < len(choices):
+        twice = next(choice for choice in choices if choices.count(choice) > 1)
+        raise UsageError(f"the choice {twice!r} is given twice")
 
 
 def _likeliest(

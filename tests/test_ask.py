@@ -44,6 +44,12 @@ def test_what_cannot_be_asked(videos: Videos, sandbox: Sandbox) -> None:
         ask(context, " ")
     with pytest.raises(UsageError, match="1 choice; allowed: none, or two and more"):
         ask(context, "what?", ["x"])
+    with pytest.raises(UsageError, match="choices are a list of texts, got one: 'red'"):
+        ask(context, "what?", "red")
+    with pytest.raises(UsageError, match="a choice is empty"):
+        ask(context, "what?", ["x", " "])
+    with pytest.raises(UsageError, match="the choice 'x' is given twice"):
+        ask(context, "what?", ["x", "y", "x"])
     for number in (1, 2, 3):
         videos.store.catalog.remove_video(number)
     with pytest.raises(NotFoundError, match="ingest a video first"):
