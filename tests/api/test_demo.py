@@ -10,7 +10,7 @@ import typer
 from api.cli.demo import STRATEGIES, Script, present
 
 RIGHT = Script(1, 4.0, (0.9,), "a large checkered pink moon")  # there from 1.4 s on
-WRONG = Script(0, 4.0, (0.9,), "a medium dotted cyan drop")  # that the model does not find
+WRONG = Script(7, 4.0, (0.9,), "a small checkered green drop")  # found when it is cyan, too
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_a_second_demo_measures_anew_and_what_is_wrong_ends_it_with_1(
         present(WRONG, folder, "cpu")
     assert ended.value.exit_code == 1
     told = capsys.readouterr().out
-    assert told.count("✗ the script says: test-0, 0:02.8 – 0:04.0") == 1
+    assert told.count("✗ the script says: test-7, 0:00.0 – 0:02.6") == 1
     assert told.count("✓ the script says") == 1
     table = told.partition("strategy   encode s")[2].splitlines()[1:4]
     assert [row.split()[0] for row in table] == list(STRATEGIES)
