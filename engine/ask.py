@@ -1,5 +1,6 @@
 """A question's story: the videos it may be about → a look at each → the answer best supported."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -68,7 +69,7 @@ def ask(
         (video, answer_video(context, video, question, choices, heads, stretches))
         for video in asked
     ]
-    # the likeliest video comes first where nothing was looked at
+    # the likeliest video comes first where nothing is looked at, one that cannot be seen last
     answers.sort(key=lambda pair: -pair[1].strength)
     best = answers[0][1]
     return Answer(
@@ -142,15 +143,15 @@ def answer_video(
         context.store.catalog.video(video_id).duration_seconds,
     )
     embed, looker, redecode = context.encoder.embed_texts, heads.looker, context.redecode
-    blind = ""
+    blind, strength = "", 0.0
     if looker is not None and redecode is not None:
         shown = _Shown(looker, redecode, video_id, rows.column("frame").to_pylist())
         try:
             return watch(asked, shown, looker, embed, stretches)
         except VideoError:
-            blind = "; the file cannot be read, so nothing was looked at"
+            blind, strength = "; the file cannot be read, so nothing was looked at", -math.inf
     answered = answer_all([asked], embed, reader=heads.reader)[0]
-    return replace(answered, how=answered.how + blind)
+    return replace(answered, how=answered.how + blind, strength=strength)
 
 
 @dataclass(frozen=True, slots=True)
