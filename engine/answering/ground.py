@@ -63,13 +63,19 @@ def ground(
     return _span(seconds, high, peak, duration_seconds)
 
 
-def hold(seconds: Curve, probability: Curve, *, duration_seconds: float | None = None) -> Grounded:
-    """Take the span around the peak in which it is likelier than not that a frame shows it.
+def hold(
+    seconds: Curve,
+    probability: Curve,
+    *,
+    peak: int | None = None,
+    duration_seconds: float | None = None,
+) -> Grounded:
+    """Take the span around a peak in which it is likelier than not that a frame shows it.
 
     >>> hold(np.arange(4) / 2, np.array([0.1, 0.6, 0.9, 0.2]))
     Grounded(start_seconds=0.5, stop_seconds=1.5, peak_seconds=1.0)
     """
-    peak = int(probability.argmax())
+    peak = int(probability.argmax()) if peak is None else peak
     return _span(seconds, probability >= min(0.5, probability[peak]), peak, duration_seconds)
 
 

@@ -1,6 +1,8 @@
 """From a question to an answer by looking at the frames where vectors say it may be shown."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +35,36 @@ def watch(asked: Asked, see: See, looker: Looker, embed: Embed, most: int = STRE
     choices = tuple(asked.choices) if asked.choices else candidates(asked.question)
     texts = statements(asked.question, choices)
     stretches = cut(asked.seconds)
+    likely = list(range(len(stretches)))
     if len(stretches) > most:
         sought = seek(asked.question, choices, embed)
-        stretches.sort(key=lambda places: -support(asked.frames[places], sought))
-    found = []
-    for places in stretches[:most]:
-        seconds = asked.seconds[places]
-        chosen = looker.judge(see(places), seconds, texts)
-        part = Asked(asked.question, choices, seconds, asked.frames[places], _end(asked, places))
-        found.append(tell(part, choices, chosen, f"looked at {len(places)} frames", hold))
-    return max(found, key=lambda answered: answered.strength)
+        likely.sort(key=lambda number: -support(asked.frames[stretches[number]], sought))
+    found = {
+        number: looker.judge(see(places), asked.seconds[places], texts)
+        for number, places in ((number, stretches[number]) for number in likely[:most])
+    }
+    best = max(found, key=lambda number: found[number].strength)
+    beside = _beside(best, set(found))
+    places = np.concatenate([stretches[number] for number in beside])
+    relevance = np.concatenate([found[number].relevance for number in beside], axis=1)
+    chosen = replace(found[best], relevance=relevance)
+    before = sum(len(stretches[number]) for number in beside if number < best)
+    peak = before + int(found[best].relevance[chosen.choice].argmax())
+    part = Asked(
+        asked.question, choices, asked.seconds[places], asked.frames[places], _end(asked, places)
+    )
+    seen = sum(len(stretches[number]) for number in found)
+    return tell(part, choices, chosen, f"looked at {seen} frames", partial(hold, peak=peak))
+
+
+def _beside(best: int, looked: set[int]) -> range:
+    """Stretches that were looked at without a gap around one: what is shown may go on there."""
+    first = last = best
+    while first - 1 in looked:
+        first -= 1
+    while last + 1 in looked:
+        last += 1
+    return range(first, last + 1)
 
 
 def cut(seconds: NDArray[np.float64]) -> list[Places]:

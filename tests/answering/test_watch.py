@@ -73,8 +73,21 @@ def test_of_a_long_video_the_likeliest_stretches_are_seen_and_the_surest_answers
     surest = max(teller.seen)
     assert found.choice == surest[0] % 2
     assert found.evidence.start_seconds == seconds[surest[4]]
-    assert len(watch(asked(seconds), teller.see, teller, embed).relevance) <= FRAMES  # type: ignore[arg-type]
+    assert len(watch(asked(seconds), teller.see, teller, embed).relevance) <= 3 * FRAMES  # type: ignore[arg-type]
     assert len(teller.seen) == 2 + STRETCHES
+
+
+def test_evidence_goes_on_in_the_next_stretch() -> None:
+    class Steady(Teller):
+        def judge(self, tokens: Tensor, seconds: NDArray[np.float64], texts: list[str]) -> Chosen:
+            chosen = super().judge(tokens, seconds, texts)
+            shown = (seconds >= 10) & (seconds < 30)
+            return Chosen(1, chosen.probabilities, np.tile(0.9 * shown, (2, 1)), chosen.strength)
+
+    steady = Steady()
+    found = watch(asked(np.arange(80) / 2), steady.see, steady, embed)  # type: ignore[arg-type]
+    assert len(steady.seen) == 3
+    assert (found.evidence.start_seconds, found.evidence.stop_seconds) == (10, 30)
 
 
 def test_evidence_at_the_end_of_a_stretch_ends_with_its_last_frame() -> None:
@@ -89,5 +102,9 @@ def test_evidence_at_the_end_of_a_stretch_ends_with_its_last_frame() -> None:
     seconds = np.arange(2 * FRAMES) / 2
     found = watch(asked(seconds, 99.0), late.see, late, embed)  # type: ignore[arg-type]
     assert found.evidence.stop_seconds == pytest.approx(FRAMES / 2)  # the first stretch is surer
+    assert found.how == f"looked at {2 * FRAMES} frames"
+    alone = watch(asked(seconds, 99.0), late.see, late, embed, most=1)  # type: ignore[arg-type]
+    assert alone.evidence.stop_seconds == pytest.approx(FRAMES / 2)
+    assert alone.how == f"looked at {FRAMES} frames"
     whole = watch(asked(seconds[:9], 4.7), late.see, late, embed)  # type: ignore[arg-type]
     assert whole.evidence.stop_seconds == 4.7
