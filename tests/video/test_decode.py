@@ -53,7 +53,11 @@ CODECS = {
     "h264 ts": ("clip.ts", "libx264", {"g": "12", "bf": "2"}),
     "h264 10 bit": ("clip.mp4", "libx264", {"g": "12", "pix_fmt": "yuv420p10le"}),
     "h264 fragmented": ("clip.mp4", "libx264", {"g": "12", "movflags": "frag_keyframe+empty_moov"}),
-    "hevc": ("clip.mp4", "libx265", {"x265-params": "keyint=12:log-level=none"}),
+    "hevc": (
+        "clip.mp4",
+        "libx265",
+        {"x265-params": "keyint=12:log-level=none:pools=none:frame-threads=1"},
+    ),
     "vp9": ("clip.webm", "libvpx-vp9", {"g": "12", "deadline": "realtime", "cpu-used": "8"}),
     "av1": ("clip.mkv", "libsvtav1", {"g": "12", "preset": "12"}),
     "mpeg4 avi": ("clip.avi", "mpeg4", {"g": "12"}),

@@ -63,7 +63,11 @@ def test_crop_and_squash(tmp_path, write_clip) -> None:
 
 @pytest.mark.parametrize(("file", "codec"), [("clip.mp4", "libx265"), ("clip.webm", "libvpx-vp9")])
 def test_codecs_without_cues_fail(file, codec, tmp_path, write_clip) -> None:
-    options = {"x265-params": "log-level=none"} if codec == "libx265" else {"deadline": "realtime"}
+    options = (
+        {"x265-params": "log-level=none:pools=none:frame-threads=1"}
+        if codec == "libx265"
+        else {"deadline": "realtime"}
+    )
     path = write_clip(tmp_path / file, codec, map(moving_square, range(3)), **options)
     with pytest.raises(UnsupportedCodecError, match="no codec cues"):
         hints_of(path)
