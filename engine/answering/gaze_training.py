@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import os
 import time
 from collections import defaultdict
@@ -23,8 +22,9 @@ from engine.answering.gaze import Gaze, GazeConfig
 from engine.answering.gaze_data import CONTEXT, FPS, FRAMES, SETS, GazeRecipe
 from engine.answering.looker import Looker, load_looker, save_gaze, spoken
 from engine.vision.model import Model
-from engine.vision.training.augment import augment
+from engine.vision.training.augment import spoil
 from engine.vision.training.ring import Ring
+from engine.vision.training.schedule import warm_cosine
 from engine.world import Split, make_pool
 from engine.world.phrases import PHRASES
 from engine.world.render import instants, render_sampled
@@ -132,12 +132,9 @@ class Seen:
     @torch.no_grad()
     def _see(self, pixels: Tensor) -> Tensor:
         config = self._model.tower.config
-        values = augment(pixels.flatten(0, 1), self._noise)
-        shift, spread = (
-            values.new_tensor(part).view(3, 1, 1) for part in (config.mean, config.std)
-        )
-        values = values.sub_(shift).div_(spread).to(self._model.tower.dtype)
-        return self._look(values).view(len(pixels), FRAMES, config.tokens, -1)
+        values = spoil(pixels.flatten(0, 1), config, self._noise)
+        tokens = self._look(values.to(self._model.tower.dtype))
+        return tokens.view(len(pixels), FRAMES, config.tokens, -1)
 
     def _tokens_of(self, values: Tensor) -> Tensor:
         return self._model.tower.look(values, self._config.depth)
@@ -185,7 +182,7 @@ def _run(model: Model, gaze: Gaze, config: GazeTraining, seen: Seen, out: Path) 
         log.writerow(COLUMNS)
         while (done := (time.monotonic() - began) / config.seconds) < 1:
             seen.follow()
-            rate = _rate(config, done)
+            rate = warm_cosine(config.rate, config.warmup, done)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             choice, relevance, right = losses(model, gaze, *seen.draw(shuffle))
@@ -237,14 +234,6 @@ def losses(
     weight = shown[:, None].expand_as(each)
     right = (scores.argmax(1) == 0).float().mean()
     return F.cross_entropy(scores, target), (each * weight).sum() / weight.sum(), right
-
-
-def _rate(config: GazeTraining, done: float) -> float:
-    """Rise in a line, fall as a cosine to a hundredth."""
-    if done < config.warmup:
-        return config.rate * max(done / config.warmup, 0.01)
-    fall = (done - config.warmup) / (1 - config.warmup)
-    return config.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(fall, 1.0))) / 2)
 
 
 @torch.inference_mode()

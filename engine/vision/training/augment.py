@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.vision.tower import VisionConfig
+
 
 def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Spoil pictures `[B, 3, S, S]` (bytes) a little; returns bfloat16 in `[0, 1]`.
@@ -26,6 +28,13 @@ def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
         strength = 0.02 + 0.08 * torch.rand(quarter, 1, 1, 1, device=device, generator=generator)
         values[quarter : 2 * quarter] = _subsample(_code(values[quarter : 2 * quarter], strength))
     return values.clamp_(0, 1)
+
+
+def spoil(pixels: Tensor, config: VisionConfig, generator: torch.Generator) -> Tensor:
+    """Input values `[B, 3, S, S]` of a tower as a camera and a codec would give them."""
+    values = augment(pixels, generator)
+    shift, spread = (values.new_tensor(part).view(3, 1, 1) for part in (config.mean, config.std))
+    return values.sub_(shift).div_(spread)
 
 
 def _blur(values: Tensor) -> Tensor:

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.vision.training.augment import augment
+from engine.vision.training.augment import spoil
 from engine.vision.training.data import FRAMES, SETS, SPREAD, Batch, ClipRecipe
 from engine.vision.training.export import save_clip
 from engine.vision.training.loss import Losses, choice_loss, contrast, patch_loss, time_loss
 from engine.vision.training.ring import Ring
+from engine.vision.training.schedule import warm_cosine
 from engine.vision.training.score import score
 from engine.vision.training.texts import encode
 from engine.vision.training.towers import (
@@ -112,7 +113,7 @@ def _run(config: ClipTraining, towers: Towers, ring: Ring, out: Path) -> int:
             ]
         )
         while (done := (time.monotonic() - began) / config.seconds) < 1:
-            rate = _rate(config, done)
+            rate = warm_cosine(config.rate, config.warmup, done)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             patches = towers.vision.config.tokens - 1
@@ -148,17 +149,11 @@ def _optimizer(config: ClipTraining, towers: Towers) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.98), eps=1e-8, fused=cuda)
 
 
-def _rate(config: ClipTraining, done: float) -> float:
-    """Rise in a line, fall as a cosine to a hundredth."""
-    if done < config.warmup:
-        return config.rate * max(done / config.warmup, 0.01)
-    fall = (done - config.warmup) / (1 - config.warmup)
-    return config.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(fall, 1.0))) / 2)
-
-
 def _losses(towers: Towers, batch: Batch, noise: torch.Generator, kept: int, layer: Any) -> Losses:
     """Return the losses of one step for both towers."""
-    seen = embed_frames(towers.vision, _spoil(towers, batch.pixels, noise), kept, layer)
+    seen = embed_frames(
+        towers.vision, spoil(batch.pixels.flatten(0, 1), towers.vision.config, noise), kept, layer
+    )
     frames = seen.embeddings.view(len(batch.pixels), FRAMES, -1)
     labels = batch.labels.flatten(0, 1)  # [B * F, kinds, N]
     places = seen.places[:, None].expand(-1, len(KINDS), -1)
@@ -166,14 +161,6 @@ def _losses(towers: Towers, batch: Batch, noise: torch.Generator, kept: int, lay
         logits = towers.probe(seen.patches.float())
         patch = patch_loss(logits, labels.gather(2, places), tuple(KINDS.values()))
     return text_losses(towers, frames, batch, noise, layer, patch)
-
-
-def _spoil(towers: Towers, pixels: Tensor, noise: torch.Generator) -> Tensor:
-    """Input values `[B * F, 3, S, S]` of clips' frames as a camera and a codec would give them."""
-    config = towers.vision.config
-    values = augment(pixels.flatten(0, 1), noise)
-    shift, spread = (values.new_tensor(part).view(3, 1, 1) for part in (config.mean, config.std))
-    return values.sub_(shift).div_(spread)
 
 
 def text_losses(
@@ -225,7 +212,7 @@ class FrozenFrames:
         vision = self._towers.vision
         for start in range(max(self._done, rendered - size), rendered, 256):
             rows = torch.arange(start, min(start + 256, rendered), device=vision.device) % size
-            values = _spoil(self._towers, self._ring.take(rows)[0], self._noise)
+            values = spoil(self._ring.take(rows)[0].flatten(0, 1), vision.config, self._noise)
             with torch.autocast(vision.device.type, torch.bfloat16):
                 seen = embed_frames(vision, values, vision.config.tokens - 1)
             self._kept[rows] = seen.embeddings.view(len(rows), FRAMES, -1)

@@ -16,6 +16,7 @@ from engine.vision.training.clip import ClipTraining, train
 from engine.vision.training.data import FRAMES, SETS, TEXTS, ClipRecipe, make_texts
 from engine.vision.training.export import save_clip
 from engine.vision.training.loss import choice_loss, choice_scores, patch_loss, time_loss
+from engine.vision.training.schedule import warm_cosine
 from engine.vision.training.texts import END, START, encode, token_id
 from engine.vision.training.towers import Towers, embed_frames, embed_ids, make_towers
 from engine.world import make_clip
@@ -110,6 +111,16 @@ def test_patch_loss_is_low_where_labels_are_met() -> None:
     logits = 20.0 * F.one_hot(labels[:, 0], 3)
     assert patch_loss(logits, labels, (3,)) < 1e-4
     assert patch_loss(-logits, labels, (3,)) > 10
+
+
+def test_the_rate_rises_and_falls() -> None:
+    rates = [warm_cosine(2.0, 0.1, done / 100) for done in range(101)]
+    assert rates[0] == pytest.approx(0.02)
+    assert max(rates) == rates[10] == pytest.approx(2.0)
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.02)
+    assert warm_cosine(2.0, 0.1, 1.5) == pytest.approx(0.02)
 
 
 def test_augmented_pictures_stay_near_and_in_range() -> None:
