@@ -15,9 +15,9 @@ from engine.answering.seek import seek, support
 from engine.answering.watch import STRETCHES, Places, watch
 from engine.errors import NotFoundError, UsageError, VideoError
 from engine.operators.base import Context, Reply
-from engine.operators.refiner import Redecode
 from engine.query import Moment, query
-from engine.selection import select_frames
+from engine.search.refiner import Redecode
+from engine.search.selection import select_frames
 from engine.vision.preprocess import prepare
 
 _CANDIDATES = 5  # videos that are asked where more are allowed

@@ -2,7 +2,7 @@
 
 from itertools import islice, product
 
-from engine.operators.base import Background
+from engine.search.context import Background
 from engine.world.clip import make_pool
 from engine.world.render import render_at
 

@@ -24,8 +24,8 @@ from engine.ingesting.report import IngestReport as IngestReport
 from engine.ingesting.report import Progress as Progress
 from engine.ingesting.tasks import few_frames, plan_files, plan_ranges, register_files
 from engine.ingesting.write import Writer
-from engine.operators.base import Range
-from engine.operators.work import Embedded
+from engine.search.context import Range
+from engine.search.work import Embedded
 from engine.storage.store import Store
 from engine.vision.model import Model
 

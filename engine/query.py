@@ -1,7 +1,6 @@
-"""A query's story: text → vector → search → frames → moments."""
+"""A query's story: text → vector → frames → deepen until settled → report."""
 
 from collections.abc import Sequence
-from math import inf
 from time import perf_counter
 from typing import get_args
 
@@ -9,22 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UsageError, unknown
-from engine.operators.base import Context
-from engine.operators.measure import subject_vector
-from engine.operators.search import refiner_of
-from engine.operators.work import Refined, Work
-from engine.peaks import Peaks, Spot
 from engine.results import Coverage as Coverage
 from engine.results import GroupBy as GroupBy
 from engine.results import Moment as Moment
 from engine.results import QueryResult as QueryResult
-from engine.selection import Selection, select_frames
-
-_DEPTH = 8  # hits looked at first, per result asked for
+from engine.search.context import SearchContext
+from engine.search.grouping import VideoSpan
+from engine.search.ranking import Ranking, Wanted
+from engine.search.scores import subject_vector
+from engine.search.selection import Selection, select_frames
+from engine.search.work import Work
 
 
 def query(
-    context: Context,
+    context: SearchContext,
     subject: str | bytes | NDArray[np.float32],
     *,
     top_k: int = 10,
@@ -44,33 +41,12 @@ def query(
     clock.append(perf_counter())
     selection = select_frames(context, videos)
     clock.append(perf_counter())
-    refiner = refiner_of(context) if selection.count else None
-    depth, spots, index, dropped = _DEPTH * top_k, list[Spot](), "nothing to search", 0
-    most = min(top_k, len(selection.names)) if group_by == "video" else top_k
-    while selection.count:
-        peaks = Peaks(
-            *(context, vector, group_by),
-            min_score=min_score,
-            near_duplicate=near_duplicate,
-            refiner=refiner,
-        )
-        hits = context.store.search(context.space, vector, depth, allowed=selection.allowed)
-        spots, index, dropped = peaks.group(hits), hits.index, peaks.dropped
-        bar = spots[most - 1].span.score if len(spots) >= most else -inf
-        if len(hits.row_ids) == depth and (len(spots) < most or peaks.may_miss(hits, bar)):
-            depth *= 4
-        elif refiner is None or not refiner.settle(peaks.open_rows(bar)):
-            break
-    if refiner is not None and (refined := refiner.said()) != Refined():
-        context.work.refined.append(refined)
+    wanted = Wanted(top_k, group_by, min_score, near_duplicate)
+    ranking = Ranking(context, vector, selection, wanted)
+    while not ranking.settled:
+        ranking.deepen()
     clock.append(perf_counter())
-    names = selection.names
-    return QueryResult(
-        moments=[_moment(spot, names[spot.video_id]) for spot in spots[:top_k]],
-        coverage=_coverage(selection, context.work),
-        timing=dict(zip(("encode", "select", "search"), np.diff(clock).tolist(), strict=True)),
-        plan=f"best {depth} frames by {index}, grouped by {group_by}, {dropped} duplicates",
-    )
+    return _report(ranking, np.diff(clock).tolist())
 
 
 def _check(
@@ -86,10 +62,23 @@ def _check(
         raise UsageError("the text to look for is empty")
 
 
-def _moment(spot: Spot, name: str) -> Moment:
-    span = spot.span
+def _report(ranking: Ranking, seconds: list[float]) -> QueryResult:
+    selection, wanted = ranking.selection, ranking.wanted
+    return QueryResult(
+        moments=[
+            _moment(item, selection.names[item.video_id]) for item in ranking.spans[: wanted.top_k]
+        ],
+        coverage=_coverage(selection, ranking.context.work),
+        timing=dict(zip(("encode", "select", "search"), seconds, strict=True)),
+        plan=f"best {ranking.depth} frames by {ranking.index}, grouped by {wanted.group_by},"
+        f" {ranking.num_duplicates} duplicates",
+    )
+
+
+def _moment(item: VideoSpan, name: str) -> Moment:
+    span = item.span
     return Moment(
-        spot.video_id, name, span.start_seconds, span.stop_seconds, span.peak_seconds, span.score
+        item.video_id, name, span.start_seconds, span.stop_seconds, span.peak_seconds, span.score
     )
 
 

@@ -27,11 +27,12 @@ from engine.ingest import (
     redecode,
     register,
 )
-from engine.operators.base import Background, Context, Range, Reply
-from engine.operators.options import Options
+from engine.operators.base import Context, Reply
 from engine.operators.sandbox import Sandbox
-from engine.operators.work import Embedded
 from engine.query import GroupBy, QueryResult, query
+from engine.search.context import Background, Range
+from engine.search.options import Options
+from engine.search.work import Embedded
 from engine.sql import SqlResult, run_sql
 from engine.storage.store import Store
 from engine.vision.model import Model, load_model, pick_devices

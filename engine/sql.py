@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from engine.operators.base import Context, read_table
-from engine.operators.work import Work
 from engine.planner.explain import explain_text, show
 from engine.planner.prepare import prepare
+from engine.search.work import Work
 
 
 @dataclass(frozen=True, slots=True)

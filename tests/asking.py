@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.operators.base import Background, Context, Range, Reply
-from engine.operators.options import Options
+from engine.operators.base import Context, Reply
 from engine.operators.sandbox import Sandbox
-from engine.operators.work import Embedded
+from engine.search.context import Background, Range
+from engine.search.options import Options
+from engine.search.work import Embedded
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.video.gop import Gop

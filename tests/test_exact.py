@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from engine.ask import ask
 from engine.errors import VideoError
-from engine.operators.base import Background, Context, Reply
-from engine.operators.options import Options
+from engine.operators.base import Context, Reply
 from engine.operators.sandbox import Sandbox
-from engine.operators.work import Embedded
 from engine.query import GroupBy, Moment, query
+from engine.search.context import Background
+from engine.search.options import Options
+from engine.search.work import Embedded
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.model import Space

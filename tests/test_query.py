@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from engine.errors import NotFoundError, UsageError
-from engine.operators.base import Range
 from engine.operators.sandbox import Sandbox
 from engine.query import QueryResult, query
-from engine.selection import select_videos
+from engine.search.context import Range
+from engine.search.selection import select_videos
 from tests.asking import Videos, hash_vector
 
 

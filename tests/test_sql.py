@@ -7,12 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import BindError, ExecutionError
-from engine.operators.base import Range, read_table
+from engine.operators.base import read_table
 from engine.operators.sandbox import Sandbox
 from engine.planner.bind import bind
 from engine.planner.lower import Build
 from engine.planner.parse import parse
 from engine.planner.prepare import prepare
+from engine.search.context import Range
 from engine.sql import SqlResult, run_sql
 from tests.asking import Videos, hash_vector
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.search.curve import smooth
+
 Curve = NDArray[np.float64]
-_BLOCK, _REACH = 32, 8.0  # frames at once; standard deviations beyond which nothing weighs
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,24 +17,6 @@ class Grounded:
     start_seconds: float
     stop_seconds: float
     peak_seconds: float
-
-
-def smooth(seconds: Curve, values: Curve, width_seconds: float) -> Curve:
-    """Average values over time with a Gaussian of a standard deviation in seconds.
-
-    Each value is weighted by the time it stands for, so uneven frame times do not bend the curve.
-    """
-    if width_seconds <= 0 or len(values) < 2:
-        return values
-    averaged = np.empty(len(values))
-    shown, reach = np.gradient(seconds), _REACH * width_seconds
-    for start in range(0, len(values), _BLOCK):  # a long video must not need a square matrix
-        own = seconds[start : start + _BLOCK]
-        low, high = np.searchsorted(seconds, [own[0] - reach, own[-1] + reach])
-        apart = own[:, None] - seconds[None, low:high]
-        weights = np.exp(-0.5 * (apart / width_seconds) ** 2) * shown[None, low:high]
-        averaged[start : start + _BLOCK] = (weights @ values[low:high]) / weights.sum(1)
-    return averaged
 
 
 def ground(

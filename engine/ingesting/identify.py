@@ -7,7 +7,7 @@ from engine.errors import VideoError
 from engine.ingesting.discover import Found
 from engine.ingesting.plan import Source, Stretch
 from engine.ingesting.report import IngestOptions, Missing
-from engine.operators.base import Range
+from engine.search.context import Range
 from engine.storage.store import Store
 from engine.video.container import VideoInfo, content_hash, file_stamp, probe
 from engine.video.gop import Gop, index_gops

@@ -19,7 +19,7 @@ from engine.ingesting.report import (
     Stage,
     VideoReport,
 )
-from engine.operators.work import Embedded
+from engine.search.work import Embedded
 from engine.storage.store import Store
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from engine.ingesting.identify import (
 from engine.ingesting.journal import Journal
 from engine.ingesting.plan import Source, Stretch, Task, cut, tasks_for, uncovered
 from engine.ingesting.report import IngestOptions, VideoReport
-from engine.operators.base import Range
+from engine.search.context import Range
 from engine.storage.store import Store
 from engine.video.container import file_stamp
 

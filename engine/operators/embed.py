@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
-from engine.operators.base import Context, Operator, Range, read_table
+from engine.operators.base import Context, Operator, read_table
+from engine.search.missing import find_missing
 from schemas.tables import FRAMES
 
 
@@ -37,45 +37,3 @@ class Embed:
         if missing:
             context.embed_missing(missing)
         return videos
-
-
-def find_missing(context: Context, gops: pa.Table, videos: list[int]) -> list[Range]:
-    """The GOPs that no committed stretch of the space covers, adjacent ones as one range."""
-    done = _finished(context)
-    missing: list[Range] = []
-    ids = gops.column("video_id").to_numpy()
-    starts, stops = (gops.column(name).to_numpy() for name in ("start_seconds", "stop_seconds"))
-    for video_id in videos:
-        if video_id in done:
-            continue
-        own = ids == video_id
-        stretches = context.store.catalog.stretches(video_id, context.space)
-        covered = np.zeros(int(own.sum()), bool)
-        for stretch in stretches:
-            covered |= (starts[own] >= stretch.start_seconds - 1e-6) & (
-                stops[own] <= stretch.stop_seconds + 1e-6
-            )
-        missing += _ranges(video_id, starts[own][~covered], stops[own][~covered])
-    return missing
-
-
-def _finished(context: Context) -> set[int]:
-    """The videos that cannot or need not be embedded: quarantined, or all stretches stored."""
-    space_id = context.store.catalog.space(context.space).space_id
-    with context.store.catalog.connection() as cursor:
-        rows = cursor.execute(
-            "SELECT video_id FROM segments WHERE space_id = ? AND shown AND finished_at IS NOT NULL"
-            " UNION SELECT video_id FROM videos WHERE status = 'quarantined'",
-            [space_id],
-        ).fetchall()
-    return {int(row[0]) for row in rows}
-
-
-def _ranges(video_id: int, starts: np.ndarray, stops: np.ndarray) -> list[Range]:
-    ranges: list[Range] = []
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        if ranges and start <= ranges[-1].stop_seconds + 1e-6:
-            ranges[-1] = Range(video_id, ranges[-1].start_seconds, stop)
-        else:
-            ranges.append(Range(video_id, start, stop))
-    return ranges

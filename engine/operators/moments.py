@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.moments import Span, Step, chain_spans, find_spans
 from engine.operators.base import Context, Operator, read_table, row_ids
-from engine.operators.measure import Match, cosine_at, cosines, line_of, score_rows
-from engine.operators.search import settle_cutoff
+from engine.search.moments import Span, Step, find_spans, sequence_spans
+from engine.search.nearest import settle_cutoff
+from engine.search.scores import Match, cosine_at, cosines, line_of, score_rows
 from schemas.tables import MOMENTS
 
 
@@ -58,7 +58,7 @@ class Moments:
             )
             for step, curve in zip(self.steps, curves, strict=True)
         ]
-        return chain_spans(self.steps, found)
+        return sequence_spans(self.steps, found)
 
     def _curve(self, context: Context, step: Step, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """The cosine of every frame that is a hit, and minus infinity elsewhere."""

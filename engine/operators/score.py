@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from engine.operators.base import Context, Operator, row_ids
-from engine.operators.measure import Match, score_rows
-from engine.operators.search import settle_cutoff
+from engine.search.nearest import settle_cutoff
+from engine.search.scores import Match, score_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from engine.operators.base import Context, Operator, read_table, row_ids
 from engine.operators.embed import Embed
-from engine.operators.measure import Match, cosine_at, line_of, score_rows
-from engine.operators.refine import refine_cutoff, refine_top_k
-from engine.operators.refiner import Refiner
-from engine.operators.work import Refined
-from engine.storage.store import Hits
+from engine.search.nearest import find_best
+from engine.search.scores import Match, line_of, score_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,51 +52,3 @@ class Search:
         scores = score_rows(context, self.match, found_ids)
         found = rows.take(pa.array(places))
         yield from found.append_column(self.schema.field(-1), pa.array(scores)).to_batches()
-
-
-def find_best(
-    context: Context,
-    vector: NDArray[np.float32],
-    count: int,
-    allowed: NDArray[np.int64] | None = None,
-) -> Hits:
-    """The `count` best (allowed) rows, made exact where the query asks for it."""
-    refiner = refiner_of(context)
-    if refiner is not None:
-        hits, refined = refine_top_k(refiner, vector, count, allowed=allowed)
-        _note(context, refined)
-    else:
-        hits = context.store.search(context.space, vector, count, allowed=allowed)
-    context.work.found.append(hits.index)
-    return hits
-
-
-def settle_cutoff(context: Context, match: Match, value: float, ids: NDArray[np.int64]) -> None:
-    """Make the rows exact that may lie on the other side of a cut-off, where the query asks it."""
-    refiner = refiner_of(context)
-    if refiner is None or context.options.exact is not True or len(ids) == 0:
-        return
-    cutoff = cosine_at(context, match, value)
-    vector = line_of(context, match).vector
-    _, refined = refine_cutoff(refiner, vector, cutoff, allowed=ids)
-    _note(context, refined)
-
-
-def _note(context: Context, refined: Refined) -> None:
-    """Note what refining did; where all rows were exact there was nothing to refine."""
-    if refined != Refined():
-        context.work.refined.append(refined)
-
-
-def refiner_of(context: Context) -> Refiner | None:
-    """What makes rows exact for a query; None where it cannot, or is not to."""
-    if context.redecode is None or context.options.exact is False:
-        return None
-    return Refiner(
-        context.store,
-        context.space,
-        context.redecode,
-        context.encoder.embed_images,
-        max_frames=context.options.refine_frames,
-        max_seconds=context.options.refine_seconds,
-    )

@@ -7,7 +7,7 @@ from time import perf_counter
 import pyarrow as pa
 
 from engine.operators.base import Context, Operator
-from engine.operators.work import Run
+from engine.search.work import Run
 
 
 @dataclass(frozen=True, slots=True)

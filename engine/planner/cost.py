@@ -7,10 +7,10 @@ from typing import Final
 import pyarrow as pa
 
 from engine.operators.base import Context, read_table
-from engine.operators.embed import find_missing
 from engine.planner import logical
 from engine.planner.logical import Plan, children
 from engine.planner.lower import Build
+from engine.search.missing import find_missing
 
 # seconds per unit of work on two cores; the first two give way to what an ingest has measured
 DECODE: Final = 0.05  # per second of video

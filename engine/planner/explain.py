@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from functools import singledispatch
 
 from engine.operators.base import Context
-from engine.operators.work import Embedded, Run, Work
 from engine.planner import logical
 from engine.planner.cost import Cost, estimate_all
 from engine.planner.logical import Plan, children
+from engine.search.work import Embedded, Run, Work
 
 
 @singledispatch

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from sqlglot import exp
 
-from engine.moments import Step
+from engine.search.moments import Step
 
 Predicates: TypeAlias = tuple[exp.Expr, ...]
 

@@ -10,7 +10,6 @@ from engine.operators.base import Operator
 from engine.operators.embed import Embed
 from engine.operators.filter import Filter
 from engine.operators.limit import Limit
-from engine.operators.measure import Match
 from engine.operators.moments import Moments
 from engine.operators.relational import Relational
 from engine.operators.scan import Scan
@@ -22,6 +21,7 @@ from engine.operators.top import Top
 from engine.planner import logical
 from engine.planner.logical import Plan
 from engine.planner.relations import RELATIONS
+from engine.search.scores import Match
 
 
 @dataclass(slots=True)

@@ -13,8 +13,8 @@ from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from engine.errors import BindError, ParseError, UsageError, unknown
-from engine.operators.options import Options
 from engine.planner.sequence import rewrite_sequences
+from engine.search.options import Options
 
 Explain = Literal["no", "plan", "analyze"]
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze)?\b", re.IGNORECASE)

@@ -6,12 +6,12 @@ from typing import NoReturn
 from sqlglot import exp
 
 from engine.errors import BindError, unknown
-from engine.moments import Step
 from engine.planner.block import Block
 from engine.planner.logical import Embed, Moments, Scan
 from engine.planner.parse import position_of
 from engine.planner.predicates import quotes
 from engine.planner.sequence import SEQUENCE, STEP
+from engine.search.moments import Step
 
 _FORM = "moments('text' [THEN 'text' WITHIN 10s] [, gap => 1.0, min_score => 0.3])"
 _NAMED = ("gap", "min_score")

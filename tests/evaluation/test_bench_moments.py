@@ -3,7 +3,7 @@
 import pytest
 
 from engine.evaluation.bench.moments import KINDS, Told, overlap, run
-from engine.moments import Span
+from engine.search.moments import Span
 
 TOLD = Told("for a part", "a", "a red star", 2.0, 6.0)
 

@@ -14,7 +14,7 @@ import torch
 
 from engine.errors import NotFoundError, UsageError
 from engine.ingest import IngestOptions, ensure, ingest, redecode, register
-from engine.operators.base import Range
+from engine.search.context import Range
 from engine.storage.store import Store
 from engine.video.decode import get_frame_at
 from engine.video.gop import index_gops

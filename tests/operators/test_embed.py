@@ -4,15 +4,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from engine.moments import Step
 from engine.operators.answer import Answer
-from engine.operators.base import Context, Range, Reply, read_table
+from engine.operators.base import Context, Reply, read_table
 from engine.operators.embed import Embed
 from engine.operators.limit import Limit
 from engine.operators.moments import Moments
 from engine.operators.sandbox import Sandbox
 from engine.operators.scan import Scan
 from engine.planner.relations import RELATIONS
+from engine.search.context import Range
+from engine.search.moments import Step
 from schemas.tables import MOMENTS
 from tests.asking import Videos
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.moments import Step
-from engine.operators.options import Options
 from engine.operators.sandbox import Sandbox
 from engine.planner.optimize import RULES
 from engine.planner.prepare import prepare
 from engine.planner.relations import FORMS, RELATIONS
+from engine.search.moments import Step
+from engine.search.options import Options
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
 EXAMPLES = [

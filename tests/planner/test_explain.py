@@ -3,13 +3,13 @@
 import pytest
 
 from engine.operators.sandbox import Sandbox
-from engine.operators.work import Embedded, Refined, Run
 from engine.planner.bind import bind
 from engine.planner.cost import estimate_all
 from engine.planner.explain import explain_text, show, tree
 from engine.planner.logical import Join, Need, Plan, Relational, transform, walk
 from engine.planner.optimize import RULES, optimize
 from engine.planner.parse import parse
+from engine.search.work import Embedded, Refined, Run
 from tests.asking import Videos
 
 SQL = (

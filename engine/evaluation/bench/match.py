@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.background import background_of
 from engine.evaluation.report import Report
-from engine.operators.null import measure_null, quantile
+from engine.search.null import measure_null, quantile
 from engine.vision.model import load_model
 from engine.world.clip import make_pool
 from engine.world.render import render_at

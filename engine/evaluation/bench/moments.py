@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config import Settings
-from engine.curve import level_of
 from engine.evaluation.bench.world import dense_world
 from engine.evaluation.encodings import Encodings, Vectors
 from engine.evaluation.report import Report
-from engine.moments import Span, find_spans
+from engine.search.curve import level_of
+from engine.search.moments import Span, find_spans
 from engine.vision.model import load_model
 from engine.world.captions import name_thing
 from engine.world.scene import TICKS, Clip, Thing

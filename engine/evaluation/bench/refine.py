@@ -14,13 +14,14 @@ from torch.nn import functional as F
 
 from engine.evaluation.encodings import Pixels, render_pool
 from engine.evaluation.report import Report
-from engine.operators.base import Background, Context
-from engine.operators.options import Options
-from engine.operators.refine import refine_top_k
-from engine.operators.refiner import Refiner
+from engine.operators.base import Context
 from engine.operators.sandbox import Sandbox
-from engine.operators.work import Embedded
 from engine.query import query
+from engine.search.context import Background
+from engine.search.exactness import refine_top_k
+from engine.search.options import Options
+from engine.search.refiner import Refiner
+from engine.search.work import Embedded
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.model import Model, load_model
@@ -130,7 +131,7 @@ def measure_refinement(
     frames = sum(len(video.pixels) for video in videos)
     first = [rows for rows, _ in cold[: max(1, len(cold) // 10)]]
     notes = (
-        f"{len(videos)} videos, {frames} frames; allowances at {confidence:.0%} per row; pictures"
+        f"{len(videos)} videos, {frames} frames; error bounds at {confidence:.0%} per row; pictures"
         " from memory; warm: each query once more, a tenth of another direction added",
         f"rows of the first tenth of the queries, when nothing is exact yet: {np.mean(first):.1f}",
     )

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from engine.errors import UsageError
-from engine.operators.base import Context
-from engine.operators.null import load_null, probability, quantile
+from engine.search.context import SearchContext
+from engine.search.null import load_null, probability, quantile
 
 Vector = NDArray[np.float32]
 Scores = NDArray[np.float64]
@@ -34,7 +34,7 @@ class Line:
     offset: float
 
 
-def subject_vector(context: Context, subject: str | bytes | Vector) -> Vector:
+def subject_vector(context: SearchContext, subject: str | bytes | Vector) -> Vector:
     """The unit vector of a text or of an image's bytes, embedded once per query; or a given one."""
     if isinstance(subject, np.ndarray):
         return subject
@@ -47,7 +47,7 @@ def subject_vector(context: Context, subject: str | bytes | Vector) -> Vector:
     return context.vectors[subject]
 
 
-def line_of(context: Context, match: Match) -> Line:
+def line_of(context: SearchContext, match: Match) -> Line:
     """The line along which a match measures: its subject's, for a probability less any text's."""
     vector = subject_vector(context, match.subject)
     if match.measure == "similarity":
@@ -58,7 +58,7 @@ def line_of(context: Context, match: Match) -> Line:
     return Line(shifted / scale, scale, -float(null.mean_frame @ shifted))
 
 
-def cosines(context: Context, vector: Vector, ids: NDArray[np.int64]) -> Scores:
+def cosines(context: SearchContext, vector: Vector, ids: NDArray[np.int64]) -> Scores:
     """The cosine of each row's stored vector with a vector, in the order of the ids."""
     hits = context.store.scores(context.space, vector, ids)
     order = np.argsort(hits.row_ids)
@@ -66,7 +66,7 @@ def cosines(context: Context, vector: Vector, ids: NDArray[np.int64]) -> Scores:
     return hits.scores[order][found].astype(np.float64)
 
 
-def score_rows(context: Context, match: Match, ids: NDArray[np.int64]) -> Scores:
+def score_rows(context: SearchContext, match: Match, ids: NDArray[np.int64]) -> Scores:
     """The scores of rows as a match measures them."""
     if len(ids) == 0:
         return np.empty(0)
@@ -77,7 +77,7 @@ def score_rows(context: Context, match: Match, ids: NDArray[np.int64]) -> Scores
     return probability(load_null(context), scores)
 
 
-def cosine_at(context: Context, match: Match, value: float) -> float:
+def cosine_at(context: SearchContext, match: Match, value: float) -> float:
     """The cosine with the match's line at which it measures a value."""
     line = line_of(context, match)
     if match.measure == "probability":

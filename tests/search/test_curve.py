@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.curve import Curve, Rule, level_of
+from engine.search.curve import Curve, MomentRule, level_of
 
 AVERAGE = 0.1  # of the text over the store
 
@@ -43,16 +43,16 @@ def test_few_frames(count: int) -> None:
     assert shown(np.full(count, 0.4)) == list(range(count))
 
 
-def settle(rule: Rule, stored: Curve, exact: NDArray[np.float64], bar: float) -> Curve:
+def settle(rule: MomentRule, stored: Curve, exact: NDArray[np.float64], bar: float) -> Curve:
     """Make rows exact until none is open that matters."""
     curve = stored
-    while (waiting := rule.open_rows(curve, bar)).any():
+    while (waiting := rule.undecided_rows(curve, bar)).any():
         one = np.arange(len(exact)) == np.argmax(np.where(waiting, curve.high, -np.inf))
         curve = Curve(
             curve.ids,
             curve.seconds,
             np.where(one, exact, curve.scores),
-            np.where(one, 0.0, curve.allowances),
+            np.where(one, 0.0, curve.bounds),
         )
     return curve
 
@@ -68,7 +68,7 @@ def settle(rule: Rule, stored: Curve, exact: NDArray[np.float64], bar: float) ->
     st.sampled_from([0.0, 0.5, 1.5]),
 )
 @settings(max_examples=300, deadline=None)
-def test_moments_are_those_of_exact_scores_where_allowances_hold(
+def test_moments_are_those_of_exact_scores_where_bounds_hold(
     rows: list[tuple[float, float, float, bool]], cut: float, bar: float, gap: float
 ) -> None:
     scores, spread, share, known = (np.array(column, float) for column in zip(*rows, strict=True))
@@ -76,7 +76,7 @@ def test_moments_are_those_of_exact_scores_where_allowances_hold(
     exact = scores + share * off
     times = np.arange(len(rows)) / 2
     stored = Curve(np.arange(len(rows)), times, scores, off)
-    rule = Rule(gap, cut, cut)
+    rule = MomentRule(gap, cut, cut)
     found = [span for span in rule.spans(settle(rule, stored, exact, bar)) if span.score >= bar]
     truth = Curve(stored.ids, times, exact, np.zeros(len(rows)))
     assert found == [span for span in rule.spans(truth) if span.score >= bar]
@@ -85,14 +85,14 @@ def test_moments_are_those_of_exact_scores_where_allowances_hold(
 def test_what_surely_belongs_to_a_moment_or_not_need_not_be_exact() -> None:
     scores = curve((20, 0.1), (8, 0.5), (20, 0.1))
     scores[23] += 0.15  # the highest by far
-    rule = Rule(1.0, None, AVERAGE)
+    rule = MomentRule(1.0, None, AVERAGE)
     stored = Curve(np.arange(48), np.arange(48) / 2, scores, np.full(48, 0.03))
-    assert np.flatnonzero(rule.open_rows(stored, 0.3)).tolist() == [23]
+    assert np.flatnonzero(rule.undecided_rows(stored, 0.3)).tolist() == [23]
     wide = Curve(stored.ids, stored.seconds, scores, np.full(48, 0.2))
-    assert set(range(20, 28)) < set(np.flatnonzero(rule.open_rows(wide, 0.3)).tolist())
-    assert not rule.open_rows(stored, 0.8).any()
+    assert set(range(20, 28)) < set(np.flatnonzero(rule.undecided_rows(wide, 0.3)).tolist())
+    assert not rule.undecided_rows(stored, 0.8).any()
     known = Curve(stored.ids, stored.seconds, scores, np.zeros(48))
-    assert not rule.open_rows(known, 0.3).any()
+    assert not rule.undecided_rows(known, 0.3).any()
 
 
 def test_where_a_frame_hangs_on_the_level_the_floor_is_made_exact() -> None:
@@ -102,11 +102,11 @@ def test_where_a_frame_hangs_on_the_level_the_floor_is_made_exact() -> None:
     scores[3] = 0.11
     off = np.zeros(48)
     off[:6] = 0.1
-    rule = Rule(1.0, None, AVERAGE)
+    rule = MomentRule(1.0, None, AVERAGE)
     stored = Curve(np.arange(48), np.arange(48) / 2, scores, off)
-    found = np.flatnonzero(rule.open_rows(stored, 0.3)).tolist()
+    found = np.flatnonzero(rule.undecided_rows(stored, 0.3)).tolist()
     assert len(found) == 4
     assert set(found) < set(range(6))
     assert 3 in found
     scores[28] = 0.2
-    assert not rule.open_rows(stored, 0.3).any()  # below any level
+    assert not rule.undecided_rows(stored, 0.3).any()  # below any level

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ExecutionError
-from engine.operators.base import Background, Context, Encoder, Null
+from engine.search.context import Background, Null, QueryEncoder, SearchContext
 
 _SAMPLE = 1024
 _TAIL = 0.01  # the quantiles, from below and above, that set the width
@@ -35,14 +35,14 @@ def quantile(null: Null, share: float) -> float:
     return null.middle + null.width * NormalDist().inv_cdf(share)
 
 
-def load_null(context: Context) -> Null:
+def load_null(context: SearchContext) -> Null:
     """The null of the query's space, looked up once per query."""
     if context.null is None:
         context.null = _find(context)
     return context.null
 
 
-def _find(context: Context) -> Null:
+def _find(context: SearchContext) -> Null:
     """The stored null, or a new one where there is none or the store has outgrown it."""
     rows = context.store.rows(context.space, None, ["row_id"])
     ids = rows.column("row_id").to_numpy()
@@ -70,7 +70,9 @@ def _find(context: Context) -> Null:
     return null
 
 
-def measure_null(encoder: Encoder, background: Background, frames: NDArray[np.float32]) -> Null:
+def measure_null(
+    encoder: QueryEncoder, background: Background, frames: NDArray[np.float32]
+) -> Null:
     """Score background texts with sample frames `[n, E]` and background pictures."""
     if background.images:
         frames = np.concatenate([frames, encoder.embed_images(background.images)])

@@ -14,16 +14,16 @@ def kth_best(scores: Floats, k: int) -> float:
     return float(np.partition(scores, len(scores) - k)[len(scores) - k])
 
 
-def may_enter(scores: Floats, allowances: Floats, exact: Flags, k: int) -> Flags:
+def may_enter(scores: Floats, bounds: Floats, exact: Flags, k: int) -> Flags:
     """Return the approximate rows that could still be among the `k` best.
 
-    An exact row's score is final. An approximate row's lies at most its allowance above what is
+    An exact row's score is final. An approximate row's lies at most its error bound above what is
     stored, so it may enter if that reaches the k-th best exact score (or if there are not `k`).
     """
     threshold = kth_best(scores[exact], k)
-    return np.asarray(~exact & (scores + allowances >= threshold))
+    return np.asarray(~exact & (scores + bounds >= threshold))
 
 
-def may_cross(scores: Floats, allowances: Floats, exact: Flags, cutoff: float) -> Flags:
+def may_cross(scores: Floats, bounds: Floats, exact: Flags, cutoff: float) -> Flags:
     """Return the approximate rows whose exact score may lie on the other side of `cutoff`."""
-    return np.asarray(~exact & (np.abs(scores - cutoff) <= allowances))
+    return np.asarray(~exact & (np.abs(scores - cutoff) <= bounds))

@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.errors import VideoError
-from engine.operators.allowance import Residuals
-from engine.operators.work import Refined
+from engine.search.error_bounds import Residuals
+from engine.search.work import Refined
 from engine.storage.store import Store
 
 Images = Sequence[NDArray[np.uint8]]
@@ -20,7 +20,7 @@ EmbedImages = Callable[[Images], NDArray[np.float32]]
 Query = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-BATCH = 16  # rows made exact before looking again
+_BATCH = 16  # rows made exact before looking again
 _CLUSTERS, _RUN = 12, 4  # the audit draws that many places, and so many rows in a row at each
 _GROWTH = 4  # so many times more approximate rows ask for a new audit
 
@@ -29,7 +29,7 @@ _GROWTH = 4  # so many times more approximate rows ask for a new audit
 class Refiner:
     """Makes rows of one space exact for a query, within a budget; counts what it did.
 
-    `confidence` is that of each row's allowance. Rows of a video whose file cannot be read stay
+    `confidence` is that of each row's error bound. Rows of a video whose file cannot be read stay
     approximate, and the answer is not complete.
     """
 
@@ -46,18 +46,18 @@ class Refiner:
     stopped: bool = False  # by the budget, while something was left to refine
     audited: Residuals | None = None  # known once they have been asked for
     asked: bool = False
-    most: float | None = None  # of the allowances of all rows
+    largest: float | None = None  # of the error bounds of all rows
 
     @property
     def seconds(self) -> float:
         """Time since it was made."""
         return perf_counter() - self.started
 
-    def room(self) -> int:
+    def batch_size(self) -> int:
         """Rows that the budget allows before it is looked at again."""
-        return min(self.left(), BATCH)
+        return min(self.rows_left(), _BATCH)
 
-    def left(self) -> int:
+    def rows_left(self) -> int:
         """Rows that the budget still allows."""
         if self.max_seconds is not None and self.seconds >= self.max_seconds:
             return 0
@@ -84,39 +84,39 @@ class Refiner:
             self.store.supersede(self.space, video_id, frames.astype(np.int32), own)
             self.refined += len(frames)
 
-    def settle(self, row_ids: Ids) -> bool:
+    def refine_first(self, row_ids: Ids) -> bool:
         """Make the first of these rows exact, as many as the budget allows; False if none was."""
-        room = self.room()
-        self.stopped |= len(row_ids) > 0 and not room
-        self.refine(row_ids[:room])
-        return len(row_ids) > 0 and room > 0
+        count = self.batch_size()
+        self.stopped |= len(row_ids) > 0 and not count
+        self.refine(row_ids[:count])
+        return len(row_ids) > 0 and count > 0
 
-    def said(self, confidence: float = 1.0) -> Refined:
+    def report(self, confidence: float = 1.0) -> Refined:
         """Return what was done so far, and how sure the order is."""
         complete = not self.stopped and not self.unreadable
         if complete and not self.refined:
             return Refined()  # there was nothing to do
         return Refined(self.refined, self.seconds, complete, confidence)
 
-    def allowances(self, query: Query, row_ids: Ids) -> NDArray[np.float64]:
+    def error_bounds(self, query: Query, row_ids: Ids) -> NDArray[np.float64]:
         """How far the scores of these rows may be off; 0 where they are exact or cannot be read."""
-        _, exact = self.known(row_ids)
+        _, exact = self.drifts_of(row_ids)
         if exact.all() or not (residuals := self.residuals()):
             return np.zeros(len(row_ids))
-        drifts, exact = self.known(row_ids)  # the audit may have made some exact
-        off = residuals.widths(query, drifts).allowances(self.confidence)
+        drifts, exact = self.drifts_of(row_ids)  # the audit may have made some exact
+        off = residuals.spread_of(query, drifts).bounds(self.confidence)
         off[exact | np.isin(row_ids >> 32, list(self.unreadable))] = 0.0
         return off
 
-    def widest(self, query: Query) -> float:
-        """The largest allowance of any row of the space, for the one query that this is for."""
-        if self.most is None:
+    def largest_error(self, query: Query) -> float:
+        """The largest error bound of any row of the space, for the one query that this is for."""
+        if self.largest is None:
             rows = self.store.rows(self.space, None, ["row_id", "exact"])
             ids = rows.column("row_id").to_numpy()[~flags(rows)]
-            self.most = float(self.allowances(query, ids).max(initial=0.0))
-        return self.most
+            self.largest = float(self.error_bounds(query, ids).max(initial=0.0))
+        return self.largest
 
-    def known(self, row_ids: Ids) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def drifts_of(self, row_ids: Ids) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """The drifts and exact flags of these rows; of a row that has gone meanwhile, any."""
         videos = np.unique(row_ids >> 32).tolist()
         rows = self.store.rows(self.space, videos, ["row_id", "drift", "exact"])
@@ -155,7 +155,7 @@ class Refiner:
         starts = random.choice(rows.num_rows, min(_CLUSTERS, rows.num_rows), replace=False)
         places = np.unique((starts[:, None] + np.arange(_RUN)).clip(max=rows.num_rows - 1))
         row_ids = rows.column("row_id").to_numpy()[places]
-        if self.left() < len(row_ids):
+        if self.rows_left() < len(row_ids):
             self.stopped = True
             return None
         before = self.store.vectors(self.space, row_ids)

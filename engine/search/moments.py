@@ -1,7 +1,9 @@
 """A curve of scores over a video's frames, and the spans in which it is high."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,47 +68,42 @@ def find_spans(
     return spans
 
 
-def chain_spans(steps: Sequence[Step], found: Sequence[Sequence[Span]]) -> list[Span]:
-    """Join one span per step, in order, each starting no sooner than the last one's start.
+def sequence_spans(steps: Sequence[Step], found: Sequence[Sequence[Span]]) -> list[Span]:
+    """Join one span per step, in order, each starting after the start of the one before.
 
-    A step's span starts after the start of the span before it and at most `within_seconds` after
-    that span's stop. Each first span takes the earliest followers; the score is the lowest of them.
+    A step's span starts at most `within_seconds` after the stop of the span before it. Each first
+    span takes the earliest followers that lead to the end; the score is the lowest of them. The
+    spans of a step rise; the time is that of sorting them.
     """
     spans = [
         [span for span in row if span.stop_seconds - span.start_seconds >= step.hold_seconds]
         for step, row in zip(steps, found, strict=True)
     ]
-    chains = []
-    for first in spans[0]:
-        chain = _extend([first], steps[1:], spans[1:])
-        if chain:
-            weakest = min(chain, key=lambda span: span.score)
-            chains.append(
-                Span(
-                    first.start_seconds,
-                    max(span.stop_seconds for span in chain),
-                    weakest.peak_seconds,
-                    weakest.score,
-                    weakest.peak,
-                )
-            )
-    return chains
+    # backwards: each sequence that starts with a span of the step and leads to the end
+    sequences = [[span] for span in spans[-1]]
+    for step, row in zip(reversed(steps[1:]), reversed(spans[:-1]), strict=True):
+        starts = [sequence[0].start_seconds for sequence in sequences]
+        followed = []
+        for span in row:
+            at = bisect_right(starts, span.start_seconds)
+            last = inf if step.within_seconds is None else span.stop_seconds + step.within_seconds
+            if at < len(starts) and starts[at] <= last:
+                followed.append([span, *sequences[at]])
+        sequences = followed
+    return [_joined(sequence) for sequence in sequences]
 
 
-def _extend(chain: list[Span], steps: Sequence[Step], spans: list[list[Span]]) -> list[Span]:
-    """Return the first complete chain in order of start times, or an empty list."""
-    if not steps:
-        return chain
-    last, within = chain[-1], steps[0].within_seconds
-    for span in spans[0]:
-        late = within is not None and span.start_seconds > last.stop_seconds + within
-        if span.start_seconds > last.start_seconds and not late:
-            whole = _extend([*chain, span], steps[1:], spans[1:])
-            if whole:
-                return whole
-    return []
+def _joined(sequence: Sequence[Span]) -> Span:
+    weakest = min(sequence, key=lambda span: span.score)
+    return Span(
+        sequence[0].start_seconds,
+        max(span.stop_seconds for span in sequence),
+        weakest.peak_seconds,
+        weakest.score,
+        weakest.peak,
+    )
 
 
-def is_apart(vector: Floats, kept: Sequence[Floats], near_duplicate: float) -> bool:
+def is_distinct(vector: Floats, kept: Sequence[Floats], near_duplicate: float) -> bool:
     """Whether a unit vector is less alike than `near_duplicate` to every one already kept."""
     return not kept or float(np.max(np.stack(kept) @ vector)) < near_duplicate

@@ -1,4 +1,4 @@
-"""How far an approximate row's score may be off for a query, from rows known both ways."""
+"""Error bounds: how far an approximate row's score may lie from its exact one, for a query."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,22 +54,22 @@ class Residuals:
         count = len(self.vectors)
         return {"vectors": packed, "count": count, "typical": self.typical, "rows": self.rows}
 
-    def widths(self, query: NDArray[np.float32], drifts: NDArray[np.float32]) -> "Widths":
+    def spread_of(self, query: NDArray[np.float32], drifts: NDArray[np.float32]) -> "ErrorSpread":
         """Return how rows with these drift estimates spread around their scores for a query."""
         off = self.vectors @ query
-        spread = np.sqrt(2 * _expected(drifts, self.typical))
-        return Widths(off.mean() * spread, off.std(ddof=1) * spread, len(off) - 1)
+        scale = np.sqrt(2 * _expected(drifts, self.typical))
+        return ErrorSpread(off.mean() * scale, off.std(ddof=1) * scale, len(off) - 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Widths:
+class ErrorSpread:
     """Per row, the mean and the standard deviation of exact minus stored score."""
 
     mean: Floats
     deviation: Floats
     freedom: int
 
-    def allowances(self, confidence: float) -> Floats:
+    def bounds(self, confidence: float) -> Floats:
         """How far above or below a row's exact score may lie, each row at `confidence`."""
         return np.abs(self.mean) + student(confidence, self.freedom) * self.deviation
 

@@ -1,23 +1,23 @@
-"""From single hits to the spots of videos worth showing."""
+"""From single hits to the spans of videos worth showing."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.curve import Curve, Rule
-from engine.moments import Span, frame_stops, is_apart
-from engine.operators.base import Context, row_ids
-from engine.operators.measure import cosines
-from engine.operators.refiner import Refiner
 from engine.results import GroupBy
+from engine.search.context import SearchContext
+from engine.search.curve import Curve, MomentRule
+from engine.search.moments import Span, frame_stops, is_distinct
+from engine.search.refiner import Refiner
+from engine.search.scores import cosines
 from engine.storage.store import Hits
 
 _SAMPLE = 512  # rows that tell what the text scores on average
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class VideoSpan:
     """A span of a video."""
 
     video_id: int
@@ -25,15 +25,15 @@ class Spot:
     row_id: int  # of its highest frame
 
 
-class Peaks:
+class Grouping:
     """Groups hits for one vector; a video's curve is scored once, however often hits are asked.
 
-    With a refiner it also tells which approximate rows could still change the spots.
+    With a refiner it also tells which approximate rows could still change the spans.
     """
 
     def __init__(
         self,
-        context: Context,
+        context: SearchContext,
         vector: NDArray[np.float32],
         group_by: GroupBy,
         *,
@@ -45,93 +45,92 @@ class Peaks:
         self.min_score, self.near_duplicate = min_score, near_duplicate
         self.refiner = refiner
         average = self._average() if min_score is None else min_score
-        self.rule = Rule(context.options.gap_seconds, min_score, average)
-        self.dropped = 0
+        self.rule = MomentRule(context.options.gap_seconds, min_score, average)
+        self.num_duplicates = 0
         self._curves: dict[int, Curve] = {}
-        self._moments: dict[int, list[Spot]] = {}
+        self._moments: dict[int, list[VideoSpan]] = {}
 
-    def group(self, hits: Hits) -> list[Spot]:
-        """Return the spots whose highest frame is among the hits, best first, without doubles."""
+    def group(self, hits: Hits) -> list[VideoSpan]:
+        """Return the spans whose highest frame is among the hits, best first, no picture twice."""
         ids = near = hits.row_ids
         if self.min_score is not None:
             ids = ids[hits.scores >= self.min_score]
-            near = near[hits.scores + self._widest() >= self.min_score]
+            near = near[hits.scores + self._largest_error() >= self.min_score]
         self._score({int(row) >> 32 for row in near} - self._curves.keys())
-        spots: list[Spot] = []
+        spans: list[VideoSpan] = []
         for video in dict.fromkeys(int(row) >> 32 for row in ids):
             found = ids[ids >> 32 == video]
             if self.group_by == "frame":
-                spots += _frames(self._curves[video], found)
+                spans += _frames(self._curves[video], found)
                 continue
             wanted = set(found.tolist())
-            known = self._spots(video)[: 1 if self.group_by == "video" else None]
-            spots += [spot for spot in known if spot.row_id in wanted]
-        spots.sort(key=lambda spot: (-spot.span.score, spot.row_id))
-        return spots if self.group_by == "video" else self._apart(spots)
+            known = self._spans(video)[: 1 if self.group_by == "video" else None]
+            spans += [span for span in known if span.row_id in wanted]
+        spans.sort(key=lambda item: (-item.span.score, item.row_id))
+        return spans if self.group_by == "video" else self._distinct(spans)
 
     def may_miss(self, hits: Hits, bar: float) -> bool:
         """Whether a row that scores less than all hits could still reach `bar`."""
-        widest = self._widest()
-        return widest > 0 and float(hits.scores[-1]) + widest >= bar
+        largest = self._largest_error()
+        return largest > 0 and float(hits.scores[-1]) + largest >= bar
 
-    def open_rows(self, bar: float) -> NDArray[np.int64]:
-        """Return the rows that could change the spots that reach `bar`, the likeliest first."""
+    def undecided_rows(self, bar: float) -> NDArray[np.int64]:
+        """Return the rows that could change the spans that reach `bar`, the likeliest first."""
         found, highs = [np.empty(0, np.int64)], [np.empty(0)]
         for video, curve in self._curves.items():
-            if curve.open.any() and curve.high.max() >= bar:
-                open_rows = self._open(video, curve, bar)
-                found.append(curve.ids[open_rows])
-                highs.append(curve.high[open_rows])
+            if curve.uncertain.any() and curve.high.max() >= bar:
+                rows = self._undecided(video, curve, bar)
+                found.append(curve.ids[rows])
+                highs.append(curve.high[rows])
         return np.concatenate(found)[np.argsort(-np.concatenate(highs), kind="stable")]
 
-    def _widest(self) -> float:
-        """The largest allowance of all rows."""
-        return self.refiner.widest(self.vector) if self.refiner else 0.0
+    def _largest_error(self) -> float:
+        return self.refiner.largest_error(self.vector) if self.refiner else 0.0
 
-    def _open(self, video: int, curve: Curve, bar: float) -> NDArray[np.bool_]:
+    def _undecided(self, video: int, curve: Curve, bar: float) -> NDArray[np.bool_]:
         if self.min_score is not None:
             bar = max(bar, self.min_score)
         if self.group_by == "frame":
-            return curve.open & (curve.high >= bar)
+            return curve.uncertain & (curve.high >= bar)
         if self.group_by == "video":  # its other moments need not be known
-            bar = max([bar, *(curve.low[spot.span.peak] for spot in self._spots(video))])
-        return self.rule.open_rows(curve, bar)
+            bar = max([bar, *(curve.low[item.span.peak] for item in self._spans(video))])
+        return self.rule.undecided_rows(curve, bar)
 
-    def _apart(self, spots: list[Spot]) -> list[Spot]:
-        """Keep the best of the spots that show the same picture."""
-        rows = np.asarray([spot.row_id for spot in spots], np.int64)
+    def _distinct(self, spans: list[VideoSpan]) -> list[VideoSpan]:
+        """Keep the best of the spans that show the same picture."""
+        rows = np.asarray([item.row_id for item in spans], np.int64)
         vectors = self.context.store.vectors(self.context.space, rows).astype(np.float64)
-        kept: list[Spot] = []
+        kept: list[VideoSpan] = []
         shown: list[NDArray[np.float64]] = []
-        for spot, vector in zip(spots, vectors, strict=True):
-            if is_apart(vector, shown, self.near_duplicate):
-                kept.append(spot)
+        for item, vector in zip(spans, vectors, strict=True):
+            if is_distinct(vector, shown, self.near_duplicate):
+                kept.append(item)
                 shown.append(vector)
-        self.dropped = len(spots) - len(kept)
+        self.num_duplicates = len(spans) - len(kept)
         return kept
 
     def _score(self, videos: set[int]) -> None:
         if not videos:
             return
-        names = ["video_id", "frame", "seconds"]
+        names = ["row_id", "seconds"]
         rows = self.context.store.rows(self.context.space, sorted(videos), names)
-        ids, seconds = row_ids(rows), rows.column("seconds").to_numpy()
-        off = np.zeros(len(ids))
+        ids, seconds = (rows.column(name).to_numpy() for name in names)
+        bounds = np.zeros(len(ids))
         if self.refiner:
-            off = self.refiner.allowances(self.vector, ids)
+            bounds = self.refiner.error_bounds(self.vector, ids)
         scores = cosines(self.context, self.vector, ids)
         for video in videos:
             own = np.flatnonzero(ids >> 32 == video)
             own = own[np.argsort(seconds[own])]
-            self._curves[video] = Curve(ids[own], seconds[own], scores[own], off[own])
+            self._curves[video] = Curve(ids[own], seconds[own], scores[own], bounds[own])
 
-    def _spots(self, video: int) -> list[Spot]:
+    def _spans(self, video: int) -> list[VideoSpan]:
         """The moments of a video, best first."""
         if video not in self._moments:
             curve = self._curves[video]
-            spans = self.rule.spans(curve)
-            spots = [Spot(video, span, int(curve.ids[span.peak])) for span in spans]
-            self._moments[video] = sorted(spots, key=lambda spot: -spot.span.score)
+            found = self.rule.spans(curve)
+            spans = [VideoSpan(video, span, int(curve.ids[span.peak])) for span in found]
+            self._moments[video] = sorted(spans, key=lambda item: -item.span.score)
         return self._moments[video]
 
     def _average(self) -> float:
@@ -144,11 +143,11 @@ class Peaks:
         return float(np.mean(cosines(self.context, self.vector, sample)))
 
 
-def _frames(curve: Curve, wanted: NDArray[np.int64]) -> list[Spot]:
-    """Each wanted frame as a spot of its own."""
+def _frames(curve: Curve, wanted: NDArray[np.int64]) -> list[VideoSpan]:
+    """Each wanted frame as a span of its own."""
     stops = frame_stops(curve.seconds)
     return [
-        Spot(
+        VideoSpan(
             int(curve.ids[at] >> 32),
             Span(
                 float(curve.seconds[at]),

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.errors import VideoError
-from engine.operators.allowance import Residuals
-from engine.operators.refine import refine_cutoff, refine_top_k
-from engine.operators.refiner import Refiner
-from engine.operators.stop import kth_best, may_cross, may_enter
+from engine.search.error_bounds import Residuals
+from engine.search.exactness import refine_cutoff, refine_top_k
+from engine.search.refiner import Refiner
+from engine.search.stopping import kth_best, may_cross, may_enter
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.model import Space
@@ -95,18 +95,18 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 def test_stop_rule_never_loses_a_row_whose_allowance_holds(
     rows: list[tuple[float, float, float, bool]], k: int, cutoff: float
 ) -> None:
-    stored, allowance, share, known = (
+    stored, bound, share, known = (
         np.array(column, float) for column in (zip(*rows, strict=True) if rows else [[]] * 4)
     )
     exact = known.astype(bool)
-    final = np.where(exact, stored, stored + share * allowance)
-    open_rows = may_enter(stored, allowance, exact, k)
-    assert not (open_rows & exact).any()
+    final = np.where(exact, stored, stored + share * bound)
+    undecided_rows = may_enter(stored, bound, exact, k)
+    assert not (undecided_rows & exact).any()
     # once those rows are exact, every row left out lies under the k-th best exact score
-    settled = exact | open_rows
+    settled = exact | undecided_rows
     if (~settled).any():
         assert final[~settled].max() < kth_best(final[settled], k)
-    crossing = may_cross(stored, allowance, exact, cutoff)
+    crossing = may_cross(stored, bound, exact, cutoff)
     sure = ~(exact | crossing)
     assert ((stored >= cutoff) == (final >= cutoff))[sure].all()
 
@@ -115,12 +115,12 @@ def test_stop_rule_equals_brute_force_on_random_scores() -> None:
     random = np.random.default_rng(2)
     for _ in range(300):
         count, k = int(random.integers(1, 40)), int(random.integers(1, 12))
-        scores, allowances = random.normal(0, 0.1, count), random.uniform(0, 0.1, count)
+        scores, bounds = random.normal(0, 0.1, count), random.uniform(0, 0.1, count)
         exact = random.random(count) < 0.4
         best = sorted(scores[exact], reverse=True)
         floor = best[k - 1] if len(best) >= k else -np.inf
-        wanted = [not exact[at] and scores[at] + allowances[at] >= floor for at in range(count)]
-        assert may_enter(scores, allowances, exact, k).tolist() == wanted
+        wanted = [not exact[at] and scores[at] + bounds[at] >= floor for at in range(count)]
+        assert may_enter(scores, bounds, exact, k).tolist() == wanted
 
 
 def test_top_k_equals_the_dense_answer_and_is_cheap_once_warm(archive: Archive) -> None:
@@ -219,7 +219,7 @@ def test_residuals_survive_storage() -> None:
     residuals = Residuals.of_rows(exact, stored, drifts, 500)
     again = Residuals.of_json(residuals.as_json())
     query = exact[0]
-    first, second = (each.widths(query, drifts).allowances(0.99) for each in (residuals, again))
+    first, second = (each.spread_of(query, drifts).bounds(0.99) for each in (residuals, again))
     np.testing.assert_allclose(first, second, rtol=0.01)
     covered = np.abs((exact - stored) @ query) <= first
     assert covered.mean() >= 0.9

@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import NotFoundError, UsageError
-from engine.operators.base import Context
-from engine.operators.embed import Embed
-from engine.operators.scan import Scan
-from engine.planner.relations import RELATIONS
+from engine.search.context import SearchContext
+from engine.search.missing import embed_videos
 from engine.storage.records import Video
 from engine.storage.store import Store
 
@@ -43,13 +41,11 @@ def select_videos(store: Store, wanted: Sequence[int | str] | None) -> list[Vide
     return list(found.values())
 
 
-def select_frames(context: Context, wanted: Sequence[int | str] | None) -> Selection:
+def select_frames(context: SearchContext, wanted: Sequence[int | str] | None) -> Selection:
     """Return the frames of the wanted videos, embedding those that have none yet."""
     videos = select_videos(context.store, wanted)
     names = {video.video_id: video.name for video in videos}
-    listed = ", ".join(str(video_id) for video_id in names) or "NULL"
-    predicates = () if wanted is None else (f"video_id IN ({listed})",)
-    Embed(Scan("gops", RELATIONS["gops"], predicates)).prepare(context)
+    embed_videos(context, names)
     ids = None if wanted is None else list(names)
     rows = context.store.rows(context.space, ids, ["row_id"]).column("row_id").to_numpy()
     return Selection(names, len(rows), None if wanted is None else rows)

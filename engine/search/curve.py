@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.answering.ground import smooth
-from engine.moments import Span, find_spans
+from engine.search.moments import Span, find_spans
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -15,6 +14,7 @@ _LEVEL = 0.6  # of the way from a floor to the video's peak; what lies above bel
 _SMOOTH_SECONDS = 0.2
 _STEP_FRAMES = 2  # on each side of a step
 _FEW = 4  # rows that may be the floor, made exact before looking again
+_BLOCK, _REACH = 32, 8.0  # frames at once; standard deviations beyond which nothing weighs
 _CLEAR, _LARGE = 8.0, 0.1  # times the usual change between frames; share of peak over average
 
 
@@ -22,32 +22,32 @@ _CLEAR, _LARGE = 8.0, 0.1  # times the usual change between frames; share of pea
 class Curve:
     """The scores of a video's frames in the order of their times.
 
-    An exact score lies at most `allowances` from the stored one; they are 0 where it is known.
+    An exact score lies at most its error bound from the stored one; 0 where it is exact.
     """
 
     ids: NDArray[np.int64]
     seconds: Floats
     scores: Floats
-    allowances: Floats
+    bounds: Floats
 
     @property
     def low(self) -> Floats:
         """The lowest that each score may be."""
-        return self.scores - self.allowances
+        return self.scores - self.bounds
 
     @property
     def high(self) -> Floats:
         """The highest that each score may be."""
-        return self.scores + self.allowances
+        return self.scores + self.bounds
 
     @property
-    def open(self) -> Flags:
+    def uncertain(self) -> Flags:
         """Whether each score may be another than the stored one."""
-        return np.asarray(self.allowances > 0)
+        return np.asarray(self.bounds > 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class MomentRule:
     """What makes a frame a hit, and how far apart the hits of one moment may lie.
 
     A hit scores `min_score`; without one it stands out against the `average` over the store.
@@ -62,25 +62,25 @@ class Rule:
         even, level = self._level(curve, curve.scores)
         return find_spans(curve.seconds, curve.scores, even >= level, self.gap_seconds)
 
-    def open_rows(self, curve: Curve, bar: float) -> Flags:
+    def undecided_rows(self, curve: Curve, bar: float) -> Flags:
         """Tell which rows could still change the moments that reach `bar`.
 
         They are those that may be the highest of a moment, and those that may or may not belong to
         one: what surely does, and what surely does not, needs no exact score. Where that leaves
         frames that hang on the level alone, it is those that may be the floor of the level.
         """
-        hanging = self._hanging(curve, bar)
-        found = self._open_peaks(curve, bar) | (curve.open & hanging)
-        return found if found.any() or not hanging.any() else self._open_floor(curve)
+        undecided = self._undecided_frames(curve, bar)
+        found = self._undecided_peaks(curve, bar) | (curve.uncertain & undecided)
+        return found if found.any() or not undecided.any() else self._undecided_floor(curve)
 
-    def _open_peaks(self, curve: Curve, bar: float) -> Flags:
+    def _undecided_peaks(self, curve: Curve, bar: float) -> Flags:
         found = np.zeros(len(curve.ids), bool)
         for span in self.spans(curve):
             inside = _covered(curve, [span])
             found |= inside & (curve.high >= curve.low[inside].max(initial=bar))
-        return found & curve.open
+        return found & curve.uncertain
 
-    def _hanging(self, curve: Curve, bar: float) -> Flags:
+    def _undecided_frames(self, curve: Curve, bar: float) -> Flags:
         """Whether each frame may belong to a moment, and is not inside of what surely does."""
         low, high = curve.low, curve.high
         (lowest, below), (_, level), (highest, above) = (
@@ -93,10 +93,10 @@ class Rule:
         reaching = _covered(curve, [span for span in possible if span.score >= bar])
         return np.asarray(maybe & reaching & ~_covered(curve, sure))
 
-    def _open_floor(self, curve: Curve) -> Flags:
+    def _undecided_floor(self, curve: Curve) -> Flags:
         found = np.zeros(len(curve.ids), bool)
         if has_step(curve.seconds, curve.scores, self.average):
-            at = np.flatnonzero(curve.open & (curve.low <= curve.high.min()))
+            at = np.flatnonzero(curve.uncertain & (curve.low <= curve.high.min()))
             found[at[np.argsort(curve.low[at], kind="stable")[:_FEW]]] = True
         return found
 
@@ -118,6 +118,24 @@ def level_of(seconds: Floats, scores: Floats, average: float) -> tuple[Floats, f
     floor = float(even.min()) if has_step(seconds, scores, average) else usual
     # the margin is for rounding: a flat curve is one moment
     return even, floor + _LEVEL * (float(even.max()) - floor) - 1e-9
+
+
+def smooth(seconds: Floats, values: Floats, width_seconds: float) -> Floats:
+    """Average values over time with a Gaussian of a standard deviation in seconds.
+
+    Each value is weighted by the time it stands for, so uneven frame times do not bend the curve.
+    """
+    if width_seconds <= 0 or len(values) < 2:
+        return values
+    averaged = np.empty(len(values))
+    shown, reach = np.gradient(seconds), _REACH * width_seconds
+    for start in range(0, len(values), _BLOCK):  # a long video must not need a square matrix
+        own = seconds[start : start + _BLOCK]
+        low, high = np.searchsorted(seconds, [own[0] - reach, own[-1] + reach])
+        apart = own[:, None] - seconds[None, low:high]
+        weights = np.exp(-0.5 * (apart / width_seconds) ** 2) * shown[None, low:high]
+        averaged[start : start + _BLOCK] = (weights @ values[low:high]) / weights.sum(1)
+    return averaged
 
 
 def has_step(seconds: Floats, scores: Floats, average: float) -> bool:

@@ -1,0 +1,1 @@
+"""From scores to settled answers: selection, scores, curves, moments, grouping, exactness."""

@@ -1,0 +1,82 @@
+"""What a search may reach while it runs, and what it leaves behind."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.search.options import Options
+from engine.search.refiner import Redecode
+from engine.search.work import Embedded, Work
+from engine.storage.store import Store
+
+
+class QueryEncoder(Protocol):
+    """The part of a model that queries need."""
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors `[T, E]`."""
+
+    def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Unit vectors `[n, E]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A part of a video, `[start_seconds, stop_seconds)`."""
+
+    video_id: int
+    start_seconds: float
+    stop_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """Texts and pictures of all kinds: what a match by chance scores against."""
+
+    texts: tuple[str, ...]
+    images: tuple[NDArray[np.uint8], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """The distribution of centred scores that unrelated texts and frames have."""
+
+    mean_text: NDArray[np.float32]
+    mean_frame: NDArray[np.float32]
+    middle: float
+    width: float
+
+
+Embedder = Callable[[Sequence[Range], Options], Embedded]
+
+
+@dataclass(slots=True, kw_only=True)
+class SearchContext:
+    """What a running search reaches; `work` gathers what it did."""
+
+    store: Store
+    space: str
+    encoder: QueryEncoder
+    background: Callable[[], Background]  # called only where a match must be calibrated
+    embed: Embedder  # decodes and embeds what is missing of the given ranges, and stores it
+    redecode: Redecode | None = None  # pictures of stored frames; None: rows stay as they are
+    options: Options = field(default_factory=Options)
+    started: float = field(default_factory=monotonic)
+    work: Work = field(default_factory=Work)
+    vectors: dict[str | bytes, NDArray[np.float32]] = field(default_factory=dict)
+    null: Null | None = None
+
+    def embed_missing(self, missing: Sequence[Range]) -> None:
+        """Decode, embed and store what is missing, within what is left of the budget."""
+        options = replace(self.options, budget_seconds=self.seconds_left)
+        self.work.embedded.append(self.embed(missing, options))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What remains of the query's budget, or None without one."""
+        budget = self.options.budget_seconds
+        return None if budget is None else max(0.0, budget - (monotonic() - self.started))

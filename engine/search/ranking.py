@@ -1,0 +1,85 @@
+"""The best spans for a vector, deepened until nothing left out could change them."""
+
+from dataclasses import dataclass, field
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.results import GroupBy
+from engine.search.context import SearchContext
+from engine.search.grouping import Grouping, VideoSpan
+from engine.search.nearest import refiner_of
+from engine.search.refiner import Refiner
+from engine.search.selection import Selection
+from engine.search.work import Refined
+
+_DEPTH = 8  # hits looked at first, per result asked for
+_DEEPER = 4  # so many times more hits are looked at next
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a query asks for."""
+
+    top_k: int
+    group_by: GroupBy
+    min_score: float | None
+    near_duplicate: float
+
+
+@dataclass(slots=True)
+class Ranking:
+    """The best spans among the frames that were looked at so far."""
+
+    context: SearchContext
+    vector: NDArray[np.float32]
+    selection: Selection
+    wanted: Wanted
+    refiner: Refiner | None = field(init=False)
+    depth: int = field(init=False)  # hits looked at
+    spans: list[VideoSpan] = field(init=False, default_factory=list)
+    index: str = field(init=False, default="nothing to search")
+    num_duplicates: int = field(init=False, default=0)
+    settled: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.settled = not self.selection.count
+        self.depth = _DEPTH * self.wanted.top_k
+        self.refiner = None if self.settled else refiner_of(self.context)
+
+    def deepen(self) -> None:
+        """Rank what the best hits give; then look deeper, or make exact what is undecided."""
+        grouping = self._grouping()
+        store, space = self.context.store, self.context.space
+        hits = store.search(space, self.vector, self.depth, allowed=self.selection.allowed)
+        self.spans, self.index = grouping.group(hits), hits.index
+        self.num_duplicates = grouping.num_duplicates
+        short = len(self.spans) < self._most
+        bar = -inf if short else self.spans[self._most - 1].span.score
+        if len(hits.row_ids) == self.depth and (short or grouping.may_miss(hits, bar)):
+            self.depth *= _DEEPER
+        elif self.refiner is None or not self.refiner.refine_first(grouping.undecided_rows(bar)):
+            self._settle()
+
+    @property
+    def _most(self) -> int:
+        """How many spans there can be at most."""
+        if self.wanted.group_by == "video":
+            return min(self.wanted.top_k, len(self.selection.names))
+        return self.wanted.top_k
+
+    def _grouping(self) -> Grouping:
+        return Grouping(
+            self.context,
+            self.vector,
+            self.wanted.group_by,
+            min_score=self.wanted.min_score,
+            near_duplicate=self.wanted.near_duplicate,
+            refiner=self.refiner,
+        )
+
+    def _settle(self) -> None:
+        self.settled = True
+        if self.refiner is not None and (refined := self.refiner.report()) != Refined():
+            self.context.work.refined.append(refined)
