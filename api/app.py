@@ -14,8 +14,9 @@ from fastapi import FastAPI
 from api.clips import Clips
 from api.config import ServerSettings
 from api.errors import document_errors, handle_errors
+from api.guards import Bodies, Keys, OwnPagesOnly
 from api.jobs import Jobs, Tell, Work
-from api.middleware import BodyLimit, Head, OwnPagesOnly, RequestId
+from api.middleware import Head, RequestId
 from api.routes import health, jobs, page, query, videos
 from api.uploads import drop_copies
 from engine import __version__
@@ -58,8 +59,9 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
         app.include_router(module.router)
     document_errors(app)
     app.add_middleware(
-        BodyLimit, max_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes
+        Bodies, max_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes
     )
+    app.add_middleware(Keys, settings=settings)
     if not settings.api_keys:
         app.add_middleware(OwnPagesOnly)
     app.add_middleware(RequestId)

@@ -1,22 +1,24 @@
-"""What holds for every request: an id, an answer, a limit on its body, a count."""
+"""What holds for every request: an id, an answer, a count, and headers that keep it ours."""
 
 import logging
 import re
 import time
 import uuid
-from typing import Any
 
 from prometheus_client import Counter, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.config import LOOPBACK
-from api.errors import Problem, problem
+from api.errors import problem
 
 log = logging.getLogger(__name__)
 REQUESTS = Counter("dejavu_requests_total", "Requests answered", ["method", "route", "status"])
 SECONDS = Histogram("dejavu_request_seconds", "Time to answer", ["method", "route"])
-_LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
+_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+_OURS = (  # no other page may show an answer, or take it for something else than it is
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-content-type-options", b"nosniff"),
+)
 _ID = re.compile(r"[\w.-]{1,64}")
 
 
@@ -43,7 +45,7 @@ class RequestId:
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
                 own = (b"x-request-id", scope["request_id"].encode())
-                message["headers"] = [*message["headers"], own]
+                message["headers"] = [*message["headers"], own, *_OURS]
             await send(message)
 
         try:
@@ -55,8 +57,9 @@ class RequestId:
                 await problem(Request(scope), 500, said)(scope, receive, tagged)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
-            REQUESTS.labels(scope["method"], route, status).inc()
-            SECONDS.labels(scope["method"], route).observe(time.perf_counter() - start)
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            REQUESTS.labels(method, route, status).inc()
+            SECONDS.labels(method, route).observe(time.perf_counter() - start)
 
 
 class Head:
@@ -75,60 +78,3 @@ class Head:
             await self.app({**scope, "method": "GET"}, receive, bare)
         else:
             await self.app(scope, receive, send)
-
-
-class BodyLimit:
-    """Refuse a body that is longer than allowed, also one that did not say its length."""
-
-    def __init__(self, app: ASGIApp, *, max_bytes: int, max_upload_bytes: int) -> None:
-        self.app = app
-        self.max_bytes = max_bytes
-        self.max_upload_bytes = max_upload_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on with a counted body."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        upload = headers.get(b"content-type", b"").startswith(b"multipart/form-data")
-        allowed = self.max_upload_bytes if upload else self.max_bytes
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
-            message: Any = await receive()
-            seen += len(message.get("body", b""))
-            if seen > allowed:
-                raise Problem(413, f"the body is longer than the {allowed} bytes allowed")
-            return message
-
-        length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > allowed:
-            answer = problem(Request(scope), 413, f"{int(length)} bytes; allowed: {allowed}")
-            await answer(scope, receive, send)
-            return
-        await self.app(scope, counted, send)
-
-
-class OwnPagesOnly:
-    """Without keys, answer only what this machine's own programs and our own page ask.
-
-    A foreign page that is open in a browser here could reach the loopback address too: under a name
-    that resolves to it, or by a form. The first shows in Host, the second in Origin.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, or refuse with 403."""
-        if scope["type"] == "http":
-            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-            host = headers.get(b"host", "")
-            origin = headers.get(b"origin", f"http://{host}")
-            if not _LOOPBACK.fullmatch(host) or origin.partition("://")[2] != host:
-                said = f"without keys only {', '.join(LOOPBACK)} are served, got {host}, {origin}"
-                await problem(Request(scope), 403, said)(scope, receive, send)
-                return
-        await self.app(scope, receive, send)

@@ -9,12 +9,12 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-import uvicorn
 from pydantic import ValidationError
 
 from api.app import create_app
 from api.cli import flags, show
 from api.config import ServerSettings
+from api.connection import server_of
 from engine.errors import UsageError
 from engine.session import Engine
 
@@ -45,14 +45,7 @@ def serve(
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)
     with Engine.open(data, model=model, device=device) as engine, _listen(host, port) as listener:
         url = f"http://{_reached_at(host)}:{listener.getsockname()[1]}"
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(engine, settings),
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=10,
-            )
-        )
+        server = server_of(create_app(engine, settings), settings)
         engine.store.announce(url)
         if as_json:
             show.print_json({"url": url, "pid": os.getpid()})

@@ -14,7 +14,6 @@ HEADERS = {
         "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
-    "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
 
