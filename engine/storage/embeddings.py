@@ -61,34 +61,56 @@ def to_table(rows: Rows, strategy: str) -> pa.Table:
 
 
 def vector_column(embeddings: np.ndarray) -> pa.Array:
-    """Return `[n, E]` as a column of float16 vectors."""
-    kind = tables.embeddings(embeddings.shape[1]).field("embedding").type
+    """Return `[n, E]` as a column of vectors in float16, each the bytes of its numbers."""
+    packed = np.ascontiguousarray(embeddings, np.float16)
+    kind = tables.embeddings(packed.shape[1]).field("embedding").type
+    return pa.FixedSizeBinaryArray.from_buffers(kind, len(packed), [None, pa.py_buffer(packed)])
+
+
+def vector_lists(embeddings: np.ndarray) -> pa.Array:
+    """Return `[n, E]` as a column of lists of float16, as people read them."""
     flat = pa.array(np.ascontiguousarray(embeddings, np.float16).reshape(-1))
+    kind = pa.list_(pa.field("item", pa.float16(), nullable=False), embeddings.shape[1])
     return pa.FixedSizeListArray.from_arrays(flat, type=kind)
 
 
 def vectors_of(table: pa.Table) -> np.ndarray:
     """Return the vectors of a part's table: float16 `[n, E]`."""
-    dimension = table.schema.field("embedding").type.list_size
     column = table.column("embedding").combine_chunks()
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
+    width = column.type.byte_width
+    packed = np.frombuffer(column.buffers()[1] or b"", np.uint8)
+    own = packed[width * column.offset :][: width * len(column)]
+    return own.view(np.float16).reshape(-1, width // 2)
+
+
+def with_packed_vectors(table: pa.Table) -> pa.Table:
+    """Return a part's rows with vectors as they are written now; older parts have lists."""
+    at = table.schema.get_field_index("embedding")
+    if at < 0 or pa.types.is_fixed_size_binary(table.schema.field(at).type):
+        return table
+    lists = table.column("embedding").combine_chunks()
+    values = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, lists.type.list_size)
+    field = tables.embeddings(values.shape[1]).field("embedding")
+    return table.set_column(at, field, vector_column(values))
 
 
 def write_part(table: pa.Table, path: Path) -> None:
-    """Write a part; vectors do not compress, so only the other columns are."""
+    """Write a part; vectors neither compress nor have bounds, so only the other columns do."""
     others = [name for name in table.schema.names if name != "embedding"]
     pq.write_table(
         table,
         path,
         compression=dict.fromkeys(others, "zstd"),
         use_dictionary=["picture", "strategy"],
+        write_statistics=others,
     )
 
 
 def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a part, or some of its columns; raises StoreError where the file is not readable."""
     try:
-        return pq.ParquetFile(path).read(columns=None if columns is None else list(columns))
+        table = pq.ParquetFile(path).read(columns=None if columns is None else list(columns))
+        return with_packed_vectors(table)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise StoreError(f"the part {path} cannot be read: {reason}; ingest again") from error

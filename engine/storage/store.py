@@ -14,7 +14,7 @@ from engine.storage.compact import compact, compact_video, wants_compaction
 from engine.storage.database import Database
 from engine.storage.durable import Reached, make_folder
 from engine.storage.embeddings import Rows as Rows
-from engine.storage.embeddings import check_unit, to_table, vector_column, vectors_of
+from engine.storage.embeddings import check_unit, to_table, vector_lists, vectors_of
 from engine.storage.files import Files
 from engine.storage.indexing import Indexes
 from engine.storage.indexing import IndexStatus as IndexStatus
@@ -263,7 +263,7 @@ class Store:
         # rows that come or go in between are left out
         table = table.filter(pa.array(snapshot.has(table.column("row_id").to_numpy())))
         found = snapshot.vectors(table.column("row_id").to_numpy())
-        return table.append_column("embedding", vector_column(found)).select(list(columns))
+        return table.append_column("embedding", vector_lists(found)).select(list(columns))
 
     def vectors(self, space_key: str, row_ids: np.ndarray) -> np.ndarray:
         """Return the vectors of rows in the order given: float32 `[n, E]`."""

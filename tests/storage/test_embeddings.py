@@ -4,12 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import StoreError, UsageError
-from engine.storage.embeddings import Rows, read_part, to_table, vectors_of, write_part
+from engine.storage.embeddings import (
+    Rows,
+    read_part,
+    to_table,
+    vector_lists,
+    vectors_of,
+    write_part,
+)
 from schemas import tables
 
 
@@ -65,3 +73,16 @@ def test_vectors_of_a_slice() -> None:
     table = pa.concat_tables([to_table(rows_of(5, 4, 0), "a"), to_table(rows_of(5, 4, 1), "b")])
     expected = np.concatenate([rows_of(5, 4, seed).embeddings for seed in (0, 1)])
     assert np.array_equal(vectors_of(table.slice(3, 4)), expected[3:7].astype(np.float16))
+
+
+def test_an_older_part_with_lists_reads_alike(tmp_path: Path) -> None:
+    rows = rows_of(7, 5, 0)
+    table = to_table(rows, "dense")
+    lists = table.set_column(
+        table.schema.get_field_index("embedding"), "embedding", vector_lists(rows.embeddings)
+    )
+    pq.write_table(lists, tmp_path / "old.parquet")
+    read = read_part(tmp_path / "old.parquet")
+    assert read.schema.equals(table.schema)
+    assert np.array_equal(vectors_of(read), vectors_of(table))
+    assert read_part(tmp_path / "old.parquet", ["frame"]).schema.names == ["frame"]
