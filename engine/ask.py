@@ -18,7 +18,7 @@ from engine.operators.base import Context, Reply
 from engine.query import Moment, query
 from engine.search.refiner import Redecode
 from engine.search.selection import select_frames
-from engine.vision.preprocess import prepare
+from engine.vision.backbone.preprocess import prepare
 
 _CANDIDATES = 5  # videos that are asked where more are allowed
 LOOKED = 3  # of them at most are looked at, each in one stretch

@@ -36,7 +36,7 @@ from engine.search.work import Embedded
 from engine.sql import SqlResult, run_sql
 from engine.storage.store import Store
 from engine.vision.model import Model, load_model, pick_devices
-from engine.vision.strategies import find_parts
+from engine.vision.registry import find_parts
 
 
 class Engine:

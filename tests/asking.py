@@ -17,7 +17,7 @@ from engine.search.work import Embedded
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.video.gop import Gop
-from engine.vision.model import Space
+from engine.vision.backbone.space import Space
 
 
 class HashEncoder:

@@ -9,8 +9,8 @@ import torch
 
 # machines that only encode have torch and little else: no store to query, no decoder
 COMPLETE = all(find_spec(name) for name in ("av", "duckdb", "pyarrow", "faiss", "pydantic"))
-ENCODING = tuple(map(Path, ("kernels", "vision", "evaluation/test_bench_encode.py")))
-pytest_plugins = ["tests.asking"] if COMPLETE else []
+ENCODING = tuple(map(Path, ("kernels", "vision", "training", "evaluation/test_bench_encode.py")))
+pytest_plugins = ["tests.small", *(["tests.asking"] if COMPLETE else [])]
 
 # without a GPU the kernels run in Triton's interpreter, else a kernel test would compare the
 # reference with itself; set before any module that imports triton is loaded

@@ -18,7 +18,7 @@ from engine.search.options import Options
 from engine.search.work import Embedded
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
-from engine.vision.model import Space
+from engine.vision.backbone.space import Space
 from tests.asking import hash_vector
 
 VIDEOS, FRAMES, WIDTH = 10, 40, 32

@@ -25,7 +25,7 @@ def test_encoding_imports_without_the_rest() -> None:
         "import sys\n"
         "for name in 'av duckdb faiss pyarrow fastapi pydantic typer rich'.split():\n"
         "    sys.modules[name] = None\n"
-        "import engine.vision.model, engine.vision.strategies, engine.vision.bound\n"
+        "import engine.vision.model, engine.vision.registry, engine.vision.bounded.bound\n"
         "import engine.world, engine.evaluation.bench.encode\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -7,9 +7,9 @@ import typer
 
 from api.cli import flags, show
 from engine.vision.model import load_model
-from engine.vision.reuse.checkpoint import Card, rebuild, save_parts, slim
-from engine.vision.reuse.parts import ReuseConfig, ReuseParts
-from engine.vision.reuse.published import import_published
+from engine.vision.reusevit.file import Card, rebuild, save_parts, slim
+from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.published import import_published
 
 app = typer.Typer(help="Files of reuse parts.", no_args_is_help=True)
 Source = Annotated[Path, typer.Argument(help="The file to read.", exists=True)]

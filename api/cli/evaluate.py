@@ -19,8 +19,8 @@ from engine.evaluation.evaluate import at_most, evaluate_files, evaluate_world, 
 from engine.evaluation.files import sample_files
 from engine.evaluation.report import Report
 from engine.vision.model import Model, load_model
-from engine.vision.strategies import build_strategy
-from engine.vision.strategies.base import Strategy
+from engine.vision.registry import build_strategy
+from engine.vision.streaming.strategy import Strategy
 
 TASKS = ("all", "retrieval", "qa", "grounding")
 # sampled frames a second and the most frames of a video, as the field's protocols have them

@@ -9,25 +9,25 @@ import torch
 import typer
 
 from api.cli import flags, show
-from engine.answering.gaze_training import GazeTraining, train_gaze
-from engine.answering.training import TrainConfig as HeadConfig
-from engine.answering.training import train_head
 from engine.errors import NotFoundError
 from engine.evaluation.files import sample_file, video_files
 from engine.evaluation.windows import FileFrames
-from engine.vision.gate.calibrate import Calibrated
-from engine.vision.gate.calibrate import calibrate as calibrate_gate
-from engine.vision.gate.file import GateCard, GateFile, save_gate
-from engine.vision.gate.limits import Limits
+from engine.training.answers import TrainConfig as HeadConfig
+from engine.training.answers import train_head
+from engine.training.clip.train import ClipTraining
+from engine.training.clip.train import train as train_clip
+from engine.training.earlygate.calibrate import Calibrated
+from engine.training.earlygate.calibrate import calibrate as calibrate_gate
+from engine.training.earlygate.train import GateTraining, train_gate
+from engine.training.gaze.train import GazeTraining, train_gaze
+from engine.training.reusevit.config import TrainConfig
+from engine.training.reusevit.frames import FrameSource, Window, WorldFrames
+from engine.training.reusevit.train import Trainer
+from engine.vision.earlygate.file import GateCard, GateFile, save_gate
+from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.model import Model, load_model
-from engine.vision.reuse.parts import ReuseConfig
-from engine.vision.strategies.earlygate import EarlyGate
-from engine.vision.training.clip import ClipTraining
-from engine.vision.training.clip import train as train_clip
-from engine.vision.training.gate.train import GateTraining, train_gate
-from engine.vision.training.reuse.config import TrainConfig
-from engine.vision.training.reuse.frames import FrameSource, Window, WorldFrames
-from engine.vision.training.reuse.train import Trainer
+from engine.vision.reusevit.parts import ReuseConfig
 
 app = typer.Typer(help="Train the model or the parts that reuse.", no_args_is_help=True)
 Out = Annotated[Path, typer.Option("--out", help="Folder for weights, log and report.")]

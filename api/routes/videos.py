@@ -28,7 +28,7 @@ from engine.storage.records import Video
 from engine.video.decode import get_frame_at
 from engine.video.gop import Gop
 from engine.video.write import CLIP, cut_clip
-from engine.vision.strategies import NAMES
+from engine.vision.registry import NAMES
 from schemas.video import Accepted, HowIn, VideoIn, VideoOut, VideoPage
 
 router = APIRouter(prefix="/videos", tags=["videos"], dependencies=[CanRead])

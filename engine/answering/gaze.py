@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.answering.clock import VALUES, clock
-from engine.vision.text import TextConfig
-from engine.vision.tower import VisionConfig
+from engine.vision.backbone.text import TextConfig
+from engine.vision.backbone.tower import VisionConfig
 
 
 @dataclass(frozen=True, slots=True)

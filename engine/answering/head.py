@@ -17,7 +17,8 @@ from torch.nn.utils.rnn import pad_sequence
 from engine.answering.choose import Chosen
 from engine.answering.clock import VALUES, clock
 from engine.errors import ModelError
-from engine.vision.model import BUILTIN, Model
+from engine.vision.backbone.locate import BUILTIN
+from engine.vision.model import Model
 
 _ROOM = 1 << 15  # tokens read at once
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from engine.answering.choose import Chosen
 from engine.answering.gaze import Gaze, GazeConfig
 from engine.errors import ModelError
-from engine.vision.model import BUILTIN, Model
+from engine.vision.backbone.locate import BUILTIN
+from engine.vision.model import Model
 
 _FRAMES = 16  # that the tower is given at once
 

@@ -15,7 +15,7 @@ from engine.evaluation.encodings import Encodings, Pixels
 from engine.evaluation.evaluate import encode_by_all
 from engine.evaluation.paired import Paired, compare_paired
 from engine.evaluation.tasks import Outcomes, Texts, outcomes
-from engine.vision.strategies.base import Strategy
+from engine.vision.streaming.strategy import Strategy
 
 DENSE = "dense"
 TASKS = ("retrieval", "answers", "grounded")

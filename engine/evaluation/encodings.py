@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.vision.strategies.base import Chunk, Encoded, Strategy, reuse_rate
+from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, reuse_rate
 from engine.world.clip import make_pool
 from engine.world.render import instants, render_sampled
 from engine.world.scene import Clip

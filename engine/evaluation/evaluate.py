@@ -16,7 +16,7 @@ from engine.evaluation.encodings import Encodings, Pixels, encode, render_pool
 from engine.evaluation.report import Report
 from engine.evaluation.tasks import Scores, embed_dataset, score, tabulate
 from engine.vision.model import Model
-from engine.vision.strategies.base import Strategy
+from engine.vision.streaming.strategy import Strategy
 from engine.world.scene import Clip
 from engine.world.splits import Split
 

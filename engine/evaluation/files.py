@@ -11,7 +11,7 @@ from engine.evaluation.encodings import Pixels
 from engine.video.decode import decode_range
 from engine.video.gop import index_gops
 from engine.video.sample import sample_frames, sample_times
-from engine.vision.preprocess import Preprocessing, prepare
+from engine.vision.backbone.preprocess import Preprocessing, prepare
 
 
 def sample_file(

@@ -6,15 +6,17 @@ from pathlib import Path
 
 from engine.errors import UsageError
 from engine.evaluation.compare import DENSE, Setting
-from engine.vision.gate.bridge import Bridge
-from engine.vision.gate.build import build_earlygate
-from engine.vision.gate.learned import LearnedLimits
-from engine.vision.gate.limits import Limits
-from engine.vision.model import BUILTIN, Model, Space
-from engine.vision.strategies import build_strategy
-from engine.vision.strategies.earlygate import EarlyGate
-from engine.vision.strategies.reusevit import ReuseViT, shipped_targets
-from engine.vision.tower import VisionTower
+from engine.vision.backbone.locate import BUILTIN
+from engine.vision.backbone.space import Space
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.earlygate.bridge import Bridge
+from engine.vision.earlygate.build import build_earlygate
+from engine.vision.earlygate.learned import LearnedLimits
+from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.strategy import EarlyGate
+from engine.vision.model import Model
+from engine.vision.registry import build_strategy
+from engine.vision.reusevit.strategy import ReuseViT, shipped_targets
 
 EVERY = (2, 3, 4, 6)  # of interpolation: each so many-th frame is embedded
 UNTRAINED = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6)  # one threshold for all layers

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from engine.errors import NotFoundError, VideoError
 from engine.evaluation.files import video_files
+from engine.training.reusevit.frames import Window
 from engine.video.decode import decode_range
 from engine.video.gop import index_gops
 from engine.video.sample import sample_frames, sample_times
-from engine.vision.preprocess import Preprocessing, prepare
-from engine.vision.training.reuse.frames import Window
+from engine.vision.backbone.preprocess import Preprocessing, prepare
 
 
 @dataclass(frozen=True, slots=True)

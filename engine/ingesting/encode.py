@@ -15,15 +15,15 @@ from engine.ingesting.plan import Source, Stretch
 from engine.ingesting.prepare import Prepared
 from engine.ingesting.report import IngestOptions
 from engine.storage.store import Rows
-from engine.vision.bound import Bounded, Scalable
-from engine.vision.macs import dense_macs
+from engine.vision.backbone.macs import dense_macs
+from engine.vision.bounded.auto import Auto, Choice
+from engine.vision.bounded.bound import Bounded, Scalable
 from engine.vision.model import Model
-from engine.vision.strategies import build_strategy, fitting
-from engine.vision.strategies.auto import Auto, Choice
-from engine.vision.strategies.base import Chunk, Encoded, Strategy, reuse_rate
-from engine.vision.strategies.reusevit import ReuseViT
-from engine.vision.streams import Batcher
-from engine.vision.streams import Source as Stream
+from engine.vision.registry import build_strategy, fitting
+from engine.vision.reusevit.strategy import ReuseViT
+from engine.vision.streaming.batcher import Batcher
+from engine.vision.streaming.batcher import Source as Stream
+from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, reuse_rate
 
 LANE_FRAMES = 64  # of a lane in one turn: about a stretch
 

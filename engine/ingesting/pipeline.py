@@ -14,10 +14,10 @@ from engine.ingesting.plan import Task
 from engine.ingesting.pool import Failed, Pool
 from engine.ingesting.prepare import Prepared, prepare_task, sampling_of
 from engine.ingesting.report import IngestOptions
+from engine.vision.backbone.space import Precision
+from engine.vision.bounded.auto import Choice
 from engine.vision.model import load_model
-from engine.vision.precision import Precision
-from engine.vision.spread import spread
-from engine.vision.strategies.auto import Choice
+from engine.vision.streaming.spread import spread
 
 Outcome = Prepared | Failed | Done  # what was decoded comes without its pixels
 

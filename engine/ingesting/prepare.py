@@ -18,8 +18,8 @@ from engine.video.decode import Damage, Frame, decode_range
 from engine.video.hardware import BLOCK, decode_on_gpu, load_nvdec, shown_times
 from engine.video.hints import codec_hints
 from engine.video.sample import sample_frames
+from engine.vision.backbone.preprocess import Preprocessing, prepare, prepare_batch
 from engine.vision.model import Model
-from engine.vision.preprocess import Preprocessing, prepare, prepare_batch
 
 logger = logging.getLogger(__name__)
 _NOTHING = torch.empty(0, dtype=torch.uint8)

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from engine.errors import UsageError, unknown
 from engine.video.sample import check_fps
-from engine.vision.strategies import NAMES
+from engine.vision.registry import NAMES
 
 Stage = Literal["decode", "encode", "write"]
 Decoder = Literal["auto", "pyav", "nvdec"]

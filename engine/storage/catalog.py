@@ -27,7 +27,7 @@ from schemas import tables
 if TYPE_CHECKING:
     from engine.video.container import VideoInfo
     from engine.video.gop import Gop
-    from engine.vision.model import Space
+    from engine.vision.backbone.space import Space
 
 _OF_A_VIDEO = ("stored_frames", "parts", "stretches", "segments", "gops", "aliases", "videos")
 _VIDEO_COLUMNS = ", ".join(f.name for f in fields(Video) if f.name != "names")

@@ -1,7 +1,5 @@
 """A model that puts pictures and texts into one space, and the identity of that space."""
 
-import hashlib
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -11,21 +9,19 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoTokenizer
 
 from engine.errors import ModelError, UsageError
-from engine.vision.fused.dense import FusedDense
-from engine.vision.fused.layers import fits
-from engine.vision.precision import Precision, check_precision, quantise
-from engine.vision.preprocess import Preprocessing, prepare
-from engine.vision.text import TextTower
-from engine.vision.tower import VisionTower
-from engine.vision.weights import (
+from engine.vision.backbone.locate import locate, read_config, read_json
+from engine.vision.backbone.precision import capable, quantise
+from engine.vision.backbone.preprocess import Preprocessing, prepare
+from engine.vision.backbone.space import Precision, Space
+from engine.vision.backbone.text import TextTower
+from engine.vision.backbone.tower import VisionConfig, VisionTower
+from engine.vision.backbone.weights import (
     hash_files,
     read_tensors,
     split_towers,
@@ -33,36 +29,11 @@ from engine.vision.weights import (
     vision_config,
     weight_files,
 )
+from engine.vision.fused.dense import FusedDense
+from engine.vision.fused.layers import fits, misfit
 
-BUILTIN = Path(__file__).parent / "builtin"
 FEW = 32  # pictures that a model embeds at once; strategies have more room
 M = TypeVar("M", bound=nn.Module)
-_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """An embedding space: vectors of two spaces are never compared."""
-
-    name: str
-    model: str  # the id or folder that was asked for
-    revision: str  # the hub's commit, or `local`
-    weight_hash: str  # sha256 of the weights
-    preprocessing: str  # canonical JSON
-    dimension: int
-    precision: Precision = "bf16"
-
-    @property
-    def key(self) -> str:
-        """A short stable id, fit for a file name; other weights or preprocessing give another.
-
-        So does fp8, which the name tells: its vectors are near those of full precision, not equal.
-        """
-        known = f"{self.weight_hash} {self.preprocessing}"
-        if self.precision == "fp8":
-            known = f"{known} fp8"
-        told = hashlib.sha256(known.encode()).hexdigest()
-        return f"{self.name}-{told[:12]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +107,11 @@ def load_model(
     `auto` takes the GPU where there is one. The default type is bfloat16 on a GPU, float32 on a
     CPU; `fp8` has large products of the vision tower done in e4m3, on GPUs that can.
     """
-    folder, commit = _locate(name, revision)
+    folder, commit = locate(name, revision)
     place = pick_device(device)
     kind = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
-    config = _read_config(folder)
-    preprocessing = Preprocessing.from_config(_read_json(folder / "preprocessor_config.json"))
+    config = read_config(folder)
+    preprocessing = Preprocessing.from_config(read_json(folder / "preprocessor_config.json"))
     files = weight_files(folder)
     tensors = read_tensors(files)
     vision, text = split_towers(tensors)
@@ -173,6 +144,20 @@ def load_model(
     )
 
 
+def check_precision(precision: Precision, place: torch.device, config: VisionConfig) -> None:
+    """Refuse fp8 where no tensor core multiplies e4m3, or no fused forward runs the tower."""
+    if precision == "bf16":
+        return
+    if not capable(place):
+        raise UsageError(
+            f"precision fp8 needs a GPU of compute capability 8.9 or more, got {place}; "
+            "allowed: bf16"
+        )
+    reason = misfit(config) or ("an MLP's width in sixteens" if config.mlp % 16 else "")
+    if reason:
+        raise UsageError(f"precision fp8 needs {reason}; allowed: bf16")
+
+
 def pick_device(device: str) -> torch.device:
     """Return the named device; `auto` is the GPU where there is one, else the CPU."""
     if device == "auto":
@@ -190,45 +175,6 @@ def pick_devices(names: str) -> tuple[str, ...]:
         pick_device("cuda")
         return tuple(f"cuda:{at}" for at in range(torch.cuda.device_count()))
     return tuple(str(pick_device(name.strip())) for name in names.split(",") if name.strip())
-
-
-def _locate(name: str, revision: str | None) -> tuple[Path, str]:
-    if name == "builtin":
-        return BUILTIN, "local"
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder, "local"
-    if "/" not in name or name.startswith((".", "/", "~")):
-        raise ModelError(
-            f"unknown model {name!r}; allowed: builtin, a folder in Hugging Face's format, or an "
-            "id such as openai/clip-vit-base-patch32"
-        )
-    try:
-        path = Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"model {name!r} cannot be fetched: {reason}") from error
-    return path, path.name
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    raw = _read_json(folder / "config.json")
-    if raw.get("model_type") not in ("clip", "siglip"):
-        raise ModelError(f"{folder}: model type {raw.get('model_type')!r}; allowed: clip, siglip")
-    complete: dict[str, Any] = AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
-    return complete
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise ModelError(f"no {path.name} in {path.parent}") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} holds no JSON object")
-    return value
 
 
 def _fill(kind: type[M], shape: Any, tensors: dict[str, Tensor], what: str) -> M:

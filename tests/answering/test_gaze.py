@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from engine.answering.gaze import Gaze, GazeConfig
-from engine.answering.gaze_data import CONTEXT, FRAMES, SETS, GazeRecipe, make_sets, sample_ticks
-from engine.answering.gaze_training import GazeTraining, losses, start_gaze, train_gaze
 from engine.answering.looker import Looker, load_looker, save_gaze, spoken
 from engine.errors import ModelError
+from engine.training.gaze.data import CONTEXT, FRAMES, SETS, GazeRecipe, make_sets, sample_ticks
+from engine.training.gaze.train import GazeTraining, losses, start_gaze, train_gaze
 from engine.vision.model import Model, load_model
 from engine.world import make_clip
 from engine.world.draw import Draw

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from engine.answering.head import AnswerHead, Asked, HeadConfig, Reader, load_reader, save_reader
-from engine.answering.training import Example, TrainConfig, losses
 from engine.errors import ModelError
+from engine.training.answers import Example, TrainConfig, losses
 
 SMALL = HeadConfig(dimension=16, width=32, layers=1, heads=2)
 

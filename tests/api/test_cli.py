@@ -16,7 +16,7 @@ from api.cli.main import app
 from engine.evaluation.bench.encode import TOWERS
 from engine.storage.store import Store
 from engine.video.gop import index_gops
-from engine.vision.tower import VisionConfig
+from engine.vision.backbone.tower import VisionConfig
 from tests.api.conftest import Made, Ran
 
 Cli = Callable[..., Ran]

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from engine.evaluation.bench.bound import keep_bound, run_plain
 from engine.evaluation.bench.refine import run as run_refine
-from engine.vision.gate.limits import Limits
-from engine.vision.strategies.earlygate import EarlyGate
-from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.backbone.tower import VisionConfig, VisionTower
+from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.strategy import EarlyGate
 
 CONFIG = VisionConfig(layers=4, width=32, heads=2, mlp=64, patch=8, image_size=32, dimension=16)
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.evaluation.bench.calibrate import SCALES, cross_validate
-from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.backbone.tower import VisionConfig, VisionTower
 
 CONFIG = VisionConfig(layers=4, width=32, heads=2, mlp=64, patch=8, image_size=32, dimension=16)
 

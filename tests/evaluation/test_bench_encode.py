@@ -14,9 +14,9 @@ from engine.evaluation.bench.encode import (
     reuse_macs,
     run,
 )
-from engine.vision.macs import dense_macs
-from engine.vision.precision import capable
-from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.backbone.macs import dense_macs
+from engine.vision.backbone.precision import capable
+from engine.vision.backbone.tower import VisionConfig, VisionTower
 
 
 def test_a_processor_is_refused() -> None:

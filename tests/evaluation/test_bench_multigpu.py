@@ -8,11 +8,11 @@ import torch
 from engine.errors import UsageError
 from engine.evaluation.bench import encode, multigpu
 from engine.evaluation.bench.multigpu import SIZES, Build, Noise, of_lengths, run
+from engine.vision.backbone.tower import VisionConfig
 from engine.vision.fused.dense import FusedDense
-from engine.vision.fused.reusevit import FusedReuse
-from engine.vision.parallel import Room
-from engine.vision.streams import Batcher, Source
-from engine.vision.tower import VisionConfig
+from engine.vision.reusevit.fused import FusedReuse
+from engine.vision.streaming.batcher import Batcher, Source
+from engine.vision.streaming.parallel import Room
 
 TINY = VisionConfig(layers=2, width=32, heads=2, mlp=64, patch=8, image_size=16, dimension=16)
 CPU = torch.device("cpu")

@@ -5,7 +5,7 @@ import torch
 from engine.evaluation.bench.precision import precisions, tabulate
 from engine.evaluation.compare import Comparison, encode_settings, natural_points
 from engine.evaluation.encodings import render_pool
-from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.backbone.tower import VisionConfig, VisionTower
 
 
 def test_fewer_bits_drift_more() -> None:

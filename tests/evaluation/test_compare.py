@@ -23,9 +23,9 @@ from engine.evaluation.plots import draw_comparison
 from engine.evaluation.settings import plain_settings, scaled_settings
 from engine.evaluation.tables import tabulate_comparison
 from engine.evaluation.tasks import embed_dataset
-from engine.vision.gate.limits import Limits
-from engine.vision.strategies.earlygate import EarlyGate
-from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.backbone.tower import VisionConfig, VisionTower
+from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.strategy import EarlyGate
 
 CONFIG = VisionConfig(3, 32, 2, 64, 16, 32, 16)
 

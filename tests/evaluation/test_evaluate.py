@@ -16,8 +16,8 @@ from engine.evaluation.evaluate import (
     evaluate_world,
     find_videos,
 )
-from engine.vision.strategies.dense import Dense
-from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.backbone.tower import VisionConfig, VisionTower
+from engine.vision.streaming.dense import Dense
 
 
 class TinyModel:

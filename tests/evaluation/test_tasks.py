@@ -8,8 +8,8 @@ from engine.evaluation.datasets.base import Captioned, Dataset, Question
 from engine.evaluation.datasets.world import world_dataset
 from engine.evaluation.encodings import Encodings, Vectors, drift, encode, render_pool
 from engine.evaluation.tasks import embed_dataset, score, tabulate
-from engine.vision.strategies.dense import Dense
-from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.backbone.tower import VisionConfig, VisionTower
+from engine.vision.streaming.dense import Dense
 
 AXES = np.eye(8, dtype=np.float32)
 WORDS = ("red", "blue", "green", "black")

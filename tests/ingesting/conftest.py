@@ -11,10 +11,11 @@ from torch import nn
 from engine.ingesting.report import Event
 from engine.storage.store import Store
 from engine.video.write import write_h264
-from engine.vision.model import Model, Space
-from engine.vision.preprocess import Preprocessing
-from engine.vision.text import TextConfig, TextTower
-from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.backbone.preprocess import Preprocessing
+from engine.vision.backbone.space import Space
+from engine.vision.backbone.text import TextConfig, TextTower
+from engine.vision.backbone.tower import VisionConfig, VisionTower
+from engine.vision.model import Model
 
 
 def small_model(seed: int = 0) -> Model:

@@ -17,7 +17,7 @@ from engine.search.refiner import Refiner
 from engine.search.stopping import kth_best, may_cross, may_enter
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
-from engine.vision.model import Space
+from engine.vision.backbone.space import Space
 
 DIMENSION, FRAMES, VIDEOS = 32, 100, 5
 SPACE = Space("tiny", "local/tiny", "local", "0" * 64, "{}", DIMENSION)

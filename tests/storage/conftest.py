@@ -9,7 +9,7 @@ import pytest
 from engine.storage.store import Rows, Store
 from engine.storage.vectors import Tuning
 from engine.video.container import VideoInfo
-from engine.vision.model import Space
+from engine.vision.backbone.space import Space
 
 DIMENSION = 8
 SMALL = Tuning(flat_rows=60, probe_share=1.0, exact_rows=10, delta_rows=25)

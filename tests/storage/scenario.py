@@ -17,7 +17,7 @@ from engine.storage.records import Video
 from engine.storage.store import Rows, Store
 from engine.storage.vectors import Tuning
 from engine.video.container import VideoInfo
-from engine.vision.model import Space
+from engine.vision.backbone.space import Space
 
 DIMENSION = 6
 SPACE = Space("tiny", "local/tiny", "local", "0" * 64, "{}", DIMENSION)

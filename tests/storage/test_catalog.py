@@ -10,7 +10,7 @@ from engine.errors import NotFoundError, UsageError
 from engine.storage.store import Store
 from engine.video.container import VideoInfo
 from engine.video.gop import Gop
-from engine.vision.model import Space
+from engine.vision.backbone.space import Space
 
 MakeInfo = Callable[[str], VideoInfo]
 

@@ -9,7 +9,7 @@ import pytest
 from engine.errors import NotFoundError, StoreError, UsageError
 from engine.storage.store import Rows, Store
 from engine.storage.vectors import Tuning
-from engine.vision.model import Space
+from engine.vision.backbone.space import Space
 
 MakeRows = Callable[..., Rows]
 MakeVectors = Callable[[int, int], np.ndarray]

@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
-from engine.vision.model import Space
+from engine.vision.backbone.space import Space
 
 
 def test_readers_never_see_half_a_change(

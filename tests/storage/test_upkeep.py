@@ -11,7 +11,7 @@ from engine.errors import StoreError
 from engine.storage.compact import MAX_OVERLAYS
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
-from engine.vision.model import Space
+from engine.vision.backbone.space import Space
 
 MakeRows = Callable[..., Rows]
 

@@ -7,10 +7,11 @@ import torch
 from engine.answering.choose import statements
 from engine.answering.looker import shipped_looker
 from engine.evaluation.encodings import render_clip
-from engine.vision.gate.build import build_earlygate
-from engine.vision.model import BUILTIN, load_model
-from engine.vision.strategies.base import Chunk
-from engine.vision.strategies.dense import Dense
+from engine.vision.backbone.locate import BUILTIN
+from engine.vision.earlygate.build import build_earlygate
+from engine.vision.model import load_model
+from engine.vision.streaming.dense import Dense
+from engine.vision.streaming.strategy import Chunk
 from engine.world import make_pool, render_at
 
 R_AT_1 = 0.976  # MODEL_CARD.md, among 1,000 clips

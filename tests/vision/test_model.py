@@ -19,10 +19,10 @@ from transformers import (
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from engine.errors import ModelError, UsageError
+from engine.vision.backbone.text import TextTower
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.backbone.weights import split_towers, text_config, vision_config
 from engine.vision.model import load_model, pick_device
-from engine.vision.text import TextTower
-from engine.vision.tower import VisionTower
-from engine.vision.weights import split_towers, text_config, vision_config
 
 WORDS = ["<|pad|>", "<|startoftext|>", "<|endoftext|>", "a", "red", "circle", "blue", "square"]
 HALF = (0.5, 0.5, 0.5)

@@ -12,21 +12,22 @@ from torch.nn import functional as F
 from engine.evaluation.encodings import render_pool
 from engine.evaluation.files import sample_files, video_files
 from engine.evaluation.report import Cell, Report
-from engine.vision.bound import Bounded, Scalable
-from engine.vision.gate.bridge import Bridge
-from engine.vision.gate.build import build_earlygate
-from engine.vision.gate.calibrate import kind_of
-from engine.vision.gate.file import load_gate
-from engine.vision.gate.limits import Limits
-from engine.vision.model import BUILTIN, Model, load_model
-from engine.vision.plain import load_plain
-from engine.vision.preprocess import Preprocessing
-from engine.vision.strategies import build_strategy
-from engine.vision.strategies.base import Chunk, Encoded
-from engine.vision.strategies.dense import Dense
-from engine.vision.strategies.earlygate import EarlyGate
-from engine.vision.strategies.interpolate import Interpolate
-from engine.vision.tower import VisionTower
+from engine.vision.backbone.locate import BUILTIN
+from engine.vision.backbone.plain import load_plain
+from engine.vision.backbone.preprocess import Preprocessing
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.bounded.bound import Bounded, Scalable
+from engine.vision.earlygate.bridge import Bridge
+from engine.vision.earlygate.build import build_earlygate
+from engine.vision.earlygate.file import load_gate
+from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.strategy import EarlyGate
+from engine.vision.interpolate import Interpolate
+from engine.vision.model import Model, load_model
+from engine.vision.registry import build_strategy
+from engine.vision.streaming.cuts import kind_of
+from engine.vision.streaming.dense import Dense
+from engine.vision.streaming.strategy import Chunk, Encoded
 
 UNTRAINED = 0.2  # threshold of every layer where nothing is calibrated
 BRIDGE = 0.03  # sides that agree by it, with nothing calibrated

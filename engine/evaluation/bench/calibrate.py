@@ -11,16 +11,16 @@ from torch.nn import functional as F
 from engine.errors import UsageError
 from engine.evaluation.bench.bound import plain_streams
 from engine.evaluation.report import Cell, Report
-from engine.vision.gate.calibrate import calibrate, kind_of
-from engine.vision.gate.cuts import brightness, changes, sketch
-from engine.vision.gate.limits import Limits
-from engine.vision.macs import dense_macs
-from engine.vision.plain import load_plain
-from engine.vision.strategies.base import Chunk, Strategy, reuse_rate
-from engine.vision.strategies.dense import Dense
-from engine.vision.strategies.earlygate import EarlyGate
-from engine.vision.strategies.interpolate import Interpolate
-from engine.vision.tower import VisionTower
+from engine.training.earlygate.calibrate import calibrate
+from engine.vision.backbone.macs import dense_macs
+from engine.vision.backbone.plain import load_plain
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.strategy import EarlyGate
+from engine.vision.interpolate import Interpolate
+from engine.vision.streaming.cuts import brightness, changes, kind_of, sketch
+from engine.vision.streaming.dense import Dense
+from engine.vision.streaming.strategy import Chunk, Strategy, reuse_rate
 
 COLUMNS = ("strategy", "content", "videos", "reuse", "MACs ×", "drift", "p5", "worst")
 SCALES = (0.7, 0.85, 1.0)  # of the limits found; a sample's mean is no other's

@@ -19,7 +19,7 @@ from engine.ingesting.pool import Failed, Pool
 from engine.ingesting.prepare import Sampling, prepare_task
 from engine.video.container import file_stamp
 from engine.video.gop import index_gops
-from engine.vision.preprocess import Preprocessing, prepare
+from engine.vision.backbone.preprocess import Preprocessing, prepare
 
 SQUARE = Preprocessing(224, 224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 GOAL = 0.95

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 from torch import Tensor
 
-from engine.vision.tower import VisionTower
+from engine.vision.backbone.tower import VisionTower
 
 
 class Eager:

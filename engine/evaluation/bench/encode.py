@@ -13,12 +13,7 @@ from torch import Tensor, nn
 from engine.errors import UsageError, unknown
 from engine.evaluation.bench.eager import Eager
 from engine.evaluation.report import Report
-from engine.vision.fused.dense import FusedDense
-from engine.vision.fused.earlygate import FusedGate
-from engine.vision.fused.reusevit import FusedReuse
-from engine.vision.gate.forward import step_macs
-from engine.vision.gate.limits import Limits
-from engine.vision.macs import (
+from engine.vision.backbone.macs import (
     attend_macs,
     dense_macs,
     embed_macs,
@@ -26,11 +21,16 @@ from engine.vision.macs import (
     head_macs,
     project_macs,
 )
-from engine.vision.precision import capable, quantise
-from engine.vision.reuse.hard import serve
-from engine.vision.reuse.parts import ReuseConfig, ReuseParts
-from engine.vision.strategies.earlygate import SOURCES
-from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.backbone.precision import capable, quantise
+from engine.vision.backbone.tower import VisionConfig, VisionTower
+from engine.vision.earlygate.forward import step_macs
+from engine.vision.earlygate.fused import FusedGate
+from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.strategy import SOURCES
+from engine.vision.fused.dense import FusedDense
+from engine.vision.reusevit.forward import serve
+from engine.vision.reusevit.fused import FusedReuse
+from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
 
 TOWERS = {
     "L/14": VisionConfig(24, 1024, 16, 4096, 14, 224, 768),

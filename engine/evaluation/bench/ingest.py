@@ -22,8 +22,8 @@ from engine.ingesting.prepare import Prepared, Sampling, prepare_task
 from engine.storage.store import Store
 from engine.video.container import file_stamp
 from engine.video.gop import index_gops
+from engine.vision.backbone.tower import VisionTower
 from engine.vision.model import Model, load_model
-from engine.vision.tower import VisionTower
 
 GOAL = 0.9
 MIB = 2**20

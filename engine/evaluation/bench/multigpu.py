@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 from engine.errors import UsageError, unknown
 from engine.evaluation.bench.encode import GROUP, TOWERS, random_tower
 from engine.evaluation.report import Report
+from engine.vision.backbone.tower import VisionConfig, VisionTower
+from engine.vision.earlygate.fused import FusedGate
+from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.refresh import Refresh
+from engine.vision.earlygate.strategy import SOURCES, EarlyGate
 from engine.vision.fused.dense import FusedDense
-from engine.vision.fused.earlygate import FusedGate
-from engine.vision.fused.reusevit import FusedReuse
-from engine.vision.gate.limits import Limits
-from engine.vision.gate.refresh import Refresh
-from engine.vision.parallel import Room, Stretch, encode_parallel
-from engine.vision.reuse.hard import ServedGate
-from engine.vision.reuse.parts import ReuseConfig, ReuseParts
-from engine.vision.strategies.base import Chunk, Strategy
-from engine.vision.strategies.dense import Dense
-from engine.vision.strategies.earlygate import SOURCES, EarlyGate
-from engine.vision.strategies.reusevit import ReuseViT
-from engine.vision.streams import Batcher, Source
-from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.reusevit.forward import ServedGate
+from engine.vision.reusevit.fused import FusedReuse
+from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.strategy import ReuseViT
+from engine.vision.streaming.batcher import Batcher, Source
+from engine.vision.streaming.dense import Dense
+from engine.vision.streaming.parallel import Room, Stretch, encode_parallel
+from engine.vision.streaming.strategy import Chunk, Strategy
 
 STRATEGIES = ("dense", "reusevit", "earlygate")
 NEAR = 0.5  # a patch whose pre-projection is that similar to its root's is reused

@@ -10,11 +10,11 @@ from engine.evaluation.bench.strategies import STREAMS
 from engine.evaluation.compare import Comparison, Setting, encode_settings, natural_points
 from engine.evaluation.files import sample_files, video_files
 from engine.evaluation.settings import plain_settings, scaled_settings
-from engine.vision.gate.file import load_gate
-from engine.vision.plain import load_classes, load_plain
-from engine.vision.preprocess import Preprocessing
-from engine.vision.strategies.earlygate import EarlyGate
-from engine.vision.tower import VisionTower
+from engine.vision.backbone.plain import load_classes, load_plain
+from engine.vision.backbone.preprocess import Preprocessing
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.earlygate.file import load_gate
+from engine.vision.earlygate.strategy import EarlyGate
 
 
 def run(

@@ -10,9 +10,9 @@ from engine.evaluation.bench import natural, strategies
 from engine.evaluation.compare import BRIEF, DENSE, TASKS, Comparison, Point, Setting
 from engine.evaluation.paired import Paired
 from engine.evaluation.report import Cell, Report
-from engine.vision.precision import quantise
-from engine.vision.strategies.dense import Dense
-from engine.vision.tower import VisionTower
+from engine.vision.backbone.precision import quantise
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.streaming.dense import Dense
 
 
 def run(*, model: str = "builtin", device: str = "auto", clips: int = 60, seed: int = 7) -> Report:

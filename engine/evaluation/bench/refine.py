@@ -25,9 +25,9 @@ from engine.search.work import Embedded
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.model import Model, load_model
-from engine.vision.strategies import build_strategy
-from engine.vision.strategies.base import Chunk, Encoded, Strategy, reuse_rate
-from engine.vision.strategies.dense import Dense
+from engine.vision.registry import build_strategy
+from engine.vision.streaming.dense import Dense
+from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, reuse_rate
 
 TOP = 10
 COLUMNS = (

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from engine.evaluation.report import Cell, Report
-from engine.vision.macs import dense_macs
-from engine.vision.reuse.parts import ReuseConfig, ReuseParts
-from engine.vision.strategies.base import Chunk, Encoded
-from engine.vision.strategies.reusevit import ReuseViT
-from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.backbone.macs import dense_macs
+from engine.vision.backbone.tower import VisionConfig, VisionTower
+from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.strategy import ReuseViT
+from engine.vision.streaming.strategy import Chunk, Encoded
 
 SHAPES = {
     "B/16": VisionConfig(12, 768, 12, 3072, 16, 224, 512),

@@ -14,7 +14,7 @@ import numpy as np
 from engine.evaluation.report import Report
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
-from engine.vision.model import Space
+from engine.vision.backbone.space import Space
 
 DIMENSION = 512
 VIDEO_ROWS = 5_000  # some 40 minutes at two frames per second

@@ -13,8 +13,8 @@ from engine.evaluation.datasets.world import world_dataset
 from engine.evaluation.encodings import Pixels, render_pool
 from engine.evaluation.settings import model_settings
 from engine.evaluation.tasks import embed_dataset
+from engine.vision.backbone.tower import VisionTower
 from engine.vision.model import load_model
-from engine.vision.tower import VisionTower
 from engine.world.scene import Clip
 
 log = logging.getLogger(__name__)

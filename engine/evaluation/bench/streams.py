@@ -12,9 +12,9 @@ from engine.errors import UsageError
 from engine.evaluation.encodings import Pixels, render_pool
 from engine.evaluation.report import Cell, Report
 from engine.vision.model import load_model
-from engine.vision.strategies import build_strategy
-from engine.vision.strategies.base import Chunk, Encoded, Strategy, reuse_rate
-from engine.vision.streams import Batcher, Source
+from engine.vision.registry import build_strategy
+from engine.vision.streaming.batcher import Batcher, Source
+from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, reuse_rate
 
 NAMES = ("dense", "reusevit", "earlygate")
 COLUMNS = (

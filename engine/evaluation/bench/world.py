@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from engine.evaluation.encodings import Encodings, Pixels, encode, render_pool
 from engine.vision.model import Model
-from engine.vision.strategies import build_strategy
+from engine.vision.registry import build_strategy
 from engine.world.scene import Clip
 from engine.world.splits import Split
 

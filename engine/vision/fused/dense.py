@@ -5,6 +5,7 @@ from threading import Lock
 import torch
 from torch import Tensor
 
+from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.fused.capture import capture
 from engine.vision.fused.layers import (
     Embedding,
@@ -17,7 +18,6 @@ from engine.vision.fused.layers import (
     project_rows,
     quartered,
 )
-from engine.vision.tower import VisionConfig, VisionTower
 from kernels.attention import attend
 
 MOST_FRAMES = 256

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.errors import UsageError
-from engine.vision.linear8 import Linear8
-from engine.vision.tower import Layer, VisionConfig, VisionTower
+from engine.vision.backbone.linear8 import Linear8
+from engine.vision.backbone.tower import Layer, VisionConfig, VisionTower
 from kernels.carry import carry
 from kernels.norm import normalise
 from kernels.patchify import patchify

@@ -15,8 +15,8 @@ from triton.runtime.jit import JITFunction
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 import kernels.launch
-from engine.vision.precision import quantise
-from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.backbone.precision import quantise
+from engine.vision.backbone.tower import VisionConfig, VisionTower
 
 TARGET = GPUTarget("cuda", 90, 32)
 TYPES = {
@@ -64,13 +64,13 @@ def compile_launch(self: JITFunction, *args: Any, grid: Any, warmup: bool, **giv
 
 def run_all() -> None:
     """Run the forwards of small stacks of real layers, on whatever the buffers hold."""
+    from engine.vision.earlygate.fused import FusedGate
+    from engine.vision.earlygate.limits import Limits
+    from engine.vision.earlygate.strategy import SOURCES
     from engine.vision.fused.dense import FusedDense
-    from engine.vision.fused.earlygate import FusedGate
-    from engine.vision.fused.reusevit import FusedReuse
-    from engine.vision.gate.limits import Limits
-    from engine.vision.reuse.hard import serve
-    from engine.vision.reuse.parts import ReuseConfig, ReuseParts
-    from engine.vision.strategies.earlygate import SOURCES
+    from engine.vision.reusevit.forward import serve
+    from engine.vision.reusevit.fused import FusedReuse
+    from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
 
     for config in TOWERS:
         tower = VisionTower(config).to(torch.bfloat16).eval().requires_grad_(False)

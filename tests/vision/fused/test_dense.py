@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from engine.errors import UsageError
+from engine.vision.backbone.precision import quantise
+from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.fused.dense import FusedDense, fitting_batch
+from engine.vision.interpolate import Interpolate
 from engine.vision.model import load_model
-from engine.vision.precision import quantise
-from engine.vision.strategies.base import Chunk
-from engine.vision.strategies.dense import Dense
-from engine.vision.strategies.interpolate import Interpolate
-from engine.vision.tower import VisionConfig, VisionTower
+from engine.vision.streaming.dense import Dense
+from engine.vision.streaming.strategy import Chunk
 
 SMALL = VisionConfig(2, 16, 1, 32, 4, 8, 8)
 BIG = VisionConfig(4, 256, 4, 1024, 14, 224, 128)

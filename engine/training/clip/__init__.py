@@ -1,0 +1,1 @@
+"""The built-in model: both towers, learned on a made world."""

@@ -1,0 +1,1 @@
+"""The early gate's limits, learned or calibrated."""

@@ -1,0 +1,301 @@
+"""The training loop: soft gates against the frozen tower, validated as served, resumable."""
+
+import contextlib
+import csv
+import dataclasses
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
+
+from engine.errors import ModelError
+from engine.training.reusevit.calibrate import calibrate, shift
+from engine.training.reusevit.clips import Batch, batches
+from engine.training.reusevit.config import TrainConfig
+from engine.training.reusevit.frames import FrameSource, Window
+from engine.training.reusevit.graph import Recorded
+from engine.training.reusevit.loss import Losses, reuse_loss, teach
+from engine.training.reusevit.pattern import pattern
+from engine.training.reusevit.soft import encode_clips
+from engine.training.reusevit.validate import Validation, layer_drift, validate
+from engine.vision.backbone.space import Space
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.reusevit.file import Card, load_parts, save_parts
+from engine.vision.reusevit.gating import soft, straight
+from engine.vision.reusevit.parts import ReuseParts
+from engine.vision.streaming.schedule import Schedule
+
+try:
+    from torch.utils.tensorboard import SummaryWriter
+except ImportError:
+    SummaryWriter = None  # type: ignore[assignment, misc]
+
+logger = logging.getLogger(__name__)
+COLUMNS = ("step", "epoch", "loss", "similarity", "hidden", "reuse", "rate", "seconds")
+EVERY = 10  # steps between two lines of the log
+
+
+class Trainer:
+    """One run: parts, optimiser and where it stands; everything lies in the folder `out`."""
+
+    def __init__(
+        self,
+        tower: VisionTower,
+        config: TrainConfig,
+        out: Path,
+        *,
+        space: Space | None = None,
+        start: Path | None = None,
+    ) -> None:
+        """Begin a run, or take up the one whose state lies in `out`.
+
+        With `start` it begins from those parts, moved to the target's rate.
+        """
+        torch.manual_seed(config.seed)
+        self.tower = tower.requires_grad_(False).eval()
+        self.config = config
+        self.out = out
+        self.space = space
+        self.start = start
+        self.pattern = pattern(config.pattern)
+        self.parts = ReuseParts(tower.config, config.parts).to(tower.device)
+        on_gpu = tower.device.type == "cuda"
+        groups = parameter_groups(self.parts, config)
+        self.rates = [float(group["lr"]) for group in groups]
+        for group in groups:  # a recorded step reads its learning rates from the device
+            group["lr"] = torch.tensor(group["lr"], device=tower.device)
+        self.optimizer = AdamW(groups, weight_decay=0.0, capturable=on_gpu)
+        self.noise = torch.tensor(config.noise[0], device=tower.device)
+        self.take_step = Recorded(self.train_step) if on_gpu else self.train_step
+        self.epoch = self.step_in_epoch = self.step = self.stale = 0
+        self.spent = 0.0  # seconds trained by earlier processes
+        self.began = time.perf_counter()
+        self.best = float("inf")
+        self.figures: dict[str, Any] = {}
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.board = None if SummaryWriter is None else SummaryWriter(str(out))
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best parts so far."""
+        return self.out / f"reusevit-{self.config.target:g}.safetensors"
+
+    @property
+    def state_file(self) -> Path:
+        """What a broken-off run resumes from."""
+        return self.out / "state.pt"
+
+    def run(self, source: FrameSource, held_out: Sequence[Window]) -> Validation:
+        """Train from where the run stands to its last epoch; return the best validation."""
+        if self.state_file.exists():
+            self._resume()
+        elif self.start or self.config.init == "calibrated":
+            self._set_out(source)
+            self._judge(held_out)
+        while self.progress < 1 and self.stale < self.config.patience:
+            self._train_epoch(source)
+            self.epoch, self.step_in_epoch = self.epoch + 1, 0
+            if self.progress == 1 or self.epoch % self.config.judge_every == 0:
+                self._judge(held_out)
+            self._save_state()
+        if self.board:
+            self.board.close()
+        best = self.figures["validation"]
+        return Validation(**{**best, "gate_reuse": tuple(best["gate_reuse"])})
+
+    @property
+    def progress(self) -> float:
+        """How far the run is, from 0 to 1: by its epochs or its time, whichever ends it first."""
+        config = self.config
+        done = self.epoch / config.epochs if config.epochs else 1.0
+        if config.seconds:
+            done = max(done, (self.spent + time.perf_counter() - self.began) / config.seconds)
+        return min(done, 1.0)
+
+    def train_step(self, batch: Batch) -> Losses:
+        """Take one step on one batch."""
+        self.parts.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._precision():
+            losses = self._losses(batch)
+        losses.total.backward()
+        clip_grad_norm_(self.parts.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        return losses
+
+    def _losses(self, batch: Batch) -> Losses:
+        values = self.tower.normalise(batch.pixels.flatten(0, 1))
+        values = values.unflatten(0, batch.pixels.shape[:2])
+        cues: Tensor | None = None
+        if batch.maps is not None:
+            cues = self.parts.cue(batch.maps.flatten(0, 1)).unflatten(0, batch.maps.shape[:2])
+        decide = (soft if self.config.gates == "soft" else straight)(self.noise)
+        result = encode_clips(
+            self.tower, self.parts, values, cues, self.pattern, lambda _gate, _slot: decide
+        )
+        scored = self.pattern.num_scored
+        return reuse_loss(result, teach(self.tower, values[:, -scored:]), self.config, scored)
+
+    def _set_out(self, source: FrameSource) -> None:
+        """Bring the parts to the target's rate on the first batch that there is."""
+        found = next(self._batches(source), None)
+        if found is None:
+            raise ModelError(f"the source has no {self.config.batch} clips to make a batch of")
+        reach = calibrate
+        if self.start:
+            own = self.space.weight_hash if self.space else ""
+            known = load_parts(self.start, self.tower.config, weight_hash=own).parts
+            self.parts.load_state_dict(known.state_dict())
+            reach = shift
+        reach(self.tower, self.parts, found, self.pattern, self.config.target)
+
+    def _batches(self, source: FrameSource) -> Iterator[Batch]:
+        """What is left of this epoch."""
+        return batches(
+            source,
+            self.pattern,
+            self.parts,
+            epoch=self.epoch,
+            batch=self.config.batch,
+            skip=self.step_in_epoch,
+            patch=self.tower.config.patch,
+            device=self.tower.device,
+        )
+
+    def _train_epoch(self, source: FrameSource) -> None:
+        """Train on one pass over the source, or what the time leaves of it."""
+        started = time.perf_counter()
+        self.parts.train()
+        for batch in self._batches(source):
+            self._pace()
+            losses = self.take_step(batch)
+            self.step, self.step_in_epoch = self.step + 1, self.step_in_epoch + 1
+            if self.step % EVERY == 0:
+                self._log(losses, time.perf_counter() - started)
+            if self.step % self.config.save_every == 0:
+                self._save_state()
+            if self.progress == 1:
+                break
+
+    def _pace(self) -> None:
+        """Set noise and learning rates for where the run stands."""
+        config, progress = self.config, self.progress
+        first, last = config.noise
+        self.noise.fill_(first + (last - first) * progress)
+        factor = config.gamma**self.epoch
+        if config.anneal:
+            factor *= (1 + math.cos(math.pi * progress)) / 2
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"].fill_(rate * factor)
+
+    def _judge(self, held_out: Sequence[Window]) -> None:
+        """Validate with hard gates; keep the parts if they are the best so far."""
+        schedule = Schedule(self.config.refresh)
+        found = validate(self.tower, self.parts, held_out, schedule=schedule)
+        loss = found.loss(self.config.target, self.config.weight_reuse)
+        logger.info(
+            "epoch %d: drift %.4f (p95 %.4f), reuse %.3f, %.2f x fewer multiply-accumulates",
+            *(self.epoch, found.drift, found.drift_p95, found.reuse, found.reduction),
+        )
+        if self.board:
+            for name in ("drift", "drift_p95", "reuse", "reduction"):
+                self.board.add_scalar(f"validation/{name}", getattr(found, name), self.step)
+        self.stale = 0 if loss < self.best else self.stale + 1
+        if loss < self.best:
+            self.best = loss
+            drifts = layer_drift(self.tower, self.parts, held_out[:16], self.pattern)
+            self.figures = {
+                "validation": dataclasses.asdict(found),
+                "layer_drift": drifts,
+                "epoch": self.epoch,
+                "steps": self.step,
+            }
+            save_parts(self.checkpoint, self.parts, self._card(), dtype=torch.float16)
+            report = {"config": dataclasses.asdict(self.config), **self.figures}
+            (self.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+
+    def _card(self) -> Card:
+        return Card(
+            config=self.config.parts,
+            backbone=self.space.model if self.space else "",
+            weight_hash=self.space.weight_hash if self.space else "",
+            target=self.config.target,
+            refresh=self.config.refresh,
+            figures=self.figures,
+        )
+
+    def _log(self, losses: Losses, seconds: float) -> None:
+        names = COLUMNS[2:-1]
+        numbers = torch.stack([losses.total, *(getattr(losses, name) for name in names[1:])])
+        values = [round(value, 6) for value in numbers.detach().tolist()]
+        path = self.out / "log.csv"
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(COLUMNS)
+            writer.writerow([self.step, self.epoch, *values, round(seconds, 1)])
+        if self.board:
+            for name, value in zip(names, values, strict=True):
+                self.board.add_scalar(f"training/{name}", value, self.step)
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        if self.tower.device.type == "cuda":
+            return torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False)
+        return contextlib.nullcontext()
+
+    def _save_state(self) -> None:
+        """Write all that a resumed run needs, under a temporary name first."""
+        state = {
+            "config": json.dumps(dataclasses.asdict(self.config), sort_keys=True),
+            "parts": self.parts.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "place": [self.epoch, self.step_in_epoch, self.step, self.stale],
+            "spent": self.spent + time.perf_counter() - self.began,
+            "best": self.best,
+            "figures": json.dumps(self.figures),
+            "random": torch.get_rng_state(),
+        }
+        if self.tower.device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(self.tower.device)
+        temporary = self.state_file.with_suffix(".tmp")
+        torch.save(state, temporary)
+        temporary.replace(self.state_file)
+
+    def _resume(self) -> None:
+        state = torch.load(self.state_file, map_location="cpu", weights_only=True)
+        if state["config"] != json.dumps(dataclasses.asdict(self.config), sort_keys=True):
+            raise ModelError(f"{self.state_file}: a run with other settings; choose another folder")
+        self.parts.load_state_dict(state["parts"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["lr"].to(self.tower.device)
+        self.epoch, self.step_in_epoch, self.step, self.stale = state["place"]
+        self.best, self.spent = state["best"], state["spent"]
+        self.figures = json.loads(state["figures"])
+        torch.set_rng_state(state["random"])
+        if "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"], self.tower.device)
+
+
+def parameter_groups(parts: ReuseParts, config: TrainConfig) -> list[dict[str, Any]]:
+    """Three groups with a learning rate each: codec net, restorations, decisions."""
+    named = list(parts.named_parameters())
+    groups = (
+        ("codec.", config.lr_codec),
+        (".restoration.", config.lr_restoration),
+        (".decision.", config.lr_decision),
+    )
+    found = [
+        {"params": [p for name, p in named if key in f".{name}"], "lr": rate}
+        for key, rate in groups
+    ]
+    return [group for group in found if group["params"]]

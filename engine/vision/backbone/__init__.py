@@ -1,0 +1,1 @@
+"""Towers of many families: their shapes, weights, preprocessing, precision and cost."""

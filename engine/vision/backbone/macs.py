@@ -1,0 +1,45 @@
+"""Multiply-accumulates of the towers, counted by rows really multiplied."""
+
+from engine.vision.backbone.tower import VisionConfig
+
+
+def embed_macs(config: VisionConfig) -> int:
+    """Patch embedding of one frame."""
+    return config.side**2 * config.width * 3 * config.patch**2
+
+
+def head_macs(config: VisionConfig) -> int:
+    """Pooling and projection of one frame."""
+    projection = config.width * config.dimension if config.projection else 0
+    if config.class_token:
+        return projection
+    d, n = config.width, config.tokens
+    return d * d + 2 * n * d * d + 2 * n * d + d * d + 2 * d * config.mlp + projection
+
+
+def project_macs(config: VisionConfig, rows: int) -> int:
+    """Queries, keys and values of `rows` tokens."""
+    return 3 * rows * config.width**2
+
+
+def attend_macs(config: VisionConfig, queries: int) -> int:
+    """Scores and weighted sum of `queries` tokens over all N keys and values."""
+    return 2 * queries * config.tokens * config.width
+
+
+def finish_macs(config: VisionConfig, rows: int) -> int:
+    """Out-projection and MLP of `rows` tokens."""
+    return rows * (config.width**2 + 2 * config.width * config.mlp)
+
+
+def dense_macs(config: VisionConfig) -> int:
+    """One frame, the last layer's token-wise work for the class token alone where there is one."""
+    n, layers = config.tokens, config.layers
+    last = 1 if config.class_token else n
+    return (
+        embed_macs(config)
+        + layers * (project_macs(config, n) + attend_macs(config, n))
+        + (layers - 1) * finish_macs(config, n)
+        + finish_macs(config, last)
+        + head_macs(config)
+    )

@@ -1,0 +1,192 @@
+"""The vision tower, cut where reuse needs it: embed, queries/keys/values, attend, finish, pool."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engine.vision.backbone.linear8 import Linear8
+from kernels.activation import activate
+
+Activation = Literal["quick_gelu", "gelu", "gelu_tanh"]
+
+
+@dataclass(frozen=True, slots=True)
+class VisionConfig:
+    """Shape of a vision transformer: CLIP, SigLIP and plain ViTs differ in these values alone."""
+
+    layers: int
+    width: int
+    heads: int
+    mlp: int
+    patch: int
+    image_size: int
+    dimension: int  # of the embedding
+    activation: Activation = "quick_gelu"
+    eps: float = 1e-5
+    class_token: bool = True  # else pooled by attention with a learned probe, as SigLIP does
+    pre_norm: bool = True  # CLIP's LayerNorm between the embeddings and layer 0
+    patch_bias: bool = False
+    projection: bool = True  # a bias-free D -> E product after pooling
+    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+
+    @property
+    def side(self) -> int:
+        """Patches along one edge of the image."""
+        return self.image_size // self.patch
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one frame, N: the patches and, where there is one, the class token."""
+        return self.side * self.side + int(self.class_token)
+
+
+class Layer(nn.Module):
+    """One pre-norm transformer layer, its attention and its token-wise work apart."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.activation: Activation = config.activation
+        self.norm1 = nn.LayerNorm(config.width, eps=config.eps)
+        self.qkv: nn.Linear | Linear8 = nn.Linear(config.width, 3 * config.width)
+        self.out = nn.Linear(config.width, config.width)
+        self.norm2 = nn.LayerNorm(config.width, eps=config.eps)
+        self.up: nn.Linear | Linear8 = nn.Linear(config.width, config.mlp)
+        self.down: nn.Linear | Linear8 = nn.Linear(config.mlp, config.width)
+
+    def project(self, h: Tensor) -> Tensor:
+        """Queries, keys and values `[..., 3D]`, side by side, of any rows `[..., D]`."""
+        return self.qkv(self.norm1(h))
+
+    def attend(self, qkv: Tensor) -> Tensor:
+        """Pre-projection P `[B, N, D]`: the heads' outputs side by side, before `out`."""
+        batch, tokens, _ = qkv.shape
+        q, k, v = qkv.view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v)  # [B, H, N, dh]
+        return mixed.transpose(1, 2).reshape(batch, tokens, -1)
+
+    def attend_weighted(self, qkv: Tensor) -> tuple[Tensor, Tensor]:
+        """P `[B, N, D]` as `attend`, and the attention weights `[B, H, N, N]`."""
+        batch, tokens, _ = qkv.shape
+        q, k, v = qkv.view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        weights = ((q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5).softmax(-1)
+        return (weights @ v).transpose(1, 2).reshape(batch, tokens, -1), weights
+
+    def finish(self, h: Tensor, mixed: Tensor) -> Tensor:
+        """The next layer's h from h and P, for any rows `[..., D]`."""
+        h = h + self.out(mixed)
+        return h + self.down(activate(self.up(self.norm2(h)), self.activation))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Run the whole layer on `[B, N, D]`."""
+        return self.finish(h, self.attend(self.project(h)))
+
+
+class AttentionPool(nn.Module):
+    """SigLIP's pooling: one learned query attends to all tokens, then an MLP."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.activation: Activation = config.activation
+        self.probe = nn.Parameter(torch.zeros(1, 1, config.width))
+        self.q = nn.Linear(config.width, config.width)
+        self.kv = nn.Linear(config.width, 2 * config.width)
+        self.out = nn.Linear(config.width, config.width)
+        self.norm = nn.LayerNorm(config.width, eps=config.eps)
+        self.up = nn.Linear(config.width, config.mlp)
+        self.down = nn.Linear(config.mlp, config.width)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Pool `[B, N, D]` into `[B, D]`."""
+        batch, tokens, width = h.shape
+        q = self.q(self.probe).expand(batch, -1, -1).view(batch, 1, self.heads, -1)
+        k, v = self.kv(h).view(batch, tokens, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k, v)
+        pooled = self.out(mixed.transpose(1, 2).reshape(batch, width))
+        return pooled + self.down(activate(self.up(self.norm(pooled)), self.activation))
+
+
+class VisionTower(nn.Module):
+    """Frames `[B, 3, S, S]` to projected, not yet normalised embeddings `[B, E]`."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch = nn.Linear(3 * config.patch * config.patch, config.width, config.patch_bias)
+        self.position = nn.Parameter(torch.zeros(config.tokens, config.width))
+        if config.class_token:
+            self.class_token = nn.Parameter(torch.zeros(config.width))
+        self.pre = nn.LayerNorm(config.width, eps=config.eps) if config.pre_norm else nn.Identity()
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.post = nn.LayerNorm(config.width, eps=config.eps)
+        self.pool = nn.Identity() if config.class_token else AttentionPool(config)
+        self.head = (
+            nn.Linear(config.width, config.dimension, bias=False)
+            if config.projection
+            else nn.Identity()
+        )
+        # float32 whatever the weights' precision, so neither parameters nor buffers
+        self.scaling: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.position.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are stored and multiplied in."""
+        return self.position.dtype
+
+    def layer(self, index: int) -> Layer:
+        """Return layer `index`, typed."""
+        layer = self.layers[index]
+        assert isinstance(layer, Layer)
+        return layer
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Bytes `[B, 3, S, S]` to the tower's input values, on the tower's device."""
+        device = self.device
+        if device not in self.scaling:
+            mean, std = torch.tensor([self.config.mean, self.config.std], device=device)
+            self.scaling[device] = mean.view(3, 1, 1), std.view(3, 1, 1)
+        mean, std = self.scaling[device]
+        return ((pixels.to(device, non_blocking=True).float() / 255 - mean) / std).to(self.dtype)
+
+    def embed(self, values: Tensor) -> Tensor:
+        """Token embeddings h_0 `[B, N, D]` of normalised values `[B, 3, S, S]`."""
+        batch, side, patch = values.shape[0], self.config.side, self.config.patch
+        grid = values.view(batch, 3, side, patch, side, patch).permute(0, 2, 4, 1, 3, 5)
+        h = self.patch(grid.reshape(batch, side * side, -1))
+        if self.config.class_token:
+            h = torch.cat([self.class_token.expand(batch, 1, -1), h], dim=1)
+        return self.pre(h + self.position)
+
+    def look(self, values: Tensor, layers: int) -> Tensor:
+        """Return the tokens h `[B, N, D]` after so many layers; the rest is not run."""
+        h = self.embed(values)
+        for index in range(layers):
+            h = self.layer(index)(h)
+        return h
+
+    def finish(self, h: Tensor) -> Tensor:
+        """Embeddings `[B, E]` from the last hidden state, or its class token's row `[B, D]`."""
+        if self.config.class_token:
+            return self.head(self.post(h if h.ndim == 2 else h[:, 0]))
+        return self.head(self.pool(self.post(h)))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Encode normalised values densely, with the class token's tail alone in the last layer."""
+        h = self.embed(values)
+        for index in range(self.config.layers - 1):
+            h = self.layer(index)(h)
+        last = self.layer(self.config.layers - 1)
+        mixed = last.attend(last.project(h))
+        if self.config.class_token:
+            h, mixed = h[:, 0], mixed[:, 0]
+        return self.finish(last.finish(h, mixed))

@@ -1,0 +1,210 @@
+"""From a folder in Hugging Face's format to the towers' shapes and weights."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from engine.errors import ModelError, unknown
+from engine.vision.backbone.text import TextConfig
+from engine.vision.backbone.tower import Activation, VisionConfig
+
+FAMILIES = ("clip", "siglip")
+_ACTIVATIONS: dict[str, Activation] = {
+    "quick_gelu": "quick_gelu",
+    "gelu": "gelu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+}
+_LAYER = {
+    "layer_norm1": "norm1",
+    "layer_norm2": "norm2",
+    "self_attn.out_proj": "out",
+    "mlp.fc1": "up",
+    "mlp.fc2": "down",
+}
+_VISION = {
+    "embeddings.patch_embedding.weight": "patch.weight",
+    "embeddings.patch_embedding.bias": "patch.bias",
+    "embeddings.position_embedding.weight": "position",
+    "embeddings.class_embedding": "class_token",
+    "pre_layrnorm.weight": "pre.weight",
+    "pre_layrnorm.bias": "pre.bias",
+    "post_layernorm.weight": "post.weight",
+    "post_layernorm.bias": "post.bias",
+    "head.probe": "pool.probe",
+    "head.attention.out_proj.weight": "pool.out.weight",
+    "head.attention.out_proj.bias": "pool.out.bias",
+    "head.layernorm.weight": "pool.norm.weight",
+    "head.layernorm.bias": "pool.norm.bias",
+    "head.mlp.fc1.weight": "pool.up.weight",
+    "head.mlp.fc1.bias": "pool.up.bias",
+    "head.mlp.fc2.weight": "pool.down.weight",
+    "head.mlp.fc2.bias": "pool.down.bias",
+}
+_TEXT = {
+    "embeddings.token_embedding.weight": "token.weight",
+    "embeddings.position_embedding.weight": "position",
+    "final_layer_norm.weight": "post.weight",
+    "final_layer_norm.bias": "post.bias",
+    "head.weight": "head.weight",
+    "head.bias": "head.bias",
+}
+_IGNORED = re.compile(r"logit_scale|logit_bias|.*\.position_ids")
+
+
+def vision_config(config: Mapping[str, Any], mean: Any, std: Any) -> VisionConfig:
+    """Shape of the vision tower from a complete model config."""
+    family, vision = _family(config), config["vision_config"]
+    clip = family == "clip"
+    return VisionConfig(
+        layers=vision["num_hidden_layers"],
+        width=vision["hidden_size"],
+        heads=vision["num_attention_heads"],
+        mlp=vision["intermediate_size"],
+        patch=vision["patch_size"],
+        image_size=vision["image_size"],
+        dimension=config["projection_dim"] if clip else vision["hidden_size"],
+        activation=_activation(vision["hidden_act"]),
+        eps=vision["layer_norm_eps"],
+        class_token=clip,
+        pre_norm=clip,
+        patch_bias=not clip,
+        projection=clip,
+        mean=mean,
+        std=std,
+    )
+
+
+def text_config(config: Mapping[str, Any]) -> TextConfig:
+    """Shape of the text tower from a complete model config."""
+    family, text = _family(config), config["text_config"]
+    clip = family == "clip"
+    # checkpoints older than the option carry 2, and mean the highest id of their vocabulary
+    end = text["vocab_size"] - 1 if text["eos_token_id"] == 2 else text["eos_token_id"]
+    return TextConfig(
+        layers=text["num_hidden_layers"],
+        width=text["hidden_size"],
+        heads=text["num_attention_heads"],
+        mlp=text["intermediate_size"],
+        vocabulary=text["vocab_size"],
+        context=text["max_position_embeddings"],
+        dimension=config["projection_dim"] if clip else text["projection_size"],
+        activation=_activation(text["hidden_act"]),
+        eps=text["layer_norm_eps"],
+        causal=clip,
+        pooling="end" if clip else "last",
+        end_token=end,
+        head_bias=not clip,
+    )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the folder's safetensors files; a checkpoint in another format is an error."""
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        if any(Path(name).name != name for name in names):
+            raise ModelError(f"{index} names files outside its folder")
+        files = [folder / name for name in names]
+    else:
+        files = [folder / "model.safetensors"]
+    for file in files:
+        if not file.is_file():
+            found = sorted(p.name for p in folder.glob("*.bin")) + sorted(
+                p.name for p in folder.glob("*.pt*")
+            )
+            hint = f"; found {', '.join(found)}, allowed: safetensors only" if found else ""
+            raise ModelError(f"no {file.name} in {folder}{hint}")
+    return files
+
+
+def hash_files(files: list[Path]) -> str:
+    """Return the sha256 of the files' bytes, one after another."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def read_tensors(files: list[Path]) -> dict[str, Tensor]:
+    """Read all tensors of the files, as stored."""
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        with safe_open(file, framework="pt") as opened:
+            tensors.update((name, opened.get_tensor(name)) for name in opened.keys())  # noqa: SIM118
+    return tensors
+
+
+def split_towers(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Rename a checkpoint's tensors to the vision and the text tower's names; all must be known."""
+    vision: dict[str, Tensor] = {}
+    text: dict[str, Tensor] = {}
+    for name, target, tensor in _renamed(tensors):
+        tower, _, rest = target.partition(":")
+        if not rest:
+            raise ModelError(f"unknown tensor {name!r} in the checkpoint")
+        (vision if tower == "vision" else text)[rest] = tensor
+    if "patch.weight" in vision:
+        vision["patch.weight"] = vision["patch.weight"].flatten(1)
+    return _join(vision), _join(text)
+
+
+def _renamed(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, str, Tensor]]:
+    for name, tensor in tensors.items():
+        if _IGNORED.fullmatch(name):
+            continue
+        if name in ("visual_projection.weight", "text_projection.weight"):
+            tower = "vision" if name.startswith("visual") else "text"
+            yield name, f"{tower}:head.weight", tensor
+            continue
+        tower, _, rest = name.partition("_model.")
+        known = {"vision": _VISION, "text": _TEXT}.get(tower, {})
+        yield name, f"{tower}:{known.get(rest) or _rename_inner(rest)}", tensor
+
+
+def _rename_inner(name: str) -> str:
+    """Rename a layer's or the pooling attention's tensor; an empty string if it is neither."""
+    if found := re.fullmatch(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)", name):
+        index, part, kind = found.groups()
+        if part in _LAYER:
+            return f"layers.{index}.{_LAYER[part]}.{kind}"
+        if found := re.fullmatch(r"self_attn\.([qkv])_proj", part):
+            return f"layers.{index}.qkv.{kind}.{found[1]}"
+    if found := re.fullmatch(r"head\.attention\.in_proj_(weight|bias)", name):
+        return f"pool.in.{found[1]}"
+    return ""
+
+
+def _join(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put queries, keys and values side by side, and part the pooling's query from the rest."""
+    joined = {name: t for name, t in tensors.items() if not re.search(r"\.qkv\.|^pool\.in\.", name)}
+    for name in tensors:
+        if name.endswith(".q"):
+            base = name[:-2]
+            joined[base] = torch.cat([tensors[f"{base}.{part}"] for part in "qkv"])
+    for kind in ("weight", "bias"):
+        if (stacked := tensors.get(f"pool.in.{kind}")) is not None:
+            third = len(stacked) // 3
+            joined[f"pool.q.{kind}"], joined[f"pool.kv.{kind}"] = stacked.split([third, 2 * third])
+    return joined
+
+
+def _family(config: Mapping[str, Any]) -> str:
+    family = str(config.get("model_type"))
+    if family not in FAMILIES:
+        raise ModelError(unknown("model type", family, FAMILIES))
+    return family
+
+
+def _activation(name: str) -> Activation:
+    if name not in _ACTIVATIONS:
+        raise ModelError(unknown("activation", name, _ACTIVATIONS))
+    return _ACTIVATIONS[name]

@@ -1,0 +1,284 @@
+"""A bound on drift that is kept: audit, tighten, and re-embed until it holds."""
+
+import logging
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.errors import UsageError
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.bounded.audit import EARLY, LEAST, audit_size, look_size, upper_early, upper_mean
+from engine.vision.bounded.controller import TIGHTEST, Controller, rungs_to, scale
+from engine.vision.bounded.run import Block, Run, alone, assemble, draw, join
+from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, StreamState
+
+logger = logging.getLogger(__name__)
+BLOCKS = 6  # a stream is steered in about that many steps
+SHORTEST = 16  # frames of a block; of a shorter stream the audit would cost what reuse gains
+ALERT = 0.5  # of the bound: a frame that drifts more calls for the full audit
+WORTH = 2  # rungs: a block that needs more is rather embedded densely
+DEARER = 1.2  # a rung tighter costs about so much more
+IDLE = 0.9  # of dense: where a block costs more, the rest of the stream is dense, unaudited
+PAYS = 0.8  # of dense: what costs more is embedded densely, since it may drift still
+
+
+class Scalable(Strategy, Protocol):
+    """A strategy that can be made tighter or looser."""
+
+    def with_scale(self, scale: float) -> "Scalable":
+        """Return the strategy with less (below 1) or more drift allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """What a stream's audit found, and what was done to keep the bound."""
+
+    num_frames: int
+    audited: int
+    mean: float  # estimated mean drift of the vectors as returned
+    p95: float  # of the audited frames, as they were before exact vectors replaced them
+    worst: float
+    upper: float  # the mean drift is at most this, at the stated confidence
+    re_embedded: int  # frames embedded densely because the bound asked for it
+    fell_back: bool  # a part of the stream, or all, had to be dense
+    scale: float  # of the thresholds at its end
+
+
+class Bounded:
+    """Encode streams so that the mean drift of each is at most `max_drift`, at `confidence`.
+
+    A stream waits until it is complete. It is encoded in blocks; of each a random share is embedded
+    densely too, which tells how far the strategy drifts. The controller sets the strategy's scale
+    for the next block. A first look at few frames is enough where they hardly drift. Else more are
+    audited, and blocks are encoded tighter or embedded densely, worst first, until the upper
+    confidence bound of the mean is under `max_drift`. Audited frames keep their exact vectors.
+    """
+
+    def __init__(
+        self,
+        strategy: Scalable,
+        dense: Strategy,
+        *,
+        max_drift: float = 0.02,
+        confidence: float = 0.95,
+        seed: int = 0,
+    ) -> None:
+        if not 0 < max_drift < 1:
+            raise UsageError(f"max_drift must be between 0 and 1, got {max_drift}")
+        audit_size(LEAST, confidence)
+        self.strategy = strategy
+        self.dense = dense
+        self.max_drift = max_drift
+        self.confidence = confidence
+        self.seed = seed
+        self.report: list[StreamReport] = []  # of the last call, one for each stream that ended
+
+    @property
+    def name(self) -> str:
+        """The strategy's own name: what is stored with every row."""
+        return self.strategy.name
+
+    @property
+    def tower(self) -> VisionTower:
+        """The frozen backbone."""
+        return self.strategy.tower
+
+    @torch.inference_mode()
+    def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
+        """Encode the streams that end with these chunks; the others wait."""
+        whole = [join(chunk) for chunk in chunks]
+        runs = {
+            at: self._start(pixels, cues)
+            for at, (chunk, (pixels, cues)) in enumerate(zip(chunks, whole, strict=True))
+            if chunk.last and len(pixels)
+        }
+        while waiting := [run for run in runs.values() if run.left]:
+            self._advance(waiting)
+        self._settle(list(runs.values()))
+        self.report = [self._tell(run) for run in runs.values()]
+        results = []
+        for at, (chunk, (pixels, cues)) in enumerate(zip(chunks, whole, strict=True)):
+            if at in runs:
+                results.append(assemble(runs[at]))
+                continue
+            [nothing] = self.dense.encode([Chunk(pixels[:0], last=True)])
+            state = None if chunk.last else StreamState(len(pixels), pixels, cues, {}, {})
+            results.append(replace(nothing, state=state))
+        return results
+
+    def _start(self, pixels: Tensor, cues: Tensor | None) -> Run:
+        first = zlib.crc32(pixels[0].cpu().numpy().tobytes())
+        random = np.random.default_rng([self.seed, first, len(pixels)])
+        run = Run(pixels, cues, random, max(SHORTEST, -(-len(pixels) // BLOCKS)))
+        if len(pixels) < SHORTEST:
+            run.rung, run.fell_back, run.block = TIGHTEST - 1, True, len(pixels)
+        return run
+
+    def _advance(self, runs: Sequence[Run]) -> None:
+        """Encode the next block of every run, those with the same scale together, and audit it."""
+        encoded = self._encode([(run.rung, run.chunk()) for run in runs])
+        pairs = [
+            (run, Block.of(run.done, run.rung, each))
+            for run, each in zip(runs, encoded, strict=True)
+        ]
+        self._audit(
+            [(run, [block], look_size(len(run.pixels))) for run, block in pairs if not run.alert]
+        )
+        for run, block in pairs:
+            run.alert |= max(block.drifts.values(), default=0.0) > ALERT * self.max_drift
+        self._audit([(run, [block], self._size(run)) for run, block in pairs if run.alert])
+        self._embed(runs, [self._judge(run, block) for run, block in pairs])
+
+    def _encode(self, work: Sequence[tuple[int, Chunk]]) -> list[Encoded]:
+        """Encode chunks at their rungs, those of one rung together; below the tightest densely."""
+        found: dict[int, Encoded] = {}
+        for rung in sorted({rung for rung, _ in work}):
+            group = [at for at, (each, _) in enumerate(work) if each == rung]
+            tight = rung < TIGHTEST
+            strategy = self.dense if tight else self.strategy.with_scale(scale(rung))
+            encoded = strategy.encode([work[at][1] for at in group])
+            found.update(zip(group, encoded, strict=True))
+        return [found[at] for at in range(len(work))]
+
+    def _size(self, run: Run) -> int:
+        """Frames of a full audit; a block done again passes by its sample, so that grows."""
+        return audit_size(len(run.pixels), self._confidence(run)) * (1 + run.again)
+
+    def _audit(self, work: Sequence[tuple[Run, Sequence[Block], int]]) -> None:
+        """Draw frames of blocks until each has its share of `size` of the stream, and compare."""
+        drawn = [draw(run, blocks, size) for run, blocks, size in work]
+        self._embed([run for run, _, _ in work], drawn)
+        for (run, blocks, _), frames in zip(work, drawn, strict=True):
+            run.audited += len(frames)
+            for block in blocks:
+                run.seen += block.audit(run.exact, frames)
+
+    def _embed(self, runs: Sequence[Run], picked: Sequence[Sequence[int]]) -> None:
+        """Embed the picked frames densely, all runs together; those known stay."""
+        missing = [
+            [frame for frame in frames if frame not in run.exact]
+            for run, frames in zip(runs, picked, strict=True)
+        ]
+        if not any(missing):
+            return
+        chunks = [
+            Chunk(run.pixels[frames], last=True) for run, frames in zip(runs, missing, strict=True)
+        ]
+        for run, frames, encoded in zip(runs, missing, self.dense.encode(chunks), strict=True):
+            run.exact.update(zip(frames, encoded.embeddings, strict=True))
+            run.price = encoded if frames else run.price
+
+    def _judge(self, run: Run, block: Block) -> list[int]:
+        """Accept the block or do it again, and set the scale of the next.
+
+        Returns the frames that must be embedded densely, where the block would not do tighter.
+        """
+        encoded, dense = block.encoded, run.rung < TIGHTEST
+        earlier = [drift for each in run.blocks for drift in each.drifts.values()]
+        move = Controller(self.max_drift).move(run.rung, list(block.drifts.values()), earlier)
+        left = run.inexact(block) if move.redo else []
+        if left and self._pays(run, block, move.rung, len(left)):
+            logger.debug("block at frame %s drifts, rung %s", run.done, move.rung)
+            run.wasted += float(encoded.macs.sum())
+            run.rung, run.state, run.at = move.rung, None, run.done
+            run.again += 1
+            return []
+        dense |= move.redo
+        run.blocks.append(block)
+        run.re_embedded += len(encoded.full) if run.rung < TIGHTEST else len(left)
+        run.fell_back |= dense
+        run.at = run.done + len(encoded.full) if dense else run.stop
+        run.done += len(encoded.full)
+        run.again = 0
+        run.state = None if dense or move.refresh else encoded.state
+        run.rung = TIGHTEST + 2 if dense else max(move.rung, TIGHTEST)
+        if run.price and float(encoded.macs.mean()) > IDLE * float(run.price.macs[0]):
+            run.rung, run.state, run.at = TIGHTEST - 1, None, run.done
+            run.block = len(run.pixels)
+            run.fell_back |= run.left
+        return left
+
+    def _settle(self, runs: Sequence[Run]) -> None:
+        """Audit in full what the first look did not settle, then mend until the bound holds."""
+        unsettled = [run for run in runs if run.alert or self._upper(run) > self.max_drift]
+        for run in unsettled:
+            run.alert = True
+        self._audit([(run, run.blocks, self._size(run)) for run in unsettled])
+        while above := [run for run in unsettled if self._upper(run) > self.max_drift]:
+            self._mend(above)
+
+    def _mend(self, runs: Sequence[Run]) -> None:
+        """Encode the worst block of each run tighter, or densely where that would not do."""
+        worst = [max(run.open, key=lambda block: block.mean) for run in runs]
+        tighter, densely = [], []
+        for run, block in zip(runs, worst, strict=True):
+            rung = block.rung - rungs_to(self._upper(run) / self.max_drift)
+            left = run.inexact(block)
+            worth = not block.mended and block.rung - rung <= WORTH
+            if worth and self._pays(run, block, rung, len(left)):
+                tighter.append((run, block, rung))
+            else:
+                densely.append((run, left))
+        self._embed([run for run, _ in densely], [frames for _, frames in densely])
+        for run, frames in densely:
+            run.re_embedded += len(frames)
+            run.fell_back = True
+        encoded = self._encode([(rung, alone(run, block)) for run, block, rung in tighter])
+        for (run, block, rung), each in zip(tighter, encoded, strict=True):
+            run.wasted += float(block.encoded.macs.sum())
+            again = Block.of(block.start, rung, each, mended=True)
+            again.audit(run.exact, block.drifts)
+            run.blocks[run.blocks.index(block)] = again
+
+    def _pays(self, run: Run, block: Block, rung: int, frames: int) -> bool:
+        """Say whether the block at a tighter rung costs clearly less than `frames` embedded."""
+        if rung < TIGHTEST or run.price is None:
+            return False
+        expected = float(block.encoded.macs.sum()) * DEARER ** (block.rung - rung)
+        return expected < PAYS * frames * float(run.price.macs[0])
+
+    def _confidence(self, run: Run) -> float:
+        """Return the confidence of the look at hand: the risk is shared between the two."""
+        risk = 1 - self.confidence
+        return 1 - risk * ((1 - EARLY) if run.alert else EARLY)
+
+    def _upper(self, run: Run) -> float:
+        """Upper confidence bound of the mean drift of the stream's vectors as they stand."""
+        blocks = run.open
+        if not blocks:
+            return 0.0
+        if not all(block.drifts for block in blocks):
+            return math.inf
+        sizes = [len(block.frames) for block in blocks]
+        total = sum(len(block.drifts) for block in blocks)
+        # blocks are not audited in equal shares: each drift counts for its share of the frames
+        weighted = [
+            drift * total * size / (len(block.drifts) * sum(sizes))
+            for block, size in zip(blocks, sizes, strict=True)
+            for drift in block.drifts.values()
+        ]
+        upper = upper_mean if run.alert else upper_early
+        left = sum(len(run.inexact(block)) for block in blocks)
+        return upper(weighted, self._confidence(run)) * left / len(run.pixels)
+
+    def _tell(self, run: Run) -> StreamReport:
+        drifts = [drift for block in run.open for drift in block.drifts.values()]
+        left = sum(len(run.inexact(block)) for block in run.open)
+        return StreamReport(
+            num_frames=len(run.pixels),
+            audited=run.audited,
+            mean=fmean(drifts) * left / len(run.pixels) if drifts else 0.0,
+            p95=float(np.quantile(run.seen, 0.95)) if run.seen else 0.0,
+            worst=max(run.seen, default=0.0),
+            upper=self._upper(run),
+            re_embedded=run.re_embedded,
+            fell_back=run.fell_back,
+            scale=scale(run.rung),
+        )

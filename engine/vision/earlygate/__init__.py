@@ -1,0 +1,1 @@
+"""The early gate: its limits, its plain and fused forwards, its memory, its files."""

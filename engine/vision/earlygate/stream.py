@@ -1,0 +1,99 @@
+"""The early gate's streams while a call lasts, and the lines between their frames."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.vision.earlygate.bridge import Bridge, novelty
+from engine.vision.streaming.call import Call
+from engine.vision.streaming.cuts import sketch
+from engine.vision.streaming.places import Frames, Numbers, Round
+from engine.vision.streaming.schedule import GROUP, ORDER, Step
+from kernels.select import REFERENCES
+
+
+@dataclass(slots=True)
+class Stream:
+    """A stream while its chunk is being encoded; frames are numbered from the first waiting one."""
+
+    pixels: Tensor
+    bright: Tensor | None  # of the last frame received, on the host
+    roots: Mapping[str, Tensor]  # as they came, then as they are left
+    marks: list[bool]
+    steps: list[Step]
+    since: int | None  # a full frame, after these steps
+    spent: float
+    received: int
+    last: bool
+
+    @property
+    def done(self) -> int:
+        """Waiting frames that the steps encode."""
+        return sum(step.size for step in self.steps)
+
+
+def _sides() -> Numbers:
+    """By size and slot: the frames of a group that the slot's may follow, -1 the one before it."""
+    table = np.full((GROUP + 1, GROUP, 2), -1)
+    for size, order in ORDER.items():
+        for slot in range(1, size):
+            table[size, slot] = sorted(
+                -1 if reference < 0 else order[reference] for reference in REFERENCES[slot]
+            )
+    return table
+
+
+SIDES = _sides()
+
+
+class Lines:
+    """Frames of a call that are not encoded, but stand on the line between their two sides."""
+
+    def __init__(self, bridge: Bridge, streams: Sequence[Stream], call: Call, patch: int) -> None:
+        none = torch.zeros_like(call.embeddings[0])
+        self._bridge = bridge
+        self._call = call
+        self._sketches = sketch(call.pixels, patch).cpu()
+        # of the frame before each stream's first waiting one
+        nothing = torch.zeros_like(self._sketches[0])
+        self._before = torch.stack([stream.roots.get("vector", none) for stream in streams])
+        self._sketch = torch.stack([each.roots.get("sketch", nothing).cpu() for each in streams])
+        self.bridged = torch.zeros(len(call.embeddings), dtype=torch.bool, device=none.device)
+
+    def bridge(self, part: Round, frames: Frames) -> Frames:
+        """Interpolate the frames whose sides agree; return the others."""
+        if not len(frames.slots) or frames.slots[0] == 0:
+            return frames
+        line, spanned = self._between(part, frames)
+        those = frames.chosen(spanned.numpy())
+        if len(those.slots):
+            rows = self._call.rows(part, those)
+            line = line[spanned.to(line.device)]
+            self._call.put(rows, line, torch.zeros_like(self._call.computed[: len(rows)]))
+            self.bridged[rows] = True
+        return frames.chosen(~spanned.numpy())
+
+    def _between(self, part: Round, frames: Frames) -> tuple[Tensor, Tensor]:
+        """Vectors `[n, E]` between the frames' sides, and whether they may stand for them: bool."""
+        streams, done = part.streams[frames.groups], part.done[frames.groups]
+        sides = done[:, None] + SIDES[part.sizes[frames.groups], frames.slots]
+        left, right = (self._vectors(streams, numbers) for numbers in sides.T)
+        shown = (self._shown(streams, numbers) for numbers in (frames.numbers, *sides.T))
+        ways = (frames.numbers - sides[:, 0]) / (sides[:, 1] - sides[:, 0])
+        line = left + (right - left) * torch.from_numpy(ways).to(left)[:, None]
+        return line, self._bridge.spans(left, right, novelty(*shown)).cpu()
+
+    def _vectors(self, streams: Numbers, numbers: Numbers) -> Tensor:
+        """Vectors of these frames; number -1 is the one before the first."""
+        call, early = self._call, numbers < 0
+        rows = call.embeddings[call.told(call.first[streams] + numbers.clip(0))]
+        return self._before[call.told(streams)].where(call.told(early)[:, None], rows)
+
+    def _shown(self, streams: Numbers, numbers: Numbers) -> Tensor:
+        """Sketches of these frames, likewise."""
+        early = torch.from_numpy(numbers < 0)[:, None, None, None]
+        rows = self._sketches[torch.from_numpy(self._call.first[streams] + numbers.clip(0))]
+        return self._sketch[torch.from_numpy(streams)].where(early, rows)

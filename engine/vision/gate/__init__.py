@@ -1,1 +1,0 @@
-"""The parts of the early gate, one concept a file."""

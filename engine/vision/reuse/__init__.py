@@ -1,1 +1,0 @@
-"""The parts of ReuseViT, one concept a file."""

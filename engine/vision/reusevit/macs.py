@@ -1,0 +1,51 @@
+"""Multiply-accumulates of a frame encoded with reuse, from the rows really multiplied."""
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from engine.vision.backbone.macs import (
+    attend_macs,
+    embed_macs,
+    finish_macs,
+    head_macs,
+    project_macs,
+)
+from engine.vision.backbone.tower import VisionConfig
+from engine.vision.fused.upload import upload
+from engine.vision.reusevit.codec import codec_macs
+from engine.vision.reusevit.parts import ReuseConfig
+
+
+def frame_macs(
+    tower: VisionConfig, parts: ReuseConfig, reused: Tensor, references: ArrayLike
+) -> Tensor:
+    """Multiply-accumulates of each frame, float64 `[F]`.
+
+    Args:
+        tower: the backbone's shape.
+        parts: the reuse parts' shape.
+        reused: tokens reused at each gate, `[F, L - 1]`.
+        references: how many references each frame was compared with; 0 for a full frame.
+    """
+    n, width, gates = tower.tokens, tower.width, tower.layers - 1
+    patches = n - int(tower.class_token)
+    token = finish_macs(tower, 1) + project_macs(tower, 1)
+    correction = 2 * 4 * parts.narrow * width
+    last = finish_macs(tower, 1 if tower.class_token else n)
+    always = embed_macs(tower) + project_macs(tower, n) + last + head_macs(tower)
+    always += tower.layers * attend_macs(tower, n)
+    always += codec_macs(tower.side) if parts.cue != "none" else 0
+    importance = n * width if tower.class_token else 0  # the class token's row, computed anew
+    rows = reused.double()
+    compared = upload(torch.from_numpy(np.asarray(references, np.float64)), reused.device)
+    decided = (compared > 0).double() * patches * decision_macs(parts)
+    per_gate = importance * gates + gates * (compared * n * width + decided)
+    return always + per_gate + (token * (n - rows) + correction * rows).sum(1)
+
+
+def decision_macs(parts: ReuseConfig) -> int:
+    """Multiply-accumulates of one decision."""
+    hidden = parts.hidden
+    return 6 * hidden + (parts.decision.count("l") - 2) * hidden * hidden + 2 * hidden

@@ -1,0 +1,60 @@
+"""Every frame in full: the definition that the other strategies are judged against."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.vision.backbone.macs import dense_macs
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.fused.dense import FusedDense
+from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """Encode each frame by itself; with `fused` by CUDA graphs."""
+
+    tower: VisionTower
+    batch: int = 32
+    fused: FusedDense | None = None
+    name: str = "dense"
+
+    @torch.inference_mode()
+    def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
+        """Encode all chunks' frames in batches, whatever stream they come from."""
+        counts = [len(chunk.pixels) for chunk in chunks]
+        total, config, device = sum(counts), self.tower.config, self.tower.device
+        rows = (
+            self._embed(torch.cat([chunk.pixels for chunk in chunks])),
+            torch.full((total, config.layers), config.tokens, dtype=torch.int32, device=device),
+            torch.full((total,), float(dense_macs(config)), dtype=torch.float64, device=device),
+            torch.ones(total, dtype=torch.bool, device=device),
+            torch.zeros(total, device=device),
+        )
+        shares = zip(*(each.split(counts) for each in rows), strict=True)
+        return [
+            Encoded(
+                embeddings=embeddings,
+                computed=computed,
+                macs=macs,
+                full=full,
+                state=None if chunk.last else _advance(chunk),
+                drift=drift,
+            )
+            for chunk, (embeddings, computed, macs, full, drift) in zip(chunks, shares, strict=True)
+        ]
+
+    def _embed(self, pixels: Tensor) -> Tensor:
+        if self.fused is not None:
+            return self.fused.encode(pixels)
+        if not len(pixels):
+            return self.tower.position.new_empty(0, self.tower.config.dimension)
+        parts = pixels.split(self.batch)
+        return torch.cat([self.tower(self.tower.normalise(part)) for part in parts])
+
+
+def _advance(chunk: Chunk) -> StreamState:
+    seen = chunk.state.num_frames if chunk.state else 0
+    return StreamState(seen + len(chunk.pixels), chunk.pixels[:0], None, {}, {})

@@ -1,0 +1,89 @@
+"""The interface of every way to encode a sequence of frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from engine.vision.backbone.tower import VisionTower
+
+
+@dataclass(slots=True)
+class StreamState:
+    """What a strategy keeps of one stream between calls; `tensors` and `scalars` can be saved.
+
+    `pending` holds frames received but not yet encoded, because their group is not complete.
+    """
+
+    num_frames: int  # received so far, pending ones included
+    pending: Tensor  # uint8 [P, 3, S, S]
+    pending_cues: Tensor | None  # [P, C, side, side]
+    tensors: dict[str, Tensor]
+    scalars: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The next consecutive frames of one stream.
+
+    A stream is a run of sampled frames of one video that starts with a full frame.
+    """
+
+    pixels: Tensor  # uint8 [F, 3, S, S], resized and cropped; F may be 0
+    state: StreamState | None = None  # None starts a stream
+    last: bool = False  # True ends it: pending frames are encoded and no state comes back
+    cues: Tensor | None = None  # [F, C, side, side], for strategies that ask for codec cues
+    looked: Tensor | None = None  # [F, …] on the host, what a `Looking` strategy made of the pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Embeddings of the frames that are done, in frame order, and what was done for them.
+
+    F counts the frames completed in this call, pending ones of earlier calls first. Tensors stay on
+    the tower's device: reading them is the caller's synchronisation.
+    """
+
+    embeddings: Tensor  # [F, E], projected, not normalised
+    computed: Tensor  # int32 [F, L], tokens whose layer was computed, the class token included
+    macs: Tensor  # float64 [F], multiply-accumulates really done
+    full: Tensor  # bool [F], frames for which nothing was reused
+    state: StreamState | None  # None after the last chunk
+    drift: Tensor | None = None  # float32 [F], estimated 1 - cosine to dense; None: not estimated
+    strategy: str | None = None  # that encoded them, where it was chosen among several
+
+
+class Strategy(Protocol):
+    """One way to encode streams; `dense` is the definition that all others are judged against."""
+
+    @property
+    def name(self) -> str:
+        """The name by which it is asked for and stored with every row."""
+
+    @property
+    def tower(self) -> VisionTower:
+        """The frozen backbone."""
+
+    def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
+        """Encode chunks of different streams together; one result per chunk, in order.
+
+        Results do not depend on how a stream is cut into chunks, nor on the other chunks of a call.
+        """
+
+
+@runtime_checkable
+class Looking(Protocol):
+    """A strategy whose steps depend on what the host sees of the pixels.
+
+    Its caller may have that done ahead, while the device works on earlier frames.
+    """
+
+    def look(self, pixels: Tensor) -> Tensor:
+        """Return on the pixels' device what the host will read, frame by frame: `[F, …]`."""
+
+
+def reuse_rate(encoded: Encoded, tower: VisionTower) -> Tensor:
+    """Share of tokens not computed, per frame, over the layers after the first: `[F]`."""
+    tokens = tower.config.tokens
+    return 1 - encoded.computed[:, 1:].double().mean(1) / tokens

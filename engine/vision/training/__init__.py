@@ -1,1 +1,0 @@
-"""Training of the model and of the reuse parts."""

@@ -1,1 +1,0 @@
-"""Training of the early gate's learned limits."""

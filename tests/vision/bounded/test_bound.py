@@ -1,0 +1,300 @@
+"""The bound holds: statistics by simulation, the controller on made-up streams."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from engine.errors import UsageError
+from engine.vision.backbone.tower import VisionConfig, VisionTower
+from engine.vision.bounded.audit import audit_size, look_size, student, upper_early, upper_mean
+from engine.vision.bounded.bound import Bounded
+from engine.vision.bounded.controller import LOOSEST, TIGHTEST, Controller, scale
+from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.refresh import Refresh
+from engine.vision.earlygate.strategy import EarlyGate
+from engine.vision.streaming.dense import Dense
+from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
+
+CONFIG = VisionConfig(layers=3, width=32, heads=2, mlp=64, patch=8, image_size=16, dimension=16)
+DENSE_COST = 100.0
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A dense encoder of one-pixel frames: the unit vector at the angle that the pixel holds."""
+
+    tower: VisionTower
+    name: str = "dense"
+
+    def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
+        return [self.answer(chunk, torch.zeros(len(chunk.pixels)), DENSE_COST) for chunk in chunks]
+
+    def answer(self, chunk: Chunk, drift: Tensor, cost: float) -> Encoded:
+        angle = chunk.pixels[:, 0, 0, 0].float() / 255 + (1 - drift).acos()
+        count = len(angle)
+        seen = (chunk.state.num_frames if chunk.state else 0) + count
+        return Encoded(
+            embeddings=torch.stack([angle.cos(), angle.sin()], 1),
+            computed=torch.full((count, 2), 4, dtype=torch.int32),
+            macs=torch.full((count,), cost, dtype=torch.float64),
+            full=drift == 0,
+            state=None if chunk.last else StreamState(seen, chunk.pixels[:0], None, {}, {}),
+        )
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """Drifts by what the second pixel of each frame says, more with the scale."""
+
+    truth: Truth
+    factor: float = 1.0
+    share: float = 0.25  # of dense's cost
+    name: str = "made-up"
+
+    @property
+    def tower(self) -> VisionTower:
+        return self.truth.tower
+
+    def with_scale(self, scale: float) -> "MadeUp":
+        return replace(self, factor=self.factor * scale)
+
+    def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
+        results = []
+        for chunk in chunks:
+            drift = chunk.pixels[:, 1, 0, 0].float() / 1000 * self.factor**1.3
+            if chunk.state is None and len(drift):
+                drift[0] = 0.0
+            results.append(self.truth.answer(chunk, drift.clamp(max=1.0), DENSE_COST * self.share))
+        return results
+
+
+@pytest.fixture(scope="module")
+def truth() -> Truth:
+    return Truth(VisionTower(CONFIG))
+
+
+def stream(levels: Sequence[float], seed: int) -> Tensor:
+    """One-pixel frames whose drift is around `levels` thousandths, leaning right."""
+    random = np.random.default_rng(seed)
+    drift = random.exponential(1.0, len(levels)) * np.asarray(levels)
+    pixels = np.zeros((len(levels), 3, 1, 1), np.uint8)
+    pixels[:, 0, 0, 0] = random.integers(0, 256, len(levels))
+    pixels[:, 1, 0, 0] = drift.clip(0, 255)
+    return torch.from_numpy(pixels)
+
+
+def drift_of(encoded: Encoded, truth: Truth, pixels: Tensor) -> float:
+    [exact] = truth.encode([Chunk(pixels, last=True)])
+    return float((1 - (encoded.embeddings * exact.embeddings).sum(1)).mean())
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize("shape", ["even", "exponential", "square"])
+def test_upper_bound_covers_the_mean_as_often_as_it_says(confidence: float, shape: str) -> None:
+    random = np.random.default_rng(1)
+    draw: dict[str, Callable[[int], np.ndarray]] = {
+        "even": random.random,
+        "exponential": lambda n: random.exponential(1.0, n),
+        "square": lambda n: random.random(n) ** 2,
+    }
+    covered, rounds = 0, 800
+    for _ in range(rounds):
+        drifts = draw[shape](200)
+        sample = random.choice(drifts, audit_size(200, confidence), replace=False)
+        covered += upper_mean(sample.tolist(), confidence) >= drifts.mean()
+    assert covered / rounds >= confidence - 0.02
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize("size", [2, 4, 10])
+def test_first_look_covers_drifts_that_spread_as_exponential_ones(
+    confidence: float, size: int
+) -> None:
+    random = np.random.default_rng(2)
+    even, wide = random.random((4000, size)), random.exponential(1.0, (4000, size))
+    for samples, mean, most in ((even, 0.5, 1.0), (wide, 1.0, confidence + 0.02)):
+        covered = [upper_early(sample, confidence) >= mean for sample in samples.tolist()]
+        assert confidence - 0.02 <= sum(covered) / len(covered) <= most
+    assert upper_early([0.1], confidence) == math.inf
+
+
+def test_audit_grows_with_the_confidence_and_stops_with_the_stream() -> None:
+    assert audit_size(1000, 0.9) < audit_size(1000, 0.95) < audit_size(1000, 0.99)
+    assert audit_size(1000, 0.95) == audit_size(100_000, 0.95) == 16
+    assert audit_size(4, 0.95) == 4
+    assert [look_size(n) for n in (3, 16, 64, 1000)] == [3, 4, 6, 10]
+    assert upper_mean([0.1], 0.95) == math.inf
+    assert student(0.95, 10) == pytest.approx(1.812, rel=0.01)
+    with pytest.raises(UsageError, match="confidence"):
+        audit_size(10, 1.0)
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        [2] * 150,
+        [15] * 150,
+        [120] * 150,
+        [2] * 100 + [90] * 100,
+        [90] * 60 + [1] * 140,
+        [1, 40] * 90,
+        [5] * 70 + [100] * 10 + [5] * 70,
+        [50] * 7,
+        [5] * 23,
+        [12] * 23,
+        [25] * 23,
+        [2] * 40 + [60] * 24,
+    ],
+    ids=[
+        *("still", "usual", "busy", "jump", "calms", "mixed", "burst", "short"),
+        *("brief still", "brief usual", "brief busy", "brief jump"),
+    ],
+)
+def test_bound_is_kept_where_redundancy_jumps(truth: Truth, levels: list[float]) -> None:
+    clips = [stream(levels, seed) for seed in range(40)]
+    bounded = Bounded(MadeUp(truth), truth, max_drift=0.02)
+    encoded = bounded.encode([Chunk(clip, last=True) for clip in clips])
+    drifts = [drift_of(each, truth, clip) for each, clip in zip(encoded, clips, strict=True)]
+    assert sum(drift <= 0.02 for drift in drifts) >= 38
+    assert max(drifts) <= 0.03
+    assert all(report.upper <= 0.02 for report in bounded.report)
+    assert all(report.num_frames == len(levels) for report in bounded.report)
+
+
+def test_still_streams_stay_cheap_and_hopeless_ones_say_so(truth: Truth) -> None:
+    bounded, wild = Bounded(MadeUp(truth), truth), Bounded(MadeUp(truth, 60.0), truth)
+    [still] = bounded.encode([Chunk(stream([2] * 300, 3), last=True)])
+    [hopeless] = wild.encode([Chunk(stream([200] * 300, 3), last=True)])
+    [first], [second] = bounded.report, wild.report
+    assert float(still.macs.mean()) < 0.4 * DENSE_COST
+    assert not first.fell_back
+    assert first.scale == scale(LOOSEST)
+    assert second.fell_back
+    assert second.re_embedded > 0
+    assert bool(hopeless.full.all())
+    assert hopeless.drift is not None
+    assert bool((hopeless.drift[hopeless.full] == 0).all())
+
+
+def test_still_streams_are_settled_by_a_first_look(truth: Truth) -> None:
+    bounded = Bounded(MadeUp(truth), truth)
+    bounded.encode([Chunk(stream(levels, 5), last=True) for levels in ([2] * 23, [12] * 23)])
+    still, usual = bounded.report
+    assert still.audited == 4
+    assert usual.audited == 6
+    assert still.upper <= bounded.max_drift
+
+
+def test_what_is_dear_already_is_not_tried_tighter(truth: Truth) -> None:
+    clips = [stream([40] * 23, seed) for seed in range(10)]
+    costs = []
+    for share in (0.25, 0.9):
+        bounded = Bounded(MadeUp(truth, share=share), truth)
+        encoded = bounded.encode([Chunk(clip, last=True) for clip in clips])
+        costs.append(float(torch.cat([each.macs for each in encoded]).mean()) / DENSE_COST)
+        assert max(drift_of(e, truth, c) for e, c in zip(encoded, clips, strict=True)) <= 0.03
+    assert costs[0] < 1.2
+    assert costs[1] < 0.9 + 1.0 + 0.1  # once by the strategy, once densely
+
+
+def test_what_saves_nothing_gives_way_to_dense(truth: Truth) -> None:
+    bounded = Bounded(MadeUp(truth, share=0.95), truth)
+    [encoded] = bounded.encode([Chunk(stream([2] * 150, 3), last=True)])
+    [report] = bounded.report
+    assert report.fell_back
+    assert bool(encoded.full[25:].all())
+    assert float(encoded.macs.mean()) < 1.02 * DENSE_COST
+
+
+@given(st.lists(st.floats(0, 1), max_size=6), st.floats(0, 1), st.integers(TIGHTEST, LOOSEST))
+@settings(max_examples=60, deadline=None)
+def test_controller_moves_against_the_drift(block: list[float], earlier: float, rung: int) -> None:
+    controller = Controller(0.02)
+    move = controller.move(rung, block, [earlier] if earlier else [])
+    assert move.rung <= LOOSEST
+    if block and min(*block, 1.0) > 0.05:
+        assert move.redo
+        assert move.rung < rung
+    if max([*block, earlier]) < 0.005:
+        assert move.rung >= rung
+
+
+@pytest.mark.parametrize("cuts", [[64], [1, 20, 43], [63, 0, 1]])
+def test_results_do_not_depend_on_chunks_or_company(truth: Truth, cuts: list[int]) -> None:
+    clips = [stream([30] * 64, seed) for seed in range(3)]
+    [alone] = Bounded(MadeUp(truth), truth).encode([Chunk(clips[0], last=True)])
+    bounded = Bounded(MadeUp(truth), truth)
+    states: list[StreamState | None] = [None] * 3
+    at = 0
+    for count in cuts:
+        chunks = [
+            Chunk(clip[at : at + count], state, last=at + count == 64)
+            for clip, state in zip(clips, states, strict=True)
+        ]
+        encoded = bounded.encode(chunks)
+        states = [each.state for each in encoded]
+        at += count
+    assert torch.equal(encoded[0].embeddings, alone.embeddings)
+    assert encoded[0].drift is not None
+    assert alone.drift is not None
+    assert torch.equal(encoded[0].drift, alone.drift)
+
+
+@dataclass(frozen=True)
+class Cued(MadeUp):
+    """Wants a cue for each frame: its own pixels."""
+
+    def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
+        for chunk in chunks:
+            assert chunk.cues is not None
+            assert torch.equal(chunk.cues, chunk.pixels.float())
+        return super().encode(chunks)
+
+
+def test_cues_go_with_their_frames_through_blocks_and_repetitions(truth: Truth) -> None:
+    clip = stream([5] * 60 + [90] * 60, seed=3)
+    bounded = Bounded(Cued(truth), truth)
+    state: StreamState | None = None
+    for start, stop in ((0, 50), (50, 51), (51, 120)):
+        part = clip[start:stop]
+        [encoded] = bounded.encode([Chunk(part, state, stop == 120, part.float())])
+        state = encoded.state
+    assert len(encoded.embeddings) == 120
+    assert bounded.report[0].scale < 1
+
+
+def test_early_gate_is_held_under_the_bound() -> None:
+    torch.manual_seed(0)
+    tower = VisionTower(CONFIG).eval().requires_grad_(False)
+    for parameter in tower.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    clip = torch.randint(0, 256, (1, 3, 16, 16)).repeat(80, 1, 1, 1)
+    moved = torch.randint(0, 256, (80, 3, 16, 16))
+    clip = torch.where((torch.arange(80) > 40)[:, None, None, None], moved, clip)
+    clip = clip.clamp(0, 255).to(torch.uint8)
+    dense = Dense(tower)
+    gate = EarlyGate(tower, Limits.uniform(CONFIG, 2.0), Refresh(cut=1.0))
+    [loose], [exact] = gate.encode([Chunk(clip, last=True)]), dense.encode([Chunk(clip, last=True)])
+    before = float(1 - torch.cosine_similarity(loose.embeddings, exact.embeddings).mean())
+    assert before > 1e-4
+    bounded = Bounded(gate, dense, max_drift=before / 3)
+    [kept] = bounded.encode([Chunk(clip, last=True)])
+    after = float(1 - torch.cosine_similarity(kept.embeddings, exact.embeddings).mean())
+    assert after <= before / 3
+    assert bounded.report[0].mean == pytest.approx(after, abs=before / 3)
+
+
+def test_bounds_are_checked(truth: Truth) -> None:
+    with pytest.raises(UsageError, match="max_drift"):
+        Bounded(MadeUp(truth), truth, max_drift=0.0)
+    bounded = Bounded(MadeUp(truth), truth)
+    [empty] = bounded.encode([Chunk(stream([], 0), last=True)])
+    assert len(empty.embeddings) == 0
+    assert empty.state is None
