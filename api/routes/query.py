@@ -1,24 +1,21 @@
 """`POST /query` and `POST /sql`."""
 
-import csv
-import io
 import json
-from collections.abc import Mapping
-from math import isfinite
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-import pyarrow as pa
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import StreamingResponse
 
 from api.deps import CanRead, EngineDep, SettingsDep, take_turn
+from api.errors import Problem
+from api.render import MEDIA, form_of, rendered
 from engine.ask import Answer
 from engine.errors import UsageError
 from engine.query import Moment
 from schemas.query import AnswerOut, MomentOut, QueryRequest, QueryResponse, SqlRequest
 
 router = APIRouter(tags=["query"], dependencies=[CanRead])
-ARROW = "application/vnd.apache.arrow.stream"
 _SHOWN_SECONDS = 1.0  # added on each side of a clip, so that a short moment can be seen
 
 
@@ -61,7 +58,7 @@ async def post_sql(
     engine: EngineDep,
     settings: SettingsDep,
     accept: Annotated[str, Header()] = "application/json",
-) -> Response:
+) -> StreamingResponse:
     """Run a SELECT; rows come as JSON, CSV or an Arrow stream, as Accept asks."""
     sql = body.sql
     if body.options:
@@ -70,37 +67,11 @@ async def post_sql(
     positional = body.params if isinstance(body.params, list) else []
     named = body.params if isinstance(body.params, dict) else {}
     result = await take_turn(request, settings, lambda: engine.sql(sql, *positional, **named))
-    return render_table(result.arrow(), accept, result.seconds)
-
-
-def render_table(table: pa.Table, accept: str, seconds: float) -> Response:
-    """Write rows in the first form that a caller accepts."""
-    if ARROW in accept:
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-        return Response(sink.getvalue().to_pybytes(), media_type=ARROW)
-    if "text/csv" in accept:
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(table.column_names)
-        writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
-        return Response(text.getvalue(), media_type="text/csv")
-    body = {
-        "columns": [{"name": field.name, "type": str(field.type)} for field in table.schema],
-        "rows": plain(table.to_pylist()),
-        "timing": {"seconds": seconds},
-    }
-    return Response(json.dumps(body, default=str), media_type="application/json")
-
-
-def plain(value: Any) -> Any:
-    """Replace what JSON has no word for: not-a-number and infinities become null."""
-    if isinstance(value, Mapping):
-        return {str(name): plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
+    table, form = result.arrow(), form_of(accept)
+    if table.nbytes > settings.max_result_bytes:
+        allowed = f"allowed: {settings.max_result_bytes}; add a LIMIT or ask for fewer columns"
+        raise Problem(400, f"the answer has {table.nbytes} bytes; {allowed}")
+    return StreamingResponse(rendered(table, form, result.seconds), media_type=MEDIA[form])
 
 
 def _option(name: str, value: Any) -> str:

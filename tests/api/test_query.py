@@ -1,5 +1,6 @@
 """`POST /query` and `POST /sql`."""
 
+import asyncio
 import csv
 import io
 import json
@@ -7,6 +8,7 @@ import threading
 import time
 from typing import Any
 
+import httpx
 import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
@@ -200,3 +202,31 @@ def test_a_query_past_its_time_keeps_its_place(
         stop = time.monotonic() + 10
         while client.post("/sql", json={"sql": "SELECT 1 AS one"}).status_code == 503:
             assert time.monotonic() < stop
+
+
+def test_an_answer_of_more_bytes_than_allowed(engine: Engine) -> None:
+    settings = ServerSettings(max_result_bytes=10_000)
+    with TestClient(create_app(engine, settings), base_url=URL) as client:
+        few = client.post("/sql", json={"sql": "SELECT * FROM range(1000)"})
+        assert len(few.json()["rows"]) == 1000
+        many = client.post("/sql", json={"sql": "SELECT * FROM range(2000)"})
+    assert many.status_code == 400
+    assert "bytes; allowed: 10000; add a LIMIT" in many.json()["detail"]
+
+
+def test_many_rows_hold_up_nobody(engine: Engine) -> None:
+    async def ask() -> tuple[int, float]:
+        transport = httpx.ASGITransport(create_app(engine, ServerSettings()))
+        async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
+            body = {"sql": "SELECT range AS a, range::TEXT AS b FROM range(150000)"}
+            rows = asyncio.create_task(client.post("/sql", json=body, timeout=60))
+            waits = []
+            while not rows.done():
+                begun = time.perf_counter()
+                await client.get("/livez")
+                waits.append(time.perf_counter() - begun)
+            return len((await rows).json()["rows"]), sorted(waits)[int(len(waits) * 0.95)]
+
+    count, waited = asyncio.run(ask())
+    assert count == 150_000
+    assert waited < 0.5  # rendered on the loop it is all of the time that rendering takes

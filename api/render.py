@@ -1,0 +1,189 @@
+"""Rows as JSON, CSV or Arrow, a part at a time: neither a whole text in memory nor a long pause."""
+
+import base64
+import io
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+Form = Literal["json", "csv", "arrow"]
+MEDIA: Final[dict[Form, str]] = {
+    "json": "application/json",
+    "csv": "text/csv; charset=utf-8",
+    "arrow": "application/vnd.apache.arrow.stream",
+}
+_ROWS = 1000  # of a part; rendering one keeps other threads waiting for a few milliseconds
+_DIGITS = 15  # that a double keeps, so decimals of no more are numbers
+_NESTED = (pa.ListType, pa.LargeListType, pa.FixedSizeListType, pa.StructType, pa.MapType)
+
+
+def form_of(accept: str) -> Form:
+    """Return the form that a caller accepts; JSON where it does not say."""
+    if MEDIA["arrow"] in accept:
+        return "arrow"
+    return "csv" if "text/csv" in accept else "json"
+
+
+def rendered(table: pa.Table, form: Form, seconds: float) -> Iterator[bytes]:
+    """Write rows, a part at a time; `seconds` is what they took."""
+    if form == "arrow":
+        return _arrow(table)
+    return _csv(table) if form == "csv" else _json(table, seconds)
+
+
+def _arrow(table: pa.Table) -> Iterator[bytes]:
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        for batch in table.to_batches():
+            writer.write_batch(batch)
+            yield sink.getvalue()
+            sink.seek(0)
+            sink.truncate()
+    yield sink.getvalue()
+
+
+def _csv(table: pa.Table) -> Iterator[bytes]:
+    texts = pa.schema([pa.field(field.name, _csv_type(field.type)) for field in table.schema])
+    sink = io.BytesIO()
+    with csv.CSVWriter(sink, texts, write_options=csv.WriteOptions(batch_size=_ROWS)) as writer:
+        for batch in table.to_batches(_ROWS):
+            columns = [_csv_column(column) for column in batch.columns]
+            writer.write_batch(pa.record_batch(columns, schema=texts))
+            yield sink.getvalue()
+            sink.seek(0)
+            sink.truncate()
+    yield sink.getvalue()
+
+
+def _csv_type(kind: pa.DataType) -> pa.DataType:
+    own = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    return kind if own else pa.string()
+
+
+def _csv_column(column: pa.Array) -> pa.Array:
+    if _csv_type(column.type) == column.type:
+        return column
+    values = plain(column)
+    if isinstance(column.type, _NESTED):
+        values = [None if value is None else json.dumps(value) for value in values]
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _json(table: pa.Table, seconds: float) -> Iterator[bytes]:
+    columns = [{"name": field.name, "type": str(field.type)} for field in table.schema]
+    yield b'{"columns": ' + json.dumps(columns).encode() + b', "rows": ['
+    comma = b""
+    for batch in table.to_batches(_ROWS):
+        if batch.num_rows:
+            values = [plain(column) for column in batch.columns]
+            rows = [
+                dict(zip(table.column_names, row, strict=True)) for row in zip(*values, strict=True)
+            ]
+            yield comma + json.dumps(rows, allow_nan=False)[1:-1].encode()
+            comma = b", "
+    yield b'], "timing": ' + json.dumps({"seconds": seconds}).encode() + b"}"
+
+
+def plain(array: pa.Array) -> list[Any]:
+    """Return a column's values as JSON has them.
+
+    Times are ISO 8601, UTC with its Z; bytes are base64; not-a-number and infinities, which JSON
+    has no word for, are null; a decimal that a double would round is text; a map is an object.
+    """
+    kind = array.type
+    if isinstance(array, pa.ExtensionArray):
+        return plain(array.storage)
+    if pa.types.is_dictionary(kind):
+        return plain(array.dictionary_decode())
+    if pa.types.is_floating(kind):
+        return pc.if_else(pc.is_finite(array), array, None).to_pylist()
+    if pa.types.is_decimal(kind):
+        return _decimals(array)
+    if pa.types.is_temporal(kind):
+        return _times(array)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        listed = array.to_pylist()
+        return [None if item is None else base64.b64encode(item).decode() for item in listed]
+    if isinstance(kind, _NESTED):
+        return _nested(array)
+    if pa.types.is_union(kind):
+        return [_one(item.value) for item in array]
+    return array.to_pylist()
+
+
+def _one(value: pa.Scalar | None) -> Any:
+    return None if value is None else plain(pa.array([value], value.type))[0]
+
+
+def _decimals(array: pa.Array) -> list[Any]:
+    if array.type.scale == 0:
+        return [None if item is None else int(item) for item in array.to_pylist()]
+    way = float if array.type.precision <= _DIGITS else str
+    return [None if item is None else way(item) for item in array.to_pylist()]
+
+
+def _times(array: pa.Array) -> list[Any]:
+    kind = array.type
+    if pa.types.is_interval(kind) or pa.types.is_duration(kind):
+        return [None if item is None else _span(item) for item in array.to_pylist()]
+    if not pa.types.is_timestamp(kind):
+        return _bounded(array, array.cast(pa.string()).to_pylist())
+    naive = array.cast(pa.timestamp(kind.unit))
+    listed = _bounded(array, naive.cast(pa.string()).to_pylist())
+    return [f"{item.replace(' ', 'T')}Z" if item and item[0].isdigit() else item for item in listed]
+
+
+def _bounded(array: pa.Array, texts: Sequence[str | None]) -> list[str | None]:
+    """Call infinite what no calendar has, as the statement would."""
+    if not any(text and text[0] == "<" for text in texts):
+        return list(texts)
+    numbers = array.cast(pa.int32() if pa.types.is_date32(array.type) else pa.int64()).to_pylist()
+    named = ["infinity" if number and number > 0 else "-infinity" for number in numbers]
+    return [
+        name if text and text[0] == "<" else text for name, text in zip(named, texts, strict=True)
+    ]
+
+
+def _span(item: Any) -> str:
+    """Return a span of time as ISO 8601 has it: P1M2DT3.5S."""
+    months, days, nanoseconds = (
+        (item.months, item.days, item.nanoseconds)
+        if hasattr(item, "months")
+        else (0, item.days, (item.seconds * 10**6 + item.microseconds) * 1000)
+    )
+    sign = "-" if nanoseconds < 0 else ""
+    whole, rest = divmod(abs(nanoseconds), 10**9)
+    fraction = f".{rest:09d}".rstrip("0").rstrip(".")
+    return f"P{months}M{days}DT{sign}{whole}{fraction}S"
+
+
+def _nested(array: pa.Array) -> list[Any]:
+    kind, known = array.type, array.is_valid().to_pylist()
+    if isinstance(kind, pa.StructType):
+        fields = [plain(column) for column in array.flatten()]
+        names = [field.name for field in kind]
+        rows = zip(*fields, strict=True) if fields else [()] * len(array)
+        made: list[Any] = [dict(zip(names, row, strict=True)) for row in rows]
+    elif isinstance(kind, pa.MapType):
+        entry = pa.struct([kind.key_field, kind.item_field])
+        pairs = array.cast(pa.list_(entry))
+        flat = pairs.flatten()
+        keys, values = map(str, plain(flat.field(0))), plain(flat.field(1))
+        items = list(zip(keys, values, strict=True))
+        made = [dict(items[start:stop]) for start, stop in _bounds(pairs)]
+    else:
+        values = plain(array.flatten())
+        made = [values[start:stop] for start, stop in _bounds(array)]
+    return [value if valid else None for value, valid in zip(made, known, strict=True)]
+
+
+def _bounds(array: pa.Array) -> Iterator[tuple[int, int]]:
+    """Where the items of each list stand among those of all that are not null."""
+    stop = 0
+    for length in pc.list_value_length(array).to_pylist():
+        start, stop = stop, stop + (length or 0)
+        yield start, stop
