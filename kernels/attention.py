@@ -62,14 +62,14 @@ def attend(
         program, block_n, more = attend_edged, EDGED, {"FULL": full, "EDGE": edge}
     blocks = 0 if class_only else triton.cdiv(tokens - 1 - edge, BLOCK_M)
     program[(blocks + 1, frames * heads)](
-        qkv,
-        TensorDescriptor.from_tensor(qkv, [BLOCK_M, size]),
-        TensorDescriptor.from_tensor(qkv, [block_n, size]),
-        starts,
-        out,
-        weights,
-        qkv.stride(0),
-        size**-0.5 * 1.4426950408889634,  # exp2 in place of exp
+        qkv_ptr=qkv,
+        query_desc=TensorDescriptor.from_tensor(qkv, [BLOCK_M, size]),
+        key_desc=TensorDescriptor.from_tensor(qkv, [block_n, size]),
+        starts_ptr=starts,
+        out_ptr=out,
+        weights_ptr=weights,
+        stride=qkv.stride(0),
+        scale=size**-0.5 * 1.4426950408889634,  # exp2 in place of exp
         N=tokens,
         D=width,
         H=heads,

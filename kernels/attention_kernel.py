@@ -38,9 +38,22 @@ def attend_whole(
     first_v = tl.load(base + 2 * D + d).to(tl.float32)
     if block == 0:
         _attend_class(
-            base, first_k, first_v, out_ptr, weights_ptr, frame, head, stride, scale,
-            N, D, H, DH, BLOCK_N, CLASS_ONLY,
-        )  # fmt: skip
+            base=base,
+            first_k=first_k,
+            first_v=first_v,
+            out_ptr=out_ptr,
+            weights_ptr=weights_ptr,
+            frame=frame,
+            head=head,
+            stride=stride,
+            scale=scale,
+            N=N,
+            D=D,
+            H=H,
+            DH=DH,
+            BLOCK_N=BLOCK_N,
+            CLASS_ONLY=CLASS_ONLY,
+        )
     else:
         row = start.to(tl.int32)
         m = (block - 1) * BLOCK_M + 1 + tl.arange(0, BLOCK_M)
@@ -156,9 +169,26 @@ def attend_edged(
     edge_v = tl.load(base + 2 * D + edge[:, None] * stride + d[None, :])
     if block == 0:
         _attend_edge(
-            base, edge, inside, edge_k, edge_v, out_ptr, weights_ptr, frame, head, stride, scale,
-            N, D, H, DH, FULL, EDGE, BLOCK_M, CLASS_ONLY,
-        )  # fmt: skip
+            base=base,
+            edge=edge,
+            inside=inside,
+            edge_k=edge_k,
+            edge_v=edge_v,
+            out_ptr=out_ptr,
+            weights_ptr=weights_ptr,
+            frame=frame,
+            head=head,
+            stride=stride,
+            scale=scale,
+            N=N,
+            D=D,
+            H=H,
+            DH=DH,
+            FULL=FULL,
+            EDGE=EDGE,
+            BLOCK=BLOCK_M,
+            CLASS_ONLY=CLASS_ONLY,
+        )
     else:
         row = start.to(tl.int32) + 1
         first = (block - 1) * BLOCK_M

@@ -1,7 +1,7 @@
 """The decisions of a whole group in one pass, its rows sorted into computed and reused ones."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import triton
@@ -14,8 +14,7 @@ from kernels.select import select
 HIDDEN = 256  # rows of hidden units hold this many, unused ones zero
 
 
-@dataclass(frozen=True, slots=True)
-class Starts:
+class Starts(NamedTuple):
     """The table row of token 0 of each frame: int64 `[S, B]`, or `[B]` for the cache."""
 
     before: Tensor  # where the layer's hidden states lie
@@ -23,8 +22,7 @@ class Starts:
     cache: Tensor  # the cached reference's, of the next layer
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(NamedTuple):
     """Computed tokens and reused ones, packed in any order; `[M]` and `[M, D]`, M = S B N."""
 
     counts: Tensor  # int32 [2], computed and reused; zero before the call
@@ -53,6 +51,16 @@ class Packed:
             integers[3],
             torch.zeros(slots, streams, tokens, dtype=torch.int8, device=device),
         )
+
+
+class Rule(NamedTuple):
+    """What a decision is made from, beside the similarities."""
+
+    weights: Tensor  # float32 [S B, H, N], the class tokens' attention
+    decision: Tensor  # float32 [8, HIDDEN]
+    cue: Tensor | None  # float32 [S B, N - 1]
+    full: Tensor | None  # uint8 [B]
+    forced: Tensor | None  # uint8 [S B, N - 1]
 
 
 def pack_decision(layers: Sequence[tuple[Tensor, Tensor]], bias: float = 0.0) -> Tensor:
@@ -109,26 +117,13 @@ def chain(
         )
     heads = weights.shape[1]
     chain_kernel[(streams * tokens,)](
-        mixed,
-        cached,
-        weights,
-        decision,
-        sizes,
-        cue,
-        _bytes(full),
-        _bytes(forced),
-        starts.before,
-        starts.after,
-        starts.cache,
-        packed.counts,
-        packed.mixed,
-        packed.before,
-        packed.after,
-        packed.difference,
-        packed.root,
-        packed.target,
-        packed.reused,
-        streams,
+        mixed_ptr=mixed,
+        cached_ptr=cached,
+        sizes_ptr=sizes,
+        rule=Rule(weights, decision, cue, _bytes(full), _bytes(forced)),
+        starts=starts,
+        packed=packed,
+        streams=streams,
         N=tokens,
         D=width,
         H=heads,

@@ -17,11 +17,7 @@ def _decide(
     n,
     b,
     streams,
-    weights_ptr,
-    decision_ptr,
-    cue_ptr,
-    full_ptr,
-    forced_ptr,
+    rule,  # kernels.chain.Rule
     N: tl.constexpr,
     H: tl.constexpr,
     BLOCK_H: tl.constexpr,
@@ -29,22 +25,22 @@ def _decide(
 ):
     frame = (slot * streams + b).to(tl.int64)
     patch = frame * (N - 1) + n - 1
-    if forced_ptr is not None:
-        reuse = tl.load(forced_ptr + patch, mask=n > 0, other=0) != 0
+    if rule.forced is not None:
+        reuse = tl.load(rule.forced + patch, mask=n > 0, other=0) != 0
     else:
         head = tl.arange(0, BLOCK_H)
-        share = tl.load(weights_ptr + (frame * H + head) * N + n, mask=head < H, other=0.0)
+        share = tl.load(rule.weights + (frame * H + head) * N + n, mask=head < H, other=0.0)
         unit = tl.arange(0, HIDDEN)
-        hidden = tl.load(decision_ptr + (3 + kind) * HIDDEN + unit)
-        hidden += tl.load(decision_ptr + unit) * tl.sum(share, 0)
-        hidden += tl.load(decision_ptr + HIDDEN + unit) * similarity
-        if cue_ptr is not None:
-            cue = tl.load(cue_ptr + patch, mask=n > 0, other=0.0).to(tl.float32)
-            hidden += tl.load(decision_ptr + 2 * HIDDEN + unit) * cue
-        value = tl.sum(tl.maximum(hidden, 0.0) * tl.load(decision_ptr + 6 * HIDDEN + unit), 0)
-        reuse = value + tl.load(decision_ptr + 7 * HIDDEN) > 0
-    if full_ptr is not None and slot == 0:
-        reuse = reuse & (tl.load(full_ptr + b) == 0)
+        hidden = tl.load(rule.decision + (3 + kind) * HIDDEN + unit)
+        hidden += tl.load(rule.decision + unit) * tl.sum(share, 0)
+        hidden += tl.load(rule.decision + HIDDEN + unit) * similarity
+        if rule.cue is not None:
+            cue = tl.load(rule.cue + patch, mask=n > 0, other=0.0).to(tl.float32)
+            hidden += tl.load(rule.decision + 2 * HIDDEN + unit) * cue
+        value = tl.sum(tl.maximum(hidden, 0.0) * tl.load(rule.decision + 6 * HIDDEN + unit), 0)
+        reuse = value + tl.load(rule.decision + 7 * HIDDEN) > 0
+    if rule.full is not None and slot == 0:
+        reuse = reuse & (tl.load(rule.full + b) == 0)
     return reuse & (n > 0)
 
 
@@ -60,15 +56,8 @@ def _emit(
     n,
     b,
     streams,
-    starts_before_ptr,
-    starts_after_ptr,
-    starts_cache_ptr,
-    mixed_ptr,
-    before_ptr,
-    after_ptr,
-    difference_ptr,
-    root_ptr,
-    target_ptr,
+    starts,  # kernels.chain.Starts
+    packed,  # kernels.chain.Packed
     flag_ptr,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -76,48 +65,35 @@ def _emit(
     d = tl.arange(0, BLOCK_D)
     x = tl.load(row_ptr + d, mask=d < D, other=0.0)
     frame = slot * streams + b
-    after = (tl.load(starts_after_ptr + frame) + n).to(tl.int32)
+    after = (tl.load(starts.after + frame) + n).to(tl.int32)
     tl.store(flag_ptr, reuse.to(tl.int8))
     if reuse:
-        start = tl.load(starts_cache_ptr + b)
+        start = tl.load(starts.cache + b)
         if root > 0:
-            start = tl.load(starts_after_ptr + (root - 1) * streams + b)
-        tl.store(root_ptr + at_reused, (start + n).to(tl.int32))
-        tl.store(target_ptr + at_reused, after)
-        if difference_ptr is not None:
-            row = difference_ptr + at_reused.to(tl.int64) * D
+            start = tl.load(starts.after + (root - 1) * streams + b)
+        tl.store(packed.root + at_reused, (start + n).to(tl.int32))
+        tl.store(packed.target + at_reused, after)
+        if packed.difference is not None:
+            row = packed.difference + at_reused.to(tl.int64) * D
             y = tl.load(origin_ptr + d, mask=d < D, other=0.0).to(tl.float32)
-            change = (x.to(tl.float32) - y).to(difference_ptr.dtype.element_ty)
+            change = (x.to(tl.float32) - y).to(packed.difference.dtype.element_ty)
             tl.store(row + d, change, mask=d < D)
     else:
-        before = tl.load(starts_before_ptr + frame) + n
-        tl.store(before_ptr + at_kept, before.to(tl.int32))
-        tl.store(after_ptr + at_kept, after)
-        row = mixed_ptr + at_kept.to(tl.int64) * D
+        before = tl.load(starts.before + frame) + n
+        tl.store(packed.before + at_kept, before.to(tl.int32))
+        tl.store(packed.after + at_kept, after)
+        row = packed.mixed + at_kept.to(tl.int64) * D
         tl.store(row + d, x, mask=d < D)
 
 
 @triton.jit
 def chain_kernel(
-    in_ptr,  # [S B N, D]
+    mixed_ptr,  # [S B N, D]
     cached_ptr,  # [B, N, D]
-    weights_ptr,  # [S B, H, N]
-    decision_ptr,  # [8, HIDDEN]
     sizes_ptr,  # [B]
-    cue_ptr,  # [S B, N - 1] or None
-    full_ptr,  # [B] or None
-    forced_ptr,  # [S B, N - 1] or None
-    starts_before_ptr,  # [S, B]
-    starts_after_ptr,  # [S, B]
-    starts_cache_ptr,  # [B]
-    counts_ptr,  # [2]
-    mixed_ptr,  # [M, D]
-    before_ptr,  # [M]
-    after_ptr,  # [M]
-    difference_ptr,  # [M, D] or None
-    root_ptr,  # [M]
-    target_ptr,  # [M]
-    reused_ptr,  # [S, B, N]
+    rule,  # kernels.chain.Rule
+    starts,  # kernels.chain.Starts
+    packed,  # kernels.chain.Packed
     streams,
     N: tl.constexpr,
     D: tl.constexpr,
@@ -136,7 +112,7 @@ def chain_kernel(
     if there == 0:
         return
     step = tl.full((), N, tl.int64) * streams  # rows from slot to slot
-    row0 = in_ptr + at * D
+    row0 = mixed_ptr + at * D
     row1 = row0 + (step * D if SLOTS > 1 else 0)
     row2 = row0 + (2 * step * D if SLOTS > 2 else 0)
     row3 = row0 + (3 * step * D if SLOTS > 3 else 0)
@@ -176,9 +152,18 @@ def chain_kernel(
     l0 = _length(n0)
     s_c0 = tl.sum(c0, 0) / (l0 * l_c)
     reuse0 = _decide(
-        s_c0, 0, 0, n, b, streams, weights_ptr, decision_ptr, cue_ptr, full_ptr, forced_ptr,
-        N, H, BLOCK_H, HIDDEN,
-    )  # fmt: skip
+        similarity=s_c0,
+        slot=0,
+        kind=0,
+        n=n,
+        b=b,
+        streams=streams,
+        rule=rule,
+        N=N,
+        H=H,
+        BLOCK_H=BLOCK_H,
+        HIDDEN=HIDDEN,
+    )
     root0 = tl.where(reuse0, 0, 1)
     reuse1, reuse2, reuse3, root1, root2, root3 = reuse0, reuse0, reuse0, root0, root0, root0
     if SLOTS > 1:
@@ -187,9 +172,18 @@ def chain_kernel(
         s_01 = tl.sum(d10, 0) / (l1 * l0)
         other = tl.where(root0 == 0, s_c1, s_01)
         reuse1 = _decide(
-            tl.maximum(s_c1, other), 1, 1, n, b, streams, weights_ptr, decision_ptr, cue_ptr,
-            full_ptr, forced_ptr, N, H, BLOCK_H, HIDDEN,
-        )  # fmt: skip
+            similarity=tl.maximum(s_c1, other),
+            slot=1,
+            kind=1,
+            n=n,
+            b=b,
+            streams=streams,
+            rule=rule,
+            N=N,
+            H=H,
+            BLOCK_H=BLOCK_H,
+            HIDDEN=HIDDEN,
+        )
         root1 = tl.where(reuse1, tl.where(other > s_c1, root0, 0), 2)
     if SLOTS > 2:
         l2 = _length(n2)
@@ -198,9 +192,18 @@ def chain_kernel(
         s_12 = tl.sum(d21, 0) / (l2 * l1)
         other = tl.where(root1 == 0, s_c2, tl.where(root1 == 1, s_02, s_12))
         reuse2 = _decide(
-            tl.maximum(s_c2, other), 2, 2, n, b, streams, weights_ptr, decision_ptr, cue_ptr,
-            full_ptr, forced_ptr, N, H, BLOCK_H, HIDDEN,
-        )  # fmt: skip
+            similarity=tl.maximum(s_c2, other),
+            slot=2,
+            kind=2,
+            n=n,
+            b=b,
+            streams=streams,
+            rule=rule,
+            N=N,
+            H=H,
+            BLOCK_H=BLOCK_H,
+            HIDDEN=HIDDEN,
+        )
         root2 = tl.where(reuse2, tl.where(other > s_c2, root1, 0), 3)
     if SLOTS > 3:
         l3 = _length(n3)
@@ -210,17 +213,26 @@ def chain_kernel(
         past = tl.where(root1 == 0, s_c3, tl.where(root1 == 1, s_03, s_13))
         other = tl.where(root0 == 0, s_c3, s_03)
         reuse3 = _decide(
-            tl.maximum(past, other), 3, 2, n, b, streams, weights_ptr, decision_ptr, cue_ptr,
-            full_ptr, forced_ptr, N, H, BLOCK_H, HIDDEN,
-        )  # fmt: skip
+            similarity=tl.maximum(past, other),
+            slot=3,
+            kind=2,
+            n=n,
+            b=b,
+            streams=streams,
+            rule=rule,
+            N=N,
+            H=H,
+            BLOCK_H=BLOCK_H,
+            HIDDEN=HIDDEN,
+        )
         root3 = tl.where(reuse3, tl.where(other > past, root0, root1), 4)
 
     r0 = tl.where(reuse0 & (there > 0), 1, 0)
     r1 = r0 + tl.where(reuse1 & (there > 1), 1, 0)
     r2 = r1 + tl.where(reuse2 & (there > 2), 1, 0)
     num_reused = r2 + tl.where(reuse3 & (there > 3), 1, 0)
-    kept = tl.atomic_add(counts_ptr, there - num_reused)
-    taken = tl.atomic_add(counts_ptr + 1, num_reused)
+    kept = tl.atomic_add(packed.counts, there - num_reused)
+    taken = tl.atomic_add(packed.counts + 1, num_reused)
     for slot in tl.static_range(SLOTS):
         if slot == 0:
             root, reuse, before = root0, reuse0, 0
@@ -231,16 +243,27 @@ def chain_kernel(
         else:
             root, reuse, before = root3, reuse3, r2
         if there > slot:
-            row = in_ptr + (at + slot * step) * D
+            row = mixed_ptr + (at + slot * step) * D
             origin = cached
             if root > 0:
-                origin = in_ptr + (at + (root - 1) * step) * D
+                origin = mixed_ptr + (at + (root - 1) * step) * D
             _emit(
-                row, origin, reuse, slot, root, kept + slot - before, taken + before, n, b, streams,
-                starts_before_ptr, starts_after_ptr, starts_cache_ptr, mixed_ptr, before_ptr,
-                after_ptr, difference_ptr, root_ptr, target_ptr, reused_ptr + at + slot * step,
-                D, BLOCK_D,
-            )  # fmt: skip
+                row_ptr=row,
+                origin_ptr=origin,
+                reuse=reuse,
+                slot=slot,
+                root=root,
+                at_kept=kept + slot - before,
+                at_reused=taken + before,
+                n=n,
+                b=b,
+                streams=streams,
+                starts=starts,
+                packed=packed,
+                flag_ptr=packed.reused + at + slot * step,
+                D=D,
+                BLOCK_D=BLOCK_D,
+            )
     # last, since the differences start from the old cached row
     tl.debug_barrier()
     if (there > 0) & (root0 == 1):

@@ -51,14 +51,14 @@ def correct(
     tiles_n = 4 * triton.cdiv(width, block_n)
     shares = max(1, 2 * multiprocessors(states) // tiles_n)
     _correct_kernel[(tiles_n * shares,)](
-        states,
-        narrow,
-        root,
-        target,
-        up,
-        count,
-        rows,
-        shares,
+        states_ptr=states,
+        narrow_ptr=narrow,
+        root_ptr=root,
+        target_ptr=target,
+        up_ptr=up,
+        count_ptr=count,
+        M=rows,
+        shares=shares,
         D=width,
         C=size,
         BLOCK_M=block_m,

@@ -38,17 +38,17 @@ def gated_attention(
         return gated_attention_reference(table, page, packed, heads, out, class_only=class_only)
     slots, streams, num_tokens = page.shape
     _gated_attention_kernel[(slots * streams * heads,)](
-        table,
-        page,
-        packed.queries,
-        packed.num_queries,
-        packed.target,
-        pool.rows,
-        pool.masks,
-        pool.num,
-        out,
-        (width // heads) ** -0.5 * 1.4426950408889634,  # exp2 in place of exp
-        streams,
+        table_ptr=table,
+        page_ptr=page,
+        queries_ptr=packed.queries,
+        num_queries_ptr=packed.num_queries,
+        target_ptr=packed.target,
+        rows_ptr=pool.rows,
+        masks_ptr=pool.masks,
+        num_keys_ptr=pool.num,
+        out_ptr=out,
+        scale=(width // heads) ** -0.5 * 1.4426950408889634,  # exp2 in place of exp
+        streams=streams,
         N=num_tokens,
         D=width,
         H=heads,
@@ -188,11 +188,22 @@ def _gated_attention_kernel(
             at = queries_ptr + (slot * streams + stream) * N + m - before
             packed, q = _load_queries(at, inside, target_ptr, base_ptr, D, DH)
             y = _attend(
-                q, slot, tl.full((BLOCK_M,), -1.0e30, dtype=tl.float32),
-                tl.zeros((BLOCK_M,), dtype=tl.float32),
-                tl.zeros((BLOCK_M, DH), dtype=tl.float32), base_ptr, rows_ptr, masks_ptr, 0,
-                num_keys, scale, D, DH, True, BLOCK_N,
-            )  # fmt: skip
+                q=q,
+                slot=slot,
+                largest=tl.full((BLOCK_M,), -1.0e30, dtype=tl.float32),
+                total=tl.zeros((BLOCK_M,), dtype=tl.float32),
+                mixed=tl.zeros((BLOCK_M, DH), dtype=tl.float32),
+                base_ptr=base_ptr,
+                rows_ptr=rows_ptr,
+                masks_ptr=masks_ptr,
+                start=0,
+                num=num_keys,
+                scale=scale,
+                D=D,
+                DH=DH,
+                MASKED=True,
+                BLOCK_N=BLOCK_N,
+            )
             at = packed.to(tl.int64)[:, None] * D + head * DH + d[None, :]
             tl.store(out_ptr + at, y.to(out_ptr.dtype.element_ty), mask=inside[:, None])
     else:
@@ -210,10 +221,21 @@ def _gated_attention_kernel(
                 queries_ptr + frame * N + m, inside, target_ptr, base_ptr, D, DH
             )
             y = _attend(
-                q, m, tl.sum(q.to(tl.float32) * class_k[None, :], 1) * scale,
-                tl.full((BLOCK_M,), 1.0, dtype=tl.float32),
-                tl.zeros((BLOCK_M, DH), dtype=tl.float32) + class_v[None, :], base_ptr, page_ptr,
-                masks_ptr, 1, N, scale, D, DH, False, BLOCK_N,
-            )  # fmt: skip
+                q=q,
+                slot=m,
+                largest=tl.sum(q.to(tl.float32) * class_k[None, :], 1) * scale,
+                total=tl.full((BLOCK_M,), 1.0, dtype=tl.float32),
+                mixed=tl.zeros((BLOCK_M, DH), dtype=tl.float32) + class_v[None, :],
+                base_ptr=base_ptr,
+                rows_ptr=page_ptr,
+                masks_ptr=masks_ptr,
+                start=1,
+                num=N,
+                scale=scale,
+                D=D,
+                DH=DH,
+                MASKED=False,
+                BLOCK_N=BLOCK_N,
+            )
             at = packed.to(tl.int64)[:, None] * D + head * DH + d[None, :]
             tl.store(out_ptr + at, y.to(out_ptr.dtype.element_ty), mask=inside[:, None])

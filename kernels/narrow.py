@@ -1,7 +1,7 @@
 """The early gate on the device: compare, decide, and pack the tokens that are still computed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import triton
@@ -14,8 +14,7 @@ from kernels.launch import runs_triton
 from kernels.narrow_kernel import narrow_kernel
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """Where each token of S slots and B streams stands; all of it is changed in place.
 
     Keys and values lie in a table of rows: the streams' roots and spare rows first, then one row
@@ -29,8 +28,7 @@ class Tokens:
     spare: Tensor  # int32 [B, N], a table row that nothing refers to
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(NamedTuple):
     """The tokens computed at a layer, packed: class tokens first, then patches in any order."""
 
     normed: Tensor  # [P, D], LayerNorm of their hidden states
@@ -42,8 +40,7 @@ class Packed:
     count: Tensor  # int32 [1], S B before the gate
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(NamedTuple):
     """What a gate compares, and how far a root may be."""
 
     keys: Tensor  # [P, C] of the tokens computed so far: their hidden states, or made from them
@@ -54,12 +51,20 @@ class Compared:
     bias: Tensor | None = None  # [4], by slot
 
 
+class Norm(NamedTuple):
+    """A LayerNorm."""
+
+    weight: Tensor  # [D]
+    bias: Tensor  # [D]
+    eps: float
+
+
 def narrow(
     h: Tensor,
     compared: Compared,
     tokens: Tokens,
     packed: Packed,
-    norm: tuple[Tensor, Tensor, float],
+    norm: Norm,
     references: Sequence[Sequence[int]],
 ) -> None:
     """Run one gate: decide by `choose_roots`, then pack the tokens that are still computed.
@@ -72,7 +77,7 @@ def narrow(
         compared: what is compared, and the limits.
         tokens: what is known of each token.
         packed: filled.
-        norm: weight and bias `[D]` of the layer's first LayerNorm, and its epsilon.
+        norm: the layer's first.
         references: for each slot one or two sources that it may follow, each before the slot.
     """
     slots, streams, num_tokens = tokens.row_of.shape
@@ -83,34 +88,17 @@ def narrow(
         raise ValueError(f"expected [S, B, N], S <= 4, got {limits.shape = }")
     if not runs_triton(h):
         return narrow_reference(h, compared, tokens, packed, norm, references)
-    weight, bias, eps = norm
     width, key_width = h.shape[1], keys.shape[1]
     narrow_kernel[(streams * num_tokens,)](
-        h,
-        keys,
-        roots,
-        compared.weight,
-        compared.bias,
-        tokens.row_of,
-        tokens.follows,
-        tokens.page,
-        tokens.root,
-        tokens.spare,
-        packed.normed,
-        packed.units,
-        packed.origin,
-        packed.target,
-        packed.queries,
-        packed.num_queries,
-        packed.count,
-        limits,
-        weight,
-        bias,
-        eps,
-        streams,
-        num_tokens,
-        roots.shape[0],
-        *limits.stride(),
+        h_ptr=h,
+        compared=compared,
+        limit_strides=limits.stride(),
+        tokens=tokens,
+        packed=packed,
+        norm=norm,
+        streams=streams,
+        num_tokens=num_tokens,
+        num_roots=roots.shape[0],
         D=width,
         C=key_width,
         SLOTS=slots,
@@ -128,7 +116,7 @@ def narrow_reference(
     compared: Compared,
     tokens: Tokens,
     packed: Packed,
-    norm: tuple[Tensor, Tensor, float],
+    norm: Norm,
     references: Sequence[Sequence[int]],
 ) -> None:
     """Decide with `choose_roots_reference` and pack slot after slot."""
@@ -147,9 +135,13 @@ def narrow_reference(
         slot[tokens.row_of[known].long()] = places[known]
         limits = limits * (raised + compared.bias.float()[slot]).clamp(-4, 4).exp()
     follows, source = choose_roots_reference(
-        keys, tokens.row_of, roots[tokens.root.long()], tokens.follows.to(torch.int8), limits,
+        keys,
+        tokens.row_of,
+        roots[tokens.root.long()],
+        tokens.follows.to(torch.int8),
+        limits,
         references[:slots],
-    )  # fmt: skip
+    )
     own = torch.arange(1, slots + 1, device=h.device)[:, None, None]
     computed = (tokens.row_of >= 0) & (source == own)
     rank = torch.full_like(tokens.row_of, -1)

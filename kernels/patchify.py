@@ -27,11 +27,11 @@ def patchify(
     if not runs_triton(pixels):
         return patchify_reference(pixels, patch, mean, std, out, count=count)
     _patchify_kernel[(frames * (size // patch),)](
-        pixels,
-        mean,
-        std,
-        out,
-        count,
+        pixels_ptr=pixels,
+        mean_ptr=mean,
+        std_ptr=std,
+        out_ptr=out,
+        count_ptr=count,
         S=size,
         P=patch,
         K=out.shape[1],

@@ -33,12 +33,12 @@ def pool_keys(page: Tensor, row_of: Tensor, pool: Pool) -> None:
     if not runs_triton(page):
         return pool_keys_reference(page, row_of, pool)
     _pool_keys_kernel[(streams,)](
-        page,
-        row_of,
-        pool.rows,
-        pool.masks,
-        pool.num,
-        streams,
+        page_ptr=page,
+        row_of_ptr=row_of,
+        rows_ptr=pool.rows,
+        masks_ptr=pool.masks,
+        num_ptr=pool.num,
+        streams=streams,
         N=tokens,
         SLOTS=slots,
         BLOCK=triton.next_power_of_2(tokens),

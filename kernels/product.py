@@ -72,22 +72,22 @@ def product(
     tiles = triton.cdiv(num_rows, block_m) * triton.cdiv(columns, block_n)
     programs = min(tiles, multiprocessors(rows) * (1 if alone else 2))
     _product_kernel[(programs,)](
-        TensorDescriptor.from_tensor(rows, [block_m, block_k]),
-        TensorDescriptor.from_tensor(weight, [block_n, block_k]),
-        bias,
-        scale,
-        units,
-        residual,
-        source,
-        out,
-        target,
-        count,
-        num_rows,
-        programs,
-        out.stride(0),
-        residual.stride(0) if residual is not None else 0,
-        units.stride(0) if units is not None else 0,
-        factor,
+        rows_desc=TensorDescriptor.from_tensor(rows, [block_m, block_k]),
+        weight_desc=TensorDescriptor.from_tensor(weight, [block_n, block_k]),
+        bias_ptr=bias,
+        scale_ptr=scale,
+        units_ptr=units,
+        residual_ptr=residual,
+        source_ptr=source,
+        out_ptr=out,
+        target_ptr=target,
+        count_ptr=count,
+        M=num_rows,
+        programs=programs,
+        out_stride=out.stride(0),
+        residual_stride=residual.stride(0) if residual is not None else 0,
+        units_stride=units.stride(0) if units is not None else 0,
+        factor=factor,
         N=columns,
         K=inner,
         ACTIVATION=activation,
@@ -220,11 +220,28 @@ def _product_kernel(
         if HALVES == 2:
             acc, other = tl.split(tl.permute(tl.reshape(acc, (BLOCK_M, 2, part)), (0, 2, 1)))
             _finish_tile(
-                other, inside, n + part, bias_ptr, scale_ptr, residual_rows, out_rows, factor, N,
-                ACTIVATION,
-            )  # fmt: skip
+                y=other,
+                inside=inside,
+                n=n + part,
+                bias_ptr=bias_ptr,
+                scale_ptr=scale_ptr,
+                residual_rows=residual_rows,
+                out_rows=out_rows,
+                factor=factor,
+                N=N,
+                ACTIVATION=ACTIVATION,
+            )
         _finish_tile(
-            acc, inside, n, bias_ptr, scale_ptr, residual_rows, out_rows, factor, N, ACTIVATION
+            y=acc,
+            inside=inside,
+            n=n,
+            bias_ptr=bias_ptr,
+            scale_ptr=scale_ptr,
+            residual_rows=residual_rows,
+            out_rows=out_rows,
+            factor=factor,
+            N=N,
+            ACTIVATION=ACTIVATION,
         )
 
 

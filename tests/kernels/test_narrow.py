@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kernels.launch import runs_triton
-from kernels.narrow import Compared, Packed, Tokens, narrow, narrow_reference
+from kernels.narrow import Compared, Norm, Packed, Tokens, narrow, narrow_reference
 
 REFERENCES = ((0,), (0, 1), (0, 2), (2, 1))
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -44,7 +44,7 @@ def start(
     roots = torch.randn(2 * streams * tokens, width)
     roots[where[0].flatten()] = base
     state = Tokens(row_of, follows, torch.full_like(row_of, -9), where[0], where[1])
-    ints = Tokens(*(getattr(state, n).int().to(DEVICE) for n in state.__slots__))
+    ints = Tokens(*(value.int().to(DEVICE) for value in state))
     return h.to(DEVICE, dtype), roots.to(DEVICE, dtype), ints
 
 
@@ -63,7 +63,7 @@ def empty(frames: int, tokens: int, width: int, dtype: torch.dtype) -> Packed:
 
 
 def copy(state: Tokens) -> Tokens:
-    return Tokens(*(getattr(state, n).clone() for n in state.__slots__))
+    return Tokens(*(value.clone() for value in state))
 
 
 @pytest.mark.parametrize(("slots", "streams", "tokens", "width", "threshold"), CASES)
@@ -74,7 +74,7 @@ def test_equals_the_definition(
     torch.manual_seed(slots * 100 + tokens)
     h, roots, state = start(slots, streams, tokens, width, dtype)
     assert runs_triton(h)
-    norm = (torch.randn(width, device=DEVICE), torch.randn(width, device=DEVICE), 1e-5)
+    norm = Norm(torch.randn(width, device=DEVICE), torch.randn(width, device=DEVICE), 1e-5)
     frames = slots * streams
     learned = (torch.randn(width, device=DEVICE), torch.randn(4, device=DEVICE))
     learned = learned if threshold == 0.6 else (None, None)
@@ -124,7 +124,7 @@ def check(state: Tokens, given: Packed, expected_state: Tokens, expected: Packed
 
 def test_wrong_shapes_are_refused() -> None:
     h, roots, state = start(1, 1, 5, 16, torch.float32)
-    norm = (torch.ones(16), torch.zeros(16), 1e-5)
+    norm = Norm(torch.ones(16), torch.zeros(16), 1e-5)
     packed = empty(1, 5, 16, torch.float32)
     compared = Compared(h, roots[:, :8], torch.zeros(1, 1, 5))
     with pytest.raises(ValueError, match=r"\[P, C\]"):

@@ -29,7 +29,7 @@ from engine.vision.streaming.places import Numbers
 from kernels.attention import attend
 from kernels.carry import carry
 from kernels.gated_attention import gated_attention
-from kernels.narrow import Compared, narrow
+from kernels.narrow import Compared, Norm, narrow
 from kernels.pool_keys import pool_keys
 from kernels.product import product
 
@@ -203,7 +203,7 @@ class FusedGate:
                 self.limits.bias[gate],
             )  # fmt: skip
         packed = memory.packed_of(gate)
-        norm = (layer.norm1.weight, layer.norm1.bias, layer.norm1.eps)
+        norm = Norm(layer.norm1.weight, layer.norm1.bias, layer.norm1.eps)
         narrow(memory.h, compared, memory.tokens_of(gate), packed, norm, self.references)
         multiply(
             packed.normed, layer.qkv, units=packed.units, out=memory.table, target=packed.target,

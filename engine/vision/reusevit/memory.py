@@ -1,7 +1,7 @@
 """What ReuseViT's graphs read and write, allocated once; and where each frame's rows lie."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -129,7 +129,7 @@ class ReuseMemory:
         """Return the packed rows with that gate's counts and map."""
         shape = (slots, streams, self.tokens)
         reused = self.reused[index, : slots * streams * self.tokens].view(shape)
-        return replace(self.packed, counts=self.counts[index], reused=reused)
+        return self.packed._replace(counts=self.counts[index], reused=reused)
 
     def advance(self, streams: int) -> None:
         """After a group, its first slot is the reference."""

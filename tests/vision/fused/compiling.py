@@ -5,6 +5,7 @@ Run by itself, outside Triton's interpreter: a launch is compiled and not run.
 
 import sys
 from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,34 +31,50 @@ TOWERS = (
 done: set[str] = set()
 
 
-def describe(value: Any) -> tuple[str, bool]:
-    """Return the type that Triton gives an argument, and whether sixteen divides it."""
-    if isinstance(value, torch.Tensor):
-        return f"*{TYPES[value.dtype]}", True
+def describe(value: Any, path: tuple[int, ...], launch: "Launch") -> Any:
+    """Return the type that Triton gives an argument; note its constants and what 16 divides."""
+    if isinstance(value, tuple):
+        return tuple(describe(each, (*path, at), launch) for at, each in enumerate(value))
+    if value is None or (isinstance(value, int) and value == 1):
+        launch.fixed[path] = value
+        return "constexpr"
     if isinstance(value, TensorDescriptor):
-        return f"tensordesc<{TYPES[value.base.dtype]}{list(value.block_shape)}>", False
-    return ("fp32", False) if isinstance(value, float) else ("i32", value % 16 == 0)
+        return f"tensordesc<{TYPES[value.base.dtype]}{list(value.block_shape)}>"
+    if isinstance(value, float):
+        return "fp32"
+    if isinstance(value, torch.Tensor) or value % 16 == 0:
+        launch.attributes[path] = [["tt.divisibility", 16]]
+    return f"*{TYPES[value.dtype]}" if isinstance(value, torch.Tensor) else "i32"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a launch says beside the types of its arguments, by their path."""
+
+    fixed: dict[tuple[int, ...], Any] = field(default_factory=dict)
+    attributes: dict[tuple[int, ...], list[list[Any]]] = field(default_factory=dict)
 
 
 def compile_launch(self: JITFunction, *args: Any, grid: Any, warmup: bool, **given: Any) -> None:
     """Stand in for a launch."""
     options = {name: given.pop(name) for name in ("num_warps", "num_stages") if name in given}
     values = dict(zip(self.arg_names, args, strict=False)) | given
-    signature: dict[str, str] = {}
-    fixed: dict[str, Any] = {}
-    attributes = {}
+    signature: dict[str, Any] = {}
+    launch = Launch()
     for at, parameter in enumerate(self.params):
         name, value = parameter.name, values[parameter.name]
-        if parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1):
-            signature[name], fixed[name] = "constexpr", value
-            continue
-        signature[name], divisible = describe(value)
-        if divisible:
-            attributes[(at,)] = [["tt.divisibility", 16]]
-    key = f"{self.fn.__name__} {signature} {fixed} {options}"
+        if parameter.is_constexpr:
+            signature[name], launch.fixed[(at,)] = "constexpr", value
+        else:
+            signature[name] = describe(value, (at,), launch)
+            if isinstance(value, tuple) and hasattr(value, "_fields"):
+                signature[name] = type(value)(*signature[name])
+    key = f"{self.fn.__name__} {signature} {launch.fixed} {options}"
     if key not in done:
         done.add(key)
-        source = ASTSource(fn=self, signature=signature, constexprs=fixed, attrs=attributes)
+        source = ASTSource(
+            fn=self, signature=signature, constexprs=launch.fixed, attrs=launch.attributes
+        )
         compile_triton(source, target=TARGET, options=options)
         sys.stdout.write(f"{self.fn.__name__}\n")
 
