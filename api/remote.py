@@ -7,14 +7,14 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import pyarrow as pa
-
-from engine.ask import Answer
 from engine.errors import EngineError, ExecutionError, NotFoundError, QueryError, UsageError
-from engine.query import Coverage, GroupBy, Moment, QueryResult
+from engine.results import Answer, Coverage, GroupBy, Moment, QueryResult
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ARROW = "application/vnd.apache.arrow.stream"
 _POLL_SECONDS = 0.3
@@ -76,8 +76,10 @@ class Remote:
         evidence = [_moment(moment) for moment in found.pop("evidence")]
         return Answer(evidence=evidence, **found)
 
-    def sql(self, sql: str, /, **named: Any) -> pa.Table:
+    def sql(self, sql: str, /, **named: Any) -> "pa.Table":
         """Run a SELECT and return its rows."""
+        import pyarrow as pa
+
         data = self._open("POST", "/sql", {"sql": sql, "params": named or None}, accept=ARROW)
         return pa.ipc.open_stream(data).read_all()
 

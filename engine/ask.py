@@ -15,7 +15,9 @@ from engine.answering.seek import seek, support
 from engine.answering.watch import STRETCHES, Places, watch
 from engine.errors import NotFoundError, UsageError, VideoError
 from engine.operators.base import Context, Reply
-from engine.query import Moment, query
+from engine.query import query
+from engine.results import Answer as Answer
+from engine.results import Moment
 from engine.search.refiner import Redecode
 from engine.search.selection import select_frames
 from engine.vision.backbone.preprocess import prepare
@@ -31,18 +33,6 @@ class Heads:
 
     reader: Reader | None = None
     looker: Looker | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer, the moments that support it, and how the choices compare."""
-
-    text: str
-    confidence: float
-    choice: int | None  # its number among the given choices
-    evidence: list[Moment]
-    scores: dict[str, float]  # probability per choice
-    how: str
 
 
 def ask(

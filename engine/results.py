@@ -37,3 +37,15 @@ class QueryResult:
     coverage: Coverage
     timing: dict[str, float]  # seconds per stage
     plan: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, the moments that support it, and how the choices compare."""
+
+    text: str
+    confidence: float
+    choice: int | None  # its number among the given choices
+    evidence: list[Moment]
+    scores: dict[str, float]  # probability per choice
+    how: str

@@ -4,9 +4,10 @@ import ast
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
-import typer
+from typer.main import get_command
 
 from api.cli.main import app
 
@@ -14,14 +15,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "deploy/README.md"])
 
 
-def commands(group: typer.Typer = app, prefix: str = "") -> list[str]:
+def commands(group: Any = None, prefix: str = "") -> list[str]:
     """Return every command as it is typed."""
     found = []
-    for command in group.registered_commands:
-        name = command.name or command.callback.__name__.replace("_", "-")
-        found.append(f"{prefix}{name}")
-    for sub in group.registered_groups:
-        found += commands(sub.typer_instance, f"{prefix}{sub.name} ")
+    for name, command in (group or get_command(app)).commands.items():
+        below = getattr(command, "commands", None)
+        found += commands(command, f"{prefix}{name} ") if below else [f"{prefix}{name}"]
     return found
 
 

@@ -4,29 +4,21 @@ import csv
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
 from rich.markup import escape
 
 from api.cli import flags, show
 from api.cli.connect import connect
-from api.cli.page import write_page
 from api.remote import Remote
-from engine.ask import Answer
 from engine.errors import UsageError, unknown
-from engine.query import GroupBy, QueryResult
+from engine.results import Answer, GroupBy, QueryResult
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMATS = ("table", "json", "csv", "parquet")
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the commands."""
-    parent.command()(query)
-    parent.command()(ask)
-    parent.command()(sql)
 
 
 def query(
@@ -58,6 +50,8 @@ def query(
             exact=exact,
         )
         if html is not None:
+            from api.cli.page import write_page
+
             write_page(html, text, found.moments, engine)
     if as_json:
         show.print_json(found)
@@ -162,12 +156,14 @@ def print_answer(answered: Answer) -> None:
         show.out.print(f"  [dim]seen in[/] {escape(moment.name)} [bold]{span}[/]")
 
 
-def write_table(table: pa.Table, form: str, *, plan: bool = False) -> None:
+def write_table(table: "pa.Table", form: str, *, plan: bool = False) -> None:
     """Write rows on stdout in a form."""
     if form == "parquet":
         if sys.stdout.isatty():
             raise UsageError("parquet is no text; send it to a file: … --format parquet > out")
-        pq.write_table(table, pa.PythonFile(sys.stdout.buffer, mode="w"))
+        import pyarrow.parquet as pq
+
+        pq.write_table(table, sys.stdout.buffer)
     elif form == "json":
         show.print_json(table.to_pylist())
     elif form == "csv":

@@ -8,32 +8,8 @@ import typer
 
 from api.cli import flags, show
 from engine.errors import UsageError
-from engine.evaluation.bench import asking as asking_bench
-from engine.evaluation.bench import bound as bound_bench
-from engine.evaluation.bench import calibrate as calibrate_bench
-from engine.evaluation.bench import decode as decode_bench
-from engine.evaluation.bench import encode as encode_bench
-from engine.evaluation.bench import ingest as ingest_bench
-from engine.evaluation.bench import match as match_bench
-from engine.evaluation.bench import moments as moments_bench
-from engine.evaluation.bench import multigpu as multigpu_bench
-from engine.evaluation.bench import natural as natural_bench
-from engine.evaluation.bench import precision as precision_bench
-from engine.evaluation.bench import refine as refine_bench
-from engine.evaluation.bench import reuse as reuse_bench
-from engine.evaluation.bench import search as search_bench
-from engine.evaluation.bench import strategies as strategies_bench
-from engine.evaluation.bench import streams as streams_bench
-from engine.evaluation.compare import Comparison
-from engine.evaluation.plots import draw_comparison
-from engine.evaluation.tables import tabulate_comparison
 
 app = typer.Typer(help="Measure: ratios within one run, medians.", no_args_is_help=True)
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the commands."""
-    parent.add_typer(app, name="bench")
 
 
 @app.command()
@@ -47,6 +23,8 @@ def decode(
     as_json: flags.Json = False,
 ) -> None:
     """Decode and sample, beside a plain loop over the decoder."""
+    from engine.evaluation.bench import decode as decode_bench
+
     with show.err.status("decoding"):
         report = decode_bench.run(paths or (), fps=fps, rounds=rounds)
     show.print_report(report, as_json=as_json, path=out)
@@ -63,6 +41,8 @@ def ingest(
     as_json: flags.Json = False,
 ) -> None:
     """Ingest, beside what decoding alone and encoding alone reach; peak memory."""
+    from engine.evaluation.bench import ingest as ingest_bench
+
     with show.err.status("ingesting"):
         report = ingest_bench.run(
             paths or (), model=model, device=device, strategy=strategy, rounds=rounds
@@ -76,6 +56,8 @@ def reuse(
     as_json: flags.Json = False,
 ) -> None:
     """Time ReuseViT on B/16 and L/14 shapes against dense, on this CPU."""
+    from engine.evaluation.bench import reuse as reuse_bench
+
     with show.err.status("measuring"):
         report = reuse_bench.run()
     show.print_report(report, as_json=as_json, path=out)
@@ -89,6 +71,8 @@ def search(
     as_json: flags.Json = False,
 ) -> None:
     """Search stores of 10⁴, 10⁵ and 10⁶ vectors: time, recall, memory."""
+    from engine.evaluation.bench import search as search_bench
+
     with show.err.status("searching"):
         report = search_bench.run(sizes=size or (10_000, 100_000, 1_000_000), texts=texts)
     show.print_report(report, as_json=as_json, path=out)
@@ -104,6 +88,8 @@ def match(
     as_json: flags.Json = False,
 ) -> None:
     """Look how often a bare CLIP_MATCH is wrong, against the rate that was asked for."""
+    from engine.evaluation.bench import match as match_bench
+
     with show.err.status("matching"):
         report = match_bench.run(model=model, device=device, clips=clips, seed=seed)
     show.print_report(report, as_json=as_json, path=out)
@@ -120,6 +106,8 @@ def moments(
     as_json: flags.Json = False,
 ) -> None:
     """Hold the best moment of a video against the times at which a text is true."""
+    from engine.evaluation.bench import moments as moments_bench
+
     with show.err.status("finding moments"):
         report = moments_bench.run(
             model=model, device=device, clips=clips, seed=seed, workers=workers
@@ -138,6 +126,8 @@ def ask(
     as_json: flags.Json = False,
 ) -> None:
     """Count right answers, from vectors and by looking, and questions put to the right video."""
+    from engine.evaluation.bench import asking as asking_bench
+
     with show.err.status("asking"):
         report = asking_bench.run(
             model=model, device=device, clips=clips, seed=seed, workers=workers
@@ -156,6 +146,8 @@ def encode(
     as_json: flags.Json = False,
 ) -> None:
     """Time whole forwards on a GPU: dense, the reuse strategies, the paper's kind of baseline."""
+    from engine.evaluation.bench import encode as encode_bench
+
     report = encode_bench.run(
         tuple(tower or ("L/14", "B/16")),
         device=device,
@@ -181,6 +173,8 @@ def multigpu(
 
     Without --tower, --stretches and --lanes: L/14, 640 and 64; on a CPU Ti/16, 1 and 1.
     """
+    from engine.evaluation.bench import multigpu as multigpu_bench
+
     with show.err.status("encoding"):
         report = multigpu_bench.run(
             tuple(gpus or (1, 2)),
@@ -207,6 +201,8 @@ def streams(
     as_json: flags.Json = False,
 ) -> None:
     """Encode made-up clips by a trained model as ingests do: real rates, reuse and drift."""
+    from engine.evaluation.bench import streams as streams_bench
+
     with show.err.status("encoding"):
         report = streams_bench.run(
             model=model,
@@ -241,6 +237,12 @@ def strategies(
     as_json: flags.Json = False,
 ) -> None:
     """Compare all strategies: arithmetic and time saved against drift and what each task loses."""
+    from engine.evaluation.bench import natural as natural_bench
+    from engine.evaluation.bench import strategies as strategies_bench
+    from engine.evaluation.compare import Comparison
+    from engine.evaluation.plots import draw_comparison
+    from engine.evaluation.tables import tabulate_comparison
+
     if (weights is None) != (videos is None):
         raise UsageError("--weights and --videos go together")
     with show.err.status("encoding by every strategy"):
@@ -276,6 +278,8 @@ def precision(
     as_json: flags.Json = False,
 ) -> None:
     """Drift and answers in bf16 and fp8, by their definitions in plain PyTorch."""
+    from engine.evaluation.bench import precision as precision_bench
+
     if (weights is None) != (videos is None):
         raise UsageError("--weights and --videos go together")
     with show.err.status("encoding in every precision"):
@@ -303,6 +307,8 @@ def bound(
     as_json: flags.Json = False,
 ) -> None:
     """Hold strategies under the drift bound and check every frame whether it was kept."""
+    from engine.evaluation.bench import bound as bound_bench
+
     if (weights is None) != (videos is None):
         raise UsageError("--weights and --videos go together")
     with show.err.status("encoding under the bound"):
@@ -330,6 +336,8 @@ def calibrate(
     as_json: flags.Json = False,
 ) -> None:
     """Calibrate the gate on some videos and judge it on the others."""
+    from engine.evaluation.bench import calibrate as calibrate_bench
+
     with show.err.status("calibrating"):
         report = calibrate_bench.run_plain(
             weights,
@@ -358,6 +366,8 @@ def refine(
     as_json: flags.Json = False,
 ) -> None:
     """Look how much of the dense answer refinement gives back, and what it costs."""
+    from engine.evaluation.bench import refine as refine_bench
+
     with show.err.status("asking"):
         report = refine_bench.run(
             model=model,
@@ -368,4 +378,21 @@ def refine(
             scale=scale,
             threshold=threshold,
         )
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def startup(
+    data: Annotated[
+        Path | None, typer.Option(help="A data folder; without, one is made.", exists=True)
+    ] = None,
+    rounds: int = 5,
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Time and memory of commands that have little to do, each in a process of its own."""
+    from engine.evaluation.bench import startup as startup_bench
+
+    with show.err.status("starting"):
+        report = startup_bench.run(data, rounds=rounds)
     show.print_report(report, as_json=as_json, path=out)

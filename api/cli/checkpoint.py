@@ -6,24 +6,17 @@ from typing import Annotated
 import typer
 
 from api.cli import flags, show
-from engine.vision.model import load_model
-from engine.vision.reusevit.file import Card, rebuild, save_parts, slim
-from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
-from engine.vision.reusevit.published import import_published
 
 app = typer.Typer(help="Files of reuse parts.", no_args_is_help=True)
 Source = Annotated[Path, typer.Argument(help="The file to read.", exists=True)]
 Target = Annotated[Path, typer.Argument(help="The file to write.")]
 
 
-def register(parent: typer.Typer) -> None:
-    """Add the commands."""
-    parent.add_typer(app, name="checkpoint")
-
-
 @app.command("slim")
 def make_slim(source: Source, target: Target, as_json: flags.Json = False) -> None:
     """Keep the reuse parts alone, with the name and hash of their tower."""
+    from engine.vision.reusevit.file import slim
+
     slim(source, target)
     _written(target, as_json=as_json)
 
@@ -33,6 +26,9 @@ def make_full(
     source: Source, target: Target, model: flags.ModelName = "builtin", as_json: flags.Json = False
 ) -> None:
     """Put parts and their tower into one file; another tower than theirs is refused."""
+    from engine.vision.model import load_model
+    from engine.vision.reusevit.file import rebuild
+
     loaded = load_model(model, device="cpu")
     rebuild(source, loaded.tower, target, weight_hash=loaded.space.weight_hash)
     _written(target, as_json=as_json)
@@ -48,6 +44,11 @@ def import_file(
     as_json: flags.Json = False,
 ) -> None:
     """Map a published Lightning checkpoint onto our names; tells every key used and not used."""
+    from engine.vision.model import load_model
+    from engine.vision.reusevit.file import Card, save_parts
+    from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+    from engine.vision.reusevit.published import import_published
+
     loaded = load_model(model, device="cpu")
     config = ReuseConfig(cue="codec")
     parts = ReuseParts(loaded.tower.config, config)

@@ -4,19 +4,23 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import engine
 from api.cli import show
 from api.remote import Remote
 from engine.errors import NotFoundError
-from engine.session import Engine
 from engine.storage.lock import holder
-from engine.storage.store import Store
+
+if TYPE_CHECKING:
+    from engine.session import Engine
+    from engine.storage.store import Store
 
 
 @contextmanager
 def connect(
     data: Path, model: str, device: str, *, create: bool = False
-) -> Iterator[Engine | Remote]:
+) -> "Iterator[Engine | Remote]":
     """Give the running server where there is one, else an engine of this process."""
     if not create:
         check_folder(data)
@@ -25,13 +29,15 @@ def connect(
         show.err.print(f"[dim]using the server at {remote.url}[/]")
         yield remote
         return
-    with Engine.open(data, model=model, device=device) as engine:
-        yield engine
+    with engine.Engine.open(data, model=model, device=device) as opened:
+        yield opened
 
 
 @contextmanager
-def open_store(data: Path) -> Iterator[Store]:
+def open_store(data: Path) -> "Iterator[Store]":
     """Open what is stored; a folder that does not exist is not made."""
+    from engine.storage.store import Store
+
     check_folder(data)
     with Store.open(data) as store:
         yield store

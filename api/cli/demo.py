@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import engine
 from api.cli import flags, show
 from api.cli.ask import print_answer, print_moments, write_table
 from api.cli.ingest import Bars, print_report
-from engine.ingest import IngestReport
-from engine.query import Moment, QueryResult
-from engine.session import Engine
-from engine.world.clip import make_clip
-from engine.world.make import write_world
+from engine.results import Moment, QueryResult
+
+if TYPE_CHECKING:
+    from engine.ingesting.report import IngestReport
 
 STRATEGIES = ("dense", "reusevit", "earlygate")
 
@@ -52,11 +52,6 @@ class Told:
     asked: str  # the video that the question is about
 
 
-def register(parent: typer.Typer) -> None:
-    """Add the command."""
-    parent.command()(demo)
-
-
 def demo(
     data: Annotated[Path, typer.Option("--data", help="Where everything goes.")] = Path(
         "demo-data"
@@ -80,6 +75,9 @@ def present(script: Script, data: Path, device: str, *, as_json: bool = False) -
 
 def run(script: Script, data: Path, device: str) -> dict[str, Any]:
     """Go through the demo and return what came out of each step."""
+    from engine.world.clip import make_clip
+    from engine.world.make import write_world
+
     started = time.monotonic()
     videos = data / "videos"
     clips = [
@@ -93,13 +91,13 @@ def run(script: Script, data: Path, device: str) -> dict[str, Any]:
     files = sorted(videos.glob("*.mp4"))
     show.out.print(f"[dim]{sum(f.stat().st_size for f in files) / 2**20:.1f} MiB of H.264[/]")
 
-    with Engine.open(data / "store", model="builtin", device=device) as engine:
+    with engine.Engine.open(data / "store", model="builtin", device=device) as opened:
         _say("2", "ingest by the early gate: what the last frames computed already is taken over")
         with Bars() as bars:
-            report = engine.ingest(files, strategy="earlygate", progress=bars)
+            report = opened.ingest(files, strategy="earlygate", progress=bars)
         print_report(report)
         _say("3", f'a text: "{script.text}"')
-        found = engine.query(script.text, top_k=5)
+        found = opened.query(script.text, top_k=5)
         print_moments(found)
         good = _check_moment(found, told)
         _say("4", "the same in SQL, beside what is known of the videos")
@@ -109,10 +107,10 @@ def run(script: Script, data: Path, device: str) -> dict[str, Any]:
             "WHERE v.duration_seconds > 3 GROUP BY v.name ORDER BY best DESC LIMIT 3"
         )
         show.out.print(f"[dim]{statement}[/]")
-        best = engine.sql(statement, text=script.text).arrow()
+        best = opened.sql(statement, text=script.text).arrow()
         write_table(best, "table")
         _say("5", f"a question: {told.question}")
-        answered = engine.ask(told.question, told.choices, videos=[f"{told.asked}.mp4"])
+        answered = opened.ask(told.question, told.choices, videos=[f"{told.asked}.mp4"])
         print_answer(answered)
         _mark(answered.text == told.answer, f"the script says: {told.answer}")
 
@@ -171,12 +169,12 @@ def compare(
     for strategy in STRATEGIES:
         with (
             TemporaryDirectory(dir=data, prefix=f"{strategy}-") as folder,
-            Engine.open(folder, model="builtin", device=device, exact=False) as engine,
+            engine.Engine.open(folder, model="builtin", device=device, exact=False) as opened,
         ):
             with show.err.status(f"encoding by {strategy}"):
-                report = engine.ingest(files, strategy=strategy)
-            found = engine.query(text, top_k=1)
-            answered = engine.ask(told.question, told.choices, videos=[f"{told.asked}.mp4"])
+                report = opened.ingest(files, strategy=strategy)
+            found = opened.query(text, top_k=1)
+            answered = opened.ask(told.question, told.choices, videos=[f"{told.asked}.mp4"])
         seconds = sum(video.encode_seconds for video in report.videos)
         dense = rows[0]["encode_seconds"] if rows else seconds
         rows.append(
@@ -202,12 +200,12 @@ def _shown(reuse_rate: float, best: Moment, answer: str, **figures: Any) -> tupl
     return (*start, f"{reuse_rate:.1%}", drift, place, answer)
 
 
-def _ratio(report: IngestReport) -> float | None:
+def _ratio(report: "IngestReport") -> float | None:
     done = sum(video.macs for video in report.videos)
     return round(sum(video.macs_dense for video in report.videos) / done, 2) if done else None
 
 
-def _drift(report: IngestReport) -> float | None:
+def _drift(report: "IngestReport") -> float | None:
     known = [(v.drift, v.frames) for v in report.videos if v.drift is not None and v.frames]
     total = sum(frames for _, frames in known)
     return sum(drift * frames for drift, frames in known) / total if total else None

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 import typer
 from rich.markup import escape
 
 from api.cli import flags, show
 from engine.errors import EngineError
 from engine.storage.lock import holder
-from engine.vision.model import load_model
 
 PACKAGES = ("torch", "triton", "transformers", "av", "duckdb", "pyarrow", "faiss-cpu", "fastapi")
 
@@ -29,11 +27,6 @@ class Finding:
     state: Literal["good", "note", "bad"]
     found: str
     mend: str = ""
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the command."""
-    parent.command()(doctor)
 
 
 def doctor(
@@ -76,6 +69,8 @@ def _packages() -> list[Finding]:
 
 
 def _gpu() -> Finding:
+    import torch
+
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         name = torch.cuda.get_device_name()
@@ -110,6 +105,8 @@ def _store(data: Path) -> Finding:
 
 
 def _model(name: str, device: str) -> Finding:
+    from engine.vision.model import load_model
+
     try:
         model = load_model(name, device=device)
     except EngineError as error:

@@ -1,37 +1,28 @@
 """`eval`: what a model and a strategy are worth on the tasks of the field."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
 from api.cli import flags, show
-from engine.answering.head import Reader, shipped_reader
 from engine.errors import UsageError, unknown
-from engine.evaluation.datasets.base import Dataset
-from engine.evaluation.datasets.how2qa import load_how2qa
-from engine.evaluation.datasets.msrvtt import load_msrvtt
-from engine.evaluation.datasets.nextqa import load_nextqa
-from engine.evaluation.evaluate import at_most, evaluate_files, evaluate_world, find_videos
-from engine.evaluation.files import sample_files
 from engine.evaluation.report import Report
-from engine.vision.model import Model, load_model
-from engine.vision.registry import build_strategy
-from engine.vision.streaming.strategy import Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.answering.head import Reader
+    from engine.evaluation.datasets.base import Dataset
+    from engine.vision.model import Model
+    from engine.vision.streaming.strategy import Strategy
 
 TASKS = ("all", "retrieval", "qa", "grounding")
 # sampled frames a second and the most frames of a video, as the field's protocols have them
 PROTOCOL = {"msrvtt": (1.0, 12), "how2qa": (1.0, 600), "nextqa": (6.0, 32), "nextgqa": (6.0, 32)}
 
 Annotations = Annotated[Path | None, typer.Option(help="The dataset's own annotation file (csv).")]
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the command."""
-    parent.command("eval")(evaluate)
 
 
 def evaluate(
@@ -57,6 +48,11 @@ def evaluate(
     as_json: flags.Json = False,
 ) -> None:
     """Score retrieval, answers and grounded answers, per strategy, in one table."""
+    from engine.answering.head import shipped_reader
+    from engine.evaluation.evaluate import evaluate_world
+    from engine.vision.model import load_model
+    from engine.vision.registry import build_strategy
+
     if task not in TASKS:
         raise UsageError(unknown("task", task, TASKS))
     loaded = load_model(model, device=device)
@@ -83,15 +79,23 @@ def evaluate(
 
 
 def _on_files(
-    model: Model,
-    judged: dict[str, Strategy],
+    model: "Model",
+    judged: "dict[str, Strategy]",
     name: str,
     videos: Path | None,
     annotations: Path | None,
     spans: Path | None,
     task: str,
-    reader: Reader | None,
+    reader: "Reader | None",
 ) -> Report:
+    import torch
+
+    from engine.evaluation.datasets.how2qa import load_how2qa
+    from engine.evaluation.datasets.msrvtt import load_msrvtt
+    from engine.evaluation.datasets.nextqa import load_nextqa
+    from engine.evaluation.evaluate import at_most, evaluate_files, find_videos
+    from engine.evaluation.files import sample_files
+
     if name not in PROTOCOL:
         raise UsageError(unknown("dataset", name, ("world", *PROTOCOL)))
     if videos is None or annotations is None:

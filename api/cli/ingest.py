@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -14,16 +14,12 @@ from api.cli import flags, show
 from api.cli.connect import connect
 from api.remote import Remote
 from engine.errors import EngineError
-from engine.ingest import Event, IngestReport
-from engine.ingesting.report import VideoReport
+
+if TYPE_CHECKING:
+    from engine.ingesting.report import Event, IngestReport, VideoReport
 
 STAGES = ("decode", "encode", "write")
 _LINE_SECONDS = 5.0
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the command."""
-    parent.command()(ingest)
 
 
 def ingest(
@@ -101,7 +97,7 @@ class Bars:
         """Leave the bars as they stand."""
         self._progress.stop()
 
-    def report(self, event: Event) -> None:
+    def report(self, event: "Event") -> None:
         """Draw an event."""
         note = f"{event.reuse_rate:.0%} reused" if event.reuse_rate is not None else ""
         with self._lock:
@@ -126,7 +122,7 @@ class Bars:
         return False
 
 
-def print_report(report: IngestReport) -> None:
+def print_report(report: "IngestReport") -> None:
     """Print what an ingest did, by video, and what it cost."""
     rows = [
         (
@@ -159,7 +155,7 @@ def print_report(report: IngestReport) -> None:
         show.out.print(f"[yellow]{report.resume}[/]")
 
 
-def _wrong(video: VideoReport) -> list[str]:
+def _wrong(video: "VideoReport") -> list[str]:
     """Why a video, or which part of it, could not be used."""
     if video.reason:
         return [video.reason]
@@ -169,7 +165,7 @@ def _wrong(video: VideoReport) -> list[str]:
     ]
 
 
-def _print_choices(report: IngestReport) -> None:
+def _print_choices(report: "IngestReport") -> None:
     """Print which strategy served, and what `auto` weighed."""
     if not report.choices:
         show.out.print(f"[dim]strategy: {escape(report.choice)}[/]")

@@ -10,24 +10,13 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from api.cli import (
-    ask,
-    bench,
-    checkpoint,
-    demo,
-    doctor,
-    evaluate,
-    ingest,
-    serve,
-    store,
-    train,
-    world,
-)
+from api.cli.commands import ByName
 from engine import __version__
 from engine.errors import EngineError, QueryError, UsageError
 
 app = typer.Typer(
     name="dejavu-engine",
+    cls=ByName,
     help="Ask hours of video questions, and pay for each frame's embedding once.",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -35,8 +24,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DEJAVU"},
 )
 _INTERNAL = 70  # sysexits.h: an error of the program, not of what it was given
-for module in (demo, ingest, ask, store, serve, world, train, evaluate, bench, checkpoint, doctor):
-    module.register(app)
 
 
 def _show_version(asked: bool) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from api.cli import show
 from api.remote import Remote
 from engine.errors import EngineError
-from engine.query import Moment
+from engine.results import Moment
 from engine.session import Engine
 from engine.video.decode import get_frame_at
 from engine.video.gop import index_gops

@@ -9,19 +9,10 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from api.app import create_app
+import engine
 from api.cli import flags, show
-from api.config import ServerSettings
-from api.connection import server_of
 from engine.errors import UsageError
-from engine.session import Engine
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the command."""
-    parent.command()(serve)
 
 
 def serve(
@@ -36,6 +27,12 @@ def serve(
 
     With --json a document on stdout says where, as soon as connections are taken.
     """
+    from pydantic import ValidationError
+
+    from api.app import create_app
+    from api.config import ServerSettings
+    from api.connection import server_of
+
     try:
         settings = ServerSettings(host=host, port=port)
     except ValidationError as error:
@@ -43,10 +40,13 @@ def serve(
         name = "".join(f"{part}: " for part in first["loc"])
         raise UsageError(name + first["msg"].removeprefix("Value error, ")) from error
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)
-    with Engine.open(data, model=model, device=device) as engine, _listen(host, port) as listener:
+    with (
+        engine.Engine.open(data, model=model, device=device) as opened,
+        _listen(host, port) as listener,
+    ):
         url = f"http://{_reached_at(host)}:{listener.getsockname()[1]}"
-        server = server_of(create_app(engine, settings), settings)
-        engine.store.announce(url)
+        server = server_of(create_app(opened, settings), settings)
+        opened.store.announce(url)
         if as_json:
             show.print_json({"url": url, "pid": os.getpid()})
         show.err.print(f"[bold]{url}[/]  page · [bold]{url}/docs[/]  API · Ctrl-C stops")

@@ -1,6 +1,6 @@
 """`videos`, `index`, `spaces` and `jobs`: what is stored."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -8,7 +8,9 @@ from rich.markup import escape
 from api.cli import flags, show
 from api.cli.connect import find_server, open_store
 from engine.errors import NotFoundError
-from engine.storage.store import Store
+
+if TYPE_CHECKING:
+    from engine.storage.store import Store
 
 videos = typer.Typer(help="The videos in the store.", no_args_is_help=True)
 index = typer.Typer(help="The search index.", no_args_is_help=True)
@@ -16,12 +18,6 @@ spaces = typer.Typer(help="The embedding spaces: one for each model.", no_args_i
 jobs = typer.Typer(help="Work that a server does in the background.", no_args_is_help=True)
 Which = Annotated[str, typer.Argument(help="Name or id.")]
 Job = Annotated[str, typer.Argument(help="Id of the job.")]
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the groups of commands."""
-    for app, name in ((videos, "videos"), (index, "index"), (spaces, "spaces"), (jobs, "jobs")):
-        parent.add_typer(app, name=name)
 
 
 @videos.command("ls")
@@ -257,7 +253,7 @@ def _said(value: Any) -> str:
     return ", ".join(map(_said, value)) if isinstance(value, list) else str(value)
 
 
-def _print_status(store: Store, *, as_json: bool) -> None:
+def _print_status(store: "Store", *, as_json: bool) -> None:
     found = store.index_status()
     if as_json:
         show.print_json(found)

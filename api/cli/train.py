@@ -3,31 +3,18 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
 from api.cli import flags, show
 from engine.errors import NotFoundError
-from engine.evaluation.files import sample_file, video_files
-from engine.evaluation.windows import FileFrames
-from engine.training.answers import TrainConfig as HeadConfig
-from engine.training.answers import train_head
-from engine.training.clip.train import ClipTraining
-from engine.training.clip.train import train as train_clip
-from engine.training.earlygate.calibrate import Calibrated
-from engine.training.earlygate.calibrate import calibrate as calibrate_gate
-from engine.training.earlygate.train import GateTraining, train_gate
-from engine.training.gaze.train import GazeTraining, train_gaze
-from engine.training.reusevit.config import TrainConfig
-from engine.training.reusevit.frames import FrameSource, Window, WorldFrames
-from engine.training.reusevit.train import Trainer
-from engine.vision.earlygate.file import GateCard, GateFile, save_gate
-from engine.vision.earlygate.limits import Limits
-from engine.vision.earlygate.strategy import EarlyGate
-from engine.vision.model import Model, load_model
-from engine.vision.reusevit.parts import ReuseConfig
+
+if TYPE_CHECKING:
+    from engine.training.earlygate.calibrate import Calibrated
+    from engine.training.reusevit.frames import FrameSource, Window
+    from engine.vision.earlygate.file import GateCard
+    from engine.vision.model import Model
 
 app = typer.Typer(help="Train the model or the parts that reuse.", no_args_is_help=True)
 Out = Annotated[Path, typer.Option("--out", help="Folder for weights, log and report.")]
@@ -35,12 +22,6 @@ Folder = Annotated[
     Path | None, typer.Option("--videos", help="Your videos; without, made-up clips.")
 ]
 _HELD_OUT = 33  # frames of a validation window: a full one and eight groups
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the commands."""
-    parent.add_typer(app, name="train")
-    parent.command()(calibrate)
 
 
 @app.command()
@@ -55,6 +36,11 @@ def clip(
     as_json: flags.Json = False,
 ) -> None:
     """Train a small CLIP on the made-up world, stored in Hugging Face's form."""
+    import torch
+
+    from engine.training.clip.train import ClipTraining
+    from engine.training.clip.train import train as train_clip
+
     _log()
     place = "cuda" if device == "auto" and torch.cuda.is_available() else device
     scores = train_clip(
@@ -93,6 +79,13 @@ def reuse(
     as_json: flags.Json = False,
 ) -> None:
     """Train ReuseViT's parts for a frozen tower; started again, a run goes on where it stopped."""
+    import torch
+
+    from engine.training.reusevit.config import TrainConfig
+    from engine.training.reusevit.train import Trainer
+    from engine.vision.model import load_model
+    from engine.vision.reusevit.parts import ReuseConfig
+
     _log()
     loaded = load_model(model, device=device, dtype=torch.float32)
     config = TrainConfig(
@@ -123,6 +116,14 @@ def gate(
     as_json: flags.Json = False,
 ) -> None:
     """Train the early gate's limits for a frozen tower, then calibrate them to the bound."""
+    import torch
+
+    from engine.training.earlygate.calibrate import calibrate as calibrate_gate
+    from engine.training.earlygate.train import GateTraining, train_gate
+    from engine.vision.earlygate.file import GateFile, save_gate
+    from engine.vision.earlygate.strategy import EarlyGate
+    from engine.vision.model import load_model
+
     _log()
     loaded = load_model(model, device=device, dtype=torch.float32)
     config = GateTraining(steps=steps, batch=batch)
@@ -147,6 +148,10 @@ def answers(
     as_json: flags.Json = False,
 ) -> None:
     """Train the head that answers questions from a model's vectors."""
+    from engine.training.answers import TrainConfig as HeadConfig
+    from engine.training.answers import train_head
+    from engine.vision.model import load_model
+
     _log()
     loaded = load_model(model, device=device)
     config = HeadConfig(clips=clips, steps=steps, seed=seed, workers=workers)
@@ -166,6 +171,9 @@ def looker(
     as_json: flags.Json = False,
 ) -> None:
     """Train what answers questions by looking at frames again; at its best on a GPU."""
+    from engine.training.gaze.train import GazeTraining, train_gaze
+    from engine.vision.model import load_model
+
     _log()
     loaded = load_model(model, device=device)
     config = GazeTraining(
@@ -194,6 +202,13 @@ def calibrate(
 
     Started again with the same `--out`, a broken-off search goes on where it stopped.
     """
+    from engine.evaluation.files import sample_file, video_files
+    from engine.training.earlygate.calibrate import calibrate as calibrate_gate
+    from engine.vision.earlygate.file import GateFile, save_gate
+    from engine.vision.earlygate.limits import Limits
+    from engine.vision.earlygate.strategy import EarlyGate
+    from engine.vision.model import load_model
+
     _log()
     loaded = load_model(model, device=device)
     files = video_files(videos)[:most]
@@ -214,18 +229,26 @@ def calibrate(
     _done(found.report, out, as_json=as_json)
 
 
-def _card(model: Model, found: Calibrated, max_drift: float) -> GateCard:
+def _card(model: "Model", found: "Calibrated", max_drift: float) -> "GateCard":
+    from engine.vision.earlygate.file import GateCard
+
     space = model.space
     return GateCard(space.model, space.weight_hash, max_drift, report=found.report)
 
 
-def _source(model: Model, videos: Path | None, fps: float, clips: int) -> FrameSource:
+def _source(model: "Model", videos: Path | None, fps: float, clips: int) -> "FrameSource":
+    from engine.evaluation.windows import FileFrames
+    from engine.training.reusevit.frames import WorldFrames
+
     if videos is not None:
         return FileFrames(videos, model.preprocessing, fps)
     return WorldFrames(clips, model.tower.config.image_size, fps=fps)
 
 
-def _held_out(model: Model, videos: Path | None, fps: float) -> list[Window]:
+def _held_out(model: "Model", videos: Path | None, fps: float) -> "list[Window]":
+    from engine.evaluation.windows import FileFrames
+    from engine.training.reusevit.frames import WorldFrames
+
     if videos is not None:
         source: FrameSource = FileFrames(videos, model.preprocessing, fps)
         return list(source.windows(_HELD_OUT, epoch=1))[:40]

@@ -7,15 +7,8 @@ import typer
 
 from api.cli import flags, show
 from engine.errors import UsageError, unknown
-from engine.world.make import make_world
-from engine.world.splits import Split
 
 app = typer.Typer(help="Made-up clips with captions, questions and times.", no_args_is_help=True)
-
-
-def register(parent: typer.Typer) -> None:
-    """Add the commands."""
-    parent.add_typer(app, name="world")
 
 
 @app.command()
@@ -27,6 +20,9 @@ def make(
     as_json: flags.Json = False,
 ) -> None:
     """Make clips as H.264 files with `world.json` beside them."""
+    from engine.world.make import make_world
+    from engine.world.splits import Split
+
     if split not in get_args(Split):
         raise UsageError(unknown("split", split, get_args(Split)))
     with show.err.status(f"making {clips} clips"):

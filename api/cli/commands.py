@@ -1,0 +1,67 @@
+"""The commands by name: what one needs is imported when it is asked for."""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
+
+COMMANDS: Mapping[str, str] = {  # name → where it is defined, in the order of the help
+    "demo": "api.cli.demo:demo",
+    "ingest": "api.cli.ingest:ingest",
+    "query": "api.cli.ask:query",
+    "ask": "api.cli.ask:ask",
+    "sql": "api.cli.ask:sql",
+    "videos": "api.cli.store:videos",
+    "index": "api.cli.store:index",
+    "spaces": "api.cli.store:spaces",
+    "jobs": "api.cli.store:jobs",
+    "serve": "api.cli.serve:serve",
+    "world": "api.cli.world:app",
+    "train": "api.cli.train:app",
+    "calibrate": "api.cli.train:calibrate",
+    "eval": "api.cli.evaluate:evaluate",
+    "bench": "api.cli.bench:app",
+    "checkpoint": "api.cli.checkpoint:app",
+    "doctor": "api.cli.doctor:doctor",
+}
+
+
+class ByName(TyperGroup):
+    """A group that imports a command's module when its name is given; its help imports all."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Commands()  # type: ignore[assignment]  # nothing is ever added
+
+
+class _Commands(Mapping[str, Any]):
+    """Commands by name, each built when it is first looked up."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._built:
+            self._built[name] = _load(name)
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = COMMANDS[name].partition(":")  # KeyError: there is no such command
+    defined = getattr(import_module(module), attribute)
+    if isinstance(defined, typer.Typer):
+        group = get_group(defined)
+        group.name = name
+        return group
+    alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    alone.command(name)(defined)
+    return get_command(alone)
