@@ -36,9 +36,9 @@ def connect(
 @contextmanager
 def open_store(data: Path) -> "Iterator[Store]":
     """Open what is stored; a folder that does not exist is not made."""
+    check_folder(data)
     from engine.storage.store import Store
 
-    check_folder(data)
     with Store.open(data) as store:
         yield store
 
