@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+_SIZE = r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$"
+
 
 class Settings(BaseSettings):
     """What holds for a whole engine; each field also reads an environment variable."""
@@ -36,8 +38,10 @@ class Settings(BaseSettings):
         None, description="refine what could enter a top-k; true: cut-offs too, false: nothing"
     )
 
-    sql_memory: str = Field("1GB", pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")
+    sql_memory: str = Field("1GB", pattern=_SIZE)
+    sql_result: str = Field("256MB", pattern=_SIZE)
     sql_seconds: float = Field(60.0, gt=0)
     sql_rows: int = Field(1_000_000, gt=0)
+    sql_workers: int = Field(4, gt=0, description="statements that run at a time")
     threads: int = Field(2, gt=0, description="of DuckDB and of the decoder")
     log_level: Literal["debug", "info", "warning", "error"] = "info"

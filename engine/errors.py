@@ -5,7 +5,9 @@ EngineError
 ├── NotFoundError         a name or id that nothing has
 ├── QueryError            a query that cannot be run, with the place in its text
 │   ├── ParseError        not the dialect
-│   └── BindError         names or types that do not fit
+│   ├── BindError         names or types that do not fit
+│   ├── DataError         values that it cannot compute with: a cast, a pattern, an overflow
+│   └── LimitError        it was stopped: time, memory, rows, bytes, or it crashed DuckDB
 ├── VideoError            a video that cannot be used, with the reason
 │   ├── UnsupportedCodecError
 │   └── CorruptVideoError
@@ -16,6 +18,7 @@ EngineError
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Literal
 
 
 class EngineError(Exception):
@@ -53,6 +56,20 @@ class ParseError(QueryError):
 
 class BindError(QueryError):
     """Names or types in the query do not fit."""
+
+
+class DataError(QueryError):
+    """The query met values that it cannot compute with: a wrong cast, pattern or an overflow."""
+
+
+class LimitError(QueryError):
+    """A query that was stopped; `kind` says at what."""
+
+    def __init__(
+        self, message: str, *, kind: Literal["time", "memory", "rows", "bytes", "crash", "closed"]
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class VideoError(EngineError):

@@ -15,6 +15,7 @@ from engine.answering.head import shipped_reader
 from engine.answering.looker import shipped_looker
 from engine.ask import Answer, Heads, ask, reply
 from engine.background import background_of
+from engine.cage.sandbox import Sandbox
 from engine.config import Settings
 from engine.errors import UsageError, unknown
 from engine.ingest import (
@@ -28,7 +29,6 @@ from engine.ingest import (
     register,
 )
 from engine.operators.base import Context, Reply
-from engine.operators.sandbox import Sandbox
 from engine.query import GroupBy, QueryResult, query
 from engine.search.context import Background, Range
 from engine.search.options import Options
@@ -50,7 +50,11 @@ class Engine:
         self._embedding = Lock()
         self._ingesting = False
         self._sandbox = Sandbox(
-            memory=settings.sql_memory, threads=settings.threads, seconds=settings.sql_seconds
+            memory=settings.sql_memory,
+            threads=settings.threads,
+            seconds=settings.sql_seconds,
+            result=settings.sql_result,
+            workers=settings.sql_workers,
         )
         store.catalog.add_space(model.space)
         store.catalog.use_space(self.space)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.cage.sandbox import Sandbox
 from engine.operators.base import Context, Reply
-from engine.operators.sandbox import Sandbox
 from engine.search.context import Background, Range
 from engine.search.options import Options
 from engine.search.work import Embedded

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.ask import ask
+from engine.cage.sandbox import Sandbox
 from engine.errors import NotFoundError, UsageError
-from engine.operators.sandbox import Sandbox
 from tests.asking import HashEncoder, Videos
 
 

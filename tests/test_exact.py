@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.ask import ask
+from engine.cage.sandbox import Sandbox
 from engine.errors import VideoError
 from engine.operators.base import Context, Reply
-from engine.operators.sandbox import Sandbox
 from engine.query import GroupBy, Moment, query
 from engine.search.context import Background
 from engine.search.options import Options

@@ -19,7 +19,7 @@ LAYERS = [
     {"engine.vision.bounded"},
     {"engine.vision.registry"},
     {"engine.storage"},
-    {"engine.config", "engine.results"},
+    {"engine.cage", "engine.config", "engine.results"},
     {"engine.search"},
     {"engine.operators"},
     {"engine.planner"},

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.cage.sandbox import Sandbox
 from engine.errors import NotFoundError, UsageError
-from engine.operators.sandbox import Sandbox
 from engine.query import QueryResult, query
 from engine.search.context import Range
 from engine.search.selection import select_videos

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.errors import BindError, ExecutionError
+from engine.cage.sandbox import Sandbox
+from engine.errors import BindError, LimitError
 from engine.operators.base import read_table
-from engine.operators.sandbox import Sandbox
 from engine.planner.bind import bind
 from engine.planner.lower import Build
 from engine.planner.parse import parse
@@ -172,7 +172,7 @@ def test_explain_analyze_says_what_happened(videos: Videos, sandbox: Sandbox) ->
 
 
 def test_too_many_rows_are_an_error(shared_videos: Videos, sandbox: Sandbox) -> None:
-    with pytest.raises(ExecutionError, match="more than 10 rows"):
+    with pytest.raises(LimitError, match="more than 10 rows"):
         run_sql(shared_videos.context(sandbox), "SELECT * FROM frames", max_rows=10)
 
 

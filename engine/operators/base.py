@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from engine.cage.sandbox import Sandbox
 from engine.errors import ExecutionError
-from engine.operators.sandbox import Sandbox
 from engine.search.context import SearchContext
 
 

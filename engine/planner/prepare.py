@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from engine.cage.sandbox import Sandbox
 from engine.errors import BindError
 from engine.operators.base import Operator
-from engine.operators.sandbox import Sandbox
 from engine.planner.bind import bind
 from engine.planner.logical import Relational
 from engine.planner.lower import Build

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from engine.cage.sandbox import Sandbox
 from engine.operators.answer import Answer
 from engine.operators.base import Context, Reply, read_table
 from engine.operators.embed import Embed
 from engine.operators.limit import Limit
 from engine.operators.moments import Moments
-from engine.operators.sandbox import Sandbox
 from engine.operators.scan import Scan
 from engine.planner.relations import RELATIONS
 from engine.search.context import Range

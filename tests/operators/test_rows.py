@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.errors import ExecutionError
+from engine.cage.sandbox import Sandbox
+from engine.errors import DataError
 from engine.operators.base import Context, Operator, read_table
 from engine.operators.filter import Filter
 from engine.operators.limit import Limit
-from engine.operators.sandbox import Sandbox
 from engine.operators.scan import Scan
 from engine.operators.semi_join import SemiJoin
 from engine.operators.timed import Timed
@@ -104,7 +104,7 @@ def test_timed_counts_rows_and_batches(context: Context) -> None:
 
 
 def test_a_failing_expression_names_its_reason(context: Context) -> None:
-    with pytest.raises(ExecutionError, match="could not convert"):
+    with pytest.raises(DataError, match="could not convert"):
         values(Filter(Batches([[1]]), ["('x' || a)::INT > 0"]), context)
 
 

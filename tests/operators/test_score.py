@@ -3,10 +3,10 @@
 import pyarrow as pa
 import pytest
 
+from engine.cage.sandbox import Sandbox
 from engine.operators.base import Context, read_table
 from engine.operators.embed import Embed
 from engine.operators.filter import Filter
-from engine.operators.sandbox import Sandbox
 from engine.operators.scan import Scan
 from engine.operators.score import Score
 from engine.operators.search import Search

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.operators.sandbox import Sandbox
+from engine.cage.sandbox import Sandbox
 from engine.planner.optimize import RULES
 from engine.planner.prepare import prepare
 from engine.planner.relations import FORMS, RELATIONS

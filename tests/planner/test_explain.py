@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.operators.sandbox import Sandbox
+from engine.cage.sandbox import Sandbox
 from engine.planner.bind import bind
 from engine.planner.cost import estimate_all
 from engine.planner.explain import explain_text, show, tree

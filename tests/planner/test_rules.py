@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pytest
 
+from engine.cage.sandbox import Sandbox
 from engine.operators.base import read_table
-from engine.operators.sandbox import Sandbox
 from engine.planner.bind import bind
 from engine.planner.explain import show
 from engine.planner.logical import Plan

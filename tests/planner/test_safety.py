@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from engine.cage.sandbox import Sandbox
 from engine.errors import EngineError, QueryError
-from engine.operators.sandbox import Sandbox
 from engine.planner.prepare import prepare
 
 secret_table = pa.table({"secret": ["found in memory"]})

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from engine.cage.sandbox import Sandbox
 from engine.operators.base import Context
-from engine.operators.sandbox import Sandbox
 from engine.search.null import load_null, probability, quantile
 from tests.asking import Videos
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.cage.sandbox import Sandbox
 from engine.errors import UsageError
 from engine.operators.base import Context, read_table, row_ids
 from engine.operators.embed import Embed
-from engine.operators.sandbox import Sandbox
 from engine.operators.scan import Scan
 from engine.planner.relations import RELATIONS
 from engine.search.scores import Match, score_rows, subject_vector

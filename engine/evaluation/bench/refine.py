@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from engine.cage.sandbox import Sandbox
 from engine.evaluation.encodings import Pixels, render_pool
 from engine.evaluation.report import Report
 from engine.operators.base import Context
-from engine.operators.sandbox import Sandbox
 from engine.query import query
 from engine.search.context import Background
 from engine.search.exactness import refine_top_k

@@ -7,8 +7,8 @@ from threading import Timer
 import pyarrow as pa
 import pytest
 
-from engine.errors import BindError, EngineError, ExecutionError
-from engine.operators.sandbox import Sandbox
+from engine.cage.sandbox import Sandbox
+from engine.errors import BindError, DataError, EngineError, LimitError
 
 NUMBERS = pa.table({"a": [1, 2, 3]})
 
@@ -36,18 +36,18 @@ def test_check_takes_one_select(sandbox: Sandbox, sql: str) -> None:
 
 def test_too_many_rows_are_an_error(sandbox: Sandbox) -> None:
     assert sandbox.run("FROM range(10)", {}, max_rows=10).num_rows == 10
-    with pytest.raises(ExecutionError, match="more than 9 rows; add a LIMIT"):
+    with pytest.raises(LimitError, match="more than 9 rows; add a LIMIT"):
         sandbox.run("FROM range(10)", {}, max_rows=9)
 
 
 def test_too_much_time_and_memory_are_errors() -> None:
     with (
         Sandbox(memory="64MB", threads=1, seconds=0.2) as small,
-        pytest.raises(ExecutionError, match=r"longer than 0.2 s"),
+        pytest.raises(LimitError, match=r"longer than 0.2 s"),
     ):
         small.run("SELECT count(*) FROM range(10000000000), range(1000)", {}, max_rows=1)
     with Sandbox(memory="64MB", threads=1) as small:
-        with pytest.raises(ExecutionError, match="more memory than 64MB"):
+        with pytest.raises(LimitError, match="more memory than 64MB"):
             small.run("SELECT list(range) FROM range(100000000)", {}, max_rows=1)
         assert small.run("SELECT 1 AS a", {}, max_rows=1).to_pylist() == [{"a": 1}]
 
@@ -56,12 +56,12 @@ def test_too_much_time_and_memory_are_errors() -> None:
     "setting", ["enable_external_access = true", "memory_limit = '9GB'", "threads = 9"]
 )
 def test_settings_are_locked(sandbox: Sandbox, setting: str) -> None:
-    with pytest.raises((ExecutionError, BindError)):
+    with pytest.raises(BindError):
         sandbox.run(f"SET {setting}", {}, max_rows=1)
 
 
 def test_a_reason_is_one_line_without_our_own_sql(sandbox: Sandbox) -> None:
-    with pytest.raises(ExecutionError) as caught:
+    with pytest.raises(DataError) as caught:
         sandbox.run("SELECT 'x'::INT AS n FROM range(2)", {}, max_rows=9)
     assert str(caught.value) == "could not convert string 'x' to INT32"
 
