@@ -261,10 +261,8 @@ class Engine:
     def _note_rates(self, seconds: float, frames: int, decode: float, encode: float) -> None:
         """Keep what decoding and encoding cost, for the planner's estimates."""
         if frames:
-            catalog = self.store.catalog
-            known = catalog.calibration(self.space) or {}
             rates = {"decode": decode / seconds, "encode": encode / frames}
-            catalog.set_calibration(self.space, {**known, "rates": rates})
+            self.store.catalog.set_calibration(self.space, "rates", rates)
 
     def _redecode(self, video_id: int, frames: Sequence[int]) -> list[NDArray[np.uint8]]:
         return redecode(self.store, self.space, video_id, frames)

@@ -68,14 +68,23 @@ CREATE TABLE IF NOT EXISTS stretches (
 );
 CREATE TABLE IF NOT EXISTS parts (
     part_id BIGINT NOT NULL,
-    video_id BIGINT NOT NULL,
     space_id INTEGER NOT NULL,
-    sampling VARCHAR NOT NULL,
     kind VARCHAR NOT NULL,
     path VARCHAR NOT NULL,
     num_rows BIGINT NOT NULL,
     size_bytes BIGINT NOT NULL,
-    checksum VARCHAR NOT NULL
+    checksum VARCHAR NOT NULL,
+    format INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS holdings (
+    part_id BIGINT NOT NULL,
+    video_id BIGINT NOT NULL,
+    sampling VARCHAR NOT NULL,
+    strategy VARCHAR,
+    stretch INTEGER
+);
+CREATE TABLE IF NOT EXISTS discarded (
+    path VARCHAR NOT NULL
 );
 CREATE TABLE IF NOT EXISTS stored_frames (
     space_id INTEGER NOT NULL,
@@ -113,6 +122,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 );
 CREATE TABLE IF NOT EXISTS calibration (
     space_id INTEGER NOT NULL,
+    kind VARCHAR NOT NULL,
     value JSON NOT NULL,
     updated_at TIMESTAMP NOT NULL
 );

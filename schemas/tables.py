@@ -83,16 +83,24 @@ STRETCHES: Final = _columns(
 )
 PARTS: Final = _columns(
     ("part_id", _I64),
-    ("video_id", _I64),
     ("space_id", _I32),
-    ("sampling", _TEXT),
     ("kind", _TEXT),  # stretch, overlay or compacted
     ("path", _TEXT),  # below the data folder
     ("num_rows", _I64),
     ("size_bytes", _I64),
     ("checksum", _TEXT),
-    required="part_id video_id space_id sampling kind path num_rows size_bytes checksum",
+    ("format", _I32),  # 1: rows of one video, nothing in the footer that tells whose
+    required="part_id space_id kind path num_rows size_bytes checksum format",
 )
+HOLDINGS: Final = _columns(
+    ("part_id", _I64),
+    ("video_id", _I64),
+    ("sampling", _TEXT),
+    ("strategy", _TEXT),  # of a stretch whose rows the part holds; null in an overlay
+    ("stretch", _I32),
+    required="part_id video_id sampling",
+)
+DISCARDED: Final = _columns(("path", _TEXT), required="path")
 STORED_FRAMES: Final = _columns(
     ("space_id", _I32),
     ("row_id", _I64),
@@ -133,9 +141,10 @@ JOBS: Final = _columns(
 )
 CALIBRATION: Final = _columns(
     ("space_id", _I32),
+    ("kind", _TEXT),  # rates, null or residuals
     ("value", _TEXT),
     ("updated_at", _TIME),
-    required="space_id value updated_at",
+    required="space_id kind value updated_at",
 )
 SETTINGS: Final = _columns(("name", _TEXT), ("value", _TEXT), required="name value")
 
@@ -167,6 +176,8 @@ CATALOG: Final[Mapping[str, pa.Schema]] = {
     "segments": SEGMENTS,
     "stretches": STRETCHES,
     "parts": PARTS,
+    "holdings": HOLDINGS,
+    "discarded": DISCARDED,
     "stored_frames": STORED_FRAMES,
     "indexes": INDEXES,
     "jobs": JOBS,
@@ -183,6 +194,7 @@ def embeddings(dimension: int) -> pa.Schema:
     than a list of numbers.
     """
     return _columns(
+        ("video_id", _I64),
         ("frame", _I32),
         ("seconds", _F64),
         ("picture", _TEXT),
@@ -191,5 +203,5 @@ def embeddings(dimension: int) -> pa.Schema:
         ("drift", _F32),
         ("exact", _BOOL),
         ("embedding", pa.binary(2 * dimension)),
-        required="frame seconds picture strategy reuse_rate exact embedding",
+        required="video_id frame seconds picture strategy reuse_rate exact embedding",
     )

@@ -125,7 +125,7 @@ def test_video_qa_embeds_what_is_missing_and_has_no_answer_without_frames(
 def test_explain_shows_the_plan(engine: Engine) -> None:
     sql = "SELECT frame FROM frames ORDER BY CLIP_MATCH(frame, $t) DESC LIMIT 2"
     assert "Search best 2 by" in engine.explain(sql, t="a")
-    rates = (engine.store.catalog.calibration(engine.space) or {})["rates"]
+    rates = engine.store.catalog.calibration(engine.space, "rates") or {}
     assert rates["decode"] > 0
     assert rates["encode"] > 0
     assert "index: " in engine.explain(sql, analyze=True, t="a")
@@ -134,9 +134,9 @@ def test_explain_shows_the_plan(engine: Engine) -> None:
 def test_a_bare_match_is_calibrated_on_the_models_own_world(engine: Engine) -> None:
     rows = engine.sql("SELECT count(*) AS n FROM frames WHERE CLIP_MATCH(frame, 'a ring')").rows()
     assert rows[0]["n"] >= 0
-    stored = engine.store.catalog.calibration(engine.space)
+    stored = engine.store.catalog.calibration(engine.space, "null")
     assert stored is not None
-    assert stored["null"]["width"] > 0
+    assert stored["width"] > 0
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = {  # name → where it is defined, in the order of
     "index": "api.cli.store:index",
     "spaces": "api.cli.store:spaces",
     "jobs": "api.cli.store:jobs",
+    "store": "api.cli.folder:store",
     "serve": "api.cli.serve:serve",
     "world": "api.cli.world:app",
     "train": "api.cli.train:app",

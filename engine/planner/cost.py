@@ -77,7 +77,7 @@ def _(plan: logical.Embed, context: Context, inputs: list[Cost]) -> Cost:  # noq
     seconds = sum(item.stop_seconds - item.start_seconds for item in missing)
     stored = context.store.rows(context.space, videos, ["row_id"]).num_rows
     fresh = seconds * (context.options.fps or 2.0)
-    rates = (context.store.catalog.calibration(context.space) or {}).get("rates", {})
+    rates = context.store.catalog.calibration(context.space, "rates") or {}
     decode = seconds * rates.get("decode", DECODE)
     encode = fresh * rates.get("encode", ENCODE)
     note = f"{stored} frames stored"

@@ -49,8 +49,7 @@ def _find(context: SearchContext) -> Null:
     background = context.background()
     texts = background.texts
     key = sha256("\n".join(texts).encode()).hexdigest()[:16]
-    known = context.store.catalog.calibration(context.space) or {}
-    stored = known.get("null")
+    stored = context.store.catalog.calibration(context.space, "null")
     if stored and stored["background"] == key and len(ids) <= _GROWTH * max(stored["rows"], 64):
         return _read(stored)
     if len(ids) + len(background.images) < 2:
@@ -66,7 +65,7 @@ def _find(context: SearchContext) -> Null:
         "middle": null.middle,
         "width": null.width,
     }
-    context.store.catalog.set_calibration(context.space, {**known, "null": stored})
+    context.store.catalog.set_calibration(context.space, "null", stored)
     return null
 
 

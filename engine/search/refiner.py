@@ -140,13 +140,12 @@ class Refiner:
         catalog = self.store.catalog
         rows = self.store.rows(self.space, None, ["row_id", "drift", "exact"])
         open_rows = rows.filter(pa.array(~flags(rows)))
-        known = catalog.calibration(self.space) or {}
-        stored = known.get("residuals")
+        stored = catalog.calibration(self.space, "residuals")
         if stored and open_rows.num_rows <= _GROWTH * max(stored["rows"], 64):
             return Residuals.of_json(stored)
         drawn = self._audit(open_rows)
         if drawn is not None:
-            catalog.set_calibration(self.space, {**known, "residuals": drawn.as_json()})
+            catalog.set_calibration(self.space, "residuals", drawn.as_json())
         return drawn
 
     def _audit(self, rows: pa.Table) -> Residuals | None:

@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from engine.errors import NotFoundError, UsageError, unknown
 from engine.storage.database import Database, insert, next_id, now, update
+from engine.storage.ledger import discard_empty
 from engine.storage.records import (
+    Calibration,
     Job,
     JobStatus,
     Segment,
@@ -29,7 +31,10 @@ if TYPE_CHECKING:
     from engine.video.gop import Gop
     from engine.vision.backbone.space import Space
 
-_OF_A_VIDEO = ("stored_frames", "parts", "stretches", "segments", "gops", "aliases", "videos")
+_OF_A_VIDEO = (
+    *("stored_frames", "holdings", "stretches", "segments", "gops"),
+    *("aliases", "videos"),
+)
 _VIDEO_COLUMNS = ", ".join(f.name for f in fields(Video) if f.name != "names")
 _SPACE_COLUMNS = "space_id, space_key, name, model, revision, weight_hash, preprocessing, dimension"
 _JOB_COLUMNS = ", ".join(f.name for f in fields(Job))
@@ -45,6 +50,7 @@ class Catalog:
     def __init__(self, database: Database, removed: Callable[[Sequence[int]], None]) -> None:
         self._database = database
         self._removed = removed
+        self._measured: dict[tuple[str, str], dict[str, Any]] = {}
 
     def connection(self) -> AbstractContextManager[Any]:
         """Give a DuckDB cursor for reading `videos`, `gops` and `frames` (of the current space).
@@ -276,20 +282,30 @@ class Catalog:
             cursor.execute("DELETE FROM settings WHERE name = 'space'")
             cursor.execute("INSERT INTO settings VALUES ('space', ?)", [key])
 
-    def calibration(self, space_key: str) -> dict[str, Any] | None:
-        """Return the calibration of a space, or None."""
+    def calibration(self, space_key: str, kind: Calibration) -> dict[str, Any] | None:
+        """Return what was measured of one kind in a space, or None."""
+        _check("calibration", kind, get_args(Calibration))
         found = self._database.one(
-            "SELECT value FROM calibration WHERE space_id = ?", [self.space(space_key).space_id]
+            "SELECT value FROM calibration WHERE space_id = ? AND kind = ?",
+            [self.space(space_key).space_id, kind],
         )
-        return None if found is None else _parsed(found[0])
+        return self._measured.get((space_key, kind)) if found is None else _parsed(found[0])
 
-    def set_calibration(self, space_key: str, value: Mapping[str, Any]) -> None:
-        """Store the calibration (JSON-ready) of a space."""
+    def set_calibration(self, space_key: str, kind: Calibration, value: Mapping[str, Any]) -> None:
+        """Store what was measured (JSON-ready); other kinds stay as they are.
+
+        A process that only reads keeps it for itself.
+        """
+        _check("calibration", kind, get_args(Calibration))
         space_id = self.space(space_key).space_id
+        if self._database.read_only:
+            self._measured[space_key, kind] = dict(value)
+            return
         with self._database.transaction() as cursor:
-            cursor.execute("DELETE FROM calibration WHERE space_id = ?", [space_id])
-            values = {"space_id": space_id, "value": json.dumps(value), "updated_at": now()}
-            insert(cursor, "calibration", values)
+            where = "DELETE FROM calibration WHERE space_id = ? AND kind = ?"
+            cursor.execute(where, [space_id, kind])
+            known = {"space_id": space_id, "kind": kind, "updated_at": now()}
+            insert(cursor, "calibration", {**known, "value": json.dumps(value)})
 
     # what is embedded
 
@@ -381,6 +397,8 @@ def _check(kind: str, given: str, allowed: Sequence[str]) -> None:
 def _delete_videos(cursor: Any, video_ids: Sequence[int]) -> None:
     for table in _OF_A_VIDEO if video_ids else ():
         cursor.execute(f"DELETE FROM {table} WHERE video_id IN (SELECT unnest(?))", [video_ids])
+    if video_ids:
+        discard_empty(cursor)
 
 
 def _give_name(cursor: Any, name: str, video_id: int, path: str) -> None:

@@ -1,30 +1,35 @@
-"""Compaction: overlays and small parts of a video folded into few large ones."""
+"""Compaction: overlays and small parts, of one video or of many, folded into few large ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
+from engine.storage import row_id
 from engine.storage.durable import Reached
 from engine.storage.files import Files
-from engine.storage.ledger import Part, SegmentKey, row_ids_of
+from engine.storage.ledger import Holding, Part, row_ids_of
+from engine.storage.parts import FORMAT
 
 FULL_ROWS = 32_768  # a part with so many rows is not made larger
 MAX_OVERLAYS = 32  # of one video, before they are folded without being asked
+LEAST_SEEN = 0.5  # a large part of which less is seen is written anew
 
 
 def compact(files: Files, space_id: int, reached: Reached) -> int:
-    """Fold the parts of every video of a space; return how many files that saves."""
-    videos = {part.video_id for part in files.ledger.parts(space_id=space_id)}
-    return sum(compact_video(files, space_id, video_id, reached) for video_id in sorted(videos))
+    """Fold the parts of a space that queries see; return how many files that saves.
+
+    Parts of several videos are joined, so that the number of files follows that of the rows.
+    """
+    return _fold(files, files.ledger.shown_parts(space_id), space_id, reached)
 
 
 def compact_video(files: Files, space_id: int, video_id: int, reached: Reached) -> int:
-    """Fold the parts of one video that queries see; return how many files that saves."""
-    shown = files.ledger.shown_sampling(video_id, space_id)
-    parts = files.ledger.parts(video_id=video_id, space_id=space_id)
-    seen = files.ledger.seen(space_id, video_id)
-    return _fold(files, [part for part in parts if part.sampling == shown], seen, reached)
+    """Fold the parts that hold rows of one video alone."""
+    own = files.ledger.parts(video_id=video_id, space_id=space_id)
+    shown = set(files.ledger.shown_parts(space_id))
+    chosen = [part for part in own if part in shown and files.videos_of(part) == {video_id}]
+    return _fold(files, chosen, space_id, reached)
 
 
 def wants_compaction(files: Files, space_id: int, video_id: int) -> bool:
@@ -33,36 +38,81 @@ def wants_compaction(files: Files, space_id: int, video_id: int) -> bool:
     return sum(part.kind == "overlay" for part in parts) > MAX_OVERLAYS
 
 
-def _fold(files: Files, parts: Sequence[Part], seen: pa.Table, reached: Reached) -> int:
-    """Write the seen rows of parts that are small or partly unseen into new ones.
-
-    Nothing is done where all rows are seen and the number of files would stay the same.
-    """
-    holder, row_ids = seen.column("part_id").to_numpy(), seen.column("row_id").to_numpy()
-    rows_of = {
+def _fold(files: Files, parts: Sequence[Part], space_id: int, reached: Reached) -> int:
+    """Write the seen rows of parts that are small or mostly unseen into new ones."""
+    table = files.ledger.seen(space_id)
+    holder, row_ids = table.column("part_id").to_numpy(), table.column("row_id").to_numpy()
+    seen = {
         part.part_id: row_ids[slice(*np.searchsorted(holder, (part.part_id, part.part_id + 1)))]
         for part in parts
     }
-    old = [p for p in parts if p.num_rows < FULL_ROWS or len(rows_of[p.part_id]) < p.num_rows]
-    unseen = sum(part.num_rows - len(rows_of[part.part_id]) for part in old)
-    kept = np.sort(np.concatenate([np.empty(0, np.int64), *(rows_of[p.part_id] for p in old)]))
-    chunks = [kept[start : start + FULL_ROWS] for start in range(0, len(kept), FULL_ROWS)]
-    if not unseen and len(chunks) >= len(old):
-        return 0
+    old = [part for part in parts if _wants_folding(part, len(seen[part.part_id]))]
+    held = files.ledger.holdings([part.part_id for part in old])
+    groups = [group for group in _groups(old, seen) if _is_worth_it(group, seen)]
+    return sum(_fold_group(files, group, seen, held, reached) for group in groups)
+
+
+def _wants_folding(part: Part, seen: int) -> bool:
+    return part.num_rows < FULL_ROWS or seen < LEAST_SEEN * part.num_rows or part.format < FORMAT
+
+
+def _is_worth_it(group: Sequence[Part], seen: Mapping[int, row_id.Ids]) -> bool:
+    """A file is saved, rows that nobody sees go, or a part gets a footer."""
+    unseen = any(len(seen[part.part_id]) < part.num_rows for part in group)
+    return len(group) > 1 or unseen or any(part.format < FORMAT for part in group)
+
+
+def _groups(old: Sequence[Part], seen: Mapping[int, row_id.Ids]) -> Iterator[list[Part]]:
+    """Yield the parts that become one file; those of one video lie side by side."""
+
+    def place(part: Part) -> tuple[int, int]:
+        ids = seen[part.part_id]
+        return (int(ids[0]) if len(ids) else -1, part.part_id)
+
+    group: list[Part] = []
+    rows = 0
+    for part in sorted(old, key=place):
+        count = len(seen[part.part_id])
+        if group and rows + count > FULL_ROWS:
+            yield group
+            group, rows = [], 0
+        group.append(part)
+        rows += count
+    if group:
+        yield group
+
+
+def _fold_group(
+    files: Files,
+    old: Sequence[Part],
+    seen: Mapping[int, row_id.Ids],
+    held: Mapping[int, Sequence[Holding]],
+    reached: Reached,
+) -> int:
+    """Write one part for several; where one of them is damaged, that is left to the next time."""
+    pieces = []
+    for part in old:
+        table = files.readable(part)
+        if table is None:
+            return 0
+        pieces.append(table.filter(pa.array(np.isin(row_ids_of(table), seen[part.part_id]))))
+    table = pa.concat_tables(pieces).sort_by([("video_id", "ascending"), ("frame", "ascending")])
+    holdings = _merged([item for part in old for item in held[part.part_id]], table)
     new = []
-    for chunk in chunks:
-        wanted = {p: np.intersect1d(rows_of[p.part_id], chunk) for p in old}
-        pieces = [_rows(files, part, chosen) for part, chosen in wanted.items() if len(chosen)]
-        table = pa.concat_tables(pieces).sort_by("frame")
-        key = SegmentKey(old[0].video_id, old[0].space_id, old[0].sampling, "")
-        new.append((files.publish(table, key, "compacted"), table.column("frame").to_numpy()))
+    if len(table):
+        part = files.publish(table, old[0].space_id, "compacted", holdings)
+        new.append((part, holdings, row_ids_of(table)))
     files.ledger.commit_compaction(old, new)
     reached("compacted: committed")
-    files.discard(old)
     return len(old) - len(new)
 
 
-def _rows(files: Files, part: Part, chosen: np.ndarray) -> pa.Table:
-    table = files.read(part)
-    own = row_ids_of(part.video_id, table.column("frame").to_numpy())
-    return table.filter(pa.array(np.isin(own, chosen)))
+def _merged(held: Sequence[Holding], table: pa.Table) -> list[Holding]:
+    """Return what a part holds that takes the place of others: each stretch once.
+
+    An overlay's holding goes where a stretch of its video is held as well.
+    """
+    present = set(table.column("video_id").unique().to_pylist())
+    unique = [item for item in dict.fromkeys(held) if item.video_id in present]
+    whole = {item.video_id for item in unique if item.stretch is not None}
+    return [i for i in unique if i.stretch is not None or i.video_id not in whole]

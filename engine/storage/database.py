@@ -1,41 +1,139 @@
 """One DuckDB database: one writer at a time, any number of readers, each on its own cursor."""
 
+import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from threading import RLock
+from time import monotonic, sleep
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from engine.errors import StoreError
+from engine.storage.migrations import SCHEMA_VERSION, migrate
 
-SCHEMA_VERSION = "1"
+REPAIR = "dejavu-engine store repair takes in what is left"
+_COPY_BYTES = 1 << 22
+_PATIENCE_SECONDS = 2.0  # for readers whose statements keep a checkpoint waiting
+
+
+class BusyError(StoreError):
+    """Something must wait until no other thread reads."""
 
 
 class Database:
-    """The catalog's connection; `writing` serialises everything that changes the store."""
+    """The catalog's connection; `writing` serialises everything that changes the store.
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._connection = duckdb.connect(str(path))
-            self._connection.execute(files("schemas").joinpath("catalog.sql").read_text())
-        except duckdb.Error as error:
-            raise StoreError(f"cannot open the catalog {path}: {_line(error)}") from error
+    A published copy is opened `read_only`: beside a writing process, and on a read-only disk.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self.read_only = read_only
         self.writing = RLock()
-        self._check_version(path)
-
-    def _check_version(self, path: Path) -> None:
-        found = self.one("SELECT value FROM settings WHERE name = 'schema'")
-        if found is None:
-            with self.transaction() as cursor:
-                cursor.execute("INSERT INTO settings VALUES ('schema', ?)", [SCHEMA_VERSION])
-        elif found[0] != SCHEMA_VERSION:
+        self._file: int | None = None
+        self.changes = 0  # transactions that were committed
+        try:
+            self._connection = duckdb.connect(str(path), read_only=read_only)
+        except duckdb.Error as error:
+            raise StoreError(f"cannot open the catalog {path}: {_line(error)}; {REPAIR}") from error
+        if not read_only:
+            # closed last: closing any descriptor of a file frees DuckDB's lock on it
+            self._file = os.open(path, os.O_RDONLY)
+        try:
+            self._reach_format()
+        except BaseException:
             self.close()
-            raise StoreError(f"the catalog {path} has layout {found[0]}; allowed: {SCHEMA_VERSION}")
+            raise
+
+    def _reach_format(self) -> None:
+        try:
+            found = self._format()
+            if not self.read_only:
+                found = self._update_format(found)
+        except duckdb.Error as error:
+            text = f"cannot open the catalog {self.path}: {_line(error)}; {REPAIR}"
+            raise StoreError(text) from error
+        if found != SCHEMA_VERSION:
+            allowed = f"allowed: {SCHEMA_VERSION}"
+            if self.read_only:
+                allowed += "; a command that may write brings it there"
+            raise StoreError(f"the catalog {self.path} has layout {found}; {allowed}")
+
+    def _format(self) -> str | None:
+        tables = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'settings'"
+        if not self.all(tables):
+            return None
+        found = self.one("SELECT value FROM settings WHERE name = 'schema'")
+        return None if found is None else str(found[0])
+
+    def _update_format(self, found: str | None) -> str:
+        if found == SCHEMA_VERSION:
+            return found
+        if found is not None:
+            self.checkpoint()  # so that the copy of the file is all there is
+        with self.transaction() as cursor:
+            if found is not None:
+                found = migrate(cursor, found, before=self._keep_former)
+            if found in (None, SCHEMA_VERSION):
+                cursor.execute(files("schemas").joinpath("catalog.sql").read_text())
+            if found is None:
+                found = SCHEMA_VERSION
+                cursor.execute("INSERT INTO settings VALUES ('schema', ?)", [found])
+        return found
+
+    def _keep_former(self) -> None:
+        """Keep the catalog as it was before it is brought to another format."""
+        former = self.path.with_name(f"{self.path.name}.former")
+        if not former.exists():
+            self._copy(former)
+
+    def checkpoint(self) -> None:
+        """Write what the log holds into the database file; the log may be lost from then on.
+
+        Raises BusyError where other threads read all the while.
+        """
+        give_up = monotonic() + _PATIENCE_SECONDS
+        with self.writing, self.cursor() as cursor:
+            while True:
+                try:
+                    cursor.execute("CHECKPOINT")
+                    return
+                except duckdb.TransactionException as error:
+                    if monotonic() > give_up:
+                        raise BusyError(f"cannot checkpoint the catalog: {_line(error)}") from error
+                    sleep(0.01)
+                except duckdb.Error as error:
+                    raise StoreError(f"cannot checkpoint the catalog: {_line(error)}") from error
+
+    def read_everything(self) -> None:
+        """Read every block that a table has; raises StoreError where one is damaged."""
+        try:
+            for (name,) in self.all("SELECT table_name FROM duckdb_tables()"):
+                self.all(f'SELECT bit_xor(hash(t)) FROM "{name}" t')
+        except duckdb.Error as error:
+            raise StoreError(f"the catalog {self.path} is damaged: {_line(error)}") from error
+
+    def copy(self, path: Path) -> str:
+        """Write the database file as it is after a checkpoint; return the SHA-256 of the copy."""
+        with self.writing:
+            self.checkpoint()
+            return self._copy(path)
+
+    def _copy(self, path: Path) -> str:
+        assert self._file is not None
+        digest, offset = hashlib.sha256(), 0
+        with path.open("wb") as target:
+            while block := os.pread(self._file, _COPY_BYTES, offset):
+                target.write(block)
+                digest.update(block)
+                offset += len(block)
+        return digest.hexdigest()
 
     @contextmanager
     def cursor(self) -> Iterator[Any]:
@@ -53,10 +151,13 @@ class Database:
     def transaction(self) -> Iterator[Any]:
         """Give a connection inside a transaction: committed on leaving, undone on an error."""
         with self.writing, self.cursor() as cursor:
+            if self.read_only:
+                raise StoreError("the store was opened for reading; another process may write it")
             cursor.begin()
             try:
                 yield cursor
                 cursor.commit()
+                self.changes += 1
             except duckdb.Error as error:
                 cursor.close()
                 raise StoreError(f"the catalog refused a change: {_line(error)}") from error
@@ -64,25 +165,36 @@ class Database:
                 cursor.rollback()
                 raise
 
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except (duckdb.IOException, duckdb.InternalException, duckdb.FatalException) as error:
+            text = f"the catalog {self.path} cannot be read: {_line(error)}; {REPAIR}"
+            raise StoreError(text) from error
+
     def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a statement."""
-        with self.cursor() as cursor:
+        with self.cursor() as cursor, self._readable():
             return list(cursor.execute(sql, list(parameters)).fetchall())
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         """Return the first row of a statement, or None."""
-        with self.cursor() as cursor:
+        with self.cursor() as cursor, self._readable():
             rows = cursor.execute(sql, list(parameters)).fetchall()
             return rows[0] if rows else None
 
     def table(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
         """Return all rows of a statement as an Arrow table."""
-        with self.cursor() as cursor:
+        with self.cursor() as cursor, self._readable():
             return cursor.sql(sql, params=list(parameters)).to_arrow_table()
 
     def close(self) -> None:
         """Write the log into the database file and close it."""
         self._connection.close()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 def now() -> datetime:

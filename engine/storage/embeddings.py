@@ -1,14 +1,12 @@
-"""Parquet parts: what is known of each frame, with its vector in float16."""
+"""Rows of a stretch as they are stored: what is known of each frame, its vector in float16."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from engine.errors import StoreError, UsageError
+from engine.errors import UsageError
 from schemas import tables
 
 UNIT_TOLERANCE = 1e-2
@@ -43,11 +41,12 @@ def check_unit(embeddings: np.ndarray) -> None:
         raise UsageError(f"expected vectors of length 1, one is off by {np.max(off):.3g}")
 
 
-def to_table(rows: Rows, strategy: str) -> pa.Table:
-    """Return rows as they are stored."""
+def to_table(rows: Rows, video_id: int, strategy: str) -> pa.Table:
+    """Return rows of a video as they are stored."""
     dimension = rows.embeddings.shape[1]
     drift = np.asarray(rows.drift, np.float32)
     columns = {
+        "video_id": np.full(len(rows.frame), video_id, np.int64),
         "frame": np.asarray(rows.frame, np.int32),
         "seconds": np.asarray(rows.seconds, np.float64),
         "picture": pa.array(rows.picture, pa.string()),
@@ -92,25 +91,3 @@ def with_packed_vectors(table: pa.Table) -> pa.Table:
     values = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, lists.type.list_size)
     field = tables.embeddings(values.shape[1]).field("embedding")
     return table.set_column(at, field, vector_column(values))
-
-
-def write_part(table: pa.Table, path: Path) -> None:
-    """Write a part; vectors neither compress nor have bounds, so only the other columns do."""
-    others = [name for name in table.schema.names if name != "embedding"]
-    pq.write_table(
-        table,
-        path,
-        compression=dict.fromkeys(others, "zstd"),
-        use_dictionary=["picture", "strategy"],
-        write_statistics=others,
-    )
-
-
-def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a part, or some of its columns; raises StoreError where the file is not readable."""
-    try:
-        table = pq.ParquetFile(path).read(columns=None if columns is None else list(columns))
-        return with_packed_vectors(table)
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise StoreError(f"the part {path} cannot be read: {reason}; ingest again") from error

@@ -1,93 +1,181 @@
-"""The part files: published, read, discarded, and swept after a crash."""
+"""The part files: published, checked and read, condemned, discarded."""
 
+import hashlib
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from threading import Lock
 
 import numpy as np
 import pyarrow as pa
 
 from engine.errors import StoreError
-from engine.storage.durable import Reached, checksum, publish
-from engine.storage.embeddings import read_part, vectors_of, write_part
+from engine.storage.condemn import commit_condemned, commit_shortfall
+from engine.storage.database import Database
+from engine.storage.describe import describe, describe_space
+from engine.storage.durable import Reached, checksum, publish, set_aside
+from engine.storage.embeddings import vectors_of
 from engine.storage.layout import Layout
-from engine.storage.ledger import Ledger, Part, SegmentKey, row_ids_of
+from engine.storage.ledger import Holding, Ledger, Part, row_ids_of
+from engine.storage.parts import (
+    FORMAT,
+    DamagedPartError,
+    Footer,
+    Piece,
+    parse_rows,
+    read_bytes,
+    rows_digest,
+    write_part,
+)
 
 _log = logging.getLogger(__name__)
 
 
 class Files:
-    """The files below one data folder, as the ledger knows them."""
+    """The files below one data folder, as the ledger knows them.
 
-    def __init__(self, layout: Layout, ledger: Ledger, reached: Reached) -> None:
+    A part is checked against its checksum when it is first read. One that is not what was written
+    is never answered from: a writing process lets the catalog forget its rows, so that an ingest
+    embeds them anew, and moves the file to `lost+found/`; a reading process leaves the rows out.
+    """
+
+    def __init__(self, layout: Layout, database: Database, reached: Reached) -> None:
         self._layout = layout
-        self.ledger = ledger
+        self._database = database
+        self.ledger = Ledger(database)
         self._reached = reached
+        self._checked: set[int] = set()
+        self._noting = Lock()
+        self.unreadable: dict[int, str] = {}  # by part, of a process that only reads: why
+        self.condemned = 0  # how often the catalog was made to forget a part
 
-    def publish(self, table: pa.Table, key: SegmentKey, kind: str) -> Part:
+    def publish(
+        self, table: pa.Table, space_id: int, kind: str, held: Sequence[Holding], *fresh: Piece
+    ) -> Part:
         """Write a part for good; it counts once a ledger commit names it."""
         part_id = self.ledger.draw("file_ids")
-        path = self._layout.part(key.space_id, key.video_id, part_id)
-        publish(path, lambda file: write_part(table, file), what=kind, reached=self._reached)
-        return Part(
+        path = self._layout.part(space_id, part_id)
+        footer = Footer(
+            FORMAT,
             part_id,
-            key.video_id,
-            key.space_id,
-            key.sampling,
             kind,
-            self._layout.relative(path),
-            len(table),
-            path.stat().st_size,
-            checksum(path),
+            describe_space(self._database, space_id),
+            describe(self._database, space_id, held, fresh),
+            rows_digest(table),
         )
+        publish(
+            path, lambda file: write_part(table, footer, file), what=kind, reached=self._reached
+        )
+        relative, size = self._layout.relative(path), path.stat().st_size
+        return Part(part_id, space_id, kind, relative, len(table), size, checksum(path), FORMAT)
 
     def read(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read a part."""
-        return read_part(self._layout.root / part.path, columns)
+        """Read a part, or some of its columns; DamagedPartError unless it is what was written."""
+        path = self._layout.root / part.path
+        data = read_bytes(path)
+        if part.part_id not in self._checked:
+            if len(data) != part.size_bytes or hashlib.sha256(data).hexdigest() != part.checksum:
+                raise DamagedPartError(f"{part.path} is not what was written")
+            self._checked.add(part.part_id)
+        table = parse_rows(data, path, columns)
+        if part.format == 1 and (columns is None or "video_id" in columns):
+            [video_id] = self.videos_of(part)
+            table = table.add_column(0, "video_id", pa.array(np.full(len(table), video_id)))
+        return table
+
+    def read_afresh(self, part: Part) -> pa.Table:
+        """Read a part and check it against its checksum, also if that was done before."""
+        self._checked.discard(part.part_id)
+        return self.read(part)
+
+    def readable(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table | None:
+        """Read a part; one that is damaged is condemned, and None."""
+        try:
+            return self.read(part, columns)
+        except DamagedPartError as error:
+            self.condemn(part, str(error))
+            return None
+
+    def condemn(self, part: Part, reason: str) -> None:
+        """Let nothing be answered from a part again; its rows that others hold are seen there."""
+        with self._noting:
+            if self._database.read_only:
+                if part.part_id not in self.unreadable:
+                    _log.warning("%s: the answer does without its rows", reason)
+                self.unreadable[part.part_id] = reason
+                return
+        _log.warning("%s: its rows are left out until an ingest embeds them anew", reason)
+        with self._database.writing:
+            path = self._layout.root / part.path
+            if path.exists():
+                set_aside(path, self._layout.lost_and_found)
+            videos = self.videos_of(part)
+            lost = self.ledger.seen_from(part)
+            samplings = {
+                (held.video_id, held.sampling)
+                for held in self.ledger.holdings([part.part_id]).get(part.part_id, [])
+            }
+            commit_condemned(self._database, part, reason)
+            self.condemned += 1
+            self._show_again(part, sorted(videos), lost)
+            if part.kind != "stretch":  # it may have held rows of other stretches than it names
+                for video_id, sampling in samplings:
+                    commit_shortfall(self._database, part.space_id, video_id, sampling, lost)
+
+    def _show_again(self, gone: Part, video_ids: Sequence[int], lost: np.ndarray) -> None:
+        """Let rows be seen from the other parts that have them, exact ones first."""
+        for video_id in video_ids:
+            shown = self.ledger.shown_sampling(video_id, gone.space_id)
+            for part in self.ledger.parts(video_id=video_id, space_id=gone.space_id):
+                if not self._holds(part, video_id, shown):
+                    continue
+                table = self.readable(part)
+                if table is None:
+                    continue
+                again = np.isin(row_ids_of(table), lost)
+                own = table.column("video_id").to_numpy() == video_id
+                self.ledger.commit_shown(part, table.filter(pa.array(again & own)))
+
+    def _holds(self, part: Part, video_id: int, sampling: str | None) -> bool:
+        held = self.ledger.holdings([part.part_id]).get(part.part_id, [])
+        return any(item.video_id == video_id and item.sampling == sampling for item in held)
 
     def vectors(self, space_id: int, seen: pa.Table) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield row ids and float16 vectors of rows (`row_id`, `part_id`, by part) file by file."""
+        """Yield row ids and float16 vectors of rows (`row_id`, `part_id`, by part) file by file.
+
+        Rows of a damaged part are left out; `condemned` or `unreadable` then tells so.
+        """
         row_ids = seen.column("row_id").to_numpy()
         part_ids, starts = np.unique(seen.column("part_id").to_numpy(), return_index=True)
         parts = {part.part_id: part for part in self.ledger.parts(space_id=space_id)}
         stops = [*starts[1:], len(row_ids)]
         for part_id, start, stop in zip(part_ids, starts, stops, strict=False):
-            part, wanted = parts[int(part_id)], row_ids[start:stop]
-            table = self.read(part, ["frame", "embedding"])
-            own = row_ids_of(part.video_id, table.column("frame").to_numpy())
+            part, wanted = parts.get(int(part_id)), row_ids[start:stop]
+            if part is None:  # replaced or condemned since `seen` was read
+                continue
+            table = self.readable(part, ["video_id", "frame", "embedding"])
+            if table is None:
+                continue
+            own = row_ids_of(table)
             here = np.isin(own, wanted)
             if int(here.sum()) != len(wanted):
                 raise StoreError(f"the part {part.path} lacks rows that the catalog says it has")
             yield own[here], vectors_of(table)[here]
 
-    def discard(self, parts: Iterable[Part]) -> None:
-        """Delete the files of parts that the ledger no longer names."""
-        for part in parts:
-            (self._layout.root / part.path).unlink(missing_ok=True)
+    def discard(self) -> None:
+        """Delete the files that nothing needs any more."""
+        paths = self.ledger.discarded()
+        for path in paths:
+            (self._layout.root / path).unlink(missing_ok=True)
+        if paths:
+            self.ledger.commit_discarded(paths)
 
-    def discard_videos(self, video_ids: Iterable[int]) -> None:
-        """Delete the files of videos that are gone."""
+    def forget_clips(self, video_ids: Sequence[int]) -> None:
+        """Delete the clips that were cut of videos: they can be cut again."""
         for video_id in video_ids:
-            for folder in self._layout.parts.glob(f"*/{video_id}"):
-                shutil.rmtree(folder)
             shutil.rmtree(self._layout.clips / str(video_id), ignore_errors=True)
 
-    def sweep(self) -> int:
-        """Delete what an unfinished run left: every file that the ledger does not name."""
-        strays = self.strays()
-        for path in strays:
-            (self._layout.root / path).unlink()
-        if strays:
-            _log.info("swept %d leftovers of an unfinished run", len(strays))
-        return len(strays)
-
-    def strays(self) -> list[str]:
-        """Return the files among parts and indexes that the ledger does not name."""
-        known = self.ledger.paths()
-        found = (
-            self._layout.relative(path)
-            for folder in (self._layout.parts, self._layout.indexes)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        )
-        return [path for path in found if path not in known]
+    def videos_of(self, part: Part) -> set[int]:
+        """Return the videos that have rows in a part."""
+        held = self.ledger.holdings([part.part_id]).get(part.part_id, [])
+        return {item.video_id for item in held}

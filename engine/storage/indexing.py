@@ -46,22 +46,29 @@ class Indexes:
         reached: Reached,
     ) -> None:
         self._writing = database.writing
+        self._read_only = database.read_only
         self._reached = reached
         self._layout = layout
         self._ledger = files.ledger
         self._files = files
         self._tuning = tuning
         self._snapshots: dict[int, Snapshot] = {}
+        self._condemned = files.condemned  # parts, when the snapshots were loaded
 
     def snapshot(self, space: StoredSpace) -> Snapshot:
         """Return what a search of a space sees now, loading and catching up on first use."""
         held = self._snapshots.get(space.space_id)
-        if held is not None:
+        if held is not None and self._condemned == self._files.condemned:
             return held
         with self._writing:
-            if space.space_id not in self._snapshots:
-                self._snapshots[space.space_id] = self._load(space)
-            return self._snapshots[space.space_id]
+            while True:
+                if self._condemned != self._files.condemned:  # rows are seen elsewhere now
+                    self._snapshots.clear()
+                    self._condemned = self._files.condemned
+                if space.space_id not in self._snapshots:
+                    self._snapshots[space.space_id] = self._load(space)
+                if self._condemned == self._files.condemned:
+                    return self._snapshots[space.space_id]
 
     def follow(self, space: StoredSpace, change: Callable[[Snapshot], Snapshot]) -> None:
         """Apply a change that has been committed; the caller holds the writers' lock."""
@@ -172,7 +179,8 @@ class Indexes:
         return outgrown or 4 * (base.index.size - len(base.row_ids)) > base.index.size
 
     def _save(self, space: StoredSpace, base: Base) -> None:
-        old = self._ledger.index(space.space_id)
+        if self._read_only:
+            return
         path = self._layout.index(space.space_id, self._ledger.draw("file_ids"))
         publish(path, base.index.save, what="index", reached=self._reached)
         saved = SavedIndex(
@@ -185,11 +193,7 @@ class Indexes:
         )
         self._ledger.commit_index(saved)
         self._reached("index: committed")
-        if old is not None:
-            (self._layout.root / old.path).unlink(missing_ok=True)
 
     def _drop_saved(self, space: StoredSpace) -> None:
-        saved = self._ledger.index(space.space_id)
-        if saved is not None:
+        if not self._read_only and self._ledger.index(space.space_id) is not None:
             self._ledger.commit_no_index(space.space_id)
-            (self._layout.root / saved.path).unlink(missing_ok=True)

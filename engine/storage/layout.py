@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+_PARTS_OF_A_FOLDER = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -17,18 +19,33 @@ class Layout:
 
     @property
     def catalog(self) -> Path:
-        """The DuckDB database."""
+        """The DuckDB database of the writing process."""
         return self.root / "catalog.duckdb"
 
     @property
+    def catalog_log(self) -> Path:
+        """What has been committed since the catalog was last checkpointed."""
+        return self.root / "catalog.duckdb.wal"
+
+    @property
+    def published(self) -> Path:
+        """The folder of the copy of the catalog that readers use: `published/<n>-<hash>.duckdb`."""
+        return self.root / "published"
+
+    @property
     def parts(self) -> Path:
-        """The folder of all Parquet parts: `parts/<space>/<video>/<part>.parquet`."""
+        """The folder of all Parquet parts: `parts/<space>/<thousand>/<part>.parquet`."""
         return self.root / "parts"
 
     @property
     def indexes(self) -> Path:
         """The folder of all FAISS indexes: `indexes/<space>/<version>.faiss`."""
         return self.root / "indexes"
+
+    @property
+    def lost_and_found(self) -> Path:
+        """The folder of files that were set aside: unknown, damaged, or in the way."""
+        return self.root / "lost+found"
 
     @property
     def uploads(self) -> Path:
@@ -40,13 +57,10 @@ class Layout:
         """The folder of clips that a server cut: `clips/<video>/<key>.mp4`, a cache."""
         return self.root / "clips"
 
-    def video_parts(self, space_id: int, video_id: int) -> Path:
-        """Return the folder of one video's parts in one space."""
-        return self.parts / str(space_id) / str(video_id)
-
-    def part(self, space_id: int, video_id: int, part_id: int) -> Path:
-        """Return the path of one part."""
-        return self.video_parts(space_id, video_id) / f"{part_id:010d}.parquet"
+    def part(self, space_id: int, part_id: int) -> Path:
+        """Return the path of one part; numbers rise, so only the last folder of a space grows."""
+        folder = f"{part_id // _PARTS_OF_A_FOLDER:06d}"
+        return self.parts / str(space_id) / folder / f"{part_id:010d}.parquet"
 
     def index(self, space_id: int, build: int) -> Path:
         """Return the path of one build of a space's index."""

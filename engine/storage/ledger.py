@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from engine.storage import row_id
 from engine.storage.database import Database, insert, next_id, now, update
 from schemas import tables
 
@@ -15,6 +16,8 @@ ROW_COLUMNS = (
     *("strategy", "reuse_rate", "drift", "exact"),
 )
 _OF_A_SPACE = ("stored_frames", "parts", "stretches", "segments", "indexes", "calibration")
+_PART_COLUMNS = "part_id, space_id, kind, path, num_rows, size_bytes, checksum, format"
+_LISTED = "SELECT unnest(?::BIGINT[])"
 _STREAM = "video_id = ? AND space_id = ? AND sampling = ? AND strategy = ?"
 
 
@@ -33,14 +36,23 @@ class Part:
     """One file and what it must be like; `path` is below the data folder."""
 
     part_id: int
-    video_id: int
     space_id: int
-    sampling: str
     kind: str
     path: str
     num_rows: int
     size_bytes: int
     checksum: str
+    format: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A stretch of a video whose rows lie in a part; an overlay's holding has no stretch."""
+
+    video_id: int
+    sampling: str
+    strategy: str | None = None
+    stretch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +91,39 @@ class Ledger:
     def parts(self, *, video_id: int | None = None, space_id: int | None = None) -> list[Part]:
         """Return the files of a video, of a space, of both or of all, by id."""
         rows = self._database.all(
-            "SELECT * FROM parts WHERE video_id = coalesce(?, video_id)"
-            " AND space_id = coalesce(?, space_id) ORDER BY part_id",
-            [video_id, space_id],
+            f"SELECT {_PART_COLUMNS} FROM parts WHERE space_id = coalesce(?, space_id) AND (? IS"
+            " NULL OR part_id IN (SELECT part_id FROM holdings WHERE video_id = ?))"
+            " ORDER BY part_id",
+            [space_id, video_id, video_id],
         )
         return [Part(*row) for row in rows]
+
+    def shown_parts(self, space_id: int) -> list[Part]:
+        """Return the files of a space that hold nothing but samplings that queries see."""
+        rows = self._database.all(
+            f"SELECT {_PART_COLUMNS} FROM parts WHERE space_id = ? AND part_id NOT IN"
+            " (SELECT part_id FROM holdings ANTI JOIN (SELECT video_id, sampling FROM segments"
+            " WHERE shown AND space_id = ?) USING (video_id, sampling)) ORDER BY part_id",
+            [space_id, space_id],
+        )
+        return [Part(*row) for row in rows]
+
+    def holdings(self, part_ids: Sequence[int] | None = None) -> dict[int, list[Holding]]:
+        """Return what each of these parts holds, or each of all."""
+        chosen = "" if part_ids is None else "WHERE part_id IN (SELECT unnest(?::BIGINT[]))"
+        rows = self._database.all(
+            f"SELECT part_id, video_id, sampling, strategy, stretch FROM holdings {chosen}"
+            " ORDER BY part_id, video_id, strategy, stretch",
+            [] if part_ids is None else [list(part_ids)],
+        )
+        held: dict[int, list[Holding]] = {}
+        for part_id, *values in rows:
+            held.setdefault(part_id, []).append(Holding(*values))
+        return held
+
+    def discarded(self) -> list[str]:
+        """Return the files that nothing needs any more and that are not deleted yet."""
+        return [row[0] for row in self._database.all("SELECT path FROM discarded")]
 
     def rows(
         self, space_id: int, video_ids: Sequence[int] | None, columns: Sequence[str]
@@ -106,6 +146,27 @@ class Ledger:
             " AND video_id = coalesce(?, video_id) ORDER BY part_id, row_id",
             [space_id, video_id],
         )
+
+    def seen_from(self, part: Part) -> row_id.Ids:
+        """Return the ids of the rows that are seen from a part."""
+        found = self._database.table(
+            "SELECT row_id FROM stored_frames WHERE space_id = ? AND part_id = ? ORDER BY row_id",
+            [part.space_id, part.part_id],
+        )
+        ids: row_id.Ids = found.column("row_id").to_numpy()
+        return ids
+
+    def rows_without_part(self) -> list[tuple[int, int, int]]:
+        """Return part, space and number of rows that are seen from a part not on record."""
+        rows = self._database.all(
+            "SELECT part_id, space_id, count(*) FROM stored_frames WHERE part_id NOT IN"
+            " (SELECT part_id FROM parts) GROUP BY ALL ORDER BY part_id"
+        )
+        return [(int(part_id), int(space_id), int(count)) for part_id, space_id, count in rows]
+
+    def has(self, part: Part) -> bool:
+        """Whether a part is still on record."""
+        return self._database.one("SELECT 1 FROM parts WHERE part_id = ?", [part.part_id]) == (1,)
 
     def count(self, space_id: int, *, after: int = 0) -> int:
         """Return how many rows are seen whose version is above `after`."""
@@ -132,8 +193,11 @@ class Ledger:
         return None if found is None else SavedIndex(*found)
 
     def paths(self) -> set[str]:
-        """Return every file that the catalog knows, below the data folder."""
-        rows = self._database.all("SELECT path FROM parts UNION ALL SELECT path FROM indexes")
+        """Return every file that the catalog knows, those to be deleted included."""
+        rows = self._database.all(
+            "SELECT path FROM parts UNION ALL SELECT path FROM indexes"
+            " UNION ALL SELECT path FROM discarded"
+        )
         return {row[0] for row in rows}
 
     def draw(self, sequence: str) -> int:
@@ -146,82 +210,88 @@ class Ledger:
     def commit_stretch(
         self, key: SegmentKey, stretch: tuple[int, float, float], table: pa.Table, part: Part | None
     ) -> np.ndarray:
-        """Record a stretch and its part; return the frames that are now seen from it."""
+        """Record a stretch and its part; return the ids of the rows that are now seen."""
         shown = self.shown_sampling(key.video_id, key.space_id)
         with self._database.transaction() as cursor:
-            _ensure_segment(cursor, key, shown=shown in (None, key.sampling))
+            ensure_segment(cursor, key, shown=shown in (None, key.sampling))
             number, start, stop = stretch
-            cursor.execute(
-                "INSERT INTO stretches VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [*astuple(key), number, start, stop, len(table)],
-            )
+            add_stretch(cursor, key, number, start, stop, len(table))
             if part is None:
-                return np.empty(0, np.int32)
-            insert(cursor, "parts", _values(part))
+                return np.empty(0, np.int64)
+            add_part(cursor, part, [Holding(key.video_id, key.sampling, key.strategy, number)])
             if shown not in (None, key.sampling):
-                return np.empty(0, np.int32)
-            return _show(cursor, part, table)
+                return np.empty(0, np.int64)
+            return show(cursor, part, table)
 
-    def commit_overlay(self, part: Part, table: pa.Table) -> None:
+    def commit_overlay(self, part: Part, table: pa.Table, holding: Holding) -> None:
         """Record an overlay whose rows take the place of those seen so far."""
         with self._database.transaction() as cursor:
-            insert(cursor, "parts", _values(part))
-            _show(cursor, part, table)
+            add_part(cursor, part, [holding])
+            show(cursor, part, table)
+
+    def commit_shown(self, part: Part, table: pa.Table) -> None:
+        """Let rows be seen from a part that is on record."""
+        with self._database.transaction() as cursor:
+            show(cursor, part, table)
 
     def commit_finish(
         self, key: SegmentKey, num_frames: int, hidden: Sequence[tuple[Part, pa.Table]]
-    ) -> list[Part]:
-        """Mark a segment as whole and let its sampling be seen; return the parts that go."""
+    ) -> None:
+        """Mark a segment as whole and let its sampling be seen; what other samplings had goes."""
         stream = [key.video_id, key.space_id]
-        others = "video_id = ? AND space_id = ? AND sampling <> ?"
+        of_it = "video_id = ? AND space_id = ?"
         shown = self.shown_sampling(key.video_id, key.space_id)
-        gone = [
-            part
-            for part in self.parts(video_id=key.video_id, space_id=key.space_id)
-            if part.sampling != key.sampling
-        ]
         with self._database.transaction() as cursor:
-            _ensure_segment(cursor, key, shown=True)
+            ensure_segment(cursor, key, shown=True)
             finished = {"num_frames": num_frames, "finished_at": now()}
             update(cursor, "segments", finished, _STREAM, astuple(key))
-            for table in ("segments", "stretches", "parts"):
-                cursor.execute(f"DELETE FROM {table} WHERE {others}", [*stream, key.sampling])
-            update(cursor, "segments", {"shown": True}, "video_id = ? AND space_id = ?", stream)
+            for table in ("segments", "stretches"):
+                others = f"DELETE FROM {table} WHERE {of_it} AND sampling <> ?"
+                cursor.execute(others, [*stream, key.sampling])
+            cursor.execute(
+                "DELETE FROM holdings WHERE video_id = ? AND sampling <> ?"
+                " AND part_id IN (SELECT part_id FROM parts WHERE space_id = ?)",
+                [key.video_id, key.sampling, key.space_id],
+            )
+            discard_empty(cursor)
+            update(cursor, "segments", {"shown": True}, of_it, stream)
             if shown != key.sampling:
-                seen = "video_id = ? AND space_id = ?"
-                cursor.execute(f"DELETE FROM stored_frames WHERE {seen}", stream)
+                cursor.execute(f"DELETE FROM stored_frames WHERE {of_it}", stream)
             for part, rows in hidden:
-                _show(cursor, part, rows)
-        return gone
+                show(cursor, part, rows)
 
     def commit_compaction(
-        self, old: Sequence[Part], new: Sequence[tuple[Part, np.ndarray]]
+        self, old: Sequence[Part], new: Sequence[tuple[Part, Sequence[Holding], np.ndarray]]
     ) -> None:
-        """Let new parts hold the frames that old ones held."""
+        """Let new parts hold the rows, given by their ids, that old ones held."""
         with self._database.transaction() as cursor:
-            for part, frames in new:
-                insert(cursor, "parts", _values(part))
-                cursor.register("given", pa.table({"frame": frames}))
+            for part, held, row_ids in new:
+                add_part(cursor, part, held)
+                cursor.register("given", pa.table({"row_id": row_ids}))
                 cursor.execute(
-                    "UPDATE stored_frames SET part_id = ? WHERE space_id = ? AND video_id = ?"
-                    " AND frame IN (SELECT frame FROM given)",
-                    [part.part_id, part.space_id, part.video_id],
+                    "UPDATE stored_frames SET part_id = ? WHERE space_id = ?"
+                    " AND row_id IN (SELECT row_id FROM given)",
+                    [part.part_id, part.space_id],
                 )
             gone = [part.part_id for part in old]
-            cursor.execute(
-                "DELETE FROM parts WHERE part_id IN (SELECT unnest(?::BIGINT[]))", [gone]
-            )
+            cursor.execute(f"DELETE FROM holdings WHERE part_id IN ({_LISTED})", [gone])
+            discard_empty(cursor)
+
+    def commit_discarded(self, paths: Sequence[str]) -> None:
+        """Forget files that have been deleted."""
+        with self._database.transaction() as cursor:
+            cursor.execute("DELETE FROM discarded WHERE path IN (SELECT unnest(?))", [list(paths)])
 
     def commit_index(self, saved: SavedIndex) -> None:
         """Let a file be the index of its space."""
         with self._database.transaction() as cursor:
-            cursor.execute("DELETE FROM indexes WHERE space_id = ?", [saved.space_id])
+            _discard_index(cursor, saved.space_id)
             insert(cursor, "indexes", {**_values(saved), "built_at": now()})
 
     def commit_no_index(self, space_id: int) -> None:
         """Forget the saved index of a space."""
         with self._database.transaction() as cursor:
-            cursor.execute("DELETE FROM indexes WHERE space_id = ?", [space_id])
+            _discard_index(cursor, space_id)
 
     def commit_no_space(self, space_id: int) -> None:
         """Forget a space with all of its rows."""
@@ -231,55 +301,106 @@ class Ledger:
                 " (SELECT space_key FROM spaces WHERE space_id = ?)",
                 [space_id],
             )
+            cursor.execute(
+                "DELETE FROM holdings WHERE part_id IN"
+                " (SELECT part_id FROM parts WHERE space_id = ?)",
+                [space_id],
+            )
+            discard_empty(cursor)
+            _discard_index(cursor, space_id)
             for table in (*_OF_A_SPACE, "spaces"):
                 cursor.execute(f"DELETE FROM {table} WHERE space_id = ?", [space_id])
 
+    def commit_numbers(self, sequence: str, used: int) -> None:
+        """Give out no number up to `used`, which something has already."""
+        with self._database.transaction() as cursor:
+            while (last := next_id(cursor, sequence)) < used:
+                steps = min(used - last, 100_000)
+                cursor.execute(f"SELECT max(nextval('{sequence}')) FROM range({steps})").fetchall()
+
     def commit_interrupted(self) -> None:
         """Queue the jobs again that ran in a process that has ended."""
+        if not self._database.one("SELECT 1 FROM jobs WHERE status = 'running'"):
+            return
         with self._database.transaction() as cursor:
             update(cursor, "jobs", {"status": "queued"}, "status = 'running'", [])
 
 
-def row_ids_of(video_id: int, frames: np.ndarray) -> np.ndarray:
-    """Return the stable ids of a video's frames: int64 `video_id << 32 | frame`."""
-    return (np.int64(video_id) << 32) | np.asarray(frames, np.int64)
+def row_ids_of(table: pa.Table) -> row_id.Ids:
+    """Return the ids of a part's rows."""
+    return row_id.pack(table.column("video_id").to_numpy(), table.column("frame").to_numpy())
+
+
+def add_part(cursor: Any, part: Part, held: Sequence[Holding]) -> None:
+    """Record a part with what it holds."""
+    insert(cursor, "parts", _values(part))
+    columns = {"part_id": [part.part_id] * len(held)}
+    columns |= {name: [getattr(item, name) for item in held] for name in Holding.__slots__}
+    cursor.register("given", pa.table(columns, schema=tables.HOLDINGS))
+    cursor.execute("INSERT INTO holdings BY NAME SELECT * FROM given")
+
+
+def add_stretch(
+    cursor: Any, key: SegmentKey, number: int, start: float, stop: float, num_frames: int
+) -> None:
+    """Record a stretch as committed."""
+    cursor.execute(
+        "INSERT INTO stretches VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [*astuple(key), number, start, stop, num_frames],
+    )
+
+
+def discard_empty(cursor: Any) -> None:
+    """Forget the parts that hold nothing of any video; their files are to be deleted."""
+    empty = "part_id NOT IN (SELECT part_id FROM holdings)"
+    cursor.execute(f"INSERT INTO discarded SELECT path FROM parts WHERE {empty}")
+    cursor.execute(f"DELETE FROM parts WHERE {empty}")
+
+
+def _discard_index(cursor: Any, space_id: int) -> None:
+    chosen = "FROM indexes WHERE space_id = ?"
+    cursor.execute(f"INSERT INTO discarded SELECT path {chosen}", [space_id])
+    cursor.execute(f"DELETE {chosen}", [space_id])
 
 
 def _values(record: Part | SavedIndex) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__slots__}
 
 
-def _ensure_segment(cursor: Any, key: SegmentKey, *, shown: bool) -> None:
+def ensure_segment(cursor: Any, key: SegmentKey, *, shown: bool) -> None:
+    """Record a segment unless it is on record."""
     if cursor.execute(f"SELECT 1 FROM segments WHERE {_STREAM}", [*astuple(key)]).fetchall():
         return
     values = zip(("video_id", "space_id", "sampling", "strategy"), astuple(key), strict=True)
     insert(cursor, "segments", {**dict(values), "shown": shown})
 
 
-def _show(cursor: Any, part: Part, table: pa.Table) -> np.ndarray:
-    """Let queries see a part's rows, but no approximate one where an exact one is seen."""
-    where = "space_id = ? AND video_id = ?"
-    stream = [part.space_id, part.video_id]
+def show(cursor: Any, part: Part, table: pa.Table) -> np.ndarray:
+    """Let queries see a part's rows, but no approximate one where an exact one is seen.
+
+    Returns the ids of the rows that are now seen.
+    """
+    row_ids = row_ids_of(table)
+    if not len(row_ids):
+        return row_ids
+    cursor.register("given", pa.table({"row_id": row_ids}))
+    # the range lets DuckDB leave out what it need not read
+    same = "space_id = ? AND row_id BETWEEN ? AND ? AND row_id IN (SELECT row_id FROM given)"
+    where = [part.space_id, int(row_ids.min()), int(row_ids.max())]
     exact = cursor.execute(
-        f"SELECT frame FROM stored_frames WHERE {where} AND exact", stream
-    ).fetchnumpy()["frame"]
-    frames = table.column("frame").to_numpy()
-    wins = table.column("exact").to_numpy() | ~np.isin(frames, exact)
-    frames, count = frames[wins], int(wins.sum())
-    version = next_id(cursor, "versions")
-    known = table.filter(pa.array(wins))
+        f"SELECT row_id FROM stored_frames WHERE {same} AND exact", where
+    ).fetchnumpy()["row_id"]
+    wins = table.column("exact").to_numpy() | ~np.isin(row_ids, exact)
+    known, row_ids = table.filter(pa.array(wins)), row_ids[wins]
     columns = {
-        "space_id": np.full(count, part.space_id, np.int32),
-        "row_id": row_ids_of(part.video_id, frames),
-        "video_id": np.full(count, part.video_id, np.int64),
-        "part_id": np.full(count, part.part_id, np.int64),
-        "version": np.full(count, version, np.int64),
+        "space_id": np.full(len(row_ids), part.space_id, np.int32),
+        "row_id": row_ids,
+        "part_id": np.full(len(row_ids), part.part_id, np.int64),
+        "version": np.full(len(row_ids), next_id(cursor, "versions"), np.int64),
     }
     own = [name for name in tables.STORED_FRAMES.names if name not in columns]
     columns |= {name: known.column(name) for name in own}
     cursor.register("given", pa.table(columns).select(tables.STORED_FRAMES.names))
-    cursor.execute(
-        f"DELETE FROM stored_frames WHERE {where} AND frame IN (SELECT frame FROM given)", stream
-    )
+    cursor.execute(f"DELETE FROM stored_frames WHERE {same}", where)
     cursor.execute("INSERT INTO stored_frames BY NAME SELECT * FROM given")
-    return frames
+    return row_ids

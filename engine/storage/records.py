@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 VideoStatus = Literal["registered", "ingesting", "ready", "quarantined"]
+Calibration = Literal["rates", "null", "residuals"]  # what is measured of a space, each by itself
 JobStatus = Literal["queued", "running", "ready", "failed", "cancelled"]
 
 

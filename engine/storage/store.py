@@ -1,49 +1,56 @@
 """The data folder: Parquet parts (the truth), the DuckDB catalog and the FAISS index (derived)."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
 
-from engine.errors import NotFoundError, StoreError, UsageError, unknown
-from engine.storage.catalog import Catalog
+from engine.errors import NotFoundError, StoreError, UsageError
 from engine.storage.compact import compact, compact_video, wants_compaction
-from engine.storage.database import Database
+from engine.storage.completeness import Completeness as Completeness
+from engine.storage.database import REPAIR, Database
 from engine.storage.durable import Reached, make_folder
 from engine.storage.embeddings import Rows as Rows
-from engine.storage.embeddings import check_unit, to_table, vector_lists, vectors_of
-from engine.storage.files import Files
-from engine.storage.indexing import Indexes
+from engine.storage.embeddings import check_unit, to_table, vectors_of
 from engine.storage.indexing import IndexStatus as IndexStatus
 from engine.storage.layout import Layout
-from engine.storage.ledger import ROW_COLUMNS, Ledger, SegmentKey, row_ids_of
+from engine.storage.ledger import ROW_COLUMNS, Holding, Part, SegmentKey, row_ids_of
 from engine.storage.lock import Lock
+from engine.storage.parts import DamagedPartError, Piece
+from engine.storage.publishing import open_newest, publish_copy
+from engine.storage.reader import Reader
 from engine.storage.records import StoredSpace
+from engine.storage.recover import recover_last
 from engine.storage.snapshot import Hits as Hits
 from engine.storage.snapshot import Snapshot
 from engine.storage.vectors import Tuning
 from engine.storage.verify import Problem as Problem
-from engine.storage.verify import verify_folder, verify_video
+
+_log = logging.getLogger(__name__)
+PUBLISH_SECONDS = 10.0  # the least time between two copies for readers while work goes on
+_PUBLISH_SHARE = 20  # and so many times longer than the last copy took
 
 
-class Store:
+class Store(Reader):
     """One data folder, held by one writing process; its methods may be called from any thread."""
 
     def __init__(
-        self, layout: Layout, lock: Lock, database: Database, tuning: Tuning, reached: Reached
+        self,
+        layout: Layout,
+        lock: Lock | None,
+        database: Database,
+        tuning: Tuning,
+        reached: Reached,
     ) -> None:
-        self.layout = layout
-        self.catalog = Catalog(database, self._removed)
+        super().__init__(layout, database, tuning, reached)
         self._lock = lock
-        self._database = database
-        self._ledger = Ledger(database)
-        self._files = Files(layout, self._ledger, reached)
-        self._indexes = Indexes(database, layout, self._files, tuning, reached)
         self._reached = reached
-        self._spaces: dict[str, StoredSpace] = {}
+        self._settled, self._settle_at = database.changes, 0.0
 
     @classmethod
     def open(
@@ -53,30 +60,68 @@ class Store:
         tuning: Tuning | None = None,
         reached: Reached = lambda _: None,
     ) -> Self:
-        """Open or create a data folder, sweeping what an unfinished run left behind.
+        """Open or create a data folder, taking in what an interrupted run had finished.
 
-        Raises StoreError naming pid, command and URL of the process that holds it, if one does.
+        Raises StoreError naming pid, command and URL of the process that holds it, if one does;
+        and where files and catalog do not belong together. Nothing finished is ever deleted.
         `reached` is told the name of every commit point as it is passed.
         """
         layout = Layout(root.absolute())
         make_folder(layout.root)
         lock = Lock(layout.root)
         try:
-            if not layout.catalog.exists() and any(layout.parts.rglob("*.parquet")):
-                raise StoreError(f"the catalog {layout.catalog} is gone, but {layout.parts} is not")
+            if not layout.catalog.exists() and _holds_anything(layout):
+                raise StoreError(
+                    f"the catalog {layout.catalog} is gone, but not its files; {REPAIR}"
+                )
             database = Database(layout.catalog)
         except BaseException:
             lock.release()
             raise
         store = cls(layout, lock, database, tuning or Tuning(), reached)
-        store._files.sweep()
-        store._ledger.commit_interrupted()
+        try:
+            recover_last(layout, database, store._files)
+            store._ledger.commit_interrupted()
+        except BaseException:
+            store._release()
+            raise
         return store
+
+    @classmethod
+    def read(cls, root: Path, *, tuning: Tuning | None = None) -> Self:
+        """Open what was last published, beside a writing process and on a read-only disk."""
+        layout = Layout(root.absolute())
+        database = open_newest(layout)
+        return cls(layout, None, database, tuning or Tuning(), lambda _: None)
+
+    def settle(self, *, now: bool = True) -> None:
+        """Let readers see all that is committed, and delete what nothing needs any more.
+
+        Unless `now`, only where the last time was long ago. The log may be lost from then on.
+        """
+        with self._database.writing:
+            changes = self._database.changes
+            if changes == self._settled or not (now or monotonic() >= self._settle_at):
+                return
+            started = monotonic()
+            publish_copy(self.layout, self._database, self._reached)
+            self._files.discard()
+            self._settled = self._database.changes
+            took = monotonic() - started
+            self._settle_at = monotonic() + max(PUBLISH_SECONDS, _PUBLISH_SHARE * took)
 
     def close(self) -> None:
         """Give the folder back; the store is unusable afterwards."""
         with self._database.writing:
-            self._database.close()
+            try:
+                if self._lock is not None:
+                    self.settle()
+            finally:
+                self._release()
+
+    def _release(self) -> None:
+        self._database.close()
+        if self._lock is not None:
             self._lock.release()
 
     def __enter__(self) -> Self:
@@ -94,6 +139,7 @@ class Store:
 
     def announce(self, url: str) -> None:
         """Tell other processes that this one serves at `url`; see `lock.holder(root)`."""
+        assert self._lock is not None
         self._lock.announce(url)
 
     # writing
@@ -122,13 +168,17 @@ class Store:
             self.catalog.require(video_id)
             if stretch in self._ledger.committed(key):
                 return
-            table = to_table(rows, strategy)
-            part = self._files.publish(table, key, "stretch") if len(table) else None
+            table, part = to_table(rows, video_id, strategy), None
+            if len(table):
+                piece = Piece(strategy, stretch, start_seconds, stop_seconds, len(table))
+                held = [Holding(video_id, sampling, strategy, stretch)]
+                part = self._files.publish(table, space.space_id, "stretch", held, piece)
             seen = self._ledger.commit_stretch(
                 key, (stretch, start_seconds, stop_seconds), table, part
             )
             self._reached("stretch: committed")
-            self._follow(space, video_id, table, seen)
+            self._follow(space, table, seen)
+            self.settle(now=False)
 
     def finish_segment(
         self, video_id: int, space_key: str, sampling: str, strategy: str, num_frames: int
@@ -143,13 +193,28 @@ class Store:
             self.catalog.require(video_id)
             parts = self._ledger.parts(video_id=video_id, space_id=space.space_id)
             switching = self._ledger.shown_sampling(video_id, space.space_id) != sampling
-            hidden = [p for p in parts if switching and p.sampling == sampling]
-            tables = [(part, self._files.read(part)) for part in hidden]
-            gone = self._ledger.commit_finish(key, num_frames, tables)
+            held = self._ledger.holdings([part.part_id for part in parts])
+            hidden = [
+                part
+                for part in parts
+                if switching
+                and any(
+                    (item.video_id, item.sampling) == (video_id, sampling)
+                    for item in held[part.part_id]
+                )
+            ]
+            tables = [(part, self._hidden(part, video_id)) for part in hidden]
+            self._ledger.commit_finish(key, num_frames, tables)
             self._reached("finish: committed")
-            self._files.discard(gone)
             if switching:
                 self._indexes.follow(space, lambda held: self._switched(held, space, video_id))
+
+    def _hidden(self, part: Part, video_id: int) -> pa.Table:
+        """Read the rows of a video that are about to be seen."""
+        table = self._files.readable(part)
+        if table is None:
+            raise DamagedPartError(f"{part.path} is not what was written; ingest again")
+        return table.filter(pa.array(table.column("video_id").to_numpy() == video_id))
 
     def _switched(self, held: Snapshot, space: StoredSpace, video_id: int) -> Snapshot:
         """Return a snapshot in which a video has the rows that the ledger says."""
@@ -162,13 +227,11 @@ class Store:
         row_ids = np.concatenate([ids for ids, _ in found])
         return rest.adding(row_ids, np.concatenate([rows for _, rows in found]))
 
-    def _follow(
-        self, space: StoredSpace, video_id: int, table: pa.Table, frames: np.ndarray
-    ) -> None:
-        chosen = np.isin(table.column("frame").to_numpy(), frames)
-        row_ids = row_ids_of(video_id, table.column("frame").to_numpy()[chosen])
+    def _follow(self, space: StoredSpace, table: pa.Table, seen: np.ndarray) -> None:
+        row_ids = row_ids_of(table)
+        chosen = np.isin(row_ids, seen)
         vectors = vectors_of(table)[chosen]
-        self._indexes.follow(space, lambda held: held.adding(row_ids, vectors))
+        self._indexes.follow(space, lambda held: held.adding(row_ids[chosen], vectors))
 
     def committed_stretches(
         self, video_id: int, space_key: str, sampling: str, strategy: str
@@ -210,12 +273,12 @@ class Store:
                 return
             sampling = self._ledger.shown_sampling(video_id, space.space_id)
             assert sampling is not None
-            key = SegmentKey(video_id, space.space_id, sampling, "dense")
-            table = to_table(rows, "dense")
-            part = self._files.publish(table, key, "overlay")
-            self._ledger.commit_overlay(part, table)
+            holding = Holding(video_id, sampling)
+            table = to_table(rows, video_id, "dense")
+            part = self._files.publish(table, space.space_id, "overlay", [holding])
+            self._ledger.commit_overlay(part, table, holding)
             self._reached("overlay: committed")
-            self._follow(space, video_id, table, frames)
+            self._follow(space, table, row_ids_of(table))
             if wants_compaction(self._files, space.space_id, video_id):
                 compact_video(self._files, space.space_id, video_id, self._reached)
 
@@ -223,76 +286,20 @@ class Store:
         """Remove an embedding space with all of its rows; no space is current if it was."""
         space = self._space(space_key)
         with self._database.writing:
-            parts = self._ledger.parts(space_id=space.space_id)
-            saved = self._ledger.index(space.space_id)
             self._ledger.commit_no_space(space.space_id)
             self._reached("remove: committed")
             self._spaces.pop(space_key)
             self._indexes.forget(space.space_id)
-            self._files.discard(parts)
-            if saved is not None:
-                (self.layout.root / saved.path).unlink(missing_ok=True)
+            self.settle(now=False)
 
     def _removed(self, video_ids: Sequence[int]) -> None:
         """Follow the catalog: the rows of these videos are gone, so their files and entries go."""
         self._reached("remove: committed")
         self._indexes.forget_videos(list(video_ids))
-        self._files.discard_videos(video_ids)
-
-    # reading
-
-    def rows(
-        self,
-        space_key: str,
-        video_ids: Sequence[int] | None = None,
-        columns: Sequence[str] = ROW_COLUMNS,
-    ) -> pa.Table:
-        """Return the seen rows by row id.
-
-        Columns: row_id, video_id, frame, seconds, picture, strategy, reuse_rate, drift, exact and,
-        only when asked for, embedding (float16).
-        """
-        space = self._space(space_key)
-        for name in columns:
-            if name not in (*ROW_COLUMNS, "embedding"):
-                raise UsageError(unknown("column", name, (*ROW_COLUMNS, "embedding")))
-        if "embedding" not in columns:
-            return self._ledger.rows(space.space_id, video_ids, columns)
-        table = self._ledger.rows(space.space_id, video_ids, ROW_COLUMNS)
-        snapshot = self._indexes.snapshot(space)
-        # rows that come or go in between are left out
-        table = table.filter(pa.array(snapshot.has(table.column("row_id").to_numpy())))
-        found = snapshot.vectors(table.column("row_id").to_numpy())
-        return table.append_column("embedding", vector_lists(found)).select(list(columns))
-
-    def vectors(self, space_key: str, row_ids: np.ndarray) -> np.ndarray:
-        """Return the vectors of rows in the order given: float32 `[n, E]`."""
-        return self._indexes.snapshot(self._space(space_key)).vectors(np.asarray(row_ids, np.int64))
-
-    def search(
-        self, space_key: str, query: np.ndarray, k: int, *, allowed: np.ndarray | None = None
-    ) -> Hits:
-        """Return the `k` nearest (allowed) rows to a unit vector; never fewer while rows remain.
-
-        The index is approximate above `Tuning.flat_rows` rows; `Hits.index` says what was done.
-        """
-        if k < 1:
-            raise UsageError(f"cannot search for {k} rows; allowed: 1 or more")
-        space = self._space(space_key)
-        wanted = None if allowed is None else _sorted_ids(allowed)
-        return self._indexes.snapshot(space).search(_query(query, space), k, wanted)
-
-    def scores(self, space_key: str, query: np.ndarray, row_ids: np.ndarray | None = None) -> Hits:
-        """Return the exact score of every row, of those given if any, by falling score."""
-        space = self._space(space_key)
-        wanted = None if row_ids is None else _sorted_ids(row_ids)
-        return self._indexes.snapshot(space).scores(_query(query, space), wanted)
+        self._files.forget_clips(video_ids)
+        self.settle(now=False)
 
     # upkeep
-
-    def load_index(self, space_key: str) -> None:
-        """Load the index of a space now rather than with the first search."""
-        self._indexes.snapshot(self._space(space_key))
 
     def build_index(self, space_key: str) -> IndexStatus:
         """Build a space's index afresh from its parts and save it."""
@@ -300,32 +307,18 @@ class Store:
         self._indexes.build(space)
         return self._indexes.status(space)
 
-    def index_status(self) -> list[IndexStatus]:
-        """Return the state of every space's index."""
-        return [self._indexes.status(space) for space in self.catalog.spaces()]
-
     def compact(self) -> int:
         """Fold overlays and small parts; return how many files that saves."""
         with self._database.writing:
             spaces = self.catalog.spaces()
-            return sum(compact(self._files, space.space_id, self._reached) for space in spaces)
+            saved = sum(compact(self._files, space.space_id, self._reached) for space in spaces)
+            self.settle()
+            return saved
 
-    def verify(self, video_id: int | None = None) -> list[Problem]:
-        """Return everything that is not as it should be, of one video or of the whole folder."""
-        with self._database.writing:
-            files, root = self._files, self.layout.root
-            if video_id is not None:
-                video = self.catalog.video(video_id)
-                return list(verify_video(self.catalog, files, root, video))
-            problems = list(verify_folder(self.catalog, files, root))
-            for video in self.catalog.videos():
-                problems += verify_video(self.catalog, files, root, video)
-            return problems
 
-    def _space(self, key: str) -> StoredSpace:
-        if key not in self._spaces:
-            self._spaces[key] = self.catalog.space(key)
-        return self._spaces[key]
+def _holds_anything(layout: Layout) -> bool:
+    folders = (layout.parts, layout.published)
+    return any(path.is_file() for folder in folders for path in folder.rglob("*"))
 
 
 def _check_dimension(embeddings: np.ndarray, space: StoredSpace) -> None:
@@ -334,19 +327,3 @@ def _check_dimension(embeddings: np.ndarray, space: StoredSpace) -> None:
             f"expected embeddings [n, {space.dimension}] for space {space.key},"
             f" got {list(embeddings.shape)}"
         )
-
-
-def _sorted_ids(row_ids: np.ndarray) -> np.ndarray:
-    """Return row ids in rising order, each once; that they mostly come so is looked at first."""
-    ids = np.asarray(row_ids, np.int64)
-    return ids if bool((ids[1:] > ids[:-1]).all()) else np.unique(ids)
-
-
-def _query(query: np.ndarray, space: StoredSpace) -> np.ndarray:
-    vector = np.ascontiguousarray(query, np.float32)
-    if vector.shape != (space.dimension,):
-        raise UsageError(
-            f"expected a query [{space.dimension}] for space {space.key}, got {list(query.shape)}"
-        )
-    check_unit(vector)
-    return vector

@@ -1,6 +1,6 @@
 """Proof that every video has every row that it should, and every file is what was written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,11 +8,18 @@ import numpy as np
 
 from engine.errors import StoreError, UsageError
 from engine.storage.catalog import Catalog
+from engine.storage.completeness import completeness
+from engine.storage.database import Database
 from engine.storage.durable import checksum
 from engine.storage.embeddings import check_unit, vectors_of
 from engine.storage.files import Files
+from engine.storage.layout import Layout
 from engine.storage.ledger import Part, row_ids_of
-from engine.storage.records import StoredSpace, Video
+from engine.storage.parts import DamagedPartError
+from engine.storage.records import StoredSpace
+from engine.storage.recover import stray_files
+
+_TAKE_IN = "`store repair` takes it in or sets it aside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,73 +31,93 @@ class Problem:
     message: str
 
 
-def verify_video(catalog: Catalog, files: Files, root: Path, video: Video) -> Iterator[Problem]:
-    """Yield what is wrong with one video: its segments, its rows, its files."""
-    for space in catalog.spaces():
-        seen = files.ledger.seen(space.space_id, video.video_id)
-        row_ids = seen.column("row_id").to_numpy()
-        yield from _segments(catalog, video, space, row_ids)
-        held: dict[int, list[int]] = {}
-        for row_id, part_id in zip(row_ids, seen.column("part_id").to_numpy(), strict=True):
-            held.setdefault(int(part_id), []).append(int(row_id))
-        for part in files.ledger.parts(video_id=video.video_id, space_id=space.space_id):
-            wanted = np.array(held.pop(part.part_id, []), np.int64)
-            yield from _part(files, root, part, wanted)
-        for part_id, lost in held.items():
-            text = f"{video.name}: {len(lost)} rows lie in part {part_id}, which is not recorded"
-            yield Problem(video.video_id, "missing", text)
+def verify_videos(
+    catalog: Catalog, database: Database, video_ids: Sequence[int] | None
+) -> Iterator[Problem]:
+    """Yield the videos that lack rows, in any space that has some of theirs or is in use.
+
+    A writer may go on meanwhile: nothing is locked.
+    """
+    current, spaces = catalog.current_space(), catalog.spaces()
+    without = dict[int, int]()  # in how many spaces a video has no rows
+    for space in spaces:
+        for found in completeness(database, space.space_id, video_ids=video_ids):
+            without[found.video_id] = without.get(found.video_id, 0) + (found.state == "none")
+            if found.state == "partial" or (found.state == "none" and space == current):
+                kind = "missing" if found.planned is not None else "incomplete"
+                text = f"{found.name} in space {space.key}: {found.reason}"
+                yield Problem(found.video_id, kind, text)
+        yield from _twice(database, space, video_ids)
+    if current is None:
+        yield from _nowhere(catalog, video_ids, {v for v, n in without.items() if n < len(spaces)})
 
 
-def verify_folder(catalog: Catalog, files: Files, root: Path) -> Iterator[Problem]:
+def _nowhere(
+    catalog: Catalog, video_ids: Sequence[int] | None, somewhere: set[int]
+) -> Iterator[Problem]:
+    """Yield the videos that were embedded once and have no rows in any space."""
+    for video in catalog.videos():
+        chosen = video_ids is None or video.video_id in video_ids
+        if chosen and video.status in ("ready", "ingesting") and video.video_id not in somewhere:
+            text = f"{video.name}: no rows in any space; ingest it again"
+            yield Problem(video.video_id, "incomplete", text)
+
+
+def _twice(
+    database: Database, space: StoredSpace, video_ids: Sequence[int] | None
+) -> Iterator[Problem]:
+    rows = database.all(
+        "SELECT video_id, count(*) FROM (SELECT video_id FROM stored_frames WHERE space_id = ?"
+        " GROUP BY video_id, row_id HAVING count(*) > 1) GROUP BY video_id",
+        [space.space_id],
+    )
+    for video_id, count in rows:
+        if video_ids is None or video_id in video_ids:
+            text = f"video {video_id} in space {space.key}: {count} frames are seen twice"
+            yield Problem(video_id, "damaged", text)
+
+
+def verify_parts(files: Files, root: Path, video_id: int | None) -> Iterator[Problem]:
+    """Yield the part files that are not what was written, or lack rows that are seen from them."""
+    for part in files.ledger.parts(video_id=video_id):
+        problem = _part(files, root, part)
+        if problem is not None and files.ledger.has(part):  # else a writer has replaced it
+            yield problem
+    for part_id, space_id, lost in files.ledger.rows_without_part():
+        text = f"{lost} rows of space {space_id} lie in part {part_id}, which is not recorded"
+        yield Problem(None, "missing", text)
+
+
+def _part(files: Files, root: Path, part: Part) -> Problem | None:
+    videos = sorted(files.videos_of(part))
+    video_id = videos[0] if len(videos) == 1 else None
+    if not (root / part.path).exists():
+        return Problem(video_id, "missing", f"the file {part.path} is gone; ingest again")
+    try:
+        table = files.read_afresh(part)
+        check_unit(vectors_of(table))
+    except DamagedPartError as error:
+        return Problem(video_id, "damaged", f"the file {error}; ingest again")
+    except (StoreError, UsageError) as error:
+        return Problem(video_id, "damaged", f"the file {part.path}: {error}")
+    lost = int((~np.isin(files.ledger.seen_from(part), row_ids_of(table))).sum())
+    if lost or len(table) != part.num_rows:
+        text = f"the file {part.path} has {len(table)} of {part.num_rows} rows, {lost} are missed"
+        return Problem(video_id, "missing", text)
+    return None
+
+
+def verify_folder(catalog: Catalog, files: Files, layout: Layout) -> Iterator[Problem]:
     """Yield what is wrong beside the videos: files that nothing names, damaged indexes."""
-    for path in files.strays():
-        yield Problem(None, "stray", f"the catalog does not know the file {path}")
+    for path in stray_files(layout, files):
+        if path.exists() and layout.relative(path) not in files.ledger.paths():
+            text = f"the catalog does not know the file {layout.relative(path)}; {_TAKE_IN}"
+            yield Problem(None, "stray", text)
     for space in catalog.spaces():
         saved = files.ledger.index(space.space_id)
         if saved is None:
             continue
-        file = root / saved.path
+        file = layout.root / saved.path
         if not file.exists() or checksum(file) != saved.checksum:
             text = f"the index of space {space.key} is damaged or gone; run `index build`"
             yield Problem(None, "index", text)
-
-
-def _segments(
-    catalog: Catalog, video: Video, space: StoredSpace, row_ids: np.ndarray
-) -> Iterator[Problem]:
-    segments = catalog.segments(video.video_id, space.key)
-    name = f"{video.name} in space {space.key}"
-    if len(np.unique(row_ids)) < len(row_ids):
-        yield Problem(video.video_id, "damaged", f"{name}: a frame is seen twice")
-    if segments and not any(segment.num_frames is not None for segment in segments):
-        text = f"{name}: not finished, {len(row_ids)} rows so far; ingest it again"
-        yield Problem(video.video_id, "incomplete", text)
-    promised = max((s.num_frames or 0 for s in segments if s.shown), default=0)
-    if len(row_ids) < promised:
-        text = f"{name}: {promised - len(row_ids)} of {promised} rows are missing; ingest it again"
-        yield Problem(video.video_id, "missing", text)
-    current = catalog.current_space()
-    if not segments and video.status == "ready" and current is not None and current == space:
-        yield Problem(video.video_id, "incomplete", f"{name}: not embedded; ingest it again")
-
-
-def _part(files: Files, root: Path, part: Part, wanted: np.ndarray) -> Iterator[Problem]:
-    path = root / part.path
-    if not path.exists():
-        yield Problem(part.video_id, "missing", f"the file {part.path} is gone; ingest again")
-        return
-    if checksum(path) != part.checksum:
-        text = f"the file {part.path} is not what was written; ingest again"
-        yield Problem(part.video_id, "damaged", text)
-        return
-    try:
-        table = files.read(part)
-        check_unit(vectors_of(table))
-    except (StoreError, UsageError) as error:
-        yield Problem(part.video_id, "damaged", f"the file {part.path}: {error}")
-        return
-    own = row_ids_of(part.video_id, table.column("frame").to_numpy())
-    lost = int((~np.isin(wanted, own)).sum())
-    if lost or len(table) != part.num_rows:
-        text = f"the file {part.path} has {len(table)} of {part.num_rows} rows, {lost} are missed"
-        yield Problem(part.video_id, "missing", text)

@@ -47,8 +47,8 @@ def test_costs_follow_the_work(videos: Videos, sandbox: Sandbox) -> None:
         costs = estimate_all(optimize(plan(sql.format(video)))[0], context)
         seconds.append(sum(cost.seconds for cost in costs))
     assert seconds[1] > 10 * seconds[0]  # ten seconds of the third video are not embedded
-    known = {"rates": {"decode": 0.0, "encode": 0.0}}
-    videos.store.catalog.set_calibration(videos.space.key, known)
+    rates = {"decode": 0.0, "encode": 0.0}
+    videos.store.catalog.set_calibration(videos.space.key, "rates", rates)
     costs = estimate_all(optimize(plan(sql.format(3)))[0], videos.context(sandbox))
     assert sum(cost.seconds for cost in costs) < 2 * seconds[0]
 

@@ -9,6 +9,7 @@ import pytest
 from engine.storage.store import Rows, Store
 from engine.storage.vectors import Tuning
 from engine.video.container import VideoInfo
+from engine.video.gop import Gop
 from engine.vision.backbone.space import Space
 
 DIMENSION = 8
@@ -77,9 +78,12 @@ def store_with_two_videos(
     """Videos `a` and `b`, each with 20 approximate rows in two stretches."""
     for name, seed in (("a", 1), ("b", 2)):
         video_id = empty_store.catalog.add_video(make_info(f"/{name}.mp4"), f"hash {name}", name)
+        gops = [Gop(i, i * 5.0, i * 5.0 + 5, 9, i) for i in (0, 1)]
+        empty_store.catalog.add_gops(video_id, gops)
         for stretch in range(2):
             rows = make_rows(stretch * 10, stretch * 10 + 10, seed * 10 + stretch)
             where = (stretch, stretch * 5.0, stretch * 5.0 + 5)
             empty_store.write_part(video_id, space.key, "fps=2", "reusevit", *where, rows)
         empty_store.finish_segment(video_id, space.key, "fps=2", "reusevit", 20)
+        empty_store.catalog.set_status(video_id, "ready")
     return empty_store

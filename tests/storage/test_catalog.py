@@ -37,7 +37,8 @@ def test_new_content_under_a_name_is_a_new_version(
     assert len(store_with_two_videos.rows(space.key, [old])) == 0
     with pytest.raises(NotFoundError):
         catalog.video(old)
-    assert not list(store_with_two_videos.layout.parts.glob(f"*/{old}"))
+    store_with_two_videos.settle()
+    assert len(list(store_with_two_videos.layout.parts.rglob("*.parquet"))) == 2
     assert len(store_with_two_videos.rows(space.key)) == 20
 
 
@@ -138,10 +139,15 @@ def test_spaces_lie_side_by_side(empty_store: Store, space: Space) -> None:
 
 
 def test_calibration(empty_store: Store, space: Space) -> None:
-    assert empty_store.catalog.calibration(space.key) is None
-    empty_store.catalog.set_calibration(space.key, {"mean": 0.2})
-    empty_store.catalog.set_calibration(space.key, {"mean": 0.3})
-    assert empty_store.catalog.calibration(space.key) == {"mean": 0.3}
+    catalog = empty_store.catalog
+    assert catalog.calibration(space.key, "null") is None
+    catalog.set_calibration(space.key, "rates", {"decode": 0.1})
+    catalog.set_calibration(space.key, "null", {"mean": 0.2})
+    catalog.set_calibration(space.key, "null", {"mean": 0.3})
+    assert catalog.calibration(space.key, "null") == {"mean": 0.3}
+    assert catalog.calibration(space.key, "rates") == {"decode": 0.1}
+    with pytest.raises(UsageError, match="nearest: null"):
+        catalog.calibration(space.key, "nul")  # type: ignore[arg-type]
 
 
 def test_jobs(empty_store: Store) -> None:

@@ -20,6 +20,7 @@ STEPS = ("begin", "written", "synced", "renamed", "published", "committed")
 POINTS = [
     *(f"{what}: {step}" for what in ("stretch", "overlay", "index", "compacted") for step in STEPS),
     *("finish: committed", "remove: committed"),
+    *(f"copy: {step}" for step in ("begin", "written", "published")),
 ]
 
 
@@ -71,6 +72,7 @@ def state_of(store: Store, scenario: ModuleType) -> dict[str, Any]:
         {**r, "video_id": names[r["video_id"]]}
         for r in store.rows(key, columns=columns).to_pylist()
     ]
+    store.settle()
     return {
         "names": sorted(names.values()),
         "rows": sorted(rows, key=lambda row: (row["video_id"], row["frame"])),

@@ -1,0 +1,53 @@
+"""`store`: the data folder itself, checked, repaired, backed up and restored; always local."""
+
+import typer
+from rich.markup import escape
+
+from api.cli import flags, show
+from api.cli.connect import check_folder
+from engine.storage.check import check
+from engine.storage.repair import repair
+
+store = typer.Typer(
+    help="The data folder itself; these commands work on this machine's files, never by a server.",
+    no_args_is_help=True,
+)
+
+
+@store.command("check")
+def check_store(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
+    """Look at every file of the store, and change nothing."""
+    check_folder(data)
+    problems = check(data)
+    if as_json:
+        show.print_json({"problems": problems})
+    elif problems:
+        rows = [(problem.video_id, problem.kind, problem.message) for problem in problems]
+        show.print_table(("video", "kind", "problem"), rows)
+    else:
+        show.out.print("[green]✓[/] every file is what was written, and the catalog knows each")
+    if problems:
+        raise typer.Exit(1)
+
+
+@store.command("repair")
+def repair_store(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
+    """Make catalog and files fit again; what does not fit goes to lost+found, nothing is deleted.
+
+    A catalog that is damaged or gone is rebuilt from its published copy and the Parquet files.
+    """
+    check_folder(data)
+    done = repair(data)
+    if as_json:
+        show.print_json(done)
+        return
+    show.out.print(f"catalog: {done.catalog}")
+    for what, items in (
+        ("taken in", done.taken_in),
+        ("set aside", done.set_aside),
+        ("to be ingested again", done.condemned),
+    ):
+        for item in items:
+            show.out.print(f"{what}: {escape(item)}")
+    if not done.changed:
+        show.out.print("[green]✓[/] nothing was to be repaired")

@@ -1,0 +1,91 @@
+"""How much of each video is embedded: the one place that ls, verify, queries and ingests ask."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.storage.database import Database
+
+State = Literal["complete", "partial", "none", "registered", "quarantined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """One video in one space.
+
+    `complete`: every row that was planned is seen. `partial`: some are missing. `none`: it was to
+    be embedded and has no rows. `registered`: nobody asked for rows yet. `quarantined`: it cannot
+    be used, and is not counted as complete.
+    """
+
+    video_id: int
+    name: str
+    state: State
+    sampling: str | None  # of the rows that are seen
+    planned: int | None  # rows that the sampling gives in all; None until all have been there
+    embedded: int  # rows that are seen and can be read
+    reason: str | None  # why it is not complete, in a line
+
+    @property
+    def lacks_rows(self) -> bool:
+        """Whether an answer is drawn from less than the video should give."""
+        return self.state in ("partial", "none")
+
+
+def completeness(
+    database: Database,
+    space_id: int,
+    *,
+    video_ids: Sequence[int] | None = None,
+    unreadable: Sequence[int] = (),
+) -> list[Completeness]:
+    """Return how far videos are in a space, by id; rows in `unreadable` parts do not count."""
+    rows = database.all(
+        "WITH seen AS (SELECT video_id, count(*) AS embedded FROM stored_frames WHERE space_id = $1"
+        " AND NOT list_contains($2::BIGINT[], part_id) GROUP BY video_id),"
+        " shown AS (SELECT video_id, any_value(sampling) AS sampling, max(num_frames) AS planned,"
+        " bool_or(finished_at IS NOT NULL) AS finished FROM segments"
+        " WHERE space_id = $1 AND shown GROUP BY video_id)"
+        " SELECT video_id, name, status, error, sampling, planned, coalesce(finished, FALSE),"
+        " coalesce(embedded, 0)"
+        " FROM videos LEFT JOIN shown USING (video_id) LEFT JOIN seen USING (video_id)"
+        " WHERE $3::BIGINT[] IS NULL OR list_contains($3::BIGINT[], video_id) ORDER BY video_id",
+        [space_id, list(unreadable), None if video_ids is None else list(video_ids)],
+    )
+    return [_judge(*row) for row in rows]
+
+
+def _judge(
+    video_id: int,
+    name: str,
+    status: str,
+    error: str | None,
+    sampling: str | None,
+    planned: int | None,
+    finished: bool,
+    embedded: int,
+) -> Completeness:
+    state, reason = _state(status, error, sampling, planned, finished, embedded)
+    return Completeness(video_id, name, state, sampling, planned, embedded, reason)
+
+
+def _state(
+    status: str,
+    error: str | None,
+    sampling: str | None,
+    planned: int | None,
+    finished: bool,
+    embedded: int,
+) -> tuple[State, str | None]:
+    if status == "quarantined":
+        return "quarantined", error
+    if sampling is None:
+        if status == "registered":
+            return "registered", "not embedded yet"
+        return "none", "not embedded; ingest it again"
+    if not finished:
+        return "partial", f"not finished, {embedded} rows so far; ingest it again"
+    if planned is not None and embedded < planned:
+        missing = planned - embedded
+        return "partial", f"{missing} of {planned} rows are missing; ingest it again"
+    return "complete", None

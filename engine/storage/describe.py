@@ -1,0 +1,102 @@
+"""What a part's footer says of its videos and its space, read from the catalog."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.storage.database import Database
+from engine.storage.ledger import Holding
+from engine.storage.parts import Contents, Piece
+
+_SPACE = "space_key, name, model, revision, weight_hash, preprocessing, dimension"
+_VIDEO = (
+    *("video_id", "content_hash", "duration_seconds", "fps", "width", "height"),
+    *("codec", "num_frames", "size_bytes"),
+)
+_CHOSEN = "video_id IN (SELECT unnest(?::BIGINT[]))"
+Rows = dict[int, list[tuple[Any, ...]]]
+
+
+def describe_space(database: Database, space_id: int) -> dict[str, Any]:
+    """Return what makes a space the one that it is."""
+    found = database.one(f"SELECT {_SPACE} FROM spaces WHERE space_id = ?", [space_id])
+    assert found is not None
+    return dict(zip(_SPACE.split(", "), found, strict=True))
+
+
+def describe(
+    database: Database, space_id: int, held: Sequence[Holding], fresh: Sequence[Piece]
+) -> tuple[Contents, ...]:
+    """Return what holdings are, video by video.
+
+    `fresh` are stretches not yet on record; without any, those of the holdings are looked up.
+    """
+    streams = dict.fromkeys((item.video_id, item.sampling) for item in held)
+    ids = sorted({video_id for video_id, _ in streams})
+    videos = _by_video(database, f"SELECT video_id, {', '.join(_VIDEO)} FROM videos", ids)
+    names = _by_video(database, "SELECT video_id, name, path FROM aliases", ids, "added_at, name")
+    timelines = _by_video(
+        database,
+        "SELECT video_id, min(start_seconds), max(stop_seconds), count(*) FROM gops",
+        ids,
+        group="video_id",
+    )
+    pieces = _pieces(database, space_id, held, ids) if not fresh else {}
+    gops = _gops(database, ids, fresh)
+    contents = []
+    for video_id, sampling in streams:
+        own = tuple(fresh) or tuple(pieces.get((video_id, sampling), ()))
+        contents.append(
+            Contents(
+                dict(zip(_VIDEO, videos[video_id][0], strict=True)),
+                tuple((name, path) for name, path in names.get(video_id, [])),
+                sampling,
+                own,
+                tuple(gop for gop in gops.get(video_id, []) if _touches(gop, own)),
+                next(iter(timelines.get(video_id, [])), None),
+            )
+        )
+    return tuple(contents)
+
+
+def _by_video(
+    database: Database, select: str, ids: Sequence[int], order: str = "video_id", group: str = ""
+) -> Rows:
+    grouped = f" GROUP BY {group}" if group else ""
+    sql = f"{select} WHERE {_CHOSEN}{grouped} ORDER BY {order}"
+    found: Rows = {}
+    for video_id, *values in database.all(sql, [list(ids)]):
+        found.setdefault(video_id, []).append(tuple(values))
+    return found
+
+
+def _pieces(
+    database: Database, space_id: int, held: Sequence[Holding], ids: Sequence[int]
+) -> dict[tuple[int, str], list[Piece]]:
+    """Return the committed stretches among holdings."""
+    wanted = {(item.video_id, item.sampling, item.strategy, item.stretch) for item in held}
+    rows = database.all(
+        "SELECT video_id, sampling, strategy, stretch, start_seconds, stop_seconds, num_frames"
+        f" FROM stretches WHERE space_id = ? AND {_CHOSEN} ORDER BY start_seconds, strategy",
+        [space_id, list(ids)],
+    )
+    found: dict[tuple[int, str], list[Piece]] = {}
+    for video_id, sampling, *values in rows:
+        if (video_id, sampling, values[0], values[1]) in wanted:
+            found.setdefault((video_id, sampling), []).append(Piece(*values))
+    return found
+
+
+def _gops(database: Database, ids: Sequence[int], fresh: Sequence[Piece]) -> Rows:
+    """Return the GOPs of videos; where a part is one stretch, only those that it touches."""
+    columns = "SELECT video_id, gop, start_seconds, stop_seconds, num_frames, key_pts FROM gops"
+    if not fresh:
+        return _by_video(database, columns, ids, "gop")
+    start = min(piece.start_seconds for piece in fresh)
+    stop = max(piece.stop_seconds for piece in fresh)
+    sql = f"{columns} WHERE {_CHOSEN} AND start_seconds < ? AND stop_seconds > ? ORDER BY gop"
+    return {ids[0]: [tuple(row[1:]) for row in database.all(sql, [list(ids), stop, start])]}
+
+
+def _touches(gop: tuple[Any, ...], pieces: Sequence[Piece]) -> bool:
+    _, start, stop, *_ = gop
+    return any(start < piece.stop_seconds and stop > piece.start_seconds for piece in pieces)

@@ -1,0 +1,145 @@
+"""What can be asked of a data folder, by the process that writes it and by any other."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from engine.errors import UsageError, unknown
+from engine.storage.catalog import Catalog
+from engine.storage.completeness import Completeness, completeness
+from engine.storage.database import Database
+from engine.storage.durable import Reached
+from engine.storage.embeddings import check_unit, vector_lists
+from engine.storage.files import Files
+from engine.storage.indexing import Indexes, IndexStatus
+from engine.storage.layout import Layout
+from engine.storage.ledger import ROW_COLUMNS
+from engine.storage.records import StoredSpace
+from engine.storage.snapshot import Hits
+from engine.storage.vectors import Tuning
+from engine.storage.verify import Problem, verify_folder, verify_parts, verify_videos
+
+
+class Reader:
+    """Rows, searches and their proof; its methods may be called from any thread."""
+
+    def __init__(
+        self, layout: Layout, database: Database, tuning: Tuning, reached: Reached
+    ) -> None:
+        self.layout = layout
+        self.catalog = Catalog(database, self._removed)
+        self._database = database
+        self._files = Files(layout, database, reached)
+        self._ledger = self._files.ledger
+        self._indexes = Indexes(database, layout, self._files, tuning, reached)
+        self._spaces: dict[str, StoredSpace] = {}
+
+    def _removed(self, video_ids: Sequence[int]) -> None:
+        raise AssertionError(f"a reader cannot remove {video_ids}")
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this is a published copy, which nothing can change."""
+        return self._database.read_only
+
+    def rows(
+        self,
+        space_key: str,
+        video_ids: Sequence[int] | None = None,
+        columns: Sequence[str] = ROW_COLUMNS,
+    ) -> pa.Table:
+        """Return the seen rows by row id.
+
+        Columns: row_id, video_id, frame, seconds, picture, strategy, reuse_rate, drift, exact and,
+        only when asked for, embedding (float16).
+        """
+        space = self._space(space_key)
+        for name in columns:
+            if name not in (*ROW_COLUMNS, "embedding"):
+                raise UsageError(unknown("column", name, (*ROW_COLUMNS, "embedding")))
+        if "embedding" not in columns:
+            return self._ledger.rows(space.space_id, video_ids, columns)
+        table = self._ledger.rows(space.space_id, video_ids, ROW_COLUMNS)
+        snapshot = self._indexes.snapshot(space)
+        # rows that come or go in between are left out
+        table = table.filter(pa.array(snapshot.has(table.column("row_id").to_numpy())))
+        found = snapshot.vectors(table.column("row_id").to_numpy())
+        return table.append_column("embedding", vector_lists(found)).select(list(columns))
+
+    def vectors(self, space_key: str, row_ids: np.ndarray) -> np.ndarray:
+        """Return the vectors of rows in the order given: float32 `[n, E]`."""
+        return self._indexes.snapshot(self._space(space_key)).vectors(np.asarray(row_ids, np.int64))
+
+    def search(
+        self, space_key: str, query: np.ndarray, k: int, *, allowed: np.ndarray | None = None
+    ) -> Hits:
+        """Return the `k` nearest (allowed) rows to a unit vector; never fewer while rows remain.
+
+        The index is approximate above `Tuning.flat_rows` rows; `Hits.index` says what was done.
+        """
+        if k < 1:
+            raise UsageError(f"cannot search for {k} rows; allowed: 1 or more")
+        space = self._space(space_key)
+        wanted = None if allowed is None else _sorted_ids(allowed)
+        return self._indexes.snapshot(space).search(_query(query, space), k, wanted)
+
+    def scores(self, space_key: str, query: np.ndarray, row_ids: np.ndarray | None = None) -> Hits:
+        """Return the exact score of every row, of those given if any, by falling score."""
+        space = self._space(space_key)
+        wanted = None if row_ids is None else _sorted_ids(row_ids)
+        return self._indexes.snapshot(space).scores(_query(query, space), wanted)
+
+    def load_index(self, space_key: str) -> None:
+        """Load the index of a space now rather than with the first search."""
+        self._indexes.snapshot(self._space(space_key))
+
+    def index_status(self) -> list[IndexStatus]:
+        """Return the state of every space's index."""
+        return [self._indexes.status(space) for space in self.catalog.spaces()]
+
+    def verify(self, video_id: int | None = None) -> list[Problem]:
+        """Return everything that is not as it should be, of one video or of the whole folder.
+
+        Changes nothing and locks nothing: a writer may go on meanwhile.
+        """
+        if video_id is not None:
+            self.catalog.require(video_id)
+        chosen = None if video_id is None else [video_id]
+        problems = list(verify_videos(self.catalog, self._database, chosen))
+        problems += verify_parts(self._files, self.layout.root, video_id)
+        if video_id is None:
+            problems += verify_folder(self.catalog, self._files, self.layout)
+        return problems
+
+    def completeness(
+        self, space_key: str, video_ids: Sequence[int] | None = None
+    ) -> list[Completeness]:
+        """Return how much of each video is embedded in a space."""
+        return completeness(
+            self._database,
+            self._space(space_key).space_id,
+            video_ids=video_ids,
+            unreadable=list(self._files.unreadable),
+        )
+
+    def _space(self, key: str) -> StoredSpace:
+        if key not in self._spaces:
+            self._spaces[key] = self.catalog.space(key)
+        return self._spaces[key]
+
+
+def _sorted_ids(row_ids: np.ndarray) -> np.ndarray:
+    """Return row ids in rising order, each once; that they mostly come so is looked at first."""
+    ids = np.asarray(row_ids, np.int64)
+    return ids if bool((ids[1:] > ids[:-1]).all()) else np.unique(ids)
+
+
+def _query(query: np.ndarray, space: StoredSpace) -> np.ndarray:
+    vector = np.ascontiguousarray(query, np.float32)
+    if vector.shape != (space.dimension,):
+        raise UsageError(
+            f"expected a query [{space.dimension}] for space {space.key}, got {list(query.shape)}"
+        )
+    check_unit(vector)
+    return vector

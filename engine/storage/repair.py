@@ -1,0 +1,108 @@
+"""`store repair`: the catalog made to fit the files, from whatever of it is left."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.errors import StoreError
+from engine.storage.database import Database
+from engine.storage.durable import make_folder, set_aside
+from engine.storage.files import Files
+from engine.storage.layout import Layout
+from engine.storage.lock import Lock
+from engine.storage.parts import DamagedPartError
+from engine.storage.publishing import newest_copy, publish_copy
+from engine.storage.recover import recover_all, stray_files
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Repair:
+    """What `store repair` did; `catalog` says what it started from."""
+
+    catalog: str = "kept"  # or: from the published copy, from the parts alone
+    taken_in: list[str] = field(default_factory=list)
+    set_aside: list[str] = field(default_factory=list)
+    condemned: list[str] = field(default_factory=list)  # parts whose rows an ingest embeds anew
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was to be repaired."""
+        return self != Repair()
+
+
+def repair(root: Path) -> Repair:
+    """Bring a folder into order: nothing is deleted, what does not fit goes to `lost+found/`."""
+    layout = Layout(root.absolute())
+    if not layout.root.is_dir():
+        raise StoreError(f"no data folder {root}")
+    lock = Lock(layout.root)
+    try:
+        report = Repair()
+        database = _open_catalog(layout, report)
+        try:
+            _repair_files(layout, database, report)
+            publish_copy(layout, database, lambda _: None)
+        finally:
+            database.close()
+    finally:
+        lock.release()
+    return report
+
+
+def _open_catalog(layout: Layout, report: Repair) -> Database:
+    """Return the catalog, or the copy that was published last, or an empty one."""
+    if layout.catalog.exists():
+        try:
+            return _sound(layout.catalog)
+        except StoreError as error:
+            report.set_aside.append(str(error).partition(";")[0])
+            for path in (layout.catalog, layout.catalog_log):
+                if path.exists():
+                    set_aside(path, layout.lost_and_found)
+    elif layout.catalog_log.exists():
+        set_aside(layout.catalog_log, layout.lost_and_found)
+    copy = newest_copy(layout)
+    if copy is not None:
+        layout.catalog.write_bytes(copy.read_bytes())
+        try:
+            report.catalog = f"from the published copy {copy.name}"
+            return _sound(layout.catalog)
+        except StoreError as error:
+            report.set_aside.append(str(error).partition(";")[0])
+            set_aside(layout.catalog, layout.lost_and_found)
+            set_aside(copy, layout.lost_and_found)
+    report.catalog = "from the parts alone"
+    make_folder(layout.root)
+    return Database(layout.catalog)
+
+
+def _sound(path: Path) -> Database:
+    """Open a catalog of which every block can be read."""
+    database = Database(path)
+    try:
+        database.read_everything()
+    except StoreError:
+        database.close()
+        raise
+    return database
+
+
+def _repair_files(layout: Layout, database: Database, report: Repair) -> None:
+    files = Files(layout, database, lambda _: None)
+    recovered, adoption = recover_all(layout, database, files)
+    report.taken_in += recovered.taken_in
+    report.set_aside += recovered.set_aside
+    for path in list(stray_files(layout, files)):
+        report.set_aside.append(f"{layout.relative(path)} is not ours")
+        set_aside(path, layout.lost_and_found)
+    for part in files.ledger.parts():
+        if not files.ledger.has(part):
+            continue  # condemned with one before it
+        try:
+            files.read_afresh(part)
+        except DamagedPartError as error:
+            report.condemned.append(str(error))
+            files.condemn(part, str(error))
+    adoption.settle()

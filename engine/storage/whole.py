@@ -1,0 +1,42 @@
+"""Whether all of a video is there, told from its stretches and rows alone."""
+
+from engine.storage.database import Database, now, update
+from engine.storage.ledger import SegmentKey
+
+_TOLERANCE_SECONDS = 1e-6
+
+
+def commit_whole(
+    database: Database, key: SegmentKey, timeline: tuple[float, float, int] | None
+) -> None:
+    """Mark a segment as finished where its sampling covers the video and no row is missing.
+
+    Where rows are missing no stretch counts, so that an ingest embeds them anew.
+    """
+    of_it, stream = "video_id = ? AND space_id = ?", [key.video_id, key.space_id]
+    sampled, sampling = f"{of_it} AND sampling = ?", [*stream, key.sampling]
+    shown = database.one(f"SELECT 1 FROM segments WHERE {sampled} AND shown", sampling)
+    span = timeline or database.one(
+        "SELECT min(start_seconds), max(stop_seconds) FROM gops WHERE video_id = ?", [key.video_id]
+    )
+    if shown is None or span is None or span[0] is None:
+        return
+    rows = database.all(
+        "SELECT start_seconds, stop_seconds, max(num_frames) FROM stretches"
+        f" WHERE {sampled} GROUP BY ALL ORDER BY start_seconds",
+        sampling,
+    )
+    found = database.one(f"SELECT count(*) FROM stored_frames WHERE {of_it}", stream)
+    seen, reached = int(found[0]) if found else 0, span[0]
+    for start, stop, _ in rows:
+        if start > reached + _TOLERANCE_SECONDS:
+            break
+        reached = max(reached, stop)
+    with database.transaction() as cursor:
+        if seen < sum(count for _, _, count in rows):
+            cursor.execute(f"DELETE FROM stretches WHERE {sampled}", sampling)
+        elif reached >= span[1] - _TOLERANCE_SECONDS:
+            finished = {"num_frames": seen, "finished_at": now()}
+            update(cursor, "segments", finished, sampled, sampling)
+            ready = {"status": "ready", "error": None}
+            update(cursor, "videos", ready, "video_id = ? AND status = 'ingesting'", [key.video_id])
