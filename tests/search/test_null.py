@@ -17,9 +17,9 @@ def context(shared_videos: Videos, sandbox: Sandbox) -> Context:
 def test_the_null_is_stored_and_read_again(videos: Videos, sandbox: Sandbox) -> None:
     context = videos.context(sandbox)
     first = load_null(context)
-    stored = videos.store.catalog.calibration(videos.space.key)
+    stored = videos.store.catalog.calibration(videos.space.key, "null")
     assert stored is not None
-    assert stored["null"]["rows"] == 100
+    assert stored["rows"] == 100
     again = load_null(videos.context(sandbox))
     assert np.allclose(first.mean_text, again.mean_text)
     assert (first.middle, first.width) == (again.middle, again.width)
