@@ -8,20 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from engine.storage.changes import add_part, add_stretch, ensure_segment, show
 from engine.storage.database import Database, insert, next_id, now
 from engine.storage.durable import checksum, set_aside
 from engine.storage.files import Files
 from engine.storage.layout import Layout
-from engine.storage.ledger import (
-    Holding,
-    Part,
-    SegmentKey,
-    add_part,
-    add_stretch,
-    ensure_segment,
-    show,
-)
 from engine.storage.parts import FORMAT, Contents, Footer
+from engine.storage.records import Holding, Part, SegmentKey
 from engine.storage.whole import commit_whole
 
 

@@ -1,7 +1,6 @@
 """What is stored, by name: videos, GOPs, spaces, jobs and calibration, in DuckDB."""
 
 import json
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
@@ -11,12 +10,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import pyarrow as pa
 
 from engine.errors import NotFoundError, UsageError, unknown
+from engine.storage.changes import discard_empty
 from engine.storage.database import Database, insert, next_id, now, update
-from engine.storage.ledger import discard_empty
+from engine.storage.jobs import Jobs, check, parsed
 from engine.storage.records import (
     Calibration,
-    Job,
-    JobStatus,
     Segment,
     StoredGop,
     StoredSpace,
@@ -37,10 +35,9 @@ _OF_A_VIDEO = (
 )
 _VIDEO_COLUMNS = ", ".join(f.name for f in fields(Video) if f.name != "names")
 _SPACE_COLUMNS = "space_id, space_key, name, model, revision, weight_hash, preprocessing, dimension"
-_JOB_COLUMNS = ", ".join(f.name for f in fields(Job))
 
 
-class Catalog:
+class Catalog(Jobs):
     """Typed access to the catalog; every method may be called from any thread.
 
     A video is its content: the same bytes under several names are one video. `removed` is told the
@@ -48,7 +45,7 @@ class Catalog:
     """
 
     def __init__(self, database: Database, removed: Callable[[Sequence[int]], None]) -> None:
-        self._database = database
+        super().__init__(database)
         self._removed = removed
         self._measured: dict[tuple[str, str], dict[str, Any]] = {}
 
@@ -160,7 +157,7 @@ class Catalog:
         report: Mapping[str, Any] | None = None,
     ) -> None:
         """Say how far a video has come; `report` (JSON-ready) replaces the stored one if given."""
-        _check("status", status, get_args(VideoStatus))
+        check("status", status, get_args(VideoStatus))
         values: dict[str, Any] = {"status": status, "error": error}
         if report is not None:
             values["report"] = json.dumps(report)
@@ -204,7 +201,7 @@ class Catalog:
         )
         videos = []
         for *known, report, names in rows:
-            values = [*known, _parsed(report), tuple(names)]
+            values = [*known, parsed(report), tuple(names)]
             videos.append(Video(*values))
         return videos
 
@@ -284,19 +281,19 @@ class Catalog:
 
     def calibration(self, space_key: str, kind: Calibration) -> dict[str, Any] | None:
         """Return what was measured of one kind in a space, or None."""
-        _check("calibration", kind, get_args(Calibration))
+        check("calibration", kind, get_args(Calibration))
         found = self._database.one(
             "SELECT value FROM calibration WHERE space_id = ? AND kind = ?",
             [self.space(space_key).space_id, kind],
         )
-        return self._measured.get((space_key, kind)) if found is None else _parsed(found[0])
+        return self._measured.get((space_key, kind)) if found is None else parsed(found[0])
 
     def set_calibration(self, space_key: str, kind: Calibration, value: Mapping[str, Any]) -> None:
         """Store what was measured (JSON-ready); other kinds stay as they are.
 
         A process that only reads keeps it for itself.
         """
-        _check("calibration", kind, get_args(Calibration))
+        check("calibration", kind, get_args(Calibration))
         space_id = self.space(space_key).space_id
         if self._database.read_only:
             self._measured[space_key, kind] = dict(value)
@@ -328,70 +325,6 @@ class Catalog:
             [video_id, self.space(space_key).space_id],
         )
         return [Stretch(*row) for row in rows]
-
-    # jobs
-
-    def add_job(self, kind: str, request: Mapping[str, Any]) -> str:
-        """Queue a job and return its id."""
-        job_id = uuid.uuid4().hex
-        values = {"job_id": job_id, "kind": kind, "status": "queued", "created_at": now()}
-        with self._database.transaction() as cursor:
-            insert(cursor, "jobs", {**values, "request": json.dumps(request)})
-        return job_id
-
-    def update_job(
-        self,
-        job_id: str,
-        *,
-        status: JobStatus | None = None,
-        progress: Mapping[str, Any] | None = None,
-        error: str | None = None,
-    ) -> None:
-        """Change what is given; the times follow the status."""
-        values: dict[str, Any] = {}
-        if status is not None:
-            _check("status", status, get_args(JobStatus))
-            values["status"] = status
-            if status != "queued":
-                values["started_at" if status == "running" else "finished_at"] = now()
-        if progress is not None:
-            values["progress"] = json.dumps(progress)
-        if error is not None:
-            values["error"] = error
-        with self._database.writing:
-            self.job(job_id)
-            if values:
-                with self._database.transaction() as cursor:
-                    update(cursor, "jobs", values, "job_id = ?", [job_id])
-
-    def job(self, job_id: str) -> Job:
-        """Return a job by its id."""
-        found = self._read_jobs("WHERE job_id = ?", [job_id])
-        if not found:
-            raise NotFoundError(f"no job {job_id!r}")
-        return found[0]
-
-    def jobs(self, status: JobStatus | None = None) -> list[Job]:
-        """Return the jobs, newest first."""
-        return self._read_jobs("WHERE status = ?", [status]) if status else self._read_jobs("", [])
-
-    def _read_jobs(self, where: str, parameters: Sequence[Any]) -> list[Job]:
-        rows = self._database.all(
-            f"SELECT {_JOB_COLUMNS} FROM jobs {where} ORDER BY created_at DESC, job_id", parameters
-        )
-        jobs = []
-        for job_id, kind, state, request, progress, *rest in rows:
-            jobs.append(Job(job_id, kind, state, _parsed(request) or {}, _parsed(progress), *rest))
-        return jobs
-
-
-def _parsed(text: str | None) -> dict[str, Any] | None:
-    return None if text is None else json.loads(text)
-
-
-def _check(kind: str, given: str, allowed: Sequence[str]) -> None:
-    if given not in allowed:
-        raise UsageError(unknown(kind, given, allowed))
 
 
 def _delete_videos(cursor: Any, video_ids: Sequence[int]) -> None:

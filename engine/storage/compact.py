@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow as pa
 
 from engine.storage import row_id
+from engine.storage.changes import row_ids_of
 from engine.storage.durable import Reached
 from engine.storage.files import Files
-from engine.storage.ledger import Holding, Part, row_ids_of
 from engine.storage.parts import FORMAT
+from engine.storage.records import Holding, Part
 
 FULL_ROWS = 32_768  # a part with so many rows is not made larger
 MAX_OVERLAYS = 32  # of one video, before they are folded without being asked

@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from engine.storage import row_id
 from engine.storage.database import Database
-from engine.storage.ledger import Part
+from engine.storage.records import Part
 
 _HELD = (
     "FROM holdings h WHERE h.part_id = ? AND h.video_id = t.video_id AND h.sampling = t.sampling"

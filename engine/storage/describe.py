@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.storage.database import Database
-from engine.storage.ledger import Holding
 from engine.storage.parts import Contents, Piece
+from engine.storage.records import Holding
 
 _SPACE = "space_key, name, model, revision, weight_hash, preprocessing, dimension"
 _VIDEO = (

@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from engine.errors import StoreError
+from engine.storage.changes import row_ids_of
 from engine.storage.condemn import commit_condemned, commit_shortfall
 from engine.storage.database import Database
 from engine.storage.describe import describe, describe_space
 from engine.storage.durable import Reached, checksum, publish, set_aside
 from engine.storage.embeddings import vectors_of
 from engine.storage.layout import Layout
-from engine.storage.ledger import Holding, Ledger, Part, row_ids_of
+from engine.storage.ledger import Ledger
 from engine.storage.parts import (
     FORMAT,
     DamagedPartError,
@@ -27,6 +28,7 @@ from engine.storage.parts import (
     rows_digest,
     write_part,
 )
+from engine.storage.records import Holding, Part
 
 _log = logging.getLogger(__name__)
 

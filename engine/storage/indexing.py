@@ -13,8 +13,7 @@ from engine.storage.database import Database
 from engine.storage.durable import Reached, checksum, publish
 from engine.storage.files import Files
 from engine.storage.layout import Layout
-from engine.storage.ledger import SavedIndex
-from engine.storage.records import StoredSpace
+from engine.storage.records import SavedIndex, StoredSpace
 from engine.storage.snapshot import Snapshot
 from engine.storage.vectors import Base, Tuning
 

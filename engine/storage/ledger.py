@@ -1,15 +1,25 @@
 """Which rows are stored, which file holds each, and which of them queries see."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from engine.storage import row_id
+from engine.storage.changes import (
+    STREAM,
+    add_part,
+    add_stretch,
+    discard_empty,
+    discard_index,
+    ensure_segment,
+    show,
+    values_of,
+)
 from engine.storage.database import Database, insert, next_id, now, update
-from schemas import tables
+from engine.storage.records import Holding, Part, SavedIndex, SegmentKey
 
 ROW_COLUMNS = (
     *("row_id", "video_id", "frame", "seconds", "picture"),
@@ -18,53 +28,6 @@ ROW_COLUMNS = (
 _OF_A_SPACE = ("stored_frames", "parts", "stretches", "segments", "indexes", "calibration")
 _PART_COLUMNS = "part_id, space_id, kind, path, num_rows, size_bytes, checksum, format"
 _LISTED = "SELECT unnest(?::BIGINT[])"
-_STREAM = "video_id = ? AND space_id = ? AND sampling = ? AND strategy = ?"
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentKey:
-    """What a segment is found by."""
-
-    video_id: int
-    space_id: int
-    sampling: str
-    strategy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One file and what it must be like; `path` is below the data folder."""
-
-    part_id: int
-    space_id: int
-    kind: str
-    path: str
-    num_rows: int
-    size_bytes: int
-    checksum: str
-    format: int
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """A stretch of a video whose rows lie in a part; an overlay's holding has no stretch."""
-
-    video_id: int
-    sampling: str
-    strategy: str | None = None
-    stretch: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SavedIndex:
-    """The index file of a space; it holds every row whose version is at most `version`."""
-
-    space_id: int
-    path: str
-    checksum: str
-    kind: str
-    num_rows: int
-    version: int
 
 
 class Ledger:
@@ -85,7 +48,7 @@ class Ledger:
 
     def committed(self, key: SegmentKey) -> set[int]:
         """Return the numbers of a segment's stretches."""
-        rows = self._database.all(f"SELECT stretch FROM stretches WHERE {_STREAM}", astuple(key))
+        rows = self._database.all(f"SELECT stretch FROM stretches WHERE {STREAM}", astuple(key))
         return {row[0] for row in rows}
 
     def parts(self, *, video_id: int | None = None, space_id: int | None = None) -> list[Part]:
@@ -244,7 +207,7 @@ class Ledger:
         with self._database.transaction() as cursor:
             ensure_segment(cursor, key, shown=True)
             finished = {"num_frames": num_frames, "finished_at": now()}
-            update(cursor, "segments", finished, _STREAM, astuple(key))
+            update(cursor, "segments", finished, STREAM, astuple(key))
             for table in ("segments", "stretches"):
                 others = f"DELETE FROM {table} WHERE {of_it} AND sampling <> ?"
                 cursor.execute(others, [*stream, key.sampling])
@@ -285,13 +248,13 @@ class Ledger:
     def commit_index(self, saved: SavedIndex) -> None:
         """Let a file be the index of its space."""
         with self._database.transaction() as cursor:
-            _discard_index(cursor, saved.space_id)
-            insert(cursor, "indexes", {**_values(saved), "built_at": now()})
+            discard_index(cursor, saved.space_id)
+            insert(cursor, "indexes", {**values_of(saved), "built_at": now()})
 
     def commit_no_index(self, space_id: int) -> None:
         """Forget the saved index of a space."""
         with self._database.transaction() as cursor:
-            _discard_index(cursor, space_id)
+            discard_index(cursor, space_id)
 
     def commit_no_space(self, space_id: int) -> None:
         """Forget a space with all of its rows."""
@@ -307,7 +270,7 @@ class Ledger:
                 [space_id],
             )
             discard_empty(cursor)
-            _discard_index(cursor, space_id)
+            discard_index(cursor, space_id)
             for table in (*_OF_A_SPACE, "spaces"):
                 cursor.execute(f"DELETE FROM {table} WHERE space_id = ?", [space_id])
 
@@ -324,83 +287,3 @@ class Ledger:
             return
         with self._database.transaction() as cursor:
             update(cursor, "jobs", {"status": "queued"}, "status = 'running'", [])
-
-
-def row_ids_of(table: pa.Table) -> row_id.Ids:
-    """Return the ids of a part's rows."""
-    return row_id.pack(table.column("video_id").to_numpy(), table.column("frame").to_numpy())
-
-
-def add_part(cursor: Any, part: Part, held: Sequence[Holding]) -> None:
-    """Record a part with what it holds."""
-    insert(cursor, "parts", _values(part))
-    columns = {"part_id": [part.part_id] * len(held)}
-    columns |= {name: [getattr(item, name) for item in held] for name in Holding.__slots__}
-    cursor.register("given", pa.table(columns, schema=tables.HOLDINGS))
-    cursor.execute("INSERT INTO holdings BY NAME SELECT * FROM given")
-
-
-def add_stretch(
-    cursor: Any, key: SegmentKey, number: int, start: float, stop: float, num_frames: int
-) -> None:
-    """Record a stretch as committed."""
-    cursor.execute(
-        "INSERT INTO stretches VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [*astuple(key), number, start, stop, num_frames],
-    )
-
-
-def discard_empty(cursor: Any) -> None:
-    """Forget the parts that hold nothing of any video; their files are to be deleted."""
-    empty = "part_id NOT IN (SELECT part_id FROM holdings)"
-    cursor.execute(f"INSERT INTO discarded SELECT path FROM parts WHERE {empty}")
-    cursor.execute(f"DELETE FROM parts WHERE {empty}")
-
-
-def _discard_index(cursor: Any, space_id: int) -> None:
-    chosen = "FROM indexes WHERE space_id = ?"
-    cursor.execute(f"INSERT INTO discarded SELECT path {chosen}", [space_id])
-    cursor.execute(f"DELETE {chosen}", [space_id])
-
-
-def _values(record: Part | SavedIndex) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in record.__slots__}
-
-
-def ensure_segment(cursor: Any, key: SegmentKey, *, shown: bool) -> None:
-    """Record a segment unless it is on record."""
-    if cursor.execute(f"SELECT 1 FROM segments WHERE {_STREAM}", [*astuple(key)]).fetchall():
-        return
-    values = zip(("video_id", "space_id", "sampling", "strategy"), astuple(key), strict=True)
-    insert(cursor, "segments", {**dict(values), "shown": shown})
-
-
-def show(cursor: Any, part: Part, table: pa.Table) -> np.ndarray:
-    """Let queries see a part's rows, but no approximate one where an exact one is seen.
-
-    Returns the ids of the rows that are now seen.
-    """
-    row_ids = row_ids_of(table)
-    if not len(row_ids):
-        return row_ids
-    cursor.register("given", pa.table({"row_id": row_ids}))
-    # the range lets DuckDB leave out what it need not read
-    same = "space_id = ? AND row_id BETWEEN ? AND ? AND row_id IN (SELECT row_id FROM given)"
-    where = [part.space_id, int(row_ids.min()), int(row_ids.max())]
-    exact = cursor.execute(
-        f"SELECT row_id FROM stored_frames WHERE {same} AND exact", where
-    ).fetchnumpy()["row_id"]
-    wins = table.column("exact").to_numpy() | ~np.isin(row_ids, exact)
-    known, row_ids = table.filter(pa.array(wins)), row_ids[wins]
-    columns = {
-        "space_id": np.full(len(row_ids), part.space_id, np.int32),
-        "row_id": row_ids,
-        "part_id": np.full(len(row_ids), part.part_id, np.int64),
-        "version": np.full(len(row_ids), next_id(cursor, "versions"), np.int64),
-    }
-    own = [name for name in tables.STORED_FRAMES.names if name not in columns]
-    columns |= {name: known.column(name) for name in own}
-    cursor.register("given", pa.table(columns).select(tables.STORED_FRAMES.names))
-    cursor.execute(f"DELETE FROM stored_frames WHERE {same}", where)
-    cursor.execute("INSERT INTO stored_frames BY NAME SELECT * FROM given")
-    return row_ids

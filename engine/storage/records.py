@@ -98,3 +98,49 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentKey:
+    """What a segment is found by."""
+
+    video_id: int
+    space_id: int
+    sampling: str
+    strategy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file and what it must be like; `path` is below the data folder."""
+
+    part_id: int
+    space_id: int
+    kind: str
+    path: str
+    num_rows: int
+    size_bytes: int
+    checksum: str
+    format: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A stretch of a video whose rows lie in a part; an overlay's holding has no stretch."""
+
+    video_id: int
+    sampling: str
+    strategy: str | None = None
+    stretch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedIndex:
+    """The index file of a space; it holds every row whose version is at most `version`."""
+
+    space_id: int
+    path: str
+    checksum: str
+    kind: str
+    num_rows: int
+    version: int

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.errors import NotFoundError, StoreError, UsageError
+from engine.storage.changes import row_ids_of
 from engine.storage.compact import compact, compact_video, wants_compaction
 from engine.storage.completeness import Completeness as Completeness
 from engine.storage.database import REPAIR, Database
@@ -19,12 +20,12 @@ from engine.storage.embeddings import Rows as Rows
 from engine.storage.embeddings import check_unit, to_table, vectors_of
 from engine.storage.indexing import IndexStatus as IndexStatus
 from engine.storage.layout import Layout
-from engine.storage.ledger import ROW_COLUMNS, Holding, Part, SegmentKey, row_ids_of
+from engine.storage.ledger import ROW_COLUMNS
 from engine.storage.lock import Lock
 from engine.storage.parts import DamagedPartError, Piece
 from engine.storage.publishing import open_newest, publish_copy
 from engine.storage.reader import Reader
-from engine.storage.records import StoredSpace
+from engine.storage.records import Holding, Part, SegmentKey, StoredSpace
 from engine.storage.recover import recover_last
 from engine.storage.snapshot import Hits as Hits
 from engine.storage.snapshot import Snapshot

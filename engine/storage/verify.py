@@ -8,15 +8,15 @@ import numpy as np
 
 from engine.errors import StoreError, UsageError
 from engine.storage.catalog import Catalog
+from engine.storage.changes import row_ids_of
 from engine.storage.completeness import completeness
 from engine.storage.database import Database
 from engine.storage.durable import checksum
 from engine.storage.embeddings import check_unit, vectors_of
 from engine.storage.files import Files
 from engine.storage.layout import Layout
-from engine.storage.ledger import Part, row_ids_of
 from engine.storage.parts import DamagedPartError
-from engine.storage.records import StoredSpace
+from engine.storage.records import Part, StoredSpace
 from engine.storage.recover import stray_files
 
 _TAKE_IN = "`store repair` takes it in or sets it aside"

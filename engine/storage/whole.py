@@ -1,7 +1,7 @@
 """Whether all of a video is there, told from its stretches and rows alone."""
 
 from engine.storage.database import Database, now, update
-from engine.storage.ledger import SegmentKey
+from engine.storage.records import SegmentKey
 
 _TOLERANCE_SECONDS = 1e-6
 

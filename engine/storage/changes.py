@@ -1,0 +1,97 @@
+"""Single changes of what is on record, each inside a transaction of its caller."""
+
+from collections.abc import Sequence
+from dataclasses import astuple
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from engine.storage import row_id
+from engine.storage.database import insert, next_id
+from engine.storage.records import Holding, Part, SavedIndex, SegmentKey
+from schemas import tables
+
+STREAM = "video_id = ? AND space_id = ? AND sampling = ? AND strategy = ?"
+
+
+def row_ids_of(table: pa.Table) -> row_id.Ids:
+    """Return the ids of a part's rows."""
+    return row_id.pack(table.column("video_id").to_numpy(), table.column("frame").to_numpy())
+
+
+def add_part(cursor: Any, part: Part, held: Sequence[Holding]) -> None:
+    """Record a part with what it holds."""
+    insert(cursor, "parts", values_of(part))
+    columns = {"part_id": [part.part_id] * len(held)}
+    columns |= {name: [getattr(item, name) for item in held] for name in Holding.__slots__}
+    cursor.register("given", pa.table(columns, schema=tables.HOLDINGS))
+    cursor.execute("INSERT INTO holdings BY NAME SELECT * FROM given")
+
+
+def add_stretch(
+    cursor: Any, key: SegmentKey, number: int, start: float, stop: float, num_frames: int
+) -> None:
+    """Record a stretch as committed."""
+    cursor.execute(
+        "INSERT INTO stretches VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [*astuple(key), number, start, stop, num_frames],
+    )
+
+
+def discard_empty(cursor: Any) -> None:
+    """Forget the parts that hold nothing of any video; their files are to be deleted."""
+    empty = "part_id NOT IN (SELECT part_id FROM holdings)"
+    cursor.execute(f"INSERT INTO discarded SELECT path FROM parts WHERE {empty}")
+    cursor.execute(f"DELETE FROM parts WHERE {empty}")
+
+
+def discard_index(cursor: Any, space_id: int) -> None:
+    """Forget the saved index of a space; its file is to be deleted."""
+    chosen = "FROM indexes WHERE space_id = ?"
+    cursor.execute(f"INSERT INTO discarded SELECT path {chosen}", [space_id])
+    cursor.execute(f"DELETE {chosen}", [space_id])
+
+
+def values_of(record: Part | SavedIndex) -> dict[str, Any]:
+    """Return a record as columns by name."""
+    return {name: getattr(record, name) for name in record.__slots__}
+
+
+def ensure_segment(cursor: Any, key: SegmentKey, *, shown: bool) -> None:
+    """Record a segment unless it is on record."""
+    if cursor.execute(f"SELECT 1 FROM segments WHERE {STREAM}", [*astuple(key)]).fetchall():
+        return
+    values = zip(("video_id", "space_id", "sampling", "strategy"), astuple(key), strict=True)
+    insert(cursor, "segments", {**dict(values), "shown": shown})
+
+
+def show(cursor: Any, part: Part, table: pa.Table) -> np.ndarray:
+    """Let queries see a part's rows, but no approximate one where an exact one is seen.
+
+    Returns the ids of the rows that are now seen.
+    """
+    row_ids = row_ids_of(table)
+    if not len(row_ids):
+        return row_ids
+    cursor.register("given", pa.table({"row_id": row_ids}))
+    # the range lets DuckDB leave out what it need not read
+    same = "space_id = ? AND row_id BETWEEN ? AND ? AND row_id IN (SELECT row_id FROM given)"
+    where = [part.space_id, int(row_ids.min()), int(row_ids.max())]
+    exact = cursor.execute(
+        f"SELECT row_id FROM stored_frames WHERE {same} AND exact", where
+    ).fetchnumpy()["row_id"]
+    wins = table.column("exact").to_numpy() | ~np.isin(row_ids, exact)
+    known, row_ids = table.filter(pa.array(wins)), row_ids[wins]
+    columns = {
+        "space_id": np.full(len(row_ids), part.space_id, np.int32),
+        "row_id": row_ids,
+        "part_id": np.full(len(row_ids), part.part_id, np.int64),
+        "version": np.full(len(row_ids), next_id(cursor, "versions"), np.int64),
+    }
+    own = [name for name in tables.STORED_FRAMES.names if name not in columns]
+    columns |= {name: known.column(name) for name in own}
+    cursor.register("given", pa.table(columns).select(tables.STORED_FRAMES.names))
+    cursor.execute(f"DELETE FROM stored_frames WHERE {same}", where)
+    cursor.execute("INSERT INTO stored_frames BY NAME SELECT * FROM given")
+    return row_ids

@@ -1,0 +1,84 @@
+"""The jobs of a server: what waits, what runs, what came of it."""
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, get_args
+
+from engine.errors import NotFoundError, UsageError, unknown
+from engine.storage.database import Database, insert, now, update
+from engine.storage.records import Job, JobStatus
+
+_JOB_COLUMNS = ", ".join(f.name for f in fields(Job))
+
+
+class Jobs:
+    """Typed access to the jobs; every method may be called from any thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add_job(self, kind: str, request: Mapping[str, Any]) -> str:
+        """Queue a job and return its id."""
+        job_id = uuid.uuid4().hex
+        values = {"job_id": job_id, "kind": kind, "status": "queued", "created_at": now()}
+        with self._database.transaction() as cursor:
+            insert(cursor, "jobs", {**values, "request": json.dumps(request)})
+        return job_id
+
+    def update_job(
+        self,
+        job_id: str,
+        *,
+        status: JobStatus | None = None,
+        progress: Mapping[str, Any] | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Change what is given; the times follow the status."""
+        values: dict[str, Any] = {}
+        if status is not None:
+            check("status", status, get_args(JobStatus))
+            values["status"] = status
+            if status != "queued":
+                values["started_at" if status == "running" else "finished_at"] = now()
+        if progress is not None:
+            values["progress"] = json.dumps(progress)
+        if error is not None:
+            values["error"] = error
+        with self._database.writing:
+            self.job(job_id)
+            if values:
+                with self._database.transaction() as cursor:
+                    update(cursor, "jobs", values, "job_id = ?", [job_id])
+
+    def job(self, job_id: str) -> Job:
+        """Return a job by its id."""
+        found = self._read_jobs("WHERE job_id = ?", [job_id])
+        if not found:
+            raise NotFoundError(f"no job {job_id!r}")
+        return found[0]
+
+    def jobs(self, status: JobStatus | None = None) -> list[Job]:
+        """Return the jobs, newest first."""
+        return self._read_jobs("WHERE status = ?", [status]) if status else self._read_jobs("", [])
+
+    def _read_jobs(self, where: str, parameters: Sequence[Any]) -> list[Job]:
+        rows = self._database.all(
+            f"SELECT {_JOB_COLUMNS} FROM jobs {where} ORDER BY created_at DESC, job_id", parameters
+        )
+        jobs = []
+        for job_id, kind, state, request, progress, *rest in rows:
+            jobs.append(Job(job_id, kind, state, parsed(request) or {}, parsed(progress), *rest))
+        return jobs
+
+
+def parsed(text: str | None) -> dict[str, Any] | None:
+    """Return what a column of JSON holds."""
+    return None if text is None else json.loads(text)
+
+
+def check(kind: str, given: str, allowed: Sequence[str]) -> None:
+    """Raise UsageError unless a word is one of those allowed."""
+    if given not in allowed:
+        raise UsageError(unknown(kind, given, allowed))
