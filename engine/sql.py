@@ -7,9 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from engine.errors import QueryError
 from engine.operators.base import Context, read_table
 from engine.planner.explain import explain_text, show
-from engine.planner.prepare import prepare
+from engine.planner.place import in_users_text
+from engine.planner.prepare import Prepared, prepare
 from engine.search.work import Work
 
 
@@ -60,12 +62,20 @@ def run_sql(
     if shown and not analyze:
         text = explain_text(prepared.plan, prepared.rules, context)
         return _result(_lines(text), text, context, started)
-    table = read_table(prepared.operator, context)
+    table = _run(prepared, context)
     seconds = perf_counter() - started
     if not shown and not analyze:
         return _result(table, show(prepared.plan), context, started)
     text = explain_text(prepared.plan, prepared.rules, context, analyzed=seconds)
     return _result(_lines(text), text, context, started)
+
+
+def _run(prepared: Prepared, context: Context) -> pa.Table:
+    sql = prepared.statement.sql
+    try:
+        return read_table(prepared.operator, context)
+    except QueryError as error:
+        raise in_users_text(error, sql) from error
 
 
 def _lines(text: str) -> pa.Table:

@@ -153,6 +153,7 @@ def _expect_text(sql: str) -> None:
 
 
 def _one_line(message: str) -> str:
-    """DuckDB's own words on one line."""
+    """DuckDB's own words on one line, without advice on settings that are locked."""
     text = " ".join(line.strip() for line in message.splitlines() if line.strip())
+    text = re.split(r"\.? (?:Use|Possible solutions|Please use).*?\bSET ", text)[0]
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]  # but LIMIT

@@ -13,6 +13,7 @@ from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from engine.errors import BindError, ParseError, UsageError, unknown
+from engine.planner.bounds import check_length, check_tokens
 from engine.planner.sequence import rewrite_sequences
 from engine.search.options import Options
 
@@ -35,10 +36,12 @@ class Statement:
 
 def parse(sql: str, positional: Sequence[Any] = (), named: Mapping[str, Any] = {}) -> Statement:
     """Parse one SELECT with its parameters bound; anything else is a ParseError with a caret."""
+    check_length(sql)
     explain, text = _split_explain(sql)
     try:
         tokens = list(_DIALECT.tokenize(text))
         tokens, images = _bind_parameters(tokens, sql, positional, named)
+        check_tokens(tokens, sql)
         tokens, options = _split_options(tokens, sql)
         trees = _DIALECT.parser().parse(rewrite_sequences(tokens, sql), text)
     except TokenError as error:

@@ -1,24 +1,23 @@
 """From text to something that runs: parse, bind, check, optimise, lower."""
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from time import perf_counter
 from typing import Any
 
 import pyarrow as pa
 
 from engine.cage.sandbox import Sandbox
-from engine.errors import BindError
+from engine.errors import QueryError
 from engine.operators.base import Operator
 from engine.planner.bind import bind
+from engine.planner.bounds import nesting_bounded
 from engine.planner.logical import Relational
 from engine.planner.lower import Build
 from engine.planner.optimize import optimize
 from engine.planner.parse import Statement, parse
-from engine.planner.relations import FORMS, RELATIONS
+from engine.planner.place import in_users_text
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +44,11 @@ def prepare(
 ) -> Prepared:
     """Plan a statement; whatever is wrong with it is said before anything is read."""
     started = perf_counter()
-    statement = parse(sql, positional, named)
-    naive = bind(statement, false_match_rate=false_match_rate)
-    columns = _check(statement, naive, sandbox)
-    plan, rules = optimize(naive)
+    with nesting_bounded(sql):
+        statement = parse(sql, positional, named)
+        naive = bind(statement, false_match_rate=false_match_rate)
+        columns = _check(statement, naive, sandbox)
+        plan, rules = optimize(naive)
     assert isinstance(plan, Relational)
     timed = analyze or statement.explain == "analyze"
     operator = Build(columns, max_rows, timed).operator(plan)
@@ -62,23 +62,5 @@ def _check(statement: Statement, plan: Relational, sandbox: Sandbox) -> pa.Schem
     schemas = {item.name: build.operator(item.plan).schema for item in plan.inputs}
     try:
         return sandbox.check(plan.query.sql("duckdb"), schemas)
-    except BindError as error:
-        raise _locate(str(error), statement.sql) from error
-
-
-def _locate(message: str, sql: str) -> BindError:
-    """Find the name that DuckDB complains of in the text, and the nearest that exists."""
-    quoted = re.search(
-        r'(?:column|table|named|name) "?([\w.]+)"?(?: not found| does not exist|$)', message
-    )
-    quoted = quoted or re.search(r'"(\w+)"', message)
-    if quoted is None:
-        return BindError(message, sql=sql)
-    name = quoted[1].rsplit(".", 1)[-1]
-    found = re.search(rf"\b{re.escape(name)}\b", sql, re.IGNORECASE)
-    known = [column for schema in RELATIONS.values() for column in schema.names]
-    near = get_close_matches(name.lower(), {*known, *RELATIONS, *FORMS}, n=1)
-    text = message.split(" Candidate ")[0].split(" Did you mean ")[0].rstrip("!")
-    text = text[:1].lower() + text[1:]
-    text += f"; nearest: {near[0]}" if near and near[0] != name.lower() else ""
-    return BindError(text, sql=sql, position=found.start() if found else None)
+    except QueryError as error:
+        raise in_users_text(error, statement.sql) from error

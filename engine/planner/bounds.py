@@ -1,0 +1,44 @@
+"""How large and how deep a statement may be, looked at before it is parsed."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from sqlglot.tokenizer_core import Token, TokenType
+
+from engine.errors import ParseError
+
+MOST_CHARACTERS: Final = 500_000
+MOST_TOKENS: Final = 25_000  # such as a list of 12,000 numbers
+MOST_NESTED: Final = 32  # brackets within brackets; each is some thirty calls to the parser
+_OPENING = (TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE)
+_CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE)
+
+
+def check_length(sql: str) -> None:
+    """Refuse a text that is too long to be split into words."""
+    if len(sql) > MOST_CHARACTERS:
+        said = f"the statement has {len(sql)} characters; allowed: {MOST_CHARACTERS}"
+        raise ParseError(said, sql=sql)
+
+
+def check_tokens(tokens: Sequence[Token], sql: str) -> None:
+    """Refuse what is too large or too deep to be parsed."""
+    if len(tokens) > MOST_TOKENS:
+        said = f"the statement has {len(tokens)} words and signs; allowed: {MOST_TOKENS}"
+        raise ParseError(said, sql=sql)
+    depth = 0
+    for token in tokens:
+        depth += (token.token_type in _OPENING) - (token.token_type in _CLOSING)
+        if depth > MOST_NESTED:
+            said = f"brackets are nested deeper than {MOST_NESTED}"
+            raise ParseError(said, sql=sql, position=token.start)
+
+
+@contextmanager
+def nesting_bounded(sql: str) -> Iterator[None]:
+    """Say of what nests without brackets (NOT NOT …, CASE in CASE) that it is too deep."""
+    try:
+        yield
+    except RecursionError as error:
+        raise ParseError("the statement is nested too deeply", sql=sql) from error

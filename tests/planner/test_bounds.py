@@ -1,0 +1,78 @@
+"""Statements that are too large or too deep are refused at once, whatever nests in them."""
+
+import threading
+from time import perf_counter
+
+import pytest
+
+from engine.cage.sandbox import Sandbox
+from engine.errors import ParseError, QueryError
+from engine.planner.bounds import MOST_NESTED
+from engine.planner.prepare import prepare
+
+DEEP = {
+    "brackets": "SELECT {}1{}".format("(" * 400, ")" * 400),
+    "lists": "SELECT {}1{}".format("[" * 400, "]" * 400),
+    "subqueries": "{}SELECT 1{}".format("SELECT * FROM (" * 400, ")" * 400),
+    "not": "SELECT " + "NOT " * 4000 + "TRUE",
+    "minus": "SELECT " + "- " * 4000 + "1",
+    "case": "SELECT " + "CASE WHEN TRUE THEN " * 4000 + "1" + " END" * 4000,
+    "and": "SELECT * FROM frames WHERE " + " AND ".join(["seconds > 1"] * 6000),
+    "plus": "SELECT 1" + " + 1" * 12_000,
+    "casts": "SELECT 1" + "::INT" * 12_000,
+    "ctes": "WITH a AS (" * 400 + "SELECT 1" + ") SELECT * FROM a" * 400,
+}
+LARGE = {
+    "columns": "SELECT " + ", ".join(["1"] * 30_000),
+    "unions": " UNION ALL ".join(["SELECT 1 AS a"] * 10_000),
+    "characters": "SELECT '" + "a" * 600_000 + "'",
+}
+
+
+def refused(sql: str, sandbox: Sandbox) -> str:
+    """Why a statement is not planned."""
+    with pytest.raises(QueryError) as caught:
+        prepare(sql, (), {}, sandbox, false_match_rate=0.01, max_rows=10)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_too_deep(name: str, sandbox: Sandbox) -> None:
+    said = refused(DEEP[name], sandbox)
+    assert "nested" in said or "depth" in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_too_large_is_said_within_a_second_or_two(name: str, sandbox: Sandbox) -> None:
+    begun = perf_counter()
+    assert "allowed: " in refused(LARGE[name], sandbox)
+    assert perf_counter() - begun < 2.0
+
+
+def test_what_is_allowed_is_allowed_in_any_thread(sandbox: Sandbox) -> None:
+    deep = MOST_NESTED - 1
+    found: list[Exception | None] = []
+
+    def plan() -> None:
+        for opening, closing in (("(", ")"), ("[", "]"), ("(SELECT * FROM ", ")")):
+            inner = "videos" if "FROM" in opening else "1"
+            sql = f"SELECT * FROM (SELECT {opening * (deep - 1)}{inner}{closing * (deep - 1)} AS a)"
+            if "FROM" in opening:
+                sql = f"SELECT * FROM {opening * deep}{inner}{closing * deep}"
+            try:
+                prepare(sql, (), {}, sandbox, false_match_rate=0.01, max_rows=10)
+                found.append(None)
+            except ParseError as error:
+                found.append(error)
+
+    thread = threading.Thread(target=plan)
+    thread.start()
+    thread.join()
+    assert found == [None, None, None]
+
+
+def test_the_place_of_the_bracket_too_many(sandbox: Sandbox) -> None:
+    with pytest.raises(ParseError, match="deeper than 32") as caught:
+        prepare(DEEP["brackets"], (), {}, sandbox, false_match_rate=0.01, max_rows=10)
+    assert caught.value.position == len("SELECT ") + MOST_NESTED
