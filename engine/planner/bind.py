@@ -1,16 +1,15 @@
 """Names to relations, functions to columns: a parsed statement becomes a logical plan."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from sqlglot import exp
-from sqlglot.optimizer.scope import traverse_scope
 
 from engine.errors import BindError
-from engine.planner.block import Block, Reference
+from engine.planner.block import Block, own_nodes
 from engine.planner.facts import gather
-from engine.planner.handle import Handles, is_predicate
+from engine.planner.handle import carry, resolve_handle
+from engine.planner.hide import hide
 from engine.planner.logical import (
     Answer,
     Embed,
@@ -22,11 +21,15 @@ from engine.planner.logical import (
     Scan,
     Score,
 )
+from engine.planner.needs import find_needs
 from engine.planner.parse import Statement, position_of
 from engine.planner.predicates import quotes
-from engine.planner.relations import FORMS, RELATIONS
+from engine.planner.relations import FORMS
 from engine.planner.safety import check_safe
+from engine.planner.scope import Scopes
+from engine.planner.source import Source
 from engine.planner.spans import bind_moments, lift_sequence
+from engine.planner.truth import is_predicate
 
 
 @dataclass(slots=True)
@@ -48,54 +51,39 @@ class _Binder:
         self.statement = statement
         self.cut = 1 - (statement.options.get("false_match_rate", false_match_rate))
         self.query = statement.query.copy()
-        self.blocks = list(self._blocks())
-        self.handles = Handles(self.blocks, statement.sql)
+        self.scopes = Scopes.of(self.query)
         self.wanted: dict[str, Wanted] = {}
         self.moments: dict[str, Plan] = {}
 
     def plan(self) -> Relational:
-        for block in self.blocks:
-            for reference in block.references.values():
-                self._name(block, reference)
-        for block in self.blocks:
+        references = self.scopes.references.values()
+        for block, source in references:
+            self._name(block, source)
+        for block in self.scopes.blocks:
             _keep_names(block.select)
-            for call in list(block.scope.find_all(exp.Anonymous)):
-                if call.name.lower() in FORMS:
+            for call in list(own_nodes(block.select)):
+                if isinstance(call, exp.Anonymous) and call.name.lower() in FORMS:
                     self._replace(block, call)
-        self.handles.hide()
-        facts = gather(self.blocks)
+        hide(self.scopes, self.statement.sql)
+        facts = gather(self.scopes)
         inputs = []
-        for block in self.blocks:
-            for reference in block.references.values():
-                plan = self._base(reference)
-                predicates = tuple(facts.predicates.get(reference.name, ()))
-                plan = Filter(plan, predicates) if predicates else plan
-                inputs.append(Input(reference.name, plan))
-        return Relational(self.query, tuple(inputs), tuple(facts.joins), tuple(facts.needs))
+        for _, source in references:
+            plan = self._base(source)
+            predicates = tuple(dict.fromkeys(facts.predicates.get(source.name, ())))
+            inputs.append(Input(source.name, Filter(plan, predicates) if predicates else plan))
+        needs = tuple(find_needs(self.scopes))
+        return Relational(self.query, tuple(inputs), tuple(facts.joins), needs)
 
-    def _blocks(self) -> Iterator[Block]:
-        counts: dict[str, int] = {}
-        for scope in traverse_scope(self.query):
-            if not isinstance(scope.expression, exp.Select):
-                continue
-            references = []
-            for alias, (_, source) in scope.selected_sources.items():
-                if isinstance(source, exp.Table) and _relation(source) in RELATIONS:
-                    relation = _relation(source)
-                    counts[relation] = counts.get(relation, 0) + 1
-                    name = f"{relation}_{counts[relation]}"
-                    references.append(Reference(name, alias.lower(), relation, source))
-            yield Block(scope, scope.expression, references)
-
-    def _name(self, block: Block, reference: Reference) -> None:
+    def _name(self, block: Block, source: Source) -> None:
         """Let the tail read an input by its own name, called as the statement calls it."""
-        table = reference.table
-        if reference.relation == "moments":
+        table = source.node.this if isinstance(source.node, exp.Lateral) else source.node
+        assert isinstance(table, exp.Table)
+        if source.relation == "moments":
             steps = lift_sequence(block, table)
-            self.moments[reference.name] = bind_moments(table, steps, self.statement.sql)
+            self.moments[source.name] = bind_moments(table, steps, self.statement.sql)
         if not table.alias:
-            table.set("alias", exp.TableAlias(this=exp.to_identifier(reference.relation)))
-        table.set("this", exp.to_identifier(reference.name, quoted=True))
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(source.relation)))
+        table.set("this", exp.to_identifier(source.name, quoted=True))
 
     def _replace(self, block: Block, call: exp.Anonymous) -> None:
         """Put the column that will hold a function's value in the place of its call."""
@@ -104,24 +92,26 @@ class _Binder:
         wanted = "video_id" if kind == "video_qa" else "frame"
         if not arguments or not isinstance(arguments[0], exp.Column):
             self._fail(call, f"expected {FORMS[kind]}")
-        reference, path = self.handles.resolve(block, arguments[0], wanted)
+        source, path = resolve_handle(block, arguments[0], wanted, self.statement.sql)
         if kind == "video_qa":
-            column = self._answer(reference, call)
+            column = self._answer(source, call)
         else:
             subject = self._subject(kind, call)
             bare = kind == "clip_match" and is_predicate(call)
             by_chance = bare or kind == "clip_prob"
             match = Match("", subject, "probability" if by_chance else "similarity")
-            column = self._match(reference, match)
+            column = self._match(source, match)
             if bare:
-                value = self.handles.column(reference, path, column)
-                call.replace(exp.GTE(this=value, expression=exp.Literal.number(self.cut)))
+                value = carry(path, column)
+                above = exp.GTE(this=value, expression=exp.Literal.number(self.cut))
+                alone = isinstance(call.parent, (exp.Where, exp.And, exp.Or, exp.Paren, exp.If))
+                call.replace(above if alone else exp.paren(above))
                 return
-        call.replace(self.handles.column(reference, path, column))
+        call.replace(carry(path, column))
 
-    def _match(self, reference: Reference, match: Match) -> str:
+    def _match(self, source: Source, match: Match) -> str:
         """Return the column of an equal match, or a new one."""
-        matches = self._wanted(reference).matches
+        matches = self._wanted(source).matches
         for known in matches:
             if (known.subject, known.measure) == (match.subject, match.measure):
                 return known.name
@@ -129,7 +119,7 @@ class _Binder:
         matches.append(Match(name, match.subject, match.measure))
         return name
 
-    def _answer(self, reference: Reference, call: exp.Anonymous) -> str:
+    def _answer(self, source: Source, call: exp.Anonymous) -> str:
         question, choices = self._text(call, 1), None
         if len(call.expressions) == 3:
             listed = call.expressions[2]
@@ -139,7 +129,7 @@ class _Binder:
             choices = tuple(text.this for text in texts)
         elif len(call.expressions) != 2:
             self._fail(call, f"expected {FORMS['video_qa']}")
-        answers = self._wanted(reference).answers
+        answers = self._wanted(source).answers
         for known in answers:
             if (known.question, known.choices) == (question, choices):
                 return known.name
@@ -169,24 +159,24 @@ class _Binder:
             self._fail(call, f"{call.name.upper()} needs a text that is not empty")
         return text
 
-    def _base(self, reference: Reference) -> Plan:
+    def _base(self, source: Source) -> Plan:
         """The whole relation with the columns that the functions want."""
-        wanted = self._wanted(reference)
+        wanted = self._wanted(source)
         plan: Plan
-        if reference.relation == "moments":
-            plan = self.moments[reference.name]
-        elif reference.relation == "frames":
+        if source.relation == "moments":
+            plan = self.moments[source.name]
+        elif source.relation == "frames":
             plan = Embed(Scan("gops")) if wanted.matches else Scan("frames")
         else:
-            plan = Scan("gops" if reference.relation == "gops" else "videos")
+            plan = Scan("gops" if source.relation == "gops" else "videos")
         if wanted.matches:
             plan = Score(plan, tuple(wanted.matches))
         for answer in wanted.answers:
             plan = Answer(plan, answer.name, answer.question, answer.choices)
         return plan
 
-    def _wanted(self, reference: Reference) -> Wanted:
-        return self.wanted.setdefault(reference.name, Wanted())
+    def _wanted(self, source: Source) -> Wanted:
+        return self.wanted.setdefault(source.name, Wanted())
 
     def _column(self, kind: str) -> str:
         wants = self.wanted.values()
@@ -203,12 +193,6 @@ def _keep_names(select: exp.Select) -> None:
         used = any(call.name.lower() in FORMS for call in item.find_all(exp.Anonymous))
         if used and not isinstance(item, (exp.Alias, exp.Dot)):
             item.replace(exp.alias_(item.copy(), item.sql("duckdb"), quoted=True))
-
-
-def _relation(table: exp.Table) -> str:
-    inner = table.this
-    named = isinstance(inner, (exp.Identifier, exp.Anonymous))
-    return inner.name.lower() if named else ""
 
 
 def _is_text(node: exp.Expr) -> bool:

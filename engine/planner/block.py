@@ -1,124 +1,170 @@
-"""One SELECT with what stands in its FROM clause, and who owns a column."""
+"""One SELECT with what stands in its FROM clause, and who owns a name in it.
+
+Whatever rests on a name rests on what `Block.resolve` says. It says nothing where a name could mean
+something else: where the columns of a source are not known, or several have it.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sqlglot import exp
-from sqlglot.optimizer.scope import Scope
 
-from engine.planner.relations import RELATIONS
+from engine.planner.joins import (
+    Condition,
+    Tree,
+    conjuncts,
+    homes_of,
+    join_conditions,
+    pairs,
+)
+from engine.planner.source import Body, Source, is_query
 
-
-@dataclass(slots=True)
-class Reference:
-    """One of our relations in a FROM clause; `hidden` columns are added by the functions used."""
-
-    name: str  # its own, under which the tail reads it
-    alias: str  # lower case
-    relation: str
-    table: exp.Table
-    hidden: list[str] = field(default_factory=list)
-
-    def has(self, column: str) -> bool:
-        """Whether the relation or a function gives it this column."""
-        return column.lower() in RELATIONS[self.relation].names or column in self.hidden
+_LEFT_VALUE = frozenset({"inner", "semi", "anti", "asof", "left", "asof left"})  # of USING's column
 
 
+@dataclass(eq=False, slots=True)
 class Block:
-    """A SELECT scope: our references and the derived tables it reads, by alias."""
+    """One SELECT; `parent` is the one whose sources it may also name."""
 
-    def __init__(self, scope: Scope, select: exp.Select, references: list[Reference]) -> None:
-        self.scope = scope
-        self.select = select
-        self.references = {reference.alias: reference for reference in references}
-        self.derived = {
-            alias.lower(): source
-            for alias, (_, source) in scope.selected_sources.items()
-            if isinstance(source, Scope) and alias.lower() not in self.references
-        }
-        self.passed: dict[str, list[str]] = {}  # hidden columns that derived tables pass on
+    select: exp.Select
+    parent: "Block | None"
+    sources: dict[str, Source] = field(default_factory=dict)
+    tree: Tree | None = None
+    body: Body | None = None
+    merged: dict[str, list[Source]] = field(default_factory=dict)  # by USING: whose value it is
+    vague: set[str] = field(default_factory=set)  # names that USING or NATURAL makes of several
 
     @property
-    def joins(self) -> list[exp.Join]:
-        """The joins of the FROM clause."""
-        return self.select.args.get("joins") or []
+    def known(self) -> bool:
+        """Whether the columns of all sources are known."""
+        return all(source.columns is not None for source in self.sources.values())
 
-    @property
-    def is_inner(self) -> bool:
-        """Whether all joins keep exactly the pairs that match."""
-        return all(_is_inner(join) for join in self.joins) and not self.select.args.get("laterals")
+    def resolve(self, column: exp.Column) -> list[Source]:
+        """Return the sources of this FROM of which the column is certainly a column.
 
-    def can_filter(self, reference: Reference) -> bool:
-        """Whether a predicate of WHERE may be applied before the joins."""
-        if reference.table.args.get("sample") or self.select.args.get("sample"):
-            return False
-        source = self.select.args.get("from_")
-        is_first = source is not None and source.this is reference.table
-        kept = all(_is_inner(join) or _keeps_left(join) for join in self.joins)
-        return self.is_inner or (is_first and kept)
+        Several where an inner join's USING makes one of them; none where that is not certain.
+        """
+        name, table = column.name.lower(), column.table.lower()
+        if column.args.get("db") or isinstance(column.this, exp.Star):
+            return []
+        if table:
+            source = self.sources.get(table)
+            return [source] if source and source.has(name) else []
+        if name in self.vague:
+            return []
+        if name in self.merged:
+            return self.merged[name]
+        owners = [source for source in self.sources.values() if source.has(name)]
+        return owners if len(owners) == 1 and self.known else []
 
-    def conjuncts(self) -> Iterator[exp.Expr]:
-        """Yield the parts of WHERE, and of inner joins' ON, that must all hold."""
-        where = self.select.args.get("where")
-        if where:
-            yield from _flatten(where.this)
-        for join in self.joins:
-            if _is_inner(join) and join.args.get("on"):
-                yield from _flatten(join.args["on"])
+    def is_foreign(self, column: exp.Column) -> bool:
+        """Whether a column is certainly none of this FROM's."""
+        name, table = column.name.lower(), column.table.lower()
+        if table:
+            return table not in self.sources and (self.known and not self._may_be_struct(table))
+        return self.known and not any(source.has(name) for source in self.sources.values())
 
-    def owners(self, column: exp.Column) -> list[Reference]:
-        """The references that a column can only belong to: several where USING makes them one."""
-        if column.table:
-            owner = self.references.get(column.table.lower())
-            return [owner] if owner and owner.has(column.name) else []
-        merged = self.merged(column.name)
-        if merged:
-            return [item for item in self.references.values() if item.alias in merged]
-        owners = [item for item in self.references.values() if item.has(column.name)]
-        return owners if len(owners) == 1 and not self.derived else []
+    def _may_be_struct(self, name: str) -> bool:
+        return any(source.has(name) for source in self.sources.values())
 
     def alias_of(self, name: str) -> exp.Expr | None:
-        """The expression in the SELECT list that is called `name`."""
-        for item in self.select.expressions:
-            if isinstance(item, exp.Alias) and item.alias.lower() == name.lower():
-                return item.this
-        return None
+        """The expression of the SELECT list that is called `name`, if just one is."""
+        found = [
+            item.this
+            for item in self.select.expressions
+            if isinstance(item, exp.Alias) and item.alias.lower() == name.lower()
+        ]
+        return found[0] if len(found) == 1 else None
 
-    def expand(self, node: exp.Expr) -> exp.Expr:
-        """A copy in which names of the SELECT list stand for their expressions."""
+    def expand(self, node: exp.Expr, depth: int = 0) -> exp.Expr:
+        """A copy in which names of the SELECT list stand for their expressions.
 
-        def replace(part: exp.Expr) -> exp.Expr:
-            if isinstance(part, exp.Column) and not part.table and not self.owners(part):
-                meant = self.alias_of(part.name)
-                return exp.paren(meant.copy()) if meant else part
-            return part
+        A column of FROM comes before a name of the SELECT list, as in DuckDB.
+        """
 
-        return node.copy().transform(replace)
+        def put(part: exp.Expr) -> exp.Expr:
+            if not isinstance(part, exp.Column) or part.table or not self.is_foreign(part):
+                return part
+            meant = self.alias_of(part.name)
+            if meant is None or depth > 5:
+                return part
+            return exp.paren(self.expand(meant, depth + 1))
 
-    def merged(self, name: str) -> set[str]:
-        """The aliases whose columns of this name USING makes one; none without USING."""
-        source = self.select.args.get("from_")
-        members = {
-            join.alias_or_name.lower()
-            for join in self.joins
-            if any(column.name.lower() == name.lower() for column in join.args.get("using") or [])
+        return node.copy().transform(put)
+
+    def conditions(self) -> Iterator[Condition]:
+        """Yield what WHERE, every ON, and whoever reads this query's rows ask of them."""
+        if self.tree is None:
+            return
+        where = self.select.args.get("where")
+        for node in conjuncts(where.this) if where else ():
+            yield Condition(node, (self.tree,))
+        yield from join_conditions(self.tree)
+        yield from self.equalities()
+        for node in self.body.demands if self.body else ():
+            yield Condition(node, (self.tree,))
+
+    def equalities(self) -> Iterator[Condition]:
+        """Yield what USING asks, as if it had been written with ON."""
+        for pair in pairs(self.tree):
+            for name in pair.using:
+                left, right = holder(pair.left, name), holder(pair.right, name)
+                if left is not None and right is not None:
+                    equal = exp.EQ(this=left.column(name), expression=right.column(name))
+                    yield Condition(equal, homes_of(pair))
+
+    @property
+    def shown(self) -> list[Source]:
+        """The sources that `*` shows: not those that SEMI and ANTI joins only look at."""
+        unseen = {
+            source
+            for pair in pairs(self.tree)
+            if pair.kind in ("semi", "anti")
+            for source in pair.right.sources()
         }
-        return {source.alias_or_name.lower(), *members} if members and source else set()
+        return [source for source in self.sources.values() if source not in unseen]
+
+    def merge(self) -> None:
+        """Note which names USING and NATURAL make of several columns, and whose value they have."""
+        for pair in reversed(list(pairs(self.tree))):  # inner joins first
+            if pair.join.method.upper() == "NATURAL":
+                left_names, right_names = _columns(pair.left), _columns(pair.right)
+                self.vague |= left_names & right_names if self.known else left_names | right_names
+            for name in pair.using:
+                left, right = holder(pair.left, name), holder(pair.right, name)
+                if left is None or right is None or pair.kind not in _LEFT_VALUE:
+                    self.vague.add(name)
+                    continue
+                group = self.merged.setdefault(name, [left])
+                if pair.kind == "inner":
+                    group.append(right)
 
 
-def _is_inner(join: exp.Join) -> bool:
-    return not join.method and not join.side and join.kind in ("", "INNER", "CROSS")
+def own_nodes(select: exp.Select, skip: tuple[str, ...] = ()) -> Iterator[exp.Expr]:
+    """Yield the nodes of a SELECT in their order, but for some clauses and the queries in it."""
+    waiting: list[exp.Expr] = [select]
+    while waiting:
+        node = waiting.pop()
+        if node is not select:
+            yield node
+        waiting += [
+            child
+            for child in node.iter_expressions(reverse=True)
+            if not (isinstance(child, exp.With) or is_query(child))
+            and not (node is select and child.arg_key in skip)
+        ]
 
 
-def _keeps_left(join: exp.Join) -> bool:
-    return not join.method and (join.side == "LEFT" or join.kind in ("SEMI", "ANTI"))
+def holder(tree: Tree, name: str) -> Source | None:
+    """The source of a tree whose value a column has; None where that is not certain."""
+    sources = list(tree.sources())
+    if any(source.columns is None for source in sources):
+        return None
+    holders = [source for source in sources if source.has(name)]
+    if len(holders) > 1 and not all(pair.kind in _LEFT_VALUE for pair in pairs(tree)):
+        return None
+    return holders[0] if holders else None  # USING before has made them one
 
 
-def _flatten(node: exp.Expr) -> Iterator[exp.Expr]:
-    if isinstance(node, exp.And):
-        yield from _flatten(node.this)
-        yield from _flatten(node.expression)
-    elif isinstance(node, exp.Paren):
-        yield from _flatten(node.this)
-    else:
-        yield node
+def _columns(tree: Tree) -> set[str]:
+    return {name for source in tree.sources() for name in source.columns or ()}

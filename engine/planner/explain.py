@@ -50,7 +50,7 @@ def _(plan: logical.Search) -> str:
 
 @describe.register
 def _(plan: logical.Top) -> str:
-    return f"Top {plan.count} by {plan.column}"
+    return f"Top {plan.count} by {plan.column}" + (" and what equals the last" if plan.ties else "")
 
 
 @describe.register

@@ -1,203 +1,289 @@
-"""What a SELECT says of its inputs: predicates, joins that restrict, how many rows it needs."""
+"""What a statement says of its inputs: predicates, and keys of others among which theirs are.
 
+Each condition is handed down from where it stands (WHERE, ON, USING) to the inputs that it may thin
+out, also into derived tables and CTEs. One that cannot be proved to change no answer goes nowhere:
+DuckDB applies all of them anyway.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from engine.planner.block import Block, Reference
-from engine.planner.logical import Join, Need
+from engine.planner.block import Block, own_nodes
+from engine.planner.joins import Condition
+from engine.planner.logical import Join
+from engine.planner.predicates import KEYS, is_by_row, is_keys, rejects_nulls
+from engine.planner.relations import RELATIONS
+from engine.planner.scope import Scopes
+from engine.planner.source import Body, Source
 
-_UNSTABLE = frozenset({"random", "rand", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "setseed"})
-_MIXED = (exp.Subquery, exp.Query, exp.AggFunc, exp.Window, exp.Lambda, exp.Comprehension, exp.Star)
-_PLAIN = (exp.Column, exp.Star, exp.Literal, exp.Identifier, exp.Alias, exp.Dot, exp.Null)
-_RESHAPING = ("distinct", "group", "having", "qualify", "windows", "laterals", "pivots", "sample")
+_CATALOG = ("videos", "gops")
+_STOPS = ("limit", "offset", "sample")
 
 
 @dataclass(slots=True)
 class Facts:
-    """Facts about all inputs of a statement, gathered block by block."""
+    """What is known of the inputs, by their names."""
 
     predicates: dict[str, list[exp.Expr]] = field(default_factory=dict)
     joins: list[Join] = field(default_factory=list)
-    needs: list[Need] = field(default_factory=list)
 
 
-def gather(blocks: list[Block]) -> Facts:
-    """Gather the facts of all blocks."""
-    facts = Facts()
-    for block in blocks:
-        covered = _predicates(block, blocks, facts)
-        _equalities(block, facts)
-        need = _need(block, covered)
-        if need:
-            facts.needs.append(need)
-    return facts
+def gather(scopes: Scopes) -> Facts:
+    """Gather the facts of a statement, readers before what they read."""
+    pusher = _Pusher(scopes)
+    for body in reversed(scopes.bodies):
+        if body.readers != 1:
+            pusher.visit(body)
+    relations = {name: source.relation for name, (_, source) in scopes.references.items()}
+    # the catalog's own relations first: what is restricted by them then has all of it
+    pusher.facts.joins.sort(key=lambda join: _CATALOG.index(relations[join.left])
+                            if relations[join.left] in _CATALOG else len(_CATALOG))  # fmt: skip
+    return pusher.facts
 
 
-def _predicates(block: Block, blocks: list[Block], facts: Facts) -> dict[str, set[int]]:
-    """Hand each conjunct to the inputs that can apply it; return which conjuncts each took."""
-    taken: dict[str, set[int]] = {name.name: set() for name in block.references.values()}
-    for index, conjunct in enumerate(block.conjuncts()):
-        inner = _membership(block, blocks, conjunct)
-        if inner:
-            facts.joins.append(inner)
-            taken[inner.left].add(index)
-            continue
-        meant = block.expand(conjunct)
-        for owner in _owners(block, meant):
-            if block.can_filter(owner):
-                facts.predicates.setdefault(owner.name, []).append(_bare(meant))
-                taken[owner.name].add(index)
-    return taken
+@dataclass(slots=True)
+class _Pusher:
+    scopes: Scopes
+    facts: Facts = field(default_factory=Facts)
+    done: set[int] = field(default_factory=set)
+
+    def visit(self, body: Body) -> None:
+        """Hand down the conditions of a query, then those of the queries that it alone reads."""
+        if id(body) in self.done:
+            return
+        self.done.add(id(body))
+        if body.block is not None:
+            for condition in body.block.conditions():
+                self._hand_down(body.block, condition)
+            for source in body.block.sources.values():
+                if source.body is not None and source.body.readers == 1:
+                    self.visit(source.body)
+        for arm in body.arms:
+            self.visit(arm)
+
+    def _hand_down(self, block: Block, condition: Condition) -> None:
+        for keys in self._keys(block, condition.node):
+            self.push(block, condition, keys)
+        if not is_by_row(condition.node):
+            return
+        meant = block.expand(condition.node)
+        if is_by_row(meant):
+            self.push(block, condition, meant)
+
+    def push(self, block: Block, condition: Condition, node: exp.Expr) -> None:
+        """Hand a condition to the sources that own all of its columns, where it reaches them."""
+        for source in owners_of(block, node):
+            reach = condition.reach(source)
+            if reach == "plain" or (reach == "strict" and rejects_nulls(node)):
+                self._into(source, node)
+
+    def _into(self, source: Source, node: exp.Expr) -> None:
+        if source.body is not None:
+            demand(source.body, _by_position(source, node))
+            return
+        if any(source.base(column.name.lower()) is None for column in _columns(node)):
+            return
+        renamed = put_columns(node, lambda c: exp.column(source.base(c.name.lower()) or ""))
+        if is_keys(node):
+            self._join(source, renamed)
+        else:
+            self.facts.predicates.setdefault(source.name, []).append(renamed)
+
+    def _join(self, source: Source, keys: exp.Expr) -> None:
+        column, right, key = keys.expressions
+        other = self.scopes.references[right.name][1].relation
+        own_type = _key_type(source.relation, column.name)
+        if own_type is None or own_type != _key_type(other, key.name):
+            return
+        join = Join(source.name, right.name, column.name, key.name)
+        if source.name != right.name and join not in self.facts.joins:
+            self.facts.joins.append(join)
+
+    def _keys(self, block: Block, node: exp.Expr) -> Iterator[exp.Expr]:
+        """Yield what a condition says of columns whose values come out of the catalog."""
+        if isinstance(node, exp.EQ):
+            sides = (node.this, node.expression)
+            for left, right in (sides, sides[::-1]):
+                if isinstance(left, exp.Column) and isinstance(right, exp.Column):
+                    yield from _key(left, origin(block, right))
+        elif isinstance(node, exp.In) and isinstance(node.this, exp.Column):
+            yield from _key(node.this, self._listed(node))
+        elif isinstance(node, exp.Exists):
+            yield from self._correlated(block, node)
+
+    def _listed(self, node: exp.In) -> tuple[Source, str] | None:
+        """The relation out of which all values of `IN (SELECT …)` come."""
+        body = self.scopes.found.get(id(node.args.get("query")))
+        if body is None or body.block is None or not body.outputs:
+            return None
+        column = body.outputs[0].node
+        return origin(body.block, column) if isinstance(column, exp.Column) else None
+
+    def _correlated(self, block: Block, node: exp.Exists) -> Iterator[exp.Expr]:
+        """What `EXISTS (SELECT … WHERE own = outer)` says of the outer column."""
+        body = self.scopes.found.get(id(node.this))
+        inner = body.block if body else None
+        if inner is None or may_aggregate(inner.select):
+            return
+        for condition in inner.conditions():
+            sides = (condition.node.this, condition.node.expression)
+            if not isinstance(condition.node, exp.EQ) or condition.homes != (inner.tree,):
+                continue
+            for own, outer in (sides, sides[::-1]):
+                if not isinstance(own, exp.Column) or not isinstance(outer, exp.Column):
+                    continue
+                if inner.resolve(own) and inner.is_foreign(outer) and block.resolve(outer):
+                    yield from _key(outer, origin(inner, own))
 
 
-def _owners(block: Block, node: exp.Expr) -> list[Reference]:
-    """The references that own every column of a node that can be evaluated row by row."""
-    if node.find(*_MIXED):
-        return []
-    if any(call.name.lower() in _UNSTABLE for call in node.find_all(exp.Anonymous)):
-        return []
-    if node.find(exp.Rand, exp.Uuid):
-        return []
-    columns = list(node.find_all(exp.Column))
-    owners = [block.owners(column) for column in columns]
-    if not owners:
-        return []
-    return [item for item in owners[0] if all(item in other for other in owners[1:])]
+def demand(body: Body, node: exp.Expr) -> None:
+    """Let a query know that only rows of it are used for which a condition holds.
 
-
-def _bare(node: exp.Expr) -> exp.Expr:
-    """The node without table names, as it reads on one input alone."""
-    for column in node.find_all(exp.Column):
-        column.set("table", None)
-    return node
-
-
-def _membership(block: Block, blocks: list[Block], node: exp.Expr) -> Join | None:
-    """`key IN (SELECT other_key FROM relation WHERE …)` as a join that restricts."""
-    if not isinstance(node, exp.In) or not isinstance(node.this, exp.Column):
-        return None
-    query = node.args.get("query")
-    select = query.this if isinstance(query, exp.Subquery) else query
-    inner = next((item for item in blocks if item.select is select), None)
-    owners = block.owners(node.this)
-    if inner is None or len(owners) != 1 or not block.can_filter(owners[0]):
-        return None
-    references = list(inner.references.values())
-    projected = inner.select.expressions
-    plain = not any(inner.select.args.get(part) for part in (*_RESHAPING[1:], "limit", "offset"))
-    if len(references) != 1 or inner.derived or inner.joins or len(projected) != 1 or not plain:
-        return None
-    column = projected[0]
-    if not isinstance(column, exp.Column) or not inner.owners(column):
-        return None
-    if references[0].relation not in ("videos", "gops"):
-        return None
-    return Join(owners[0].name, references[0].name, node.this.name.lower(), column.name.lower())
-
-
-def _equalities(block: Block, facts: Facts) -> None:
-    """Inner joins on equal columns, as restrictions by the catalog's relations."""
-    if not block.is_inner:
+    The condition names columns by their position.
+    """
+    if body.readers != 1:
         return
-    catalog = [item for item in block.references.values() if item.relation in ("videos", "gops")]
-    for right in catalog:
-        for left in block.references.values():
-            if left is not right and _are_joined(block, left, right):
-                facts.joins.append(Join(left.name, right.name, "video_id", "video_id"))
+    places = [column.name for column in _columns(node)]
+    if body.arms and all(_are_of_one_type(body.arms, place) for place in places):
+        for arm in body.arms:
+            demand(arm, node)
+    if body.block is None or body.outputs is None:
+        return
+    values = {place: _value(body, place) for place in places}
+    used = [value for value in values.values() if value is not None and is_by_row(value)]
+    if len(used) == len(values) and _admits(body.block, used):
+        body.demands.append(put_columns(node, lambda column: _in_place(values[column.name])))
 
 
-def _are_joined(block: Block, left: Reference, right: Reference) -> bool:
-    if {left.alias, right.alias} <= block.merged("video_id"):
-        return True
-    for node in block.conjuncts():
-        sides = [node.this, node.expression] if isinstance(node, exp.EQ) else []
-        if all(isinstance(side, exp.Column) and side.name.lower() == "video_id" for side in sides):
-            tables = {side.table.lower() for side in sides}
-            if tables == {left.alias, right.alias}:
-                return True
-    return False
+def _in_place(value: exp.Expr | None) -> exp.Expr:
+    assert value is not None
+    return value.copy() if isinstance(value, exp.Column) else exp.paren(value.copy())
 
 
-def _need(block: Block, taken: dict[str, set[int]]) -> Need | None:
-    """How few rows of one input decide the answer, if all else is known to keep each of them."""
-    count = _row_count(block.select)
-    if count is None or block.derived or any(block.select.args.get(part) for part in _RESHAPING):
-        return None
-    if any(block.select.find_all(exp.Window, exp.AggFunc, exp.Unnest, exp.Explode)):
-        return None
-    order = block.select.args.get("order")
-    ordered = _ordered_column(block, order) if order else None
-    if order and ordered is None:
-        return None
-    reference = ordered[0] if ordered else next(iter(block.references.values()), None)
-    if reference is None or not _keeps_rows(block, reference, taken):
-        return None
-    if ordered is None and not _is_plain(block):
-        return None
-    return Need(reference.name, count, ordered[1] if ordered else None)
+def _are_of_one_type(arms: tuple[Body, ...], place: str) -> bool:
+    """Whether a set operation leaves the values of a column as they are: none becomes another."""
+    kinds = set()
+    for arm in arms:
+        value = _value(arm, place) if arm.block and arm.outputs else None
+        found = origin(arm.block, value) if isinstance(value, exp.Column) and arm.block else None
+        if found is None or found[1] not in RELATIONS[found[0].relation].names:
+            return False
+        kinds.add(RELATIONS[found[0].relation].field(found[1]).type)
+    return len(kinds) == 1
 
 
-def _row_count(select: exp.Select) -> int | None:
-    limit, offset = select.args.get("limit"), select.args.get("offset")
-    counts = []
-    for part in (limit, offset):
-        if part is None:
+def _value(body: Body, place: str) -> exp.Expr | None:
+    """What stands in a column of a query, named by its position or as a function's."""
+    assert body.block is not None
+    if place.isdigit():
+        return (body.outputs or ())[int(place)].node
+    items = body.block.select.expressions
+    return next((item for item in items if item.alias_or_name == place), None)
+
+
+def _admits(block: Block, used: list[exp.Expr]) -> bool:
+    """Whether dropping rows early that have other values in these columns changes no other row."""
+    select = block.select
+    if any(select.args.get(part) for part in _STOPS):
+        return False
+    distinct = select.args.get("distinct")
+    if distinct is not None and distinct.args.get("on"):
+        return False
+    if any(item.find(exp.Unnest, exp.Explode) for item in select.expressions):
+        return False
+    for window in select.find_all(exp.Window):
+        if window.find_ancestor(exp.Select) is not select:
             continue
-        value = part.args.get("expression") or part.args.get("count")
-        if not isinstance(value, exp.Literal) or not value.this.isdigit():
-            return None
-        counts.append(int(value.this))
-    return sum(counts) if limit else None
+        if select.args.get("windows") or not _are_among(
+            block, used, window.args.get("partition_by") or []
+        ):
+            return False
+    group = select.args.get("group")
+    if group is None:
+        return not may_aggregate(select)
+    if any(group.args.get(part) for part in ("all", "rollup", "cube", "grouping_sets", "totals")):
+        return False
+    return _are_among(block, used, [_meant(select, key) for key in group.expressions])
 
 
-def _ordered_column(block: Block, order: exp.Order) -> tuple[Reference, str] | None:
-    """The score by which rows are ordered, if that is all they are ordered by."""
-    if len(order.expressions) != 1 or not order.expressions[0].args.get("desc"):
-        return None
-    key = order.expressions[0].this
+def _meant(select: exp.Select, key: exp.Expr) -> exp.Expr:
     if isinstance(key, exp.Literal) and key.this.isdigit():
-        items = block.select.expressions
-        position = int(key.this) - 1
-        if any(item.find(exp.Star) for item in items) or position >= len(items):
-            return None
-        key = items[position].unalias()
-    if isinstance(key, exp.Column) and not block.owners(key):
-        key = block.alias_of(key.name) or key
-    if not isinstance(key, exp.Column):
+        return select.expressions[int(key.this) - 1].unalias()
+    return key
+
+
+def _are_among(block: Block, used: list[exp.Expr], keys: list[exp.Expr]) -> bool:
+    """Whether all expressions are columns that are among the keys."""
+    listed = [key for key in keys if isinstance(key, exp.Column)]
+    for node in used:
+        owners = block.resolve(node) if isinstance(node, exp.Column) else []
+        if not owners or not any(
+            key.name.lower() == node.name.lower() and block.resolve(key) == owners for key in listed
+        ):
+            return False
+    return True
+
+
+def may_aggregate(select: exp.Select) -> bool:
+    """Whether a SELECT may make one row of many: an unknown function could be an aggregate."""
+    if select.args.get("group") or select.args.get("having"):
+        return True
+    kinds = (exp.AggFunc, exp.Anonymous, exp.AnonymousAggFunc, exp.CombinedAggFunc, exp.Columns)
+    return any(isinstance(node, kinds) for node in own_nodes(select, ("from_", "joins", "where")))
+
+
+def owners_of(block: Block, node: exp.Expr) -> list[Source]:
+    """The sources that own every column of a condition; none where it reads none."""
+    found = [block.resolve(column) for column in _columns(node)]
+    return [item for item in found[0] if all(item in other for other in found)] if found else []
+
+
+def origin(block: Block, column: exp.Column) -> tuple[Source, str] | None:
+    """The one relation's column in which every value of a column, but NULL, stands."""
+    owners = block.resolve(column)
+    if not owners:
+        foreign = block.parent is not None and block.is_foreign(column)
+        return origin(block.parent, column) if foreign and block.parent else None
+    source, name = owners[0], column.name.lower()
+    if source.relation:
+        base = source.base(name)
+        return (source, base) if base else None
+    body = source.body
+    if body is None or body.block is None or body.outputs is None or name in source.hidden:
         return None
-    for reference in block.references.values():
-        if key.name in reference.hidden and key in _own_columns(reference, key):
-            return reference, key.name
-    return None
+    assert source.columns is not None
+    value = body.outputs[source.columns.index(name)].node
+    return origin(body.block, value) if isinstance(value, exp.Column) else None
 
 
-def _own_columns(reference: Reference, key: exp.Column) -> list[exp.Column]:
-    return [key] if key.table.lower() == reference.alias else []
+def _key(column: exp.Column, found: tuple[Source, str] | None) -> Iterator[exp.Expr]:
+    if found is not None and found[0].relation in _CATALOG:
+        names = [exp.Literal.string(found[0].name), exp.Literal.string(found[1])]
+        yield exp.Anonymous(this=KEYS, expressions=[column.copy(), *names])
 
 
-def _keeps_rows(block: Block, reference: Reference, taken: dict[str, set[int]]) -> bool:
-    """Whether each row of the input that passes its predicates is in the joined result once."""
-    others = [item for item in block.references.values() if item is not reference]
-    if not block.is_inner or not block.can_filter(reference):
-        return False
-    if any(item.relation != "videos" for item in others):
-        return False
-    if not all(_are_joined(block, reference, item) for item in others):
-        return False
-    done = set().union(*taken.values())
-    return all(
-        index in done or _is_join_condition(node) for index, node in enumerate(block.conjuncts())
-    )
+def _key_type(relation: str, column: str) -> object:
+    """The type of a key that can be looked up as it is; None of others."""
+    schema = RELATIONS[relation]
+    kind = schema.field(column).type if column in schema.names else None
+    return kind if kind is not None and str(kind) in ("int64", "int32", "string") else None
 
 
-def _is_join_condition(node: exp.Expr) -> bool:
-    return isinstance(node, exp.EQ) and all(
-        isinstance(side, exp.Column) and side.name.lower() == "video_id"
-        for side in (node.this, node.expression)
-    )
+def put_columns(node: exp.Expr, put: Callable[[exp.Column], exp.Expr]) -> exp.Expr:
+    """A copy with something else in the place of every column."""
+    return node.copy().transform(lambda part: put(part) if isinstance(part, exp.Column) else part)
 
 
-def _is_plain(block: Block) -> bool:
-    parts = [part for item in block.select.expressions for part in item.walk()]
-    return all(isinstance(part, _PLAIN) for part in parts)
+def _by_position(source: Source, node: exp.Expr) -> exp.Expr:
+    def put(column: exp.Column) -> exp.Expr:
+        name = column.name.lower()
+        hidden = name in source.hidden
+        return exp.column(name if hidden else str((source.columns or ()).index(name)))
+
+    return put_columns(node, put)
+
+
+def _columns(node: exp.Expr) -> list[exp.Column]:
+    return list(node.find_all(exp.Column))

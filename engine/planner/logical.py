@@ -90,11 +90,12 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Top:
-    """The `count` rows with the largest value in a column."""
+    """The `count` rows with the largest value in a column; with `ties` all that equal the last."""
 
     source: "Plan"
     column: str
     count: int
+    ties: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ class Need:
     input: str
     count: int
     column: str | None = None  # None: any rows will do
+    ties: bool = False  # rows that equal the last one too
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def _(plan: logical.Search, build: Build) -> Operator:
 
 @lower.register
 def _(plan: logical.Top, build: Build) -> Operator:
-    return Top(build.operator(plan.source), plan.column, plan.count)
+    return Top(build.operator(plan.source), plan.column, plan.count, plan.ties)
 
 
 @lower.register

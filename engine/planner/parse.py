@@ -20,7 +20,10 @@ from engine.search.options import Options
 Explain = Literal["no", "plan", "analyze"]
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze)?\b", re.IGNORECASE)
 _DIALECT = DuckDB()
-_BEGINNINGS = (TokenType.SELECT, TokenType.WITH, TokenType.FROM, TokenType.L_PAREN)
+_BEGINNINGS = (
+    TokenType.SELECT, TokenType.WITH, TokenType.FROM, TokenType.L_PAREN, TokenType.VALUES,
+    TokenType.PIVOT, TokenType.UNPIVOT,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,22 @@ def parse(sql: str, positional: Sequence[Any] = (), named: Mapping[str, Any] = {
     statements = [tree for tree in trees if tree is not None]
     if len(statements) != 1:
         raise ParseError(f"expected one statement, got {len(statements)}", sql=sql)
-    query = statements[0]
+    query = _as_select(statements[0])
     if not isinstance(query, exp.Query):
         raise _not_a_select(tokens, sql)
     return Statement(sql, query, options, explain, images)
+
+
+def _as_select(tree: exp.Expr) -> exp.Expr:
+    """PIVOT, UNPIVOT and VALUES may stand alone, as what a SELECT reads."""
+    if isinstance(tree, exp.Pivot):
+        ctes = tree.args.pop("with_", None)
+        query = exp.select("*").from_(exp.Subquery(this=tree))
+        query.set("with_", ctes)
+        return query
+    if isinstance(tree, exp.Values):
+        return exp.select("*").from_(exp.alias_(tree, "rows", table=True))
+    return tree
 
 
 def position_of(node: exp.Expr) -> int | None:

@@ -7,6 +7,7 @@ from sqlglot import exp
 
 from engine.errors import BindError, unknown
 from engine.planner.block import Block
+from engine.planner.joins import conjuncts
 from engine.planner.logical import Embed, Moments, Scan
 from engine.planner.parse import position_of
 from engine.planner.predicates import quotes
@@ -21,10 +22,11 @@ def lift_sequence(block: Block, table: exp.Table) -> list[exp.Expr]:
     """Take the texts of `moments` from its parentheses, or from WHERE where it has none."""
     if isinstance(table.this, exp.Anonymous):
         return list(table.this.expressions)
-    for conjunct in block.conjuncts():
-        if _is_sequence(conjunct):
-            lifted = conjunct.copy()
-            conjunct.replace(exp.true())
+    where = block.select.args.get("where")
+    for part in conjuncts(where.this) if where else ():
+        if _is_sequence(part):
+            lifted = part.copy()
+            part.replace(exp.true())
             return [lifted]
     return []
 

@@ -13,18 +13,14 @@ def apply_joins(plan: Plan) -> Plan:
 def _apply(plan: Plan) -> Plan:
     if not isinstance(plan, Relational) or not plan.joins:
         return plan
-    # a join waits until the relation on its right is itself restricted
-    waiting = {join.left for join in plan.joins}
-    join = next((join for join in plan.joins if join.right not in waiting), plan.joins[0])
     plans = {item.name: item.plan for item in plan.inputs}
-    if _is_restricted(plans[join.right]):
-        plans[join.left] = SemiJoin(
-            plans[join.left], plans[join.right], join.left_key, join.right_key
-        )
+    for join in plan.joins:  # in their order: what restricts others is restricted first
+        if _is_restricted(plans[join.right]):
+            plans[join.left] = SemiJoin(
+                plans[join.left], plans[join.right], join.left_key, join.right_key
+            )
     inputs = tuple(replace(item, plan=plans[item.name]) for item in plan.inputs)
-    return replace(
-        plan, inputs=inputs, joins=tuple(other for other in plan.joins if other is not join)
-    )
+    return replace(plan, inputs=inputs, joins=())
 
 
 def _is_restricted(plan: Plan) -> bool:

@@ -17,7 +17,9 @@ def _apply(plan: Plan) -> Plan:
     for need in plan.needs:
         inner = plans[need.input]
         plans[need.input] = (
-            Top(inner, need.column, need.count) if need.column else Limit(inner, need.count)
+            Top(inner, need.column, need.count, need.ties)
+            if need.column
+            else Limit(inner, need.count)
         )
     inputs = tuple(replace(item, plan=plans[item.name]) for item in plan.inputs)
     return replace(plan, inputs=inputs, needs=())

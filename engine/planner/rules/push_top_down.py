@@ -22,7 +22,7 @@ def _push(plan: Plan) -> Plan:
     if isinstance(plan, Top) and isinstance(source, Score) and len(source.matches) > 1:
         own = tuple(match for match in source.matches if match.name == plan.column)
         others = tuple(match for match in source.matches if match.name != plan.column)
-        return Score(Top(Score(source.source, own), plan.column, plan.count), others)
+        return Score(replace(plan, source=Score(source.source, own)), others)
     if isinstance(plan, Top) and isinstance(source, Filter) and _are_cuts(source, plan.column):
         return replace(source, source=replace(plan, source=source.source))
     return plan

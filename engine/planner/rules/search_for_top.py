@@ -11,6 +11,6 @@ def search_for_top(plan: Plan) -> Plan:
 def _replace(plan: Plan) -> Plan:
     if isinstance(plan, Top) and isinstance(plan.source, Score):
         score = plan.source
-        if len(score.matches) == 1 and score.matches[0].name == plan.column:
+        if not plan.ties and len(score.matches) == 1 and score.matches[0].name == plan.column:
             return Search(score.source, score.matches[0], plan.count)
     return plan
