@@ -1,7 +1,7 @@
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo test lint types check install clean
+.PHONY: demo test fuzz lint types check install clean
 
 install: .venv/installed
 
@@ -16,6 +16,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# random statements against a stock DuckDB, by seed
+fuzz: install
+	$(BIN)/python -m tests.oracle.fuzz --seed $(or $(SEED),0) --count $(or $(COUNT),3000)
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,0 +1,23 @@
+"""The two worlds, each made once."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.oracle.world import World
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A store whose rows are all exact, and its twin."""
+    made = World(tmp_path_factory.mktemp("world") / "data")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def approximate_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A store most of whose rows are a little off; its twin knows the exact ones."""
+    made = World(tmp_path_factory.mktemp("approximate") / "data", approximate=True)
+    yield made
+    made.close()

@@ -1,0 +1,43 @@
+"""Thousands of random statements against the stock DuckDB: `make fuzz`."""
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.oracle.generator import Generator
+from tests.oracle.judge import judge
+from tests.oracle.shrink import shrink
+from tests.oracle.world import World
+
+
+def main() -> int:
+    """Judge the statements of some seeds, print what fails as small as it gets, and the counts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=3000)
+    parser.add_argument("--approximate", action="store_true", help="with OPTIONS (exact = true)")
+    given = parser.parse_args()
+    kinds: Counter[str] = Counter()
+    used: Counter[str] = Counter()
+    wrong = 0
+    options = " OPTIONS (exact = true)" if given.approximate else ""
+    for number in range(given.count):
+        if number % 500 == 0:
+            folder = TemporaryDirectory()
+            world = World(Path(folder.name) / "data", given.approximate)
+        generator = Generator(given.seed * 1_000_003 + number)
+        sql = generator.statement()
+        used.update(generator.used)
+        verdict = judge(world, sql, options=options)
+        kinds[verdict.kind] += 1
+        kinds["without rows"] += verdict.why == "0 rows"
+        if verdict.kind not in ("same", "invalid"):
+            wrong += 1
+            shrink(sql, lambda s: judge(world, s, options=options).kind == verdict.kind)  # noqa: B023
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

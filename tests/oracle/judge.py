@@ -1,0 +1,109 @@
+"""Whether the engine answers a statement as the stock DuckDB does."""
+
+import re
+from dataclasses import dataclass
+from math import isclose
+from typing import Any
+
+import duckdb
+
+from engine.errors import EngineError
+from engine.sql import run_sql
+from tests.oracle.world import World
+
+Row = tuple[Any, ...]
+TOLERANCE = 2e-4
+_BARE = re.compile(r"\bIS_MATCH\b")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a statement: `same`, `wrong`, `refused` by the engine alone, or `invalid`."""
+
+    kind: str
+    why: str = ""
+
+
+def judge(world: World, sql: str, *, options: str = "") -> Verdict:
+    """Run a statement on both; IS_MATCH stands for a bare CLIP_MATCH."""
+    try:
+        cursor = world.twin.execute(sql)
+        expected = cursor.fetchall()
+        names = [column[0] for column in cursor.description]
+    except duckdb.Error as error:
+        return Verdict("invalid", str(error).splitlines()[0])
+    try:
+        table = run_sql(world.context(), engine_text(sql) + options, max_rows=1_000_000).table
+    except EngineError as error:
+        return Verdict("refused", str(error))
+    if len(table.schema.names) != len(names):
+        return Verdict("wrong", f"columns {table.schema.names} for {names}")
+    given = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    if not table.columns:
+        given = [() for _ in range(table.num_rows)]
+    if any("__" in repr(row) for row in [table.schema.names, *given]):
+        return Verdict("wrong", f"columns of the engine's own leak: {table.schema.names}")
+    ordered = is_ordered(sql)
+    problem = differ(given, expected, ordered=ordered)
+    return Verdict("wrong", problem) if problem else Verdict("same", f"{len(expected)} rows")
+
+
+def engine_text(sql: str) -> str:
+    """The statement as the engine reads it."""
+    return _BARE.sub("CLIP_MATCH", sql)
+
+
+def is_ordered(sql: str) -> bool:
+    """Whether the outermost SELECT has an ORDER BY."""
+    depth, outside = 0, []
+    for char in sql:
+        depth += (char == "(") - (char == ")")
+        outside.append(char if depth == 0 else " ")
+    return "ORDER BY" in "".join(outside).upper()
+
+
+def differ(given: list[Row], expected: list[Row], *, ordered: bool) -> str:
+    """What is different between two answers; an empty text where nothing is."""
+    if len(given) != len(expected):
+        return f"{len(given)} rows for {len(expected)}: {given[:3]} for {expected[:3]}"
+    left, right = given, expected
+    if not ordered:
+        left, right = sorted(given, key=_rough), sorted(expected, key=_rough)
+    if all(map(alike, left, right)):
+        return ""
+    if not ordered and len(left) <= 2000 and _matched(left, right):
+        return ""
+    wrong = next((a, b) for a, b in zip(left, right, strict=True) if not alike(a, b))
+    return f"{wrong[0]} for {wrong[1]}"
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Equal, numbers within what float16 vectors leave."""
+    if isinstance(a, float) or isinstance(b, float):
+        both = isinstance(a, (int, float)) and isinstance(b, (int, float))
+        if not both:
+            return a is None and b is None
+        return (a != a and b != b) or isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    if isinstance(a, list) and isinstance(b, dict):
+        b = list(b.items())  # a MAP
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(alike, a, b))
+    return bool(a == b)
+
+
+def _rough(row: Any) -> str:
+    if isinstance(row, (list, tuple)):
+        return "(" + ",".join(map(_rough, row)) + ")"
+    return f"{row:.2f}" if isinstance(row, float) else repr(row)
+
+
+def _matched(left: list[Row], right: list[Row]) -> bool:
+    rest = list(right)
+    for row in left:
+        found = next((place for place, other in enumerate(rest) if alike(row, other)), None)
+        if found is None:
+            return False
+        del rest[found]
+    return True
