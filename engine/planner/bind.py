@@ -6,7 +6,7 @@ from typing import NoReturn
 from sqlglot import exp
 
 from engine.errors import BindError
-from engine.planner.block import Block, own_nodes
+from engine.planner.block import Block, Source, own_nodes
 from engine.planner.facts import gather
 from engine.planner.handle import carry, resolve_handle
 from engine.planner.hide import hide
@@ -27,7 +27,6 @@ from engine.planner.predicates import quotes
 from engine.planner.relations import FORMS
 from engine.planner.safety import check_safe
 from engine.planner.scope import Scopes
-from engine.planner.source import Source
 from engine.planner.spans import bind_moments, lift_sequence
 from engine.planner.truth import is_predicate
 

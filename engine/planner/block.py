@@ -17,9 +17,69 @@ from engine.planner.joins import (
     join_conditions,
     pairs,
 )
-from engine.planner.source import Body, Source, is_query
+from engine.planner.relations import RELATIONS
 
 _LEFT_VALUE = frozenset({"inner", "semi", "anti", "asof", "left", "asof left"})  # of USING's column
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One column of a query's rows; `node` is None where it is no expression over its FROM."""
+
+    name: str  # lower case
+    node: exp.Expr | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Body:
+    """A query that something reads: one SELECT (`block`), or a set operation over `arms`.
+
+    `outputs` is None where the columns are not known.
+    """
+
+    node: exp.Expr
+    block: "Block | None" = None
+    arms: tuple["Body", ...] = ()
+    outputs: tuple[Output, ...] | None = None
+    hidden: list[str] = field(default_factory=list)  # columns of functions that it passes on
+    readers: int = 0
+    demands: list[exp.Expr] = field(default_factory=list)  # hold of its FROM's rows that are used
+
+
+@dataclass(eq=False, slots=True)
+class Source:
+    """One entry of a FROM clause; columns are None where they are not known."""
+
+    alias: str  # lower case
+    identifier: exp.Identifier
+    node: exp.Expr
+    columns: tuple[str, ...] | None = None  # as the statement calls them, in lower case
+    sampled: bool = False
+    relation: str = ""
+    name: str = ""  # of one of our relations: its own, under which the tail reads it
+    body: Body | None = None
+    own: list[str] = field(default_factory=list)  # columns of functions over one of our relations
+
+    @property
+    def hidden(self) -> list[str]:
+        """The columns of functions that stand beside those that the statement knows."""
+        return self.body.hidden if self.body else self.own
+
+    def column(self, name: str) -> exp.Column:
+        """A column as the statement reads it from here."""
+        return exp.column(name, table=self.identifier.copy() if self.alias else None)
+
+    def has(self, column: str) -> bool:
+        """Whether the statement, or a function in it, may read this column here."""
+        return column in (self.columns or ()) or column in self.hidden
+
+    def base(self, column: str) -> str | None:
+        """What one of our relations itself calls a column."""
+        if column in self.own:
+            return column
+        if not self.relation or column not in (self.columns or ()):
+            return None
+        return RELATIONS[self.relation].names[(self.columns or ()).index(column)]
 
 
 @dataclass(eq=False, slots=True)
@@ -29,7 +89,7 @@ class Block:
     select: exp.Select
     parent: "Block | None"
     sources: dict[str, Source] = field(default_factory=dict)
-    tree: Tree | None = None
+    tree: Tree[Source] | None = None
     body: Body | None = None
     merged: dict[str, list[Source]] = field(default_factory=dict)  # by USING: whose value it is
     vague: set[str] = field(default_factory=set)  # names that USING or NATURAL makes of several
@@ -92,7 +152,7 @@ class Block:
 
         return node.copy().transform(put)
 
-    def conditions(self) -> Iterator[Condition]:
+    def conditions(self) -> Iterator[Condition[Source]]:
         """Yield what WHERE, every ON, and whoever reads this query's rows ask of them."""
         if self.tree is None:
             return
@@ -104,7 +164,7 @@ class Block:
         for node in self.body.demands if self.body else ():
             yield Condition(node, (self.tree,))
 
-    def equalities(self) -> Iterator[Condition]:
+    def equalities(self) -> Iterator[Condition[Source]]:
         """Yield what USING asks, as if it had been written with ON."""
         for pair in pairs(self.tree):
             for name in pair.using:
@@ -140,6 +200,14 @@ class Block:
                     group.append(right)
 
 
+def is_query(node: exp.Expr) -> bool:
+    """Whether a node is a query, in parentheses or not; joined tables in parentheses are none."""
+    inner = node
+    while isinstance(inner, exp.Subquery):
+        inner = inner.this
+    return isinstance(inner, (exp.Select, exp.SetOperation))
+
+
 def own_nodes(select: exp.Select, skip: tuple[str, ...] = ()) -> Iterator[exp.Expr]:
     """Yield the nodes of a SELECT in their order, but for some clauses and the queries in it."""
     waiting: list[exp.Expr] = [select]
@@ -155,7 +223,7 @@ def own_nodes(select: exp.Select, skip: tuple[str, ...] = ()) -> Iterator[exp.Ex
         ]
 
 
-def holder(tree: Tree, name: str) -> Source | None:
+def holder(tree: Tree[Source], name: str) -> Source | None:
     """The source of a tree whose value a column has; None where that is not certain."""
     sources = list(tree.sources())
     if any(source.columns is None for source in sources):
@@ -166,5 +234,5 @@ def holder(tree: Tree, name: str) -> Source | None:
     return holders[0] if holders else None  # USING before has made them one
 
 
-def _columns(tree: Tree) -> set[str]:
+def _columns(tree: Tree[Source]) -> set[str]:
     return {name for source in tree.sources() for name in source.columns or ()}

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from engine.planner.block import Block, own_nodes
+from engine.planner.block import Block, Body, Source, own_nodes
 from engine.planner.joins import Condition
 from engine.planner.logical import Join
 from engine.planner.predicates import KEYS, is_by_row, is_keys, rejects_nulls
 from engine.planner.relations import RELATIONS
 from engine.planner.scope import Scopes
-from engine.planner.source import Body, Source
 
 _CATALOG = ("videos", "gops")
 _STOPS = ("limit", "offset", "sample")
@@ -63,7 +62,7 @@ class _Pusher:
         for arm in body.arms:
             self.visit(arm)
 
-    def _hand_down(self, block: Block, condition: Condition) -> None:
+    def _hand_down(self, block: Block, condition: Condition[Source]) -> None:
         for keys in self._keys(block, condition.node):
             self.push(block, condition, keys)
         if not is_by_row(condition.node):
@@ -72,7 +71,7 @@ class _Pusher:
         if is_by_row(meant):
             self.push(block, condition, meant)
 
-    def push(self, block: Block, condition: Condition, node: exp.Expr) -> None:
+    def push(self, block: Block, condition: Condition[Source], node: exp.Expr) -> None:
         """Hand a condition to the sources that own all of its columns, where it reaches them."""
         for source in owners_of(block, node):
             reach = condition.reach(source)

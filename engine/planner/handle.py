@@ -6,9 +6,8 @@ from typing import TypeAlias
 from sqlglot import exp
 
 from engine.errors import BindError
-from engine.planner.block import Block
+from engine.planner.block import Block, Source
 from engine.planner.parse import position_of
-from engine.planner.source import Source
 
 _CLOSED = ("group", "distinct", "pivots")
 

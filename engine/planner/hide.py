@@ -3,10 +3,9 @@
 from sqlglot import exp
 
 from engine.errors import BindError
-from engine.planner.block import Block, own_nodes
+from engine.planner.block import Block, Source, own_nodes
 from engine.planner.parse import position_of
 from engine.planner.scope import Scopes
-from engine.planner.source import Source
 
 _PREFIX = "__"
 

@@ -7,11 +7,11 @@ whole. Rows of a `strict` one may also be replaced by NULLs: there a condition m
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from sqlglot import exp
 
-from engine.planner.source import Source
+S = TypeVar("S")  # a source
 
 Reach: TypeAlias = Literal["plain", "strict"]
 
@@ -38,39 +38,40 @@ _DROPS: Final[dict[str, tuple[bool, bool]]] = {
 
 
 @dataclass(eq=False, slots=True)
-class Leaf:
-    """One source."""
+class Leaf(Generic[S]):
+    """One source; of a `sampled` one no row may go early."""
 
-    source: Source
+    source: S
+    sampled: bool = False
 
-    def sources(self) -> Iterator[Source]:
+    def sources(self) -> Iterator[S]:
         """Yield the source."""
         yield self.source
 
-    def reach(self, source: Source) -> Reach | None:
+    def reach(self, source: S) -> Reach | None:
         """Return how a condition above reaches a source."""
-        return "plain" if source is self.source and not source.sampled else None
+        return "plain" if source is self.source and not self.sampled else None
 
 
 @dataclass(eq=False, slots=True)
-class Pair:
+class Pair(Generic[S]):
     """Two sides joined."""
 
     kind: str
-    left: "Tree"
-    right: "Tree"
+    left: "Tree[S]"
+    right: "Tree[S]"
     join: exp.Join
-    members: frozenset[Source] = field(default=frozenset())
+    members: frozenset[S] = field(default=frozenset())
 
     def __post_init__(self) -> None:
         self.members = frozenset(self.left.sources())
 
-    def sources(self) -> Iterator[Source]:
+    def sources(self) -> Iterator[S]:
         """Yield all sources, from left to right."""
         yield from self.left.sources()
         yield from self.right.sources()
 
-    def reach(self, source: Source) -> Reach | None:
+    def reach(self, source: S) -> Reach | None:
         """Return how a condition above reaches a source."""
         side = 0 if source in self.members else 1
         here, inner = _BELOW[self.kind][side], (self.left, self.right)[side].reach(source)
@@ -84,17 +85,17 @@ class Pair:
         return [name.name.lower() for name in self.join.args.get("using") or []]
 
 
-Tree: TypeAlias = Leaf | Pair
+Tree: TypeAlias = Leaf[S] | Pair[S]
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Generic[S]):
     """What must hold of joined rows, and the subtrees whose rows it may thin out."""
 
     node: exp.Expr
-    homes: tuple[Tree, ...]
+    homes: tuple[Tree[S], ...]
 
-    def reach(self, source: Source) -> Reach | None:
+    def reach(self, source: S) -> Reach | None:
         """Return how it reaches a source."""
         home = next((home for home in self.homes if source in set(home.sources())), None)
         return home.reach(source) if home else None
@@ -114,7 +115,7 @@ def kind_of(join: exp.Join) -> str:
     return "other"
 
 
-def pairs(tree: Tree | None) -> Iterator[Pair]:
+def pairs(tree: Tree[S] | None) -> Iterator[Pair[S]]:
     """Yield all joins of a tree."""
     if isinstance(tree, Pair):
         yield tree
@@ -122,13 +123,13 @@ def pairs(tree: Tree | None) -> Iterator[Pair]:
         yield from pairs(tree.right)
 
 
-def homes_of(pair: Pair) -> tuple[Tree, ...]:
+def homes_of(pair: Pair[S]) -> tuple[Tree[S], ...]:
     """The sides of a join that its own ON may thin out."""
     sides = zip(_DROPS.get(pair.kind, (False, False)), (pair.left, pair.right), strict=True)
     return tuple(side for drops, side in sides if drops)
 
 
-def join_conditions(tree: Tree | None) -> Iterator[Condition]:
+def join_conditions(tree: Tree[S] | None) -> Iterator[Condition[S]]:
     """Yield the parts of every ON with the sides that they may thin out."""
     for pair in pairs(tree):
         on = pair.join.args.get("on")

@@ -2,13 +2,12 @@
 
 from sqlglot import exp
 
-from engine.planner.block import Block, own_nodes
+from engine.planner.block import Block, Source, own_nodes
 from engine.planner.facts import may_aggregate, owners_of
 from engine.planner.joins import pairs
 from engine.planner.logical import Need
 from engine.planner.predicates import is_by_row
 from engine.planner.scope import Scopes
-from engine.planner.source import Source
 
 _PLAIN = (exp.Column, exp.Star, exp.Literal, exp.Identifier, exp.Alias, exp.Dot, exp.Null)
 _RESHAPING = ("distinct", "group", "having", "qualify", "windows", "laterals", "pivots", "sample")

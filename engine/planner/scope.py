@@ -5,10 +5,9 @@ from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
-from engine.planner.block import Block
+from engine.planner.block import Block, Body, Output, Source, is_query
 from engine.planner.joins import Leaf, Pair, Tree, kind_of, pairs
 from engine.planner.relations import RELATIONS
-from engine.planner.source import Body, Output, Source, is_query
 
 _TAIL = ("order", "limit", "offset", "sample", "pivots")
 
@@ -110,7 +109,9 @@ class _Reader:
         for pair in pairs(block.tree):
             self._loose(pair.join, ctes, block, skip=("this",))
 
-    def _from(self, node: exp.Expr, joins: list[exp.Join], block: Block, ctes: Ctes) -> Tree:
+    def _from(
+        self, node: exp.Expr, joins: list[exp.Join], block: Block, ctes: Ctes
+    ) -> Tree[Source]:
         """Read one entry of FROM and what is joined to it."""
         tree = self._entry(node, block, ctes)
         for join in [*(node.args.get("joins") or []), *joins]:
@@ -119,7 +120,7 @@ class _Reader:
             tree = Pair(kind, tree, right, join)
         return tree
 
-    def _entry(self, node: exp.Expr, block: Block, ctes: Ctes) -> Tree:
+    def _entry(self, node: exp.Expr, block: Block, ctes: Ctes) -> Tree[Source]:
         if isinstance(node, exp.Subquery) and isinstance(node.this, (exp.Table, exp.Subquery)):
             opaque = node.alias or node.args.get("pivots") or node.args.get("sample")
             if not opaque and (isinstance(node.this, exp.Table) or not is_query(node.this)):
@@ -130,7 +131,7 @@ class _Reader:
         if known is not source:  # DuckDB refuses it, or will say which is meant
             source.columns = known.columns = None
             block.sources[place] = source
-        return Leaf(source)
+        return Leaf(source, source.sampled)
 
     def _source(self, node: exp.Expr, block: Block, ctes: Ctes) -> Source:
         inner = node.this if isinstance(node, exp.Lateral) else node
