@@ -6,7 +6,7 @@ from typing import NoReturn
 from sqlglot import exp
 
 from engine.errors import BindError
-from engine.planner.block import Block, Source, own_nodes
+from engine.planner.block import FromItem, Scope, own_nodes
 from engine.planner.facts import gather
 from engine.planner.handle import carry, resolve_handle
 from engine.planner.hide import hide
@@ -32,7 +32,7 @@ from engine.planner.truth import is_predicate
 
 
 @dataclass(slots=True)
-class Wanted:
+class Calls:
     """What the functions of a statement want of one input."""
 
     matches: list[Match] = field(default_factory=list)
@@ -51,7 +51,7 @@ class _Binder:
         self.cut = 1 - (statement.options.get("false_match_rate", false_match_rate))
         self.query = statement.query.copy()
         self.scopes = Scopes.of(self.query)
-        self.wanted: dict[str, Wanted] = {}
+        self.wanted: dict[str, Calls] = {}
         self.moments: dict[str, Plan] = {}
 
     def plan(self) -> Relational:
@@ -73,7 +73,7 @@ class _Binder:
         needs = tuple(find_needs(self.scopes))
         return Relational(self.query, tuple(inputs), tuple(facts.joins), needs)
 
-    def _name(self, block: Block, source: Source) -> None:
+    def _name(self, block: Scope, source: FromItem) -> None:
         """Let the tail read an input by its own name, called as the statement calls it."""
         table = source.node.this if isinstance(source.node, exp.Lateral) else source.node
         assert isinstance(table, exp.Table)
@@ -84,7 +84,7 @@ class _Binder:
             table.set("alias", exp.TableAlias(this=exp.to_identifier(source.relation)))
         table.set("this", exp.to_identifier(source.name, quoted=True))
 
-    def _replace(self, block: Block, call: exp.Anonymous) -> None:
+    def _replace(self, block: Scope, call: exp.Anonymous) -> None:
         """Put the column that will hold a function's value in the place of its call."""
         kind = call.name.lower()
         arguments = call.expressions
@@ -108,7 +108,7 @@ class _Binder:
                 return
         call.replace(carry(path, column))
 
-    def _match(self, source: Source, match: Match) -> str:
+    def _match(self, source: FromItem, match: Match) -> str:
         """Return the column of an equal match, or a new one."""
         matches = self._wanted(source).matches
         for known in matches:
@@ -118,7 +118,7 @@ class _Binder:
         matches.append(Match(name, match.subject, match.measure))
         return name
 
-    def _answer(self, source: Source, call: exp.Anonymous) -> str:
+    def _answer(self, source: FromItem, call: exp.Anonymous) -> str:
         question, choices = self._text(call, 1), None
         if len(call.expressions) == 3:
             listed = call.expressions[2]
@@ -158,7 +158,7 @@ class _Binder:
             self._fail(call, f"{call.name.upper()} needs a text that is not empty")
         return text
 
-    def _base(self, source: Source) -> Plan:
+    def _base(self, source: FromItem) -> Plan:
         """The whole relation with the columns that the functions want."""
         wanted = self._wanted(source)
         plan: Plan
@@ -174,8 +174,8 @@ class _Binder:
             plan = Answer(plan, answer.name, answer.question, answer.choices)
         return plan
 
-    def _wanted(self, source: Source) -> Wanted:
-        return self.wanted.setdefault(source.name, Wanted())
+    def _wanted(self, source: FromItem) -> Calls:
+        return self.wanted.setdefault(source.name, Calls())
 
     def _column(self, kind: str) -> str:
         wants = self.wanted.values()

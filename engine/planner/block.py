@@ -1,6 +1,6 @@
 """One SELECT with what stands in its FROM clause, and who owns a name in it.
 
-Whatever rests on a name rests on what `Block.resolve` says. It says nothing where a name could mean
+Whatever rests on a name rests on what `Scope.resolve` says. It says nothing where a name could mean
 something else: where the columns of a source are not known, or several have it.
 """
 
@@ -38,7 +38,7 @@ class Body:
     """
 
     node: exp.Expr
-    block: "Block | None" = None
+    block: "Scope | None" = None
     arms: tuple["Body", ...] = ()
     outputs: tuple[Output, ...] | None = None
     hidden: list[str] = field(default_factory=list)  # columns of functions that it passes on
@@ -47,7 +47,7 @@ class Body:
 
 
 @dataclass(eq=False, slots=True)
-class Source:
+class FromItem:
     """One entry of a FROM clause; columns are None where they are not known."""
 
     alias: str  # lower case
@@ -83,15 +83,15 @@ class Source:
 
 
 @dataclass(eq=False, slots=True)
-class Block:
+class Scope:
     """One SELECT; `parent` is the one whose sources it may also name."""
 
     select: exp.Select
-    parent: "Block | None"
-    sources: dict[str, Source] = field(default_factory=dict)
-    tree: Tree[Source] | None = None
+    parent: "Scope | None"
+    sources: dict[str, FromItem] = field(default_factory=dict)
+    tree: Tree[FromItem] | None = None
     body: Body | None = None
-    merged: dict[str, list[Source]] = field(default_factory=dict)  # by USING: whose value it is
+    merged: dict[str, list[FromItem]] = field(default_factory=dict)  # by USING: whose value it is
     vague: set[str] = field(default_factory=set)  # names that USING or NATURAL makes of several
 
     @property
@@ -99,7 +99,7 @@ class Block:
         """Whether the columns of all sources are known."""
         return all(source.columns is not None for source in self.sources.values())
 
-    def resolve(self, column: exp.Column) -> list[Source]:
+    def resolve(self, column: exp.Column) -> list[FromItem]:
         """Return the sources of this FROM of which the column is certainly a column.
 
         Several where an inner join's USING makes one of them; none where that is not certain.
@@ -152,7 +152,7 @@ class Block:
 
         return node.copy().transform(put)
 
-    def conditions(self) -> Iterator[Condition[Source]]:
+    def conditions(self) -> Iterator[Condition[FromItem]]:
         """Yield what WHERE, every ON, and whoever reads this query's rows ask of them."""
         if self.tree is None:
             return
@@ -164,7 +164,7 @@ class Block:
         for node in self.body.demands if self.body else ():
             yield Condition(node, (self.tree,))
 
-    def equalities(self) -> Iterator[Condition[Source]]:
+    def equalities(self) -> Iterator[Condition[FromItem]]:
         """Yield what USING asks, as if it had been written with ON."""
         for pair in pairs(self.tree):
             for name in pair.using:
@@ -174,7 +174,7 @@ class Block:
                     yield Condition(equal, homes_of(pair))
 
     @property
-    def shown(self) -> list[Source]:
+    def shown(self) -> list[FromItem]:
         """The sources that `*` shows: not those that SEMI and ANTI joins only look at."""
         unseen = {
             source
@@ -223,7 +223,7 @@ def own_nodes(select: exp.Select, skip: tuple[str, ...] = ()) -> Iterator[exp.Ex
         ]
 
 
-def holder(tree: Tree[Source], name: str) -> Source | None:
+def holder(tree: Tree[FromItem], name: str) -> FromItem | None:
     """The source of a tree whose value a column has; None where that is not certain."""
     sources = list(tree.sources())
     if any(source.columns is None for source in sources):
@@ -234,5 +234,5 @@ def holder(tree: Tree[Source], name: str) -> Source | None:
     return holders[0] if holders else None  # USING before has made them one
 
 
-def _columns(tree: Tree[Source]) -> set[str]:
+def _columns(tree: Tree[FromItem]) -> set[str]:
     return {name for source in tree.sources() for name in source.columns or ()}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from engine.planner.block import Block, Body, Source, own_nodes
+from engine.planner.block import Body, FromItem, Scope, own_nodes
 from engine.planner.joins import Condition
 from engine.planner.logical import Join
 from engine.planner.predicates import KEYS, is_by_row, is_keys, rejects_nulls
@@ -62,7 +62,7 @@ class _Pusher:
         for arm in body.arms:
             self.visit(arm)
 
-    def _hand_down(self, block: Block, condition: Condition[Source]) -> None:
+    def _hand_down(self, block: Scope, condition: Condition[FromItem]) -> None:
         for keys in self._keys(block, condition.node):
             self.push(block, condition, keys)
         if not is_by_row(condition.node):
@@ -71,14 +71,14 @@ class _Pusher:
         if is_by_row(meant):
             self.push(block, condition, meant)
 
-    def push(self, block: Block, condition: Condition[Source], node: exp.Expr) -> None:
+    def push(self, block: Scope, condition: Condition[FromItem], node: exp.Expr) -> None:
         """Hand a condition to the sources that own all of its columns, where it reaches them."""
         for source in owners_of(block, node):
             reach = condition.reach(source)
             if reach == "plain" or (reach == "strict" and rejects_nulls(node)):
                 self._into(source, node)
 
-    def _into(self, source: Source, node: exp.Expr) -> None:
+    def _into(self, source: FromItem, node: exp.Expr) -> None:
         if source.body is not None:
             demand(source.body, _by_position(source, node))
             return
@@ -90,7 +90,7 @@ class _Pusher:
         else:
             self.facts.predicates.setdefault(source.name, []).append(renamed)
 
-    def _join(self, source: Source, keys: exp.Expr) -> None:
+    def _join(self, source: FromItem, keys: exp.Expr) -> None:
         column, right, key = keys.expressions
         other = self.scopes.references[right.name][1].relation
         own_type = _key_type(source.relation, column.name)
@@ -100,7 +100,7 @@ class _Pusher:
         if source.name != right.name and join not in self.facts.joins:
             self.facts.joins.append(join)
 
-    def _keys(self, block: Block, node: exp.Expr) -> Iterator[exp.Expr]:
+    def _keys(self, block: Scope, node: exp.Expr) -> Iterator[exp.Expr]:
         """Yield what a condition says of columns whose values come out of the catalog."""
         if isinstance(node, exp.EQ):
             sides = (node.this, node.expression)
@@ -112,7 +112,7 @@ class _Pusher:
         elif isinstance(node, exp.Exists):
             yield from self._correlated(block, node)
 
-    def _listed(self, node: exp.In) -> tuple[Source, str] | None:
+    def _listed(self, node: exp.In) -> tuple[FromItem, str] | None:
         """The relation out of which all values of `IN (SELECT …)` come."""
         body = self.scopes.found.get(id(node.args.get("query")))
         if body is None or body.block is None or not body.outputs:
@@ -120,7 +120,7 @@ class _Pusher:
         column = body.outputs[0].node
         return origin(body.block, column) if isinstance(column, exp.Column) else None
 
-    def _correlated(self, block: Block, node: exp.Exists) -> Iterator[exp.Expr]:
+    def _correlated(self, block: Scope, node: exp.Exists) -> Iterator[exp.Expr]:
         """What `EXISTS (SELECT … WHERE own = outer)` says of the outer column."""
         body = self.scopes.found.get(id(node.this))
         inner = body.block if body else None
@@ -182,7 +182,7 @@ def _value(body: Body, place: str) -> exp.Expr | None:
     return next((item for item in items if item.alias_or_name == place), None)
 
 
-def _admits(block: Block, used: list[exp.Expr]) -> bool:
+def _admits(block: Scope, used: list[exp.Expr]) -> bool:
     """Whether dropping rows early that have other values in these columns changes no other row."""
     select = block.select
     if any(select.args.get(part) for part in _STOPS):
@@ -213,7 +213,7 @@ def _meant(select: exp.Select, key: exp.Expr) -> exp.Expr:
     return key
 
 
-def _are_among(block: Block, used: list[exp.Expr], keys: list[exp.Expr]) -> bool:
+def _are_among(block: Scope, used: list[exp.Expr], keys: list[exp.Expr]) -> bool:
     """Whether all expressions are columns that are among the keys."""
     listed = [key for key in keys if isinstance(key, exp.Column)]
     for node in used:
@@ -233,13 +233,13 @@ def may_aggregate(select: exp.Select) -> bool:
     return any(isinstance(node, kinds) for node in own_nodes(select, ("from_", "joins", "where")))
 
 
-def owners_of(block: Block, node: exp.Expr) -> list[Source]:
+def owners_of(block: Scope, node: exp.Expr) -> list[FromItem]:
     """The sources that own every column of a condition; none where it reads none."""
     found = [block.resolve(column) for column in _columns(node)]
     return [item for item in found[0] if all(item in other for other in found)] if found else []
 
 
-def origin(block: Block, column: exp.Column) -> tuple[Source, str] | None:
+def origin(block: Scope, column: exp.Column) -> tuple[FromItem, str] | None:
     """The one relation's column in which every value of a column, but NULL, stands."""
     owners = block.resolve(column)
     if not owners:
@@ -257,7 +257,7 @@ def origin(block: Block, column: exp.Column) -> tuple[Source, str] | None:
     return origin(body.block, value) if isinstance(value, exp.Column) else None
 
 
-def _key(column: exp.Column, found: tuple[Source, str] | None) -> Iterator[exp.Expr]:
+def _key(column: exp.Column, found: tuple[FromItem, str] | None) -> Iterator[exp.Expr]:
     if found is not None and found[0].relation in _CATALOG:
         names = [exp.Literal.string(found[0].name), exp.Literal.string(found[1])]
         yield exp.Anonymous(this=KEYS, expressions=[column.copy(), *names])
@@ -275,7 +275,7 @@ def put_columns(node: exp.Expr, put: Callable[[exp.Column], exp.Expr]) -> exp.Ex
     return node.copy().transform(lambda part: put(part) if isinstance(part, exp.Column) else part)
 
 
-def _by_position(source: Source, node: exp.Expr) -> exp.Expr:
+def _by_position(source: FromItem, node: exp.Expr) -> exp.Expr:
     def put(column: exp.Column) -> exp.Expr:
         name = column.name.lower()
         hidden = name in source.hidden

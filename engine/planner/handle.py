@@ -6,19 +6,21 @@ from typing import TypeAlias
 from sqlglot import exp
 
 from engine.errors import BindError
-from engine.planner.block import Block, Source
+from engine.planner.block import FromItem, Scope
 from engine.planner.parse import position_of
 
 _CLOSED = ("group", "distinct", "pivots")
 
 # the SELECTs from the one that uses a handle down to the one that reads the relation, each with the
 # source by which it reads the next
-Path: TypeAlias = list[tuple[Block, Source]]
+Path: TypeAlias = list[tuple[Scope, FromItem]]
 
 
-def resolve_handle(block: Block, column: exp.Column, wanted: str, sql: str) -> tuple[Source, Path]:
+def resolve_handle(
+    block: Scope, column: exp.Column, wanted: str, sql: str
+) -> tuple[FromItem, Path]:
     """Find the relation whose handle `column` is, and the way to it."""
-    scope: Block | None = block
+    scope: Scope | None = block
     while scope is not None:
         paths = _paths(scope, column, wanted)
         if len(paths) > 1 and not _are_one(scope, column):
@@ -52,11 +54,11 @@ def carry(path: Path, name: str) -> exp.Column:
     return path[0][1].column(name)
 
 
-def _are_one(block: Block, column: exp.Column) -> bool:
+def _are_one(block: Scope, column: exp.Column) -> bool:
     return not column.table and column.name.lower() in block.merged
 
 
-def _paths(block: Block, column: exp.Column, wanted: str) -> list[Path]:
+def _paths(block: Scope, column: exp.Column, wanted: str) -> list[Path]:
     """All ways from a column of a SELECT to a relation's handle."""
     name, table = column.name.lower(), column.table.lower()
     found = []
@@ -74,7 +76,7 @@ def _paths(block: Block, column: exp.Column, wanted: str) -> list[Path]:
     return [path for path in found if path]
 
 
-def _through(source: Source, name: str, wanted: str) -> list[Path]:
+def _through(source: FromItem, name: str, wanted: str) -> list[Path]:
     """The way through a derived table or CTE that shows the handle unchanged."""
     body = source.body
     if body is None or body.block is None or body.outputs is None or source.columns is None:

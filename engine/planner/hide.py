@@ -3,7 +3,7 @@
 from sqlglot import exp
 
 from engine.errors import BindError
-from engine.planner.block import Block, Source, own_nodes
+from engine.planner.block import FromItem, Scope, own_nodes
 from engine.planner.parse import position_of
 from engine.planner.scope import Scopes
 
@@ -27,7 +27,7 @@ def hide(scopes: Scopes, sql: str) -> None:
             raise _error(source.node, "PIVOT takes a query of its own, not one that is scored", sql)
 
 
-def _exclude(star: exp.Star, block: Block) -> None:
+def _exclude(star: exp.Star, block: Scope) -> None:
     if isinstance(star.parent, exp.Count):
         return
     table = star.parent.table.lower() if isinstance(star.parent, exp.Column) else ""
@@ -37,7 +37,7 @@ def _exclude(star: exp.Star, block: Block) -> None:
         star.set("except_", [*known, *(exp.column(name) for name in hidden)])
 
 
-def _narrow(columns: exp.Columns, block: Block) -> None:
+def _narrow(columns: exp.Columns, block: Scope) -> None:
     """`COLUMNS('pattern')` and `COLUMNS(lambda name: …)` choose among all names."""
     given = columns.this
     if not _hidden(block.shown) or isinstance(given, exp.Star):
@@ -56,7 +56,7 @@ def _narrow(columns: exp.Columns, block: Block) -> None:
     columns.set("this", exp.Lambda(this=both, expressions=[name.copy()]))
 
 
-def _as_row(column: exp.Column, block: Block, sql: str) -> None:
+def _as_row(column: exp.Column, block: Scope, sql: str) -> None:
     """The name of a source as a value is its whole row."""
     name, scope = column.name.lower(), block
     while scope is not None:
@@ -83,7 +83,7 @@ def _as_row(column: exp.Column, block: Block, sql: str) -> None:
         column.replace(row)
 
 
-def _hidden(sources: list[Source]) -> list[str]:
+def _hidden(sources: list[FromItem]) -> list[str]:
     return list(dict.fromkeys(name for source in sources for name in source.hidden))
 
 

@@ -2,7 +2,7 @@
 
 from sqlglot import exp
 
-from engine.planner.block import Block, Source, own_nodes
+from engine.planner.block import FromItem, Scope, own_nodes
 from engine.planner.facts import may_aggregate, owners_of
 from engine.planner.joins import pairs
 from engine.planner.logical import Need
@@ -20,7 +20,7 @@ def find_needs(scopes: Scopes) -> list[Need]:
     return [need for need in found if need is not None]
 
 
-def _need(block: Block, scopes: Scopes) -> Need | None:
+def _need(block: Scope, scopes: Scopes) -> Need | None:
     """The need of one SELECT, if all else is known to keep each row of its input just once."""
     count = row_count(block.select)
     if count is None or not is_closed(block) or not _keeps_shape(block):
@@ -53,7 +53,7 @@ def row_count(select: exp.Select) -> int | None:
     return sum(counts)
 
 
-def is_closed(block: Block) -> bool:
+def is_closed(block: Scope) -> bool:
     """Whether a SELECT certainly reads nothing of those around it: it then has one answer."""
     if block.parent is None:
         return True
@@ -69,7 +69,7 @@ def is_closed(block: Block) -> bool:
     return not any(item.find(exp.Query) for item in block.select.expressions)
 
 
-def _keeps_shape(block: Block) -> bool:
+def _keeps_shape(block: Scope) -> bool:
     """Whether each joined row that passes WHERE becomes one row."""
     select = block.select
     if any(select.args.get(part) for part in _RESHAPING) or may_aggregate(select):
@@ -81,7 +81,7 @@ def _keeps_shape(block: Block) -> bool:
     )
 
 
-def _ordered_by(block: Block, order: exp.Order) -> tuple[Source, str] | None:
+def _ordered_by(block: Scope, order: exp.Order) -> tuple[FromItem, str] | None:
     """The score by which rows are ordered first, the largest first."""
     first = order.expressions[0]
     if not isinstance(first, exp.Ordered) or not first.args.get("desc"):
@@ -101,7 +101,7 @@ def _ordered_by(block: Block, order: exp.Order) -> tuple[Source, str] | None:
     return (owners[0], key.name) if scored else None
 
 
-def _keeps_rows(block: Block, source: Source, scopes: Scopes) -> bool:
+def _keeps_rows(block: Scope, source: FromItem, scopes: Scopes) -> bool:
     """Whether each row of the input that passes its predicates is among the joined rows once.
 
     So it is where all else that is joined is `videos`, one row to each, and every condition is
@@ -124,7 +124,7 @@ def _keeps_rows(block: Block, source: Source, scopes: Scopes) -> bool:
     return joined >= set(others)
 
 
-def _partner(block: Block, node: exp.Expr, source: Source) -> Source | None:
+def _partner(block: Scope, node: exp.Expr, source: FromItem) -> FromItem | None:
     """The `videos` whose key a condition sets equal to the input's."""
     if not isinstance(node, exp.EQ):
         return None
@@ -138,7 +138,7 @@ def _partner(block: Block, node: exp.Expr, source: Source) -> Source | None:
     return rest[0] if len(rest) == 1 else None
 
 
-def _is_decided(block: Block, node: exp.Expr, source: Source, scopes: Scopes) -> bool:
+def _is_decided(block: Scope, node: exp.Expr, source: FromItem, scopes: Scopes) -> bool:
     """Whether the inputs' predicates alone say where a condition holds."""
     meant = block.expand(node) if is_by_row(node) else node
     if is_by_row(meant):
@@ -146,7 +146,7 @@ def _is_decided(block: Block, node: exp.Expr, source: Source, scopes: Scopes) ->
     return _is_membership(block, node, source, scopes)
 
 
-def _is_membership(block: Block, node: exp.Expr, source: Source, scopes: Scopes) -> bool:
+def _is_membership(block: Scope, node: exp.Expr, source: FromItem, scopes: Scopes) -> bool:
     """Whether a condition is `key IN (SELECT key FROM relation WHERE …)`, the key the input's."""
     if not isinstance(node, exp.In) or not isinstance(node.this, exp.Column):
         return False

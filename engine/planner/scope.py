@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
-from engine.planner.block import Block, Body, Output, Source, is_query
+from engine.planner.block import Body, FromItem, Output, Scope, is_query
 from engine.planner.joins import Leaf, Pair, Tree, kind_of, pairs
 from engine.planner.relations import RELATIONS
 
@@ -16,10 +16,10 @@ _TAIL = ("order", "limit", "offset", "sample", "pivots")
 class Scopes:
     """All SELECTs of a statement, outer before inner; `references` are our relations in them."""
 
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[Scope] = field(default_factory=list)
     bodies: list[Body] = field(default_factory=list)
-    references: dict[str, tuple[Block, Source]] = field(default_factory=dict)
-    pivoted: list[Source] = field(default_factory=list)  # all columns of these count
+    references: dict[str, tuple[Scope, FromItem]] = field(default_factory=dict)
+    pivoted: list[FromItem] = field(default_factory=list)  # all columns of these count
     found: dict[int, Body] = field(default_factory=dict)  # by the id of the query's node
 
     @classmethod
@@ -38,7 +38,7 @@ class _Reader:
     scopes: Scopes
     counts: dict[str, int]
 
-    def query(self, node: exp.Expr, ctes: Ctes, parent: Block | None) -> Body:
+    def query(self, node: exp.Expr, ctes: Ctes, parent: Scope | None) -> Body:
         """Read one query with its CTEs."""
         ctes = self._ctes(node, ctes, parent)
         body = Body(node)
@@ -62,7 +62,7 @@ class _Reader:
             self._loose(node, ctes, parent)
         return body
 
-    def _arms(self, node: exp.SetOperation, ctes: Ctes, parent: Block | None) -> list[Body]:
+    def _arms(self, node: exp.SetOperation, ctes: Ctes, parent: Scope | None) -> list[Body]:
         """Read a chain of set operations without recursion: hundreds may stand in a row."""
         arms: list[exp.Expr] = []
         chain: exp.Expr = node
@@ -76,7 +76,7 @@ class _Reader:
             body.readers += 1
         return read
 
-    def _ctes(self, node: exp.Expr, ctes: Ctes, parent: Block | None) -> Ctes:
+    def _ctes(self, node: exp.Expr, ctes: Ctes, parent: Scope | None) -> Ctes:
         clause = node.args.get("with_")
         if clause is None:
             return ctes
@@ -92,8 +92,8 @@ class _Reader:
             known[name] = _renamed(body, names) if names else body
         return known
 
-    def _select(self, select: exp.Select, body: Body, ctes: Ctes, parent: Block | None) -> None:
-        block = Block(select, parent, body=body)
+    def _select(self, select: exp.Select, body: Body, ctes: Ctes, parent: Scope | None) -> None:
+        block = Scope(select, parent, body=body)
         body.block = block
         self.scopes.blocks.append(block)
         source = select.args.get("from_")
@@ -110,8 +110,8 @@ class _Reader:
             self._loose(pair.join, ctes, block, skip=("this",))
 
     def _from(
-        self, node: exp.Expr, joins: list[exp.Join], block: Block, ctes: Ctes
-    ) -> Tree[Source]:
+        self, node: exp.Expr, joins: list[exp.Join], block: Scope, ctes: Ctes
+    ) -> Tree[FromItem]:
         """Read one entry of FROM and what is joined to it."""
         tree = self._entry(node, block, ctes)
         for join in [*(node.args.get("joins") or []), *joins]:
@@ -120,7 +120,7 @@ class _Reader:
             tree = Pair(kind, tree, right, join)
         return tree
 
-    def _entry(self, node: exp.Expr, block: Block, ctes: Ctes) -> Tree[Source]:
+    def _entry(self, node: exp.Expr, block: Scope, ctes: Ctes) -> Tree[FromItem]:
         if isinstance(node, exp.Subquery) and isinstance(node.this, (exp.Table, exp.Subquery)):
             opaque = node.alias or node.args.get("pivots") or node.args.get("sample")
             if not opaque and (isinstance(node.this, exp.Table) or not is_query(node.this)):
@@ -133,13 +133,13 @@ class _Reader:
             block.sources[place] = source
         return Leaf(source, source.sampled)
 
-    def _source(self, node: exp.Expr, block: Block, ctes: Ctes) -> Source:
+    def _source(self, node: exp.Expr, block: Scope, ctes: Ctes) -> FromItem:
         inner = node.this if isinstance(node, exp.Lateral) else node
         alias = node.args.get("alias")
         named = alias.this if isinstance(alias, exp.TableAlias) else None
         identifier = named if isinstance(named, exp.Identifier) else exp.to_identifier("")
         closed = bool(node.args.get("pivots") or node.args.get("sample"))
-        source = Source(identifier.name.lower(), identifier, node, sampled=closed)
+        source = FromItem(identifier.name.lower(), identifier, node, sampled=closed)
         if isinstance(inner, exp.Table) and isinstance(inner.this, (exp.Identifier, exp.Anonymous)):
             self._table(inner, source, block, ctes)
         elif is_query(inner):
@@ -153,7 +153,7 @@ class _Reader:
         source.columns = _columns(source, _alias_columns(node))
         return source
 
-    def _table(self, table: exp.Table, source: Source, block: Block, ctes: Ctes) -> None:
+    def _table(self, table: exp.Table, source: FromItem, block: Scope, ctes: Ctes) -> None:
         name = table.name.lower() or table.this.name.lower()
         if not source.alias:
             source.alias, source.identifier = name, exp.to_identifier(name)
@@ -168,7 +168,7 @@ class _Reader:
             self._loose(table, ctes, block)
 
     def _loose(
-        self, node: exp.Expr, ctes: Ctes, parent: Block | None, skip: tuple[str, ...] = ()
+        self, node: exp.Expr, ctes: Ctes, parent: Scope | None, skip: tuple[str, ...] = ()
     ) -> None:
         """Read the queries inside an expression."""
         waiting = [child for key, child in _children(node) if key not in skip]
@@ -203,7 +203,7 @@ def _alias_columns(node: exp.Expr) -> list[str]:
     return [column.name.lower() for column in columns or []]
 
 
-def _columns(source: Source, names: list[str]) -> tuple[str, ...] | None:
+def _columns(source: FromItem, names: list[str]) -> tuple[str, ...] | None:
     """The names by which a statement reads a source."""
     known: list[str] | None = None
     if source.node.args.get("pivots"):
@@ -236,7 +236,7 @@ def _named(arms: list[Body], node: exp.SetOperation) -> tuple[Output, ...] | Non
     return _plain(arms[0].outputs)
 
 
-def _outputs(block: Block) -> tuple[Output, ...] | None:
+def _outputs(block: Scope) -> tuple[Output, ...] | None:
     """The columns of a SELECT with their expressions."""
     found: list[Output] = []
     for item in block.select.expressions:
@@ -258,7 +258,7 @@ def _outputs(block: Block) -> tuple[Output, ...] | None:
     return tuple(found)
 
 
-def _star(block: Block, table: str, star: exp.Star) -> list[Output] | None:
+def _star(block: Scope, table: str, star: exp.Star) -> list[Output] | None:
     """What a star stands for."""
     if star.args.get("rename") or (table and table not in block.sources):
         return None

@@ -6,7 +6,7 @@ from typing import NoReturn
 from sqlglot import exp
 
 from engine.errors import BindError, unknown
-from engine.planner.block import Block
+from engine.planner.block import Scope
 from engine.planner.joins import conjuncts
 from engine.planner.logical import Embed, Moments, Scan
 from engine.planner.parse import position_of
@@ -18,7 +18,7 @@ _FORM = "moments('text' [THEN 'text' WITHIN 10s] [, gap => 1.0, min_score => 0.3
 _NAMED = ("gap", "min_score")
 
 
-def lift_sequence(block: Block, table: exp.Table) -> list[exp.Expr]:
+def lift_sequence(block: Scope, table: exp.Table) -> list[exp.Expr]:
     """Take the texts of `moments` from its parentheses, or from WHERE where it has none."""
     if isinstance(table.this, exp.Anonymous):
         return list(table.this.expressions)

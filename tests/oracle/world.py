@@ -51,7 +51,7 @@ def stored(vector: Vectors) -> Vectors:
     return vector.astype(np.float16).astype(np.float32)
 
 
-class Encoder:
+class Hashes:
     """Texts by their hash; a picture holds the number of the frame that it shows."""
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
@@ -98,7 +98,7 @@ class World:
         return Context(
             store=self.store,
             space=SPACE.key,
-            encoder=Encoder(),
+            encoder=Hashes(),
             sandbox=self.sandbox,
             background=lambda: Background(BACKGROUND),
             embed=self._embed,
