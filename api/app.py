@@ -11,12 +11,12 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from api.clips import Clips
 from api.config import ServerSettings
+from api.deps import heavy_work
 from api.errors import document_errors, handle_errors
 from api.guards import Bodies, Keys, OwnPagesOnly
 from api.jobs import Jobs, Tell, Work
-from api.middleware import Head, RequestId
+from api.middleware import Head, Problems, RequestId
 from api.routes import health, jobs, page, query, videos
 from api.uploads import drop_copies
 from engine import __version__
@@ -31,12 +31,14 @@ _EVENT_SECONDS = 0.2
 def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     """Build the application; the engine stays the caller's to close."""
     queue = Jobs(engine.store, ingest_work(engine))
+    heavy = heavy_work(settings, engine.store.layout.clips)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         queue.start()
         yield
         app.state.draining = True
+        heavy.close()
         if not await asyncio.to_thread(queue.drain, DRAIN_SECONDS):
             log.warning("an ingest did not stop in time; it resumes at its last committed stretch")
 
@@ -51,13 +53,13 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     app.state.engine = engine
     app.state.settings = settings
     app.state.jobs = queue
-    app.state.places = asyncio.Semaphore(settings.max_queries)
-    app.state.clips = Clips(engine.store.layout.clips, settings.clip_cache_bytes)
+    app.state.heavy = heavy
     app.state.draining = False
     handle_errors(app)
     for module in (query, videos, jobs, health, page):
         app.include_router(module.router)
     document_errors(app)
+    app.add_middleware(Problems)
     app.add_middleware(
         Bodies, max_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes
     )

@@ -1,20 +1,21 @@
 """What a route may ask for."""
 
-import asyncio
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, TypeVar
+import os
+import pathlib
+from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.config import Role, ServerSettings
 from api.errors import Problem
 from api.jobs import Jobs
+from api.kept import Kept
+from api.turns import Turns
 from engine.errors import UsageError
 from engine.session import Engine
 
-T = TypeVar("T")
 _bearer = HTTPBearer(auto_error=False, description="a key of DEJAVU_API_KEYS")
 
 
@@ -36,8 +37,46 @@ def get_jobs(request: Request) -> Jobs:
     return jobs
 
 
+@dataclass(frozen=True, slots=True)
+class Heavy:
+    """The turns of each kind of work that takes long, and the files that some of it leaves."""
+
+    queries: Turns
+    clips: Turns
+    pictures: Turns
+    kept: Kept
+
+    def close(self) -> None:
+        """Start nothing more."""
+        for turns in (self.queries, self.clips, self.pictures):
+            turns.close()
+
+
+def heavy_work(settings: ServerSettings, folder: pathlib.Path) -> Heavy:
+    """Return a server's places: pictures get half of the cores, so that queries have the rest."""
+    half = max(1, (os.cpu_count() or 1) // 2)
+    return Heavy(
+        queries=Turns(
+            *("queries", settings.max_queries),
+            wait_seconds=settings.query_wait_seconds,
+            seconds=settings.query_seconds,
+        ),
+        clips=Turns("clips", 2, wait_seconds=60.0, seconds=300.0),  # each uses all cores
+        pictures=Turns("pictures", half, wait_seconds=20.0, seconds=60.0),
+        kept=Kept(folder, settings.clip_cache_bytes),
+    )
+
+
+def get_heavy(request: Request) -> Heavy:
+    """Return the server's places."""
+    heavy: Heavy = request.app.state.heavy
+    return heavy
+
+
 EngineDep = Annotated[Engine, Depends(get_engine)]
 SettingsDep = Annotated[ServerSettings, Depends(get_settings)]
+VideoId = Annotated[int, Path(ge=0, lt=2**63)]
+HeavyDep = Annotated[Heavy, Depends(get_heavy)]
 JobsDep = Annotated[Jobs, Depends(get_jobs)]
 KeyDep = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
@@ -54,42 +93,16 @@ def may_write(role: Annotated[Role | None, Depends(_role)]) -> None:
         raise Problem(403, "this key has the role read; needed: write")
 
 
-async def take_turn(request: Request, settings: ServerSettings, work: Callable[[], T]) -> T:
-    """Run a query in a thread, in one of the places; its place is free when the thread has ended.
-
-    Without a free place soon, or past the time limit, the caller is told to come back later.
-    """
-    places: asyncio.Semaphore = request.app.state.places
-    try:
-        await asyncio.wait_for(places.acquire(), settings.query_wait_seconds)
-    except TimeoutError as error:
-        said = f"{settings.max_queries} queries are running, as many as are allowed"
-        raise Problem(503, said, retry_after="2") from error
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-
-    def ended(done: "asyncio.Future[T]") -> None:
-        places.release()
-        if not done.cancelled():
-            done.exception()  # looked at, also when nobody waits any more
-
-    task.add_done_callback(ended)
-    try:
-        return await asyncio.wait_for(asyncio.shield(task), settings.query_seconds)
-    except TimeoutError as error:
-        said = f"the query ran longer than the {settings.query_seconds:g} seconds allowed"
-        raise Problem(503, said, retry_after="10") from error
-
-
 CanRead = Depends(_role)
 CanWrite = Depends(may_write)
 
 
-def inside_roots(settings: ServerSettings, given: str) -> Path:
+def inside_roots(settings: ServerSettings, given: str) -> pathlib.Path:
     """Resolve a path that a request names; outside the allowed folders it is refused."""
     if "\0" in given:
         raise UsageError(f"path {given!r} is no path")
-    path = Path(given)
-    resolved = (path if path.is_absolute() else Path.cwd() / path).resolve()
+    path = pathlib.Path(given)
+    resolved = (path if path.is_absolute() else pathlib.Path.cwd() / path).resolve()
     if not any(resolved.is_relative_to(root) for root in settings.roots):
         allowed = ", ".join(map(str, settings.roots)) or "none; set DEJAVU_VIDEO_ROOTS"
         raise Problem(403, f"{given!r} is outside the video roots; allowed: {allowed}")

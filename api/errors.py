@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from engine.errors import (
     EngineError,
@@ -30,6 +32,8 @@ _STATUS: tuple[tuple[type[EngineError], int], ...] = (
     (StoreError, 503),
     (ExecutionError, 500),
 )
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+GONE = 499  # not of the standard, but what proxies call it
 MEDIA = "application/problem+json"
 _SHORT = 80  # letters of a value that is told back
 
@@ -79,19 +83,40 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(AnyHTTPException)
     async def http_error(request: Request, error: AnyHTTPException) -> JSONResponse:
-        said = error.detail
+        said, headers = error.detail, dict(error.headers or {})
         if not isinstance(error, HTTPException):  # of the router, whose words say nothing
-            said = _refused(request, error)
-        return problem(request, error.status_code, said, headers=error.headers)
+            if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+                headers["Allow"] = allowed_at(request)
+            said = _refused(request, error, headers)
+        return problem(request, error.status_code, said, headers=headers)
+
+    @app.exception_handler(RecursionError)
+    async def too_deep(request: Request, _: RecursionError) -> JSONResponse:
+        return problem(request, 400, "the request is nested too deeply")
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_request: Request, _: ClientDisconnect) -> Response:
+        return Response(status_code=GONE)  # which nobody reads, but the figures count it
 
 
-def _refused(request: Request, error: AnyHTTPException) -> str:
+def allowed_at(request: Request) -> str:
+    """Return every method that a path takes; the router knows those of its first route alone."""
+    routes = request.app.routes
+    taken = {
+        method
+        for method in METHODS
+        if any(r.matches({**request.scope, "method": method})[0] is Match.FULL for r in routes)
+    }
+    return ", ".join(sorted(taken | ({"HEAD"} if "GET" in taken else set())))
+
+
+def _refused(request: Request, error: AnyHTTPException, headers: Mapping[str, str]) -> str:
     """Say what the router or the reader of bodies found wrong."""
-    asked, allowed = f"{request.method} {request.url.path}", (error.headers or {}).get("Allow")
+    asked = f"{request.method} {request.url.path}"
     if error.status_code == HTTPStatus.BAD_REQUEST:
         return "the body cannot be read; expected JSON in UTF-8, or a form with its boundary"
-    if allowed:
-        return f"{asked}; allowed: {allowed}"
+    if "Allow" in headers:
+        return f"{asked}; allowed: {headers['Allow']}"
     return f"{asked} is none of this API's endpoints; /docs lists them"
 
 

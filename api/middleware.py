@@ -4,17 +4,17 @@ import logging
 import re
 import time
 import uuid
+from http import HTTPStatus
 
 from prometheus_client import Counter, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import problem
+from api.errors import GONE, MEDIA, METHODS, problem
 
 log = logging.getLogger(__name__)
 REQUESTS = Counter("dejavu_requests_total", "Requests answered", ["method", "route", "status"])
 SECONDS = Histogram("dejavu_request_seconds", "Time to answer", ["method", "route"])
-_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 _OURS = (  # no other page may show an answer, or take it for something else than it is
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-content-type-options", b"nosniff"),
@@ -57,9 +57,55 @@ class RequestId:
                 await problem(Request(scope), 500, said)(scope, receive, tagged)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
-            method = scope["method"] if scope["method"] in _METHODS else "other"
+            method = scope["method"] if scope["method"] in METHODS else "other"
             REQUESTS.labels(method, route, status).inc()
             SECONDS.labels(method, route).observe(time.perf_counter() - start)
+
+
+class Problems:
+    """Give an error that the framework wrote as text, such as 416, the form of all others."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, an answer of 400 or more as problem+json."""
+        held: Message | None = None
+
+        async def told(message: Message) -> None:
+            nonlocal held
+            if held is not None:
+                if not message.get("more_body", False):
+                    await self._tell(scope, receive, send, held, message.get("body", b""))
+            elif _says_nothing(message):
+                held = message
+            else:
+                await send(message)
+
+        await self.app(scope, receive, told if scope["type"] == "http" else send)
+
+    async def _tell(
+        self, scope: Scope, receive: Receive, send: Send, start: Message, body: bytes
+    ) -> None:
+        kept = {
+            name.decode(): value.decode("latin-1")
+            for name, value in start["headers"]
+            if name not in (b"content-type", b"content-length")
+        }
+        detail = body.decode("utf-8", "replace").strip() or HTTPStatus(start["status"]).phrase
+        answer = problem(Request(scope), start["status"], detail, headers=kept)
+        await answer(scope, receive, send)
+
+
+def _says_nothing(message: Message) -> bool:
+    """Whether this begins an error in another form."""
+    if (
+        message["type"] != "http.response.start"
+        or message["status"] < HTTPStatus.BAD_REQUEST
+        or message["status"] == GONE
+    ):
+        return False
+    return dict(message["headers"]).get(b"content-type") != MEDIA.encode()
 
 
 class Head:
@@ -78,3 +124,7 @@ class Head:
             await self.app({**scope, "method": "GET"}, receive, bare)
         else:
             await self.app(scope, receive, send)
+
+
+def _is_error(status: int) -> bool:
+    return status >= HTTPStatus.BAD_REQUEST and status != GONE

@@ -96,7 +96,8 @@ def plain(array: pa.Array) -> list[Any]:
     """
     kind = array.type
     if isinstance(array, pa.ExtensionArray):
-        return plain(array.storage)
+        big = getattr(kind, "type_name", "") == "bignum"
+        return [_big(item) for item in array.storage.to_pylist()] if big else plain(array.storage)
     if pa.types.is_dictionary(kind):
         return plain(array.dictionary_decode())
     if pa.types.is_floating(kind):
@@ -124,6 +125,16 @@ def _decimals(array: pa.Array) -> list[Any]:
         return [None if item is None else int(item) for item in array.to_pylist()]
     way = float if array.type.precision <= _DIGITS else str
     return [None if item is None else way(item) for item in array.to_pylist()]
+
+
+def _big(item: bytes | None) -> int | None:
+    """Read DuckDB's whole number of any length: three bytes of head, all inverted below zero."""
+    if item is None:
+        return None
+    negative = not item[0] & 0x80
+    digits = bytes(byte ^ 0xFF for byte in item[3:]) if negative else item[3:]
+    number = int.from_bytes(digits)
+    return -number if negative else number
 
 
 def _times(array: pa.Array) -> list[Any]:

@@ -1,6 +1,6 @@
 """Requests and responses of `POST /query` and `POST /sql`."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -18,7 +18,9 @@ class QueryOptions(Strict):
     """How a query runs."""
 
     exact: bool | None = Field(None, description="refine approximate rows; null: as configured")
-    refine_frames: int | None = Field(None, ge=0, description="at most so many frames re-embedded")
+    refine_frames: int | None = Field(
+        None, ge=0, lt=2**63, description="at most so many frames re-embedded"
+    )
     refine_seconds: float | None = Field(None, gt=0, description="at most so long")
     explain: bool = Field(False, description="return the plan")
 
@@ -27,7 +29,7 @@ class QueryRequest(Strict):
     """A text to look for, or a question to answer."""
 
     text: str = Field(min_length=1, max_length=2000)
-    videos: list[int | str] | None = Field(
+    videos: list[Annotated[int, Field(ge=0, lt=2**63)] | str] | None = Field(
         None, max_length=1000, description="ids, names or globs; null: all"
     )
     mode: Mode = "retrieval"

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
-from api.deps import CanRead, EngineDep, SettingsDep, take_turn
+from api.deps import CanRead, EngineDep, HeavyDep, SettingsDep
 from api.errors import Problem
 from api.render import MEDIA, form_of, rendered
 from engine.ask import Answer
@@ -21,7 +21,7 @@ _SHOWN_SECONDS = 1.0  # added on each side of a clip, so that a short moment can
 
 @router.post("/query")
 async def post_query(
-    request: Request, body: QueryRequest, engine: EngineDep, settings: SettingsDep
+    request: Request, body: QueryRequest, engine: EngineDep, heavy: HeavyDep
 ) -> QueryResponse:
     """Find moments for a text, or answer a question with its evidence."""
     options = body.options.model_dump(exclude={"explain"}, exclude_none=True)
@@ -48,7 +48,7 @@ async def post_query(
             timing=found.timing,
         )
 
-    return await take_turn(request, settings, find)
+    return await heavy.queries.take(find, request)
 
 
 @router.post("/sql", response_model=None)
@@ -56,6 +56,7 @@ async def post_sql(
     request: Request,
     body: SqlRequest,
     engine: EngineDep,
+    heavy: HeavyDep,
     settings: SettingsDep,
     accept: Annotated[str, Header()] = "application/json",
 ) -> StreamingResponse:
@@ -66,7 +67,7 @@ async def post_sql(
         sql = f"{sql.rstrip().rstrip(';')}\nOPTIONS ({listed})"
     positional = body.params if isinstance(body.params, list) else []
     named = body.params if isinstance(body.params, dict) else {}
-    result = await take_turn(request, settings, lambda: engine.sql(sql, *positional, **named))
+    result = await heavy.queries.take(lambda: engine.sql(sql, *positional, **named), request)
     table, form = result.arrow(), form_of(accept)
     if table.nbytes > settings.max_result_bytes:
         allowed = f"allowed: {settings.max_result_bytes}; add a LIMIT or ask for fewer columns"

@@ -1,7 +1,6 @@
 """`/videos`: bring in, list, show, remove, and look at them."""
 
 import asyncio
-import io
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -18,9 +17,18 @@ from PIL import Image
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
-from api.clips import Clips, clip_key
-from api.deps import CanRead, CanWrite, EngineDep, JobsDep, SettingsDep, inside_roots
+from api.deps import (
+    CanRead,
+    CanWrite,
+    EngineDep,
+    HeavyDep,
+    JobsDep,
+    SettingsDep,
+    VideoId,
+    inside_roots,
+)
 from api.errors import Problem
+from api.kept import key_of
 from api.uploads import uploads_of
 from engine.errors import UsageError, unknown
 from engine.session import Engine
@@ -99,13 +107,13 @@ def list_videos(
 
 
 @router.get("/{video_id}")
-def show_video(engine: EngineDep, video_id: int) -> VideoOut:
+def show_video(engine: EngineDep, video_id: VideoId) -> VideoOut:
     """Show one video and what its ingest reported."""
     return _out(engine.store.catalog.video(video_id))
 
 
 @router.delete("/{video_id}", status_code=204, dependencies=[CanWrite])
-def remove_video(engine: EngineDep, video_id: int) -> None:
+def remove_video(engine: EngineDep, video_id: VideoId) -> None:
     """Remove a video's rows from store and index; the file itself stays, uploads go too."""
     uploads = uploads_of(engine.store, video_id)
     engine.store.catalog.remove_video(video_id)
@@ -116,37 +124,40 @@ def remove_video(engine: EngineDep, video_id: int) -> None:
 @router.get("/{video_id}/frames/{seconds}.jpg", response_class=Response)
 async def get_frame(
     engine: EngineDep,
-    video_id: int,
+    heavy: HeavyDep,
+    video_id: VideoId,
     seconds: float,
     width: Annotated[int, Query(ge=16, le=3840)] = 480,
+    if_none_match: Annotated[str, Header()] = "",
 ) -> Response:
-    """Return the frame shown at an instant as JPEG."""
-    video, gops = _source(engine, video_id)
+    """Return the frame shown at an instant as JPEG, drawn once and kept for a while."""
     if not isfinite(seconds):
         raise UsageError(f"seconds {seconds}; allowed: a time in the video")
+    video, gops = await asyncio.to_thread(_source, engine, video_id)
+    first, last = gops[0].start_seconds, gops[-1].stop_seconds
+    seconds = round(min(max(seconds, first), last), 3)  # beyond an end it is the picture there
 
-    def draw() -> bytes:
+    def draw(path: Path) -> None:
         frame = get_frame_at(video.path, seconds, gops=gops)
         picture = Image.fromarray(frame.image)
         if picture.width > width:
             picture = picture.resize((width, max(1, picture.height * width // picture.width)))
-        buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=82)
-        return buffer.getvalue()
+        picture.save(path, "JPEG", quality=82)
 
-    return Response(
-        await asyncio.to_thread(draw),
-        media_type="image/jpeg",
-        headers={"Cache-Control": "private, max-age=86400"},
-    )
+    key = key_of(video.content_hash, seconds, width)
+    headers = _headers(key)
+    if _is_known(headers["ETag"], if_none_match):
+        return Response(status_code=304, headers=headers)
+    path = await heavy.kept.get(video_id, f"{key}.jpg", draw, heavy.pictures)
+    return FileResponse(path, media_type="image/jpeg", headers=headers)
 
 
 @router.get("/{video_id}/clip.mp4", response_class=FileResponse)
 async def get_clip(
-    request: Request,
     engine: EngineDep,
+    heavy: HeavyDep,
     settings: SettingsDep,
-    video_id: int,
+    video_id: VideoId,
     start: float,
     stop: float,
     if_none_match: Annotated[str, Header()] = "",
@@ -158,18 +169,17 @@ async def get_clip(
     if not 0 < stop - start <= settings.clip_seconds:
         allowed = f"a clip of up to {settings.clip_seconds:g} seconds"
         raise UsageError(f"start {start:g}, stop {stop:g}; allowed: {allowed}")
-    video, gops = _source(engine, video_id)
+    video, gops = await asyncio.to_thread(_source, engine, video_id)
     first, last = gops[0].start_seconds, gops[-1].stop_seconds
     if start >= last or stop <= first:
         raise UsageError(f"start {start:g}, stop {stop:g}; the video is {first:g} to {last:g}")
     start, stop = round(max(start, 0.0), 3), round(stop, 3)
-    key = clip_key(video.content_hash, start, stop, CLIP)
-    headers = {"ETag": f'"{key}"', "Cache-Control": "private, max-age=86400"}
-    if headers["ETag"] in (tag.strip().removeprefix("W/") for tag in if_none_match.split(",")):
+    key = key_of(video.content_hash, start, stop, CLIP)
+    headers = _headers(key)
+    if _is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
-    clips: Clips = request.app.state.clips
     cut = partial(cut_clip, video.path, start, stop, gops=gops)
-    path = await clips.get(video_id, key, cut)
+    path = await heavy.kept.get(video_id, f"{key}.mp4", cut, heavy.clips)
     return FileResponse(path, media_type="video/mp4", headers=headers)
 
 
@@ -183,6 +193,17 @@ def _source(engine: Engine, video_id: int) -> tuple[Video, list[Gop]]:
     if not gops:
         raise Problem(409, f"{video.name!r} has no frames to show; its status is {video.status}")
     return video, gops
+
+
+def _headers(key: str) -> dict[str, str]:
+    return {"ETag": f'"{key}"', "Cache-Control": "private, max-age=86400"}
+
+
+def _is_known(tag: str, given: str) -> bool:
+    """Whether a caller has it, by If-None-Match."""
+    return given.strip() == "*" or tag in (
+        each.strip().removeprefix("W/") for each in given.split(",")
+    )
 
 
 def _valid(kind: type[M], given: bytes | Mapping[str, object]) -> M:

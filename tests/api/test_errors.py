@@ -1,5 +1,6 @@
 """Errors are what the API's description says they are."""
 
+import json
 import re
 from typing import Any
 
@@ -92,3 +93,77 @@ def test_the_description_holds_our_errors_alone(document: dict[str, Any]) -> Non
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             assert "default" in operation["responses"], f"{method} {path}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/videos", "GET, HEAD, POST"),
+        ("POST", "/videos/1", "DELETE, GET, HEAD"),
+        ("POST", "/jobs/x/events", "GET, HEAD"),
+        ("GET", "/sql", "POST"),
+        ("HEAD", "/sql", "POST"),
+        ("X1", "/livez", "GET, HEAD"),
+    ],
+)
+def test_allow_names_every_method(client: TestClient, method: str, path: str, allowed: str) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == allowed
+
+
+@pytest.mark.parametrize(
+    ("given", "status"), [("bytes=9999999-", 416), ("bytes=x", 400), ("pages=1-2", 400)]
+)
+def test_ranges_that_cannot_be_are_problems_too(
+    client: TestClient, given: str, status: int
+) -> None:
+    url = "/videos/1/clip.mp4?start=0&stop=1"
+    answer = client.get(url, headers={"Range": given})
+    assert answer.status_code == status
+    assert Problem.model_validate(answer.json()).status == status
+    if status == 416:
+        assert answer.headers["content-range"].startswith("bytes */")
+
+
+HUGE = int("9" * 40)
+NESTED = "(" * 3000 + "1" + ")" * 3000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/query", {"text": "a", "videos": [HUGE]}),
+        ("POST", "/query", {"text": "a", "videos": [-HUGE]}),
+        ("POST", "/query", {"text": "a", "top_k": HUGE}),
+        ("POST", "/query", {"text": "a", "options": {"refine_frames": HUGE}}),
+        ("POST", "/query", {"text": "a\0b\ud800"}),
+        ("POST", "/sql", {"sql": "SELECT $n AS n", "params": {"n": HUGE**3}}),
+        ("POST", "/sql", {"sql": "SELECT 1", "options": {"fps": HUGE}}),
+        ("POST", "/sql", {"sql": f"SELECT {NESTED}"}),
+        ("GET", f"/videos/{HUGE}", None),
+        ("DELETE", f"/videos/{HUGE}", None),
+        ("GET", f"/videos/{HUGE}/frames/1.jpg", None),
+        ("GET", f"/videos?cursor={HUGE}", None),
+        ("GET", f"/videos/1/frames/{HUGE}.jpg?width={HUGE}", None),
+        ("GET", f"/videos/1/clip.mp4?start={HUGE}&stop={HUGE + 1}", None),
+        ("GET", "/videos/1/clip.mp4?start=1e400&stop=1e401", None),
+        ("GET", "/videos?name=%00%ff[", None),
+        ("GET", "/jobs/%00%ff", None),
+    ],
+)
+def test_what_is_too_large_or_too_deep_is_the_callers(
+    client: TestClient, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    content = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"}
+    answer = client.request(method, path, content=content, headers=headers)
+    assert answer.status_code < 500, answer.text
+
+
+def test_nesting_beyond_reading_is_the_callers(client: TestClient) -> None:
+    deep = "[" * 50_000 + "]" * 50_000
+    headers = {"Content-Type": "application/json"}
+    for body in (f'{{"sql": "SELECT ?", "params": {deep}}}', f'{{"sql": {deep}}}'):
+        answer = client.post("/sql", content=body.encode(), headers=headers)
+        assert 400 <= answer.status_code < 500

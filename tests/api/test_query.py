@@ -219,14 +219,15 @@ def test_many_rows_hold_up_nobody(engine: Engine) -> None:
         transport = httpx.ASGITransport(create_app(engine, ServerSettings()))
         async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
             body = {"sql": "SELECT range AS a, range::TEXT AS b FROM range(150000)"}
+            started, waits = time.perf_counter(), []
             rows = asyncio.create_task(client.post("/sql", json=body, timeout=60))
-            waits = []
             while not rows.done():
                 begun = time.perf_counter()
                 await client.get("/livez")
                 waits.append(time.perf_counter() - begun)
-            return len((await rows).json()["rows"]), sorted(waits)[int(len(waits) * 0.95)]
+            taken = time.perf_counter() - started
+            return len((await rows).json()["rows"]), max(waits) / taken
 
-    count, waited = asyncio.run(ask())
+    count, share = asyncio.run(ask())
     assert count == 150_000
-    assert waited < 0.5  # rendered on the loop it is all of the time that rendering takes
+    assert share < 0.4  # one wait takes most of the time where rows are rendered on the loop

@@ -1,4 +1,4 @@
-"""Clips are cut once, kept within a limit, and known by their ETag."""
+"""Clips and pictures are made once, kept within a limit, and known by their ETag."""
 
 import asyncio
 import os
@@ -10,11 +10,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.clips import Clips, clip_key
 from api.config import ServerSettings
+from api.kept import Kept, key_of
+from api.turns import Turns
 from engine.errors import VideoError
 from engine.session import Engine
 from tests.api.conftest import URL
+
+TURNS = Turns("clips", 2, wait_seconds=10, seconds=10)
 
 
 class Cutter:
@@ -38,50 +41,50 @@ def age(path: Path, seconds: float) -> None:
 
 
 def test_who_asks_at_the_same_time_waits_for_one_cut(tmp_path: Path) -> None:
-    clips, cut = Clips(tmp_path, 1 << 20), Cutter()
+    clips, cut = Kept(tmp_path, 1 << 20), Cutter()
     cut.go.clear()
 
     async def ask() -> list[Path]:
-        waiting = [asyncio.create_task(clips.get(1, "a", cut)) for _ in range(8)]
+        waiting = [asyncio.create_task(clips.get(1, "a", cut, TURNS)) for _ in range(8)]
         await asyncio.sleep(0.05)
         waiting[0].cancel()  # who goes away leaves the others their clip
         cut.go.set()
         return await asyncio.gather(*waiting[1:])
 
     paths = asyncio.run(ask())
-    assert (cut.cuts, set(paths)) == (1, {tmp_path / "1" / "a.mp4"})
-    assert asyncio.run(clips.get(1, "a", cut)) == paths[0]
+    assert (cut.cuts, set(paths)) == (1, {tmp_path / "1" / "a"})
+    assert asyncio.run(clips.get(1, "a", cut, TURNS)) == paths[0]
     assert cut.cuts == 1
 
 
 def test_a_cut_that_fails_leaves_nothing_and_is_tried_again(tmp_path: Path) -> None:
-    clips = Clips(tmp_path, 1 << 20)
+    clips = Kept(tmp_path, 1 << 20)
 
     def fail(path: Path) -> None:
         path.write_bytes(b"half")
         raise VideoError("gone")
 
     with pytest.raises(VideoError, match="gone"):
-        asyncio.run(clips.get(1, "a", fail))
+        asyncio.run(clips.get(1, "a", fail, TURNS))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    assert asyncio.run(clips.get(1, "a", Cutter())).read_bytes() == b"x" * 10
+    assert asyncio.run(clips.get(1, "a", Cutter(), TURNS)).read_bytes() == b"x" * 10
 
 
 def test_the_least_used_go_first_and_none_in_use(tmp_path: Path) -> None:
-    clips, cut = Clips(tmp_path, 25), Cutter()
-    old, used = (asyncio.run(clips.get(1, key, cut)) for key in "ab")
+    clips, cut = Kept(tmp_path, 25), Cutter()
+    old, used = (asyncio.run(clips.get(1, key, cut, TURNS)) for key in "ab")
     age(old, 300)
     age(used, 200)
-    asyncio.run(clips.get(1, "a", cut))  # asked for again: now it is the newer one
-    asyncio.run(clips.get(2, "c", cut))
+    asyncio.run(clips.get(1, "a", cut, TURNS))  # asked for again: now it is the newer one
+    asyncio.run(clips.get(2, "c", cut, TURNS))
     assert (old.exists(), used.exists()) == (True, False)
-    new = asyncio.run(clips.get(2, "d", cut))  # above the limit, but all others are in use
-    assert len(list(tmp_path.glob("*/*.mp4"))) == 3
+    new = asyncio.run(clips.get(2, "d", cut, TURNS))  # above the limit, but all others are in use
+    assert len(list(tmp_path.glob("*/*"))) == 3
     assert new.exists()
 
 
 def test_a_key_tells_content_and_span_apart() -> None:
-    keys = {clip_key("h", 1.0, 2.0), clip_key("h", 1.0, 3.0), clip_key("i", 1.0, 2.0)}
+    keys = {key_of("h", 1.0, 2.0), key_of("h", 1.0, 3.0), key_of("i", 1.0, 2.0)}
     assert len(keys) == 3
 
 
@@ -118,3 +121,29 @@ def test_clips_go_with_their_video(own_engine: Engine) -> None:
         assert list(folder.iterdir())
         assert server.delete("/videos/2").status_code == 204
         assert not folder.exists()
+
+
+def test_what_fits_is_not_counted_again(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, 1000)
+    for number in range(30):
+        asyncio.run(kept.get(number, "a", Cutter(), TURNS))
+        if number == 10:
+            (tmp_path / "0" / "b").write_bytes(b"x" * 5000)  # seen at the next count alone
+    assert len(list(tmp_path.glob("*/*"))) == 31
+
+
+def test_a_picture_is_drawn_once(client: TestClient, engine: Engine) -> None:
+    url = "/videos/1/frames/1.25.jpg?width=64"
+    first = client.get(url)
+    kept = list(engine.store.layout.clips.glob("1/*.jpg"))
+    again = client.get("/videos/1/frames/1.2501.jpg?width=64")
+    assert (again.content, again.headers["etag"]) == (first.content, first.headers["etag"])
+    assert list(engine.store.layout.clips.glob("1/*.jpg")) == kept != []
+    answer = client.get(url, headers={"If-None-Match": f'"o", W/{first.headers["etag"]}'})
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert client.get(url, headers={"If-None-Match": "*"}).status_code == 304
+    other = client.get("/videos/1/frames/1.25.jpg?width=32")
+    assert other.headers["etag"] != first.headers["etag"]
+    for beyond, end in (("-5", "0"), ("99", "4")):
+        ends = [client.get(f"/videos/1/frames/{at}.jpg") for at in (beyond, end)]
+        assert ends[0].content == ends[1].content
