@@ -29,7 +29,6 @@ class ServerSettings(BaseSettings):
     max_queries: int = Field(4, gt=0, description="that run at a time; more wait, then get 503")
     query_wait_seconds: float = Field(2.0, ge=0)
     query_seconds: float = Field(60.0, gt=0)
-    max_result_bytes: int = Field(1 << 28, gt=0, description="of the rows of a statement, in Arrow")
     max_queued_jobs: int = Field(100, gt=0)
     clip_seconds: float = Field(120.0, gt=0, description="the longest clip that is cut")
     clip_cache_bytes: int = Field(1 << 30, ge=0, description="of clips that were cut and are kept")

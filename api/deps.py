@@ -11,7 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from api.config import Role, ServerSettings
 from api.errors import Problem
 from api.jobs import Jobs
-from api.kept import Kept
+from api.shelf import Shelf
 from api.turns import Turns
 from engine.errors import UsageError
 from engine.session import Engine
@@ -44,7 +44,7 @@ class Heavy:
     queries: Turns
     clips: Turns
     pictures: Turns
-    kept: Kept
+    shelf: Shelf
 
     def close(self) -> None:
         """Start nothing more."""
@@ -63,7 +63,7 @@ def heavy_work(settings: ServerSettings, folder: pathlib.Path) -> Heavy:
         ),
         clips=Turns("clips", 2, wait_seconds=60.0, seconds=300.0),  # each uses all cores
         pictures=Turns("pictures", half, wait_seconds=20.0, seconds=60.0),
-        kept=Kept(folder, settings.clip_cache_bytes),
+        shelf=Shelf(folder, settings.clip_cache_bytes),
     )
 
 

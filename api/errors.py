@@ -14,6 +14,7 @@ from starlette.routing import Match
 from engine.errors import (
     EngineError,
     ExecutionError,
+    LimitError,
     ModelError,
     NotFoundError,
     QueryError,
@@ -69,8 +70,11 @@ def handle_errors(app: FastAPI) -> None:
     async def engine_error(request: Request, error: EngineError) -> JSONResponse:
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
         more: dict[str, Any] = {}
+        if isinstance(error, LimitError) and error.kind in ("time", "closed"):
+            status = 503  # with less to do here it may go
+            more["headers"] = {"Retry-After": "10"}
         if isinstance(error, QueryError) and error.position is not None:
-            more = {"position": error.position, "caret": error.caret()}
+            more |= {"position": error.position, "caret": error.caret()}
         return problem(request, status, str(error), **more)
 
     @app.exception_handler(RequestValidationError)

@@ -7,8 +7,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
-from api.deps import CanRead, EngineDep, HeavyDep, SettingsDep
-from api.errors import Problem
+from api.deps import CanRead, EngineDep, HeavyDep
 from api.render import MEDIA, form_of, rendered
 from engine.ask import Answer
 from engine.errors import UsageError
@@ -57,7 +56,6 @@ async def post_sql(
     body: SqlRequest,
     engine: EngineDep,
     heavy: HeavyDep,
-    settings: SettingsDep,
     accept: Annotated[str, Header()] = "application/json",
 ) -> StreamingResponse:
     """Run a SELECT; rows come as JSON, CSV or an Arrow stream, as Accept asks."""
@@ -69,9 +67,6 @@ async def post_sql(
     named = body.params if isinstance(body.params, dict) else {}
     result = await heavy.queries.take(lambda: engine.sql(sql, *positional, **named), request)
     table, form = result.arrow(), form_of(accept)
-    if table.nbytes > settings.max_result_bytes:
-        allowed = f"allowed: {settings.max_result_bytes}; add a LIMIT or ask for fewer columns"
-        raise Problem(400, f"the answer has {table.nbytes} bytes; {allowed}")
     return StreamingResponse(rendered(table, form, result.seconds), media_type=MEDIA[form])
 
 

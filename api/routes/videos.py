@@ -28,7 +28,7 @@ from api.deps import (
     inside_roots,
 )
 from api.errors import Problem
-from api.kept import key_of
+from api.shelf import key_of
 from api.uploads import uploads_of
 from engine.errors import UsageError, unknown
 from engine.session import Engine
@@ -148,7 +148,7 @@ async def get_frame(
     headers = _headers(key)
     if _is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
-    path = await heavy.kept.get(video_id, f"{key}.jpg", draw, heavy.pictures)
+    path = await heavy.shelf.get(video_id, f"{key}.jpg", draw, heavy.pictures)
     return FileResponse(path, media_type="image/jpeg", headers=headers)
 
 
@@ -179,7 +179,7 @@ async def get_clip(
     if _is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     cut = partial(cut_clip, video.path, start, stop, gops=gops)
-    path = await heavy.kept.get(video_id, f"{key}.mp4", cut, heavy.clips)
+    path = await heavy.shelf.get(video_id, f"{key}.mp4", cut, heavy.clips)
     return FileResponse(path, media_type="video/mp4", headers=headers)
 
 

@@ -7,9 +7,10 @@ from time import perf_counter
 from typing import Any
 
 import pyarrow as pa
+from sqlglot.errors import SqlglotError
 
 from engine.cage.sandbox import Sandbox
-from engine.errors import QueryError
+from engine.errors import ParseError, QueryError
 from engine.operators.base import Operator
 from engine.planner.bind import bind
 from engine.planner.bounds import nesting_bounded
@@ -61,6 +62,14 @@ def _check(statement: Statement, plan: Relational, sandbox: Sandbox) -> pa.Schem
     build = Build(pa.schema([]), 0)
     schemas = {item.name: build.operator(item.plan).schema for item in plan.inputs}
     try:
-        return sandbox.check(plan.query.sql("duckdb"), schemas)
+        return sandbox.check(_written(statement, plan), schemas)
     except QueryError as error:
         raise in_users_text(error, statement.sql) from error
+
+
+def _written(statement: Statement, plan: Relational) -> str:
+    """Write the tail as DuckDB reads it; what was parsed but cannot be written is no statement."""
+    try:
+        return plan.query.sql("duckdb")
+    except (ValueError, SqlglotError) as error:
+        raise ParseError(f"cannot be run: {str(error).lower()}", sql=statement.sql) from error

@@ -167,3 +167,36 @@ def test_nesting_beyond_reading_is_the_callers(client: TestClient) -> None:
     for body in (f'{{"sql": "SELECT ?", "params": {deep}}}', f'{{"sql": {deep}}}'):
         answer = client.post("/sql", content=body.encode(), headers=headers)
         assert 400 <= answer.status_code < 500
+
+
+@pytest.mark.parametrize(
+    ("sql", "place"),
+    [
+        ("SELECT 'x'::INT", "SELECT 'x'::INT\n       ^"),
+        ("SELECT name::INT FROM videos", "SELECT name::INT FROM videos\n       ^"),
+        ("SELECT 'a' || 'b' || 'zz'::DATE", "\n                      ^"),
+        ("SELECT regexp_matches('a', '(')", ""),
+        ("SELECT 9223372036854775807 + 1", ""),
+        ("SELECT strptime('a', '%Q')", ""),
+        ("SELECT 'x'::JSON -> '$..'", ""),
+        ("SELECT error('x')", ""),
+        ("SELECT range(1000000000000)", ""),
+        ("SELECT * FROM range(2000000)", ""),
+        ("SELECT repeat('a', 300000000)", ""),
+        ("SELECT -('-9223372036854775808'::BIGINT)", ""),
+        ("SELECT substr(name, 'a') FROM videos", ""),
+        ("SELECT date_trunc('x', now())", ""),
+        ("SELECT make_date(2024, 13, 1)", ""),
+        ("SELECT list_aggregate([1], 'x')", ""),
+        ("SELECT (SELECT unnest([1, 2]))", ""),
+    ],
+)
+def test_what_a_statement_cannot_compute_is_the_callers(
+    client: TestClient, sql: str, place: str
+) -> None:
+    answer = client.post("/sql", json={"sql": sql})
+    if answer.status_code != 200:
+        assert answer.status_code == 400, answer.text
+        found = Problem.model_validate(answer.json())
+        assert found.detail
+        assert place in (found.caret or "")

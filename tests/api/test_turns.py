@@ -14,7 +14,7 @@ from api.errors import Problem
 from api.turns import Turns
 
 
-class Gate:
+class Latch:
     """Work that waits until it may end."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ async def until(ready: Callable[[], bool]) -> None:
 
 def test_so_many_run_and_the_others_are_told_to_come_back() -> None:
     async def run() -> None:
-        some, gate = turns(), Gate()
+        some, gate = turns(), Latch()
         asked = [asyncio.create_task(some.take(gate)) for _ in range(5)]
         await until(lambda: sum(task.done() for task in asked) == 3)
         gate.go.set()
@@ -76,7 +76,7 @@ def test_so_many_run_and_the_others_are_told_to_come_back() -> None:
 
 def test_who_waits_is_served_when_a_place_is_free() -> None:
     async def run() -> None:
-        some, gate = turns(1, wait_seconds=5.0), Gate()
+        some, gate = turns(1, wait_seconds=5.0), Latch()
         asked = [asyncio.create_task(some.take(gate)) for _ in range(4)]
         await until(lambda: gate.begun == 1)
         gate.go.set()
@@ -88,7 +88,7 @@ def test_who_waits_is_served_when_a_place_is_free() -> None:
 
 def test_a_line_that_is_too_long_is_told_at_once() -> None:
     async def run() -> None:
-        some, gate = turns(1, wait_seconds=5.0), Gate()
+        some, gate = turns(1, wait_seconds=5.0), Latch()
         asked = [asyncio.create_task(some.take(gate)) for _ in range(40)]
         await until(lambda: sum(task.done() for task in asked) > 20)
         gate.go.set()
@@ -100,7 +100,7 @@ def test_a_line_that_is_too_long_is_told_at_once() -> None:
 
 def test_who_has_gone_is_not_worked_for() -> None:
     async def run() -> None:
-        some, gate, left = turns(1, wait_seconds=5.0), Gate(), threading.Event()
+        some, gate, left = turns(1, wait_seconds=5.0), Latch(), threading.Event()
         first = asyncio.create_task(some.take(gate, caller(lambda: False)))
         await until(lambda: gate.begun == 1)
         gone = [asyncio.create_task(some.take(gate, caller(left.is_set))) for _ in range(8)]
@@ -118,7 +118,7 @@ def test_who_has_gone_is_not_worked_for() -> None:
 
 def test_who_goes_while_it_runs_leaves_the_place_until_the_thread_has_ended() -> None:
     async def run() -> None:
-        some, gate = turns(1), Gate()
+        some, gate = turns(1), Latch()
         with pytest.raises(ClientDisconnect):
             await some.take(gate, caller(lambda: gate.begun == 1))
         with pytest.raises(Problem, match="503"):
@@ -132,7 +132,7 @@ def test_who_goes_while_it_runs_leaves_the_place_until_the_thread_has_ended() ->
 
 def test_past_its_time_it_is_told_so() -> None:
     async def run() -> None:
-        some, gate = turns(1, seconds=0.05), Gate()
+        some, gate = turns(1, seconds=0.05), Latch()
         with pytest.raises(Problem) as caught:
             await some.take(gate)
         assert "0.05 seconds allowed for cakes" in caught.value.detail
@@ -143,7 +143,7 @@ def test_past_its_time_it_is_told_so() -> None:
 
 def test_being_cancelled_loses_no_place() -> None:
     async def run() -> None:
-        some, gate = turns(1, wait_seconds=5.0), Gate()
+        some, gate = turns(1, wait_seconds=5.0), Latch()
         first = asyncio.create_task(some.take(gate))
         waiting = [asyncio.create_task(some.take(gate)) for _ in range(5)]
         await until(lambda: gate.begun == 1)

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from api.config import ServerSettings
-from api.kept import Kept, key_of
+from api.shelf import Shelf, key_of
 from api.turns import Turns
 from engine.errors import VideoError
 from engine.session import Engine
@@ -41,7 +41,7 @@ def age(path: Path, seconds: float) -> None:
 
 
 def test_who_asks_at_the_same_time_waits_for_one_cut(tmp_path: Path) -> None:
-    clips, cut = Kept(tmp_path, 1 << 20), Cutter()
+    clips, cut = Shelf(tmp_path, 1 << 20), Cutter()
     cut.go.clear()
 
     async def ask() -> list[Path]:
@@ -58,7 +58,7 @@ def test_who_asks_at_the_same_time_waits_for_one_cut(tmp_path: Path) -> None:
 
 
 def test_a_cut_that_fails_leaves_nothing_and_is_tried_again(tmp_path: Path) -> None:
-    clips = Kept(tmp_path, 1 << 20)
+    clips = Shelf(tmp_path, 1 << 20)
 
     def fail(path: Path) -> None:
         path.write_bytes(b"half")
@@ -71,7 +71,7 @@ def test_a_cut_that_fails_leaves_nothing_and_is_tried_again(tmp_path: Path) -> N
 
 
 def test_the_least_used_go_first_and_none_in_use(tmp_path: Path) -> None:
-    clips, cut = Kept(tmp_path, 25), Cutter()
+    clips, cut = Shelf(tmp_path, 25), Cutter()
     old, used = (asyncio.run(clips.get(1, key, cut, TURNS)) for key in "ab")
     age(old, 300)
     age(used, 200)
@@ -124,9 +124,9 @@ def test_clips_go_with_their_video(own_engine: Engine) -> None:
 
 
 def test_what_fits_is_not_counted_again(tmp_path: Path) -> None:
-    kept = Kept(tmp_path, 1000)
+    shelf = Shelf(tmp_path, 1000)
     for number in range(30):
-        asyncio.run(kept.get(number, "a", Cutter(), TURNS))
+        asyncio.run(shelf.get(number, "a", Cutter(), TURNS))
         if number == 10:
             (tmp_path / "0" / "b").write_bytes(b"x" * 5000)  # seen at the next count alone
     assert len(list(tmp_path.glob("*/*"))) == 31

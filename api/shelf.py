@@ -20,7 +20,7 @@ def key_of(*parts: object) -> str:
     return sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
 
 
-class Kept:
+class Shelf:
     """Keep files below a folder, `<video>/<name>`; beyond `max_bytes` the least used go.
 
     However many ask for one file at a time, it is made once.
