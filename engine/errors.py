@@ -7,7 +7,7 @@ EngineError
 │   ├── ParseError        not the dialect
 │   ├── BindError         names or types that do not fit
 │   ├── DataError         values that it cannot compute with: a cast, a pattern, an overflow
-│   └── LimitError        it was stopped: time, memory, rows, bytes, or it crashed DuckDB
+│   └── LimitError        it was stopped: time, memory, rows, bytes, a crash, or it was ended
 ├── VideoError            a video that cannot be used, with the reason
 │   ├── UnsupportedCodecError
 │   └── CorruptVideoError
@@ -66,7 +66,7 @@ class LimitError(QueryError):
     """A query that was stopped; `kind` says at what."""
 
     def __init__(
-        self, message: str, *, kind: Literal["time", "memory", "rows", "bytes", "crash", "closed"]
+        self, message: str, *, kind: Literal["time", "memory", "rows", "bytes", "crash", "ended"]
     ) -> None:
         super().__init__(message)
         self.kind = kind

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import pyarrow as pa
 
+from engine.cage.ending import is_ended, under_ending
 from engine.cage.pool import Pool
 from engine.cage.process import Ended, Limits
 from engine.errors import BindError, DataError, ExecutionError, LimitError, ParseError, QueryError
@@ -90,8 +91,10 @@ class Sandbox:
     ) -> pa.Table:
         _expect_text(sql)
         while True:
+            if is_ended():
+                raise self._stopped(Ended("rest"))
             try:
-                with self._pool.lend() as process:
+                with self._pool.lend() as process, under_ending(process):
                     table, reply = process.ask(task, sql, tables, rows)
                 break
             except Ended as error:
@@ -103,8 +106,9 @@ class Sandbox:
         return table
 
     def _stopped(self, ended: Ended) -> QueryError | ExecutionError:
-        if self._pool.is_closed:
-            return LimitError("the statement was ended: the engine was closed", kind="closed")
+        if self._pool.is_closed or is_ended():
+            why = "the engine was closed" if self._pool.is_closed else "nobody waits for it"
+            return LimitError(f"the statement was ended: {why}", kind="ended")
         if ended.kind == "start":
             return ExecutionError(f"SQL's process does not start: {ended}", operator="sql")
         if ended.kind == "time":

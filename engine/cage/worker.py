@@ -15,6 +15,7 @@ import select
 import socket
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,8 @@ def limit(memory: int, result: int) -> bool:
     resource.setrlimit(resource.RLIMIT_FSIZE, (result + _SLACK_BYTES,) * 2)
     if not _LINUX:
         return False
-    # the kernel, where it must, ends this one first
-    Path("/proc/self/oom_score_adj").write_text("1000")
+    with suppress(OSError):  # where it may be said: the kernel ends this one first, if it must
+        Path("/proc/self/oom_score_adj").write_text("1000")
     most = int(_statm()[5]) * _PAGE + memory + _SLACK_BYTES
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     return True
@@ -233,6 +234,8 @@ def send(channel: socket.socket, message: dict[str, Any], *files: int) -> None:
 def receive(channel: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
     """Wait for a message; None when the other side is gone."""
     head, files, _, _ = socket.recv_fds(channel, 4, 1, _CLOSE_ON_EXEC)
+    for file in files:
+        os.set_inheritable(file, False)
     head += _exactly(channel, 4 - len(head)) if head else b""
     size = int.from_bytes(head, "big")
     body = _exactly(channel, size)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from engine.cage.arena import Arena, read_result
+from engine.cage.ending import Ending
 from engine.cage.pool import Pool
 from engine.cage.process import Ended, Limits, Process
 from engine.cage.sandbox import Sandbox
@@ -86,6 +87,30 @@ def test_closing_ends_a_statement_and_leaves_no_worker() -> None:
     assert not any(map(is_running, mine))
     with pytest.raises(UsageError, match="the engine was closed"):
         sandbox.run("SELECT 1", {}, max_rows=1)
+
+
+def test_a_statement_that_nobody_waits_for_is_ended_and_none_follows() -> None:
+    ending = Ending()
+    with Sandbox(workers=1) as one, ThreadPoolExecutor(1) as threads:
+        one.run("SELECT 1", {}, max_rows=1)
+
+        def work() -> tuple[str, ...]:
+            said = []
+            for sql in (ENDLESS, "SELECT 1"):
+                with pytest.raises(LimitError) as caught:
+                    one.run(sql, {}, max_rows=1)
+                said.append(f"{caught.value.kind}: {caught.value}")
+            return tuple(said)
+
+        asked = threads.submit(ending.run, work)
+        time.sleep(0.3)
+        assert not asked.done()
+        begun = time.monotonic()
+        ending.end()
+        assert set(asked.result(20)) == {"ended: the statement was ended: nobody waits for it"}
+        assert time.monotonic() - begun < 10
+        # the thread's next work has nothing to do with it
+        assert threads.submit(one.run, "SELECT 1", {}, max_rows=1).result(20).num_rows == 1
 
 
 @linux
