@@ -51,6 +51,7 @@ def ingest(
     encoder = Encoder(model, options, few=few)
     with interruptible(progress.stopped if progress else lambda: False) as stopped:
         complete = _embed(journal, encoder, tasks, stopped)
+    store.settle()
     return IngestReport(
         videos=journal.reports,
         seconds=perf_counter() - started,

@@ -17,7 +17,6 @@ from engine.search.grouping import VideoSpan
 from engine.search.ranking import Ranking, Wanted
 from engine.search.scores import subject_vector
 from engine.search.selection import Selection, select_frames
-from engine.search.work import Work
 
 
 def query(
@@ -68,7 +67,7 @@ def _report(ranking: Ranking, seconds: list[float]) -> QueryResult:
         moments=[
             _moment(item, selection.names[item.video_id]) for item in ranking.spans[: wanted.top_k]
         ],
-        coverage=_coverage(selection, ranking.context.work),
+        coverage=_coverage(selection, ranking.context),
         timing=dict(zip(("encode", "select", "search"), seconds, strict=True)),
         plan=f"best {ranking.depth} frames by {ranking.index}, grouped by {wanted.group_by},"
         f" {ranking.num_duplicates} duplicates",
@@ -82,12 +81,15 @@ def _moment(item: VideoSpan, name: str) -> Moment:
     )
 
 
-def _coverage(selection: Selection, work: Work) -> Coverage:
+def _coverage(selection: Selection, context: SearchContext) -> Coverage:
+    work, lacking = context.work, context.store.lacking(context.space, list(selection.names))
     return Coverage(
         videos=len(selection.names),
         frames=selection.count,
         embedded=sum(item.frames for item in work.embedded),
         refined=sum(item.rows for item in work.refined),
         complete=all(item.complete for item in work.embedded)
-        and all(item.complete for item in work.refined),
+        and all(item.complete for item in work.refined)
+        and not lacking,
+        lacking=[f"{item.name}: {item.reason}" for item in lacking],
     )

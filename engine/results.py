@@ -1,6 +1,6 @@
 """What a query gives back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 GroupBy = Literal["frame", "moment", "video"]
@@ -20,13 +20,14 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What the answer rests on; `complete` is False where a budget ended first."""
+    """What the answer rests on; not `complete` where a budget ended first or rows are lacking."""
 
     videos: int
     frames: int
     embedded: int  # frames embedded for this query
     refined: int  # approximate rows made exact for it
     complete: bool
+    lacking: list[str] = field(default_factory=list)  # videos that give fewer rows than they should
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,8 +56,11 @@ class Engine:
             result=settings.sql_result,
             workers=settings.sql_workers,
         )
-        store.catalog.add_space(model.space)
-        store.catalog.use_space(self.space)
+        if store.read_only:
+            store.catalog.space(self.space)  # NotFoundError where nothing is embedded by this model
+        else:
+            store.catalog.add_space(model.space)
+            store.catalog.use_space(self.space)
 
     @classmethod
     def open(
@@ -65,9 +68,14 @@ class Engine:
         root: str | Path | None = None,
         model: str | None = None,
         device: str | None = None,
+        *,
+        read_only: bool = False,
         **settings: Any,
     ) -> Self:
-        """Open or create a data folder; what is not given comes from `DEJAVU_…` or its default."""
+        """Open or create a data folder; what is not given comes from `DEJAVU_…` or its default.
+
+        `read_only` opens what was published last, beside a writer or where nothing can be written.
+        """
         given = {"data": root, "model": model, "device": device, **settings}
         wrong = next((name for name in given if name not in Settings.model_fields), None)
         if wrong:
@@ -83,7 +91,8 @@ class Engine:
             chosen.model, device=chosen.device, revision=chosen.revision,
             precision=chosen.precision,
         )  # fmt: skip
-        return cls(chosen, Store.open(chosen.data), loaded)
+        opened = Store.read(chosen.data) if read_only else Store.open(chosen.data)
+        return cls(chosen, opened, loaded)
 
     def __enter__(self) -> Self:
         """Return the engine itself."""
@@ -233,6 +242,8 @@ class Engine:
             false_match_rate=settings.false_match_rate,
             gap_seconds=settings.gap_seconds,
         ).override(given)
+        if options.exact and self.store.read_only:
+            raise UsageError("exact is True, but rows are made exact only where they can be stored")
         return Context(
             store=self.store,
             space=self.space,
@@ -241,7 +252,7 @@ class Engine:
             background=lambda: self._background,
             embed=self._embed,
             respond=self._respond,
-            redecode=self._redecode,
+            redecode=None if self.store.read_only else self._redecode,
             options=options,
         )
 
@@ -249,7 +260,8 @@ class Engine:
         chosen = self.ingest_options(
             fps=options.fps, strategy=options.strategy, max_drift=options.max_drift
         )
-        if self._ingesting:  # a query does not wait for an ingest, but answers from what is there
+        # a query does not wait for an ingest, but answers from what is there
+        if self._ingesting or self.store.read_only:
             return Embedded(complete=False)
         seconds = sum(part.stop_seconds - part.start_seconds for part in missing)
         with self._embedding:

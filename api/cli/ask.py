@@ -134,9 +134,11 @@ def print_moments(found: QueryResult) -> None:
     parts = [f"{covered.frames:,} frames of {covered.videos:,} videos"]
     parts += [f"{covered.embedded:,} embedded now"] if covered.embedded else []
     parts += [f"{covered.refined:,} made exact"] if covered.refined else []
-    parts += [] if covered.complete else ["not complete: a file cannot be read, or time ran out"]
+    if not covered.complete:
+        why = "; ".join(covered.lacking[:3]) or "a file cannot be read, or time ran out"
+        parts.append(f"not complete: {why}")
     milliseconds = 1000 * sum(found.timing.values())
-    show.out.print(f"[dim]{', '.join(parts)}, {milliseconds:.0f} ms; {found.plan}[/]")
+    show.out.print(f"[dim]{escape(', '.join(parts))}, {milliseconds:.0f} ms; {found.plan}[/]")
 
 
 def print_answer(answered: Answer) -> None:

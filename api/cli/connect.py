@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 def connect(
     data: Path, model: str, device: str, *, create: bool = False
 ) -> "Iterator[Engine | Remote]":
-    """Give the running server where there is one, else an engine of this process."""
+    """Give the running server where there is one, else an engine of this process.
+
+    Unless it is to `create`, an engine that only reads does where another process writes.
+    """
     if not create:
         check_folder(data)
     remote = find_server(data)
@@ -29,7 +32,8 @@ def connect(
         show.err.print(f"[dim]using the server at {remote.url}[/]")
         yield remote
         return
-    with engine.Engine.open(data, model=model, device=device) as opened:
+    reads = not create and _must_only_read(data)
+    with engine.Engine.open(data, model=model, device=device, read_only=reads) as opened:
         yield opened
 
 
@@ -41,6 +45,26 @@ def open_store(data: Path) -> "Iterator[Store]":
 
     with Store.open(data) as store:
         yield store
+
+
+@contextmanager
+def read_store(data: Path) -> "Iterator[Store]":
+    """Open what is stored for a command that changes nothing, also beside a writing process."""
+    check_folder(data)
+    from engine.storage.store import Store
+
+    with Store.read(data) if _must_only_read(data) else Store.open(data) as store:
+        yield store
+
+
+def _must_only_read(data: Path) -> bool:
+    """Whether the folder is another's or cannot be written: then what was published is read."""
+    held = holder(data)
+    if held is not None:
+        show.err.print(f"[dim]process {held.pid} writes here: this is what it published last[/]")
+    elif not os.access(data, os.W_OK):
+        show.err.print("[dim]nothing can be written here: this is what was published last[/]")
+    return held is not None or not os.access(data, os.W_OK)
 
 
 def check_folder(data: Path) -> None:

@@ -18,6 +18,8 @@ from engine.storage.lock import holder
 
 PACKAGES = ("torch", "triton", "transformers", "av", "duckdb", "pyarrow", "faiss-cpu", "fastapi")
 
+CHECK_SECONDS = 5.0  # for reading parts; `store check` reads all
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -97,11 +99,27 @@ def _disk(data: Path) -> Finding:
 
 
 def _store(data: Path) -> Finding:
+    from engine.storage.check import check
+
+    if not data.is_dir():
+        return Finding("store", "good", "none yet")
     held = holder(data)
-    if held is None:
-        return Finding("store", "good", "free" if data.exists() else "none yet")
-    where = f" at {held.url}" if held.url else ""
-    return Finding("store", "note", f"held by process {held.pid} ({held.command}){where}")
+    where = "free"
+    if held is not None:
+        where = f"held by process {held.pid} ({held.command})"
+        where += f" at {held.url}" if held.url else ""
+    try:
+        problems = check(data, seconds=CHECK_SECONDS)
+    except EngineError as error:
+        return Finding("store", "bad", str(error), "dejavu-engine store check")
+    if problems:
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        mend = "dejavu-engine store check shows all, store repair mends files, ingest rows"
+        return Finding("store", "bad", f"{where}; {problems[0].message}{more}", mend)
+    aside = data / "lost+found"
+    if aside.is_dir() and (count := len(list(aside.iterdir()))):
+        return Finding("store", "note", f"{where}; {count} files were set aside in {aside}")
+    return Finding("store", "good" if held is None else "note", where)
 
 
 def _model(name: str, device: str) -> Finding:

@@ -1,12 +1,13 @@
 """`store`: the data folder itself, checked, repaired, backed up and restored; always local."""
 
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 from rich.markup import escape
 
 from api.cli import flags, show
 from api.cli.connect import check_folder
-from engine.storage.check import check
-from engine.storage.repair import repair
 
 store = typer.Typer(
     help="The data folder itself; these commands work on this machine's files, never by a server.",
@@ -17,6 +18,8 @@ store = typer.Typer(
 @store.command("check")
 def check_store(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """Look at every file of the store, and change nothing."""
+    from engine.storage.check import check
+
     check_folder(data)
     problems = check(data)
     if as_json:
@@ -30,12 +33,51 @@ def check_store(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> N
         raise typer.Exit(1)
 
 
+@store.command("backup")
+def backup_store(
+    to: Annotated[Path, typer.Argument(metavar="DIR", help="Empty, or an earlier backup.")],
+    data: flags.Data = flags.DATA,
+    as_json: flags.Json = False,
+) -> None:
+    """Copy the store, also while it is written; an earlier backup costs only what changed since."""
+    from engine.storage.backup import backup
+
+    check_folder(data)
+    _print_copied(backup(data, to), f"backed up {data} to {to}", as_json=as_json)
+
+
+@store.command("restore")
+def restore_store(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="A backup.")],
+    data: flags.Data = flags.DATA,
+    as_json: flags.Json = False,
+) -> None:
+    """Make a store of a backup; the data folder must be empty or not there yet."""
+    from engine.storage.backup import restore
+
+    _print_copied(restore(source, data), f"restored {data} from {source}", as_json=as_json)
+
+
+def _print_copied(done: Any, what: str, *, as_json: bool) -> None:
+    if as_json:
+        show.print_json(done)
+    else:
+        size = f"{done.files} files, {done.size_bytes / 1e6:.1f} MB copied, {done.kept} kept"
+        show.out.print(f"{escape(what)}: {size}")
+        for path in done.damaged:
+            show.out.print(f"[red]left out:[/] {escape(path)}")
+    if done.damaged:
+        raise typer.Exit(1)
+
+
 @store.command("repair")
 def repair_store(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """Make catalog and files fit again; what does not fit goes to lost+found, nothing is deleted.
 
     A catalog that is damaged or gone is rebuilt from its published copy and the Parquet files.
     """
+    from engine.storage.repair import repair
+
     check_folder(data)
     done = repair(data)
     if as_json:

@@ -1,21 +1,26 @@
 """`videos`, `index`, `spaces` and `jobs`: what is stored."""
 
+import sys
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from api.cli import flags, show
-from api.cli.connect import find_server, open_store
-from engine.errors import NotFoundError
+from api.cli.connect import find_server, open_store, read_store
+from engine.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from engine.storage.records import Video
     from engine.storage.store import Store
 
 videos = typer.Typer(help="The videos in the store.", no_args_is_help=True)
 index = typer.Typer(help="The search index.", no_args_is_help=True)
 spaces = typer.Typer(help="The embedding spaces: one for each model.", no_args_is_help=True)
 jobs = typer.Typer(help="Work that a server does in the background.", no_args_is_help=True)
+PAGE = 100  # videos that `ls` lists at once
 Which = Annotated[str, typer.Argument(help="Name or id.")]
 Job = Annotated[str, typer.Argument(help="Id of the job.")]
 
@@ -23,22 +28,30 @@ Job = Annotated[str, typer.Argument(help="Id of the job.")]
 @videos.command("ls")
 def list_videos(
     pattern: Annotated[str | None, typer.Argument(help="Name or glob.")] = None,
+    limit: Annotated[int, typer.Option(help="So many at once; 0 lists all.", min=0)] = PAGE,
+    after: Annotated[int, typer.Option(help="Those whose ids come after this one.", min=0)] = 0,
     data: flags.Data = flags.DATA,
     as_json: flags.Json = False,
 ) -> None:
     """List the videos with how they were encoded."""
     remote = find_server(data)
     if remote is not None:
-        found = remote.videos(pattern)
+        listed = [video for video in remote.videos(pattern) if video["id"] > after]
+        found, more = listed[: limit or None], bool(limit) and len(listed) > limit
     else:
-        with open_store(data) as store:
-            found = [_record(video) for video in store.catalog.videos(pattern)]
+        with read_store(data) as store:
+            page = store.catalog.videos(pattern, after=after, limit=limit + 1 if limit else None)
+            more = bool(limit) and len(page) > limit
+            found = _with_states(store, page[: limit or None])
     if as_json:
         show.print_json(found)
         return
     columns = ("id", "name", "length", "size", "codec", "status", "strategy", "reuse", "drift")
     show.print_table(columns, [_row(video) for video in found])
     show.print_reasons((video["name"], video["error"]) for video in found if video["error"])
+    if more:
+        last = found[-1]["id"]
+        show.err.print(f"[dim]there are more: --after {last} goes on, --limit 0 lists all[/]")
 
 
 @videos.command("show")
@@ -51,7 +64,7 @@ def show_video(which: Which, data: flags.Data = flags.DATA, as_json: flags.Json 
             raise NotFoundError(f"no video {which!r}")
         found = matches[0]
     else:
-        with open_store(data) as store:
+        with read_store(data) as store:
             found = _record(store.catalog.video(flags.which(which)))
     report = {} if as_json else found.pop("report", None) or {}
     _print_record({**found, **report}, as_json=as_json)
@@ -80,25 +93,36 @@ def verify(
     as_json: flags.Json = False,
 ) -> None:
     """Prove that every video has every row it should, in files that are whole."""
-    with open_store(data) as store:
+    with read_store(data) as store:
         video = store.catalog.video(flags.which(which)).video_id if which else None
         problems = store.verify(video)
-        count = 1 if which else len(store.catalog.videos())
+        counts = _count_states(store, video)
     if as_json:
-        show.print_json({"videos": count, "problems": problems})
+        show.print_json({"videos": sum(counts.values()), "states": counts, "problems": problems})
     elif problems:
         rows = [(problem.video_id, problem.kind, problem.message) for problem in problems]
         show.print_table(("video", "kind", "problem"), rows)
     else:
-        show.out.print(f"[green]✓[/] {count} videos have all their rows")
+        others = ", ".join(f"{n} {state}" for state, n in counts.items() if state != "complete")
+        text = f"{counts.get('complete', 0)} videos have all their rows"
+        show.out.print(f"[green]✓[/] {text}" + (f"; {others}" if others else ""))
     if problems:
         raise typer.Exit(1)
+
+
+def _count_states(store: "Store", video: int | None) -> dict[str, int]:
+    """Return how many videos are complete, quarantined and so on in the space in use."""
+    space = store.catalog.current_space()
+    if space is None:
+        return {"without rows": 1 if video else store.catalog.count_videos()}
+    found = store.completeness(space.key, None if video is None else [video])
+    return dict(Counter(item.state for item in found))
 
 
 @index.command("status")
 def index_status(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """Show each space's index."""
-    with open_store(data) as store:
+    with read_store(data) as store:
         _print_status(store, as_json=as_json)
 
 
@@ -125,7 +149,7 @@ def index_compact(data: flags.Data = flags.DATA, as_json: flags.Json = False) ->
 @spaces.command("ls")
 def list_spaces(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """List the spaces; a star marks the one in use."""
-    with open_store(data) as store:
+    with read_store(data) as store:
         found, current = store.catalog.spaces(), store.catalog.current_space()
     if as_json:
         show.print_json({"current": current and current.key, "spaces": found})
@@ -155,11 +179,17 @@ def use_space(
 @spaces.command("rm")
 def remove_space(
     key: Annotated[str, typer.Argument(help="Key of the space.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     data: flags.Data = flags.DATA,
     as_json: flags.Json = False,
 ) -> None:
-    """Remove a space with all its rows."""
+    """Remove a space with all its rows; the one in use only after asking."""
     with open_store(data) as store:
+        if store.catalog.space(key) == store.catalog.current_space() and not yes:
+            rows = store.index_status_of(key).num_rows
+            if as_json or not sys.stdin.isatty():
+                raise UsageError(f"{key} is in use and has {rows} rows; --yes removes it")
+            typer.confirm(f"{key} is in use and has {rows} rows; remove it?", abort=True)
         store.remove_space(key)
     if as_json:
         show.print_json({"removed": key})
@@ -174,7 +204,7 @@ def list_jobs(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> Non
     if remote is not None:
         found = remote.call("GET", "/jobs")
     else:
-        with open_store(data) as store:
+        with read_store(data) as store:
             found = [_job(job) for job in store.catalog.jobs()]
     if as_json:
         show.print_json(found)
@@ -190,7 +220,7 @@ def show_job(job_id: Job, data: flags.Data = flags.DATA, as_json: flags.Json = F
     if remote is not None:
         found = remote.call("GET", f"/jobs/{job_id}")
     else:
-        with open_store(data) as store:
+        with read_store(data) as store:
             found = _job(store.catalog.job(job_id))
     _print_record(found, as_json=as_json)
 
@@ -219,6 +249,23 @@ def _print_record(record: dict[str, Any], *, as_json: bool) -> None:
             show.out.print(f"[dim]{name.replace('_', ' '):>20}[/]  {escape(_said(value))}")
 
 
+def _with_states(store: "Store", found: "Sequence[Video]") -> list[dict[str, Any]]:
+    """Return videos with how much of each is embedded in the space in use."""
+    space, ids = store.catalog.current_space(), [video.video_id for video in found]
+    known = {} if space is None else {c.video_id: c for c in store.completeness(space.key, ids)}
+    return [{**_record(video), "rows": show.plain(known.get(video.video_id))} for video in found]
+
+
+def _state(video: dict[str, Any]) -> str:
+    """Say in a word how far a video is."""
+    rows = video.get("rows")
+    if rows is None or rows["state"] not in ("partial", "none"):
+        return str(video["status"])
+    if rows["planned"] is None:
+        return "not finished" if rows["embedded"] else "no rows"
+    return f"{rows['embedded']} of {rows['planned']} rows"
+
+
 def _record(video: Any) -> dict[str, Any]:
     record: dict[str, Any] = show.plain(video)
     return {"id": record.pop("video_id"), **record}
@@ -238,7 +285,7 @@ def _row(video: dict[str, Any]) -> tuple[Any, ...]:
         None if seconds is None else show.clock(seconds),
         f"{video['width']}×{video['height']}" if video["width"] else None,
         video["codec"],
-        video["status"],
+        _state(video),
         report.get("strategy"),
         None if reuse is None else f"{reuse:.1%}",
         report.get("drift"),

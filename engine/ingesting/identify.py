@@ -50,9 +50,7 @@ def names_for(store: Store, found: Sequence[Found]) -> Iterator[str]:
 
     A name that another path has keeps meaning that path; folders are put in front until it is free.
     """
-    with store.catalog.connection() as cursor:
-        rows = cursor.execute("SELECT name, path FROM aliases").fetchall()
-    taken: dict[str, str] = dict(rows)
+    taken = store.catalog.paths_by_name()
     for item in found:
         path, parts = str(item.path), item.path.parts
         depth = len(Path(item.name).parts)
@@ -69,14 +67,9 @@ def committed(store: Store, video_id: int, space_key: str, options: IngestOption
 
     Any strategy will do where the choice was left to the engine.
     """
-    with store.catalog.connection() as cursor:
-        rows = cursor.execute(
-            "SELECT start_seconds, stop_seconds FROM stretches JOIN spaces USING (space_id)"
-            " WHERE video_id = ? AND space_key = ? AND sampling = ?"
-            " AND (strategy IN (?, 'dense') OR ? = 'auto') ORDER BY start_seconds",
-            [video_id, space_key, options.sampling, options.strategy, options.strategy],
-        ).fetchall()
-    return [Stretch(start, stop) for start, stop in rows]
+    strategies = None if options.strategy == "auto" else [options.strategy, "dense"]
+    spans = store.embedded_spans(video_id, space_key, options.sampling, strategies)
+    return [Stretch(start, stop) for start, stop in spans]
 
 
 def shortfall(info: VideoInfo, gops: Sequence[Gop]) -> Missing | None:

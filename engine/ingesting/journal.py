@@ -143,7 +143,12 @@ class Journal:
             report.outcome, report.reason, report.rows = "quarantined", str(error), 0
             return
         strategy = report.strategy or self._unfinished(source)
-        report.rows = self._count(source, None if self.options.strategy == "auto" else strategy)
+        report.rows = self.store.embedded_frames(
+            source.video_id,
+            self.space_key,
+            self.options.sampling,
+            None if self.options.strategy == "auto" else strategy,
+        )
         report.outcome = "ready" if strategy else "known"
         if not entry.whole:
             return
@@ -202,17 +207,6 @@ class Journal:
             complete=before.complete and complete and whole,
             choice=choice if frames else before.choice,
         )
-
-    def _count(self, source: Source, strategy: str | None) -> int:
-        """Rows of a video at this sampling, seen or not yet seen."""
-        with self.store.catalog.connection() as cursor:
-            [(rows,)] = cursor.execute(
-                "SELECT coalesce(sum(num_frames), 0) FROM stretches JOIN spaces USING (space_id)"
-                " WHERE video_id = ? AND space_key = ? AND sampling = ?"
-                " AND strategy = coalesce(?, strategy)",
-                [source.video_id, self.space_key, self.options.sampling, strategy],
-            ).fetchall()
-        return int(rows)
 
     def _entry(self, source: Source) -> Entry:
         return self._entries[source.video_id]

@@ -32,7 +32,4 @@ class Scan:
     def _read(self, context: Context) -> pa.Table:
         if self.relation == "frames":
             return context.store.rows(context.space, None, self.columns.names)
-        # a fixed statement: nothing that a user wrote reaches the catalog's own connection
-        order = "video_id" if self.relation == "videos" else "video_id, gop"
-        with context.store.catalog.connection() as cursor:
-            return cursor.sql(f"SELECT * FROM {self.relation} ORDER BY {order}").to_arrow_table()
+        return context.store.relation(self.relation)

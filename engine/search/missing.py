@@ -10,7 +10,7 @@ from engine.search.context import Range, SearchContext
 
 def embed_videos(context: SearchContext, videos: Iterable[int]) -> None:
     """Embed what is missing of these videos, whole videos at a time."""
-    done = _finished(context)
+    done = context.store.settled(context.space)
     listed = [video_id for video_id in videos if video_id not in done]
     gops = [(video_id, gop) for video_id in listed for gop in context.store.catalog.gops(video_id)]
     table = pa.table(
@@ -27,7 +27,7 @@ def embed_videos(context: SearchContext, videos: Iterable[int]) -> None:
 
 def find_missing(context: SearchContext, gops: pa.Table, videos: Sequence[int]) -> list[Range]:
     """The GOPs that no committed stretch of the space covers, adjacent ones as one range."""
-    done = _finished(context)
+    done = context.store.settled(context.space)
     missing: list[Range] = []
     ids = gops.column("video_id").to_numpy()
     starts, stops = (gops.column(name).to_numpy() for name in ("start_seconds", "stop_seconds"))
@@ -43,18 +43,6 @@ def find_missing(context: SearchContext, gops: pa.Table, videos: Sequence[int]) 
             )
         missing += _ranges(video_id, starts[own][~covered], stops[own][~covered])
     return missing
-
-
-def _finished(context: SearchContext) -> set[int]:
-    """The videos that cannot or need not be embedded: quarantined, or all stretches stored."""
-    space_id = context.store.catalog.space(context.space).space_id
-    with context.store.catalog.connection() as cursor:
-        rows = cursor.execute(
-            "SELECT video_id FROM segments WHERE space_id = ? AND shown AND finished_at IS NOT NULL"
-            " UNION SELECT video_id FROM videos WHERE status = 'quarantined'",
-            [space_id],
-        ).fetchall()
-    return {int(row[0]) for row in rows}
 
 
 def _ranges(video_id: int, starts: np.ndarray, stops: np.ndarray) -> list[Range]:

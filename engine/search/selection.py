@@ -45,6 +45,7 @@ def select_frames(context: SearchContext, wanted: Sequence[int | str] | None) ->
     """Return the frames of the wanted videos, embedding those that have none yet."""
     videos = select_videos(context.store, wanted)
     names = {video.video_id: video.name for video in videos}
+    context.store.load_index(context.space)  # what is damaged is found now, and counts as missing
     embed_videos(context, names)
     ids = None if wanted is None else list(names)
     rows = context.store.rows(context.space, ids, ["row_id"]).column("row_id").to_numpy()

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, get_args
@@ -48,13 +47,6 @@ class Catalog(Jobs):
         super().__init__(database)
         self._removed = removed
         self._measured: dict[tuple[str, str], dict[str, Any]] = {}
-
-    def connection(self) -> AbstractContextManager[Any]:
-        """Give a DuckDB cursor for reading `videos`, `gops` and `frames` (of the current space).
-
-        Use as `with catalog.connection() as cursor`; one cursor serves one thread.
-        """
-        return self._database.cursor()
 
     # videos
 
@@ -166,12 +158,24 @@ class Catalog(Jobs):
             with self._database.transaction() as cursor:
                 update(cursor, "videos", values, "video_id = ?", [video_id])
 
-    def videos(self, pattern: str | None = None) -> list[Video]:
-        """Return the videos one of whose names matches a glob (`*`, `?`, `[…]`) or is it, by id."""
+    def videos(
+        self, pattern: str | None = None, *, after: int = 0, limit: int | None = None
+    ) -> list[Video]:
+        """Return the videos one of whose names matches a glob (`*`, `?`, `[…]`) or is it, by id.
+
+        `limit` gives a page of so many, those whose ids come `after` one.
+        """
+        page = f" LIMIT {limit}" if limit is not None else ""
         if pattern is None:
-            return self._read_videos("", [])
+            return self._read_videos("WHERE video_id > ?", [after], page)
         matching = "SELECT video_id FROM aliases WHERE name GLOB ? OR name = ?"
-        return self._read_videos(f"WHERE video_id IN ({matching})", [pattern, pattern])
+        where = f"WHERE video_id > ? AND video_id IN ({matching})"
+        return self._read_videos(where, [after, pattern, pattern], page)
+
+    def count_videos(self) -> int:
+        """Return how many videos are on record."""
+        found = self._database.one("SELECT count(*) FROM videos")
+        return int(found[0]) if found else 0
 
     def video(self, video: int | str) -> Video:
         """Return a video by its id or one of its names."""
@@ -192,11 +196,20 @@ class Catalog(Jobs):
         found = self._read_videos("WHERE content_hash = ?", [content_hash])
         return found[0] if found else None
 
-    def _read_videos(self, where: str, parameters: Sequence[Any]) -> list[Video]:
+    def paths_by_name(self) -> dict[str, str]:
+        """Return the path that each name stands for."""
+        return dict(self._database.all("SELECT name, path FROM aliases"))
+
+    def paths(self, video_id: int) -> list[str]:
+        """Return the path of each name of a video."""
+        sql = "SELECT path FROM aliases WHERE video_id = ? ORDER BY added_at, name"
+        return [row[0] for row in self._database.all(sql, [video_id])]
+
+    def _read_videos(self, where: str, parameters: Sequence[Any], page: str = "") -> list[Video]:
         rows = self._database.all(
             f"SELECT {_VIDEO_COLUMNS}, (SELECT list(a.name ORDER BY a.added_at, a.name) FROM"
             " aliases a WHERE a.video_id = v.video_id)"
-            f" FROM videos v {where} ORDER BY video_id",
+            f" FROM videos v {where} ORDER BY video_id{page}",
             parameters,
         )
         videos = []

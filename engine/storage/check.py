@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from math import inf
 from pathlib import Path
+from time import monotonic
 
 from engine.errors import NotFoundError, StoreError
 from engine.storage.catalog import Catalog
@@ -14,9 +16,15 @@ from engine.storage.lock import Lock, holder
 from engine.storage.publishing import hash_of, newest_copy, open_newest
 from engine.storage.verify import Problem, verify_folder, verify_parts, verify_videos
 
+_TRIES = 5
 
-def check(root: Path) -> list[Problem]:
-    """Return what is wrong with a folder; beside a writer, with what it has published."""
+
+def check(root: Path, *, seconds: float = inf) -> list[Problem]:
+    """Return what is wrong with a folder; beside a writer, with what it has published.
+
+    After so many `seconds` parts are no longer read, only their sizes are looked at.
+    """
+    until = monotonic() + seconds
     layout = Layout(root.absolute())
     if not layout.root.is_dir():
         raise NotFoundError(f"no data folder '{root}'")
@@ -24,13 +32,22 @@ def check(root: Path) -> list[Problem]:
         return []
     problems = list(_copy(layout))
     if holder(layout.root) is not None:
-        with closing(open_newest(layout)) as database:
-            return [*problems, *_look(layout, database)]
+        return [*problems, *_beside(layout, until)]
     lock = Lock(layout.root)
     try:
-        return [*problems, *_closed(layout)]
+        return [*problems, *_closed(layout, until)]
     finally:
         lock.release()
+
+
+def _beside(layout: Layout, until: float) -> list[Problem]:
+    """Look at what a writer has published; anew where it replaced that meanwhile."""
+    for _ in range(_TRIES):
+        with closing(open_newest(layout)) as database:
+            problems = list(_look(layout, database, until))
+            if not problems or newest_copy(layout) == database.path:
+                break
+    return problems
 
 
 def _copy(layout: Layout) -> Iterator[Problem]:
@@ -41,7 +58,7 @@ def _copy(layout: Layout) -> Iterator[Problem]:
         yield Problem(None, "copy", f"{layout.relative(copy)} is not what was published")
 
 
-def _closed(layout: Layout) -> Iterator[Problem]:
+def _closed(layout: Layout, until: float) -> Iterator[Problem]:
     """Look at a folder that nobody holds."""
     if not layout.catalog.exists():
         yield Problem(None, "catalog", "the catalog is gone; run `store repair`")
@@ -53,14 +70,14 @@ def _closed(layout: Layout) -> Iterator[Problem]:
     try:
         with closing(Database(layout.catalog)) as database:
             database.read_everything()
-            yield from _look(layout, database)
+            yield from _look(layout, database, until)
     except StoreError as error:
         yield Problem(None, "catalog", str(error).partition(";")[0] + "; run `store repair`")
 
 
-def _look(layout: Layout, database: Database) -> Iterator[Problem]:
+def _look(layout: Layout, database: Database, until: float) -> Iterator[Problem]:
     files = Files(layout, database, lambda _: None)
     catalog = Catalog(database, lambda _: None)
     yield from verify_videos(catalog, database, None)
-    yield from verify_parts(files, layout.root, None)
+    yield from verify_parts(files, layout.root, None, until)
     yield from verify_folder(catalog, files, layout)

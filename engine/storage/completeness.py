@@ -55,6 +55,38 @@ def completeness(
     return [_judge(*row) for row in rows]
 
 
+def lacking(
+    database: Database, space_id: int, video_ids: Sequence[int], unreadable: Sequence[int]
+) -> list[Completeness]:
+    """Return those of some videos that give fewer rows than they should.
+
+    Rows are counted only where that is in doubt: a query asks this each time.
+    """
+    rows = database.all(
+        "SELECT video_id FROM videos WHERE status NOT IN ('quarantined', 'registered')"
+        " AND list_contains($2::BIGINT[], video_id) AND video_id NOT IN (SELECT video_id"
+        " FROM segments WHERE space_id = $1 AND shown AND finished_at IS NOT NULL)"
+        " UNION SELECT DISTINCT video_id FROM holdings WHERE list_contains($3::BIGINT[], part_id)"
+        " AND list_contains($2::BIGINT[], video_id)",
+        [space_id, list(video_ids), list(unreadable)],
+    )
+    doubtful = [row[0] for row in rows]
+    if not doubtful:
+        return []
+    found = completeness(database, space_id, video_ids=doubtful, unreadable=unreadable)
+    return [item for item in found if item.lacks_rows]
+
+
+def settled(database: Database, space_id: int) -> set[int]:
+    """Return the videos that cannot or need not be embedded in a space."""
+    rows = database.all(
+        "SELECT video_id FROM segments WHERE space_id = ? AND shown AND finished_at IS NOT NULL"
+        " UNION SELECT video_id FROM videos WHERE status = 'quarantined'",
+        [space_id],
+    )
+    return {int(row[0]) for row in rows}
+
+
 def _judge(
     video_id: int,
     name: str,

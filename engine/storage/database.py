@@ -189,6 +189,12 @@ class Database:
         with self.cursor() as cursor, self._readable():
             return cursor.sql(sql, params=list(parameters)).to_arrow_table()
 
+    def move_to(self, path: Path) -> None:
+        """Read another copy from now on; statements that run end on the former one."""
+        assert self.read_only
+        other = Database(path, read_only=True)
+        self.path, self._connection = path, other._connection
+
     def close(self) -> None:
         """Write the log into the database file and close it."""
         self._connection.close()

@@ -28,9 +28,14 @@ from engine.storage.parts import (
     rows_digest,
     write_part,
 )
+from engine.storage.publishing import newest_copy
 from engine.storage.records import Holding, Part
 
 _log = logging.getLogger(__name__)
+
+
+class SupersededError(StoreError):
+    """What a reading process has opened has been replaced; files of it may be gone."""
 
 
 class Files:
@@ -85,6 +90,11 @@ class Files:
             table = table.add_column(0, "video_id", pa.array(np.full(len(table), video_id)))
         return table
 
+    def check(self, part: Part) -> None:
+        """Read a part that this process has not read yet; one that is damaged is condemned."""
+        if part.part_id not in self._checked or not (self._layout.root / part.path).exists():
+            self.readable(part, [])
+
     def read_afresh(self, part: Part) -> pa.Table:
         """Read a part and check it against its checksum, also if that was done before."""
         self._checked.discard(part.part_id)
@@ -102,6 +112,8 @@ class Files:
         """Let nothing be answered from a part again; its rows that others hold are seen there."""
         with self._noting:
             if self._database.read_only:
+                if self.superseded:
+                    raise SupersededError(f"{reason}: the store has changed meanwhile; try again")
                 if part.part_id not in self.unreadable:
                     _log.warning("%s: the answer does without its rows", reason)
                 self.unreadable[part.part_id] = reason
@@ -163,6 +175,16 @@ class Files:
             if int(here.sum()) != len(wanted):
                 raise StoreError(f"the part {part.path} lacks rows that the catalog says it has")
             yield own[here], vectors_of(table)[here]
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this process only reads what another has published."""
+        return self._database.read_only
+
+    @property
+    def superseded(self) -> bool:
+        """Whether a reading process sees another catalog than the one published last."""
+        return self._database.read_only and newest_copy(self._layout) != self._database.path
 
     def discard(self) -> None:
         """Delete the files that nothing needs any more."""

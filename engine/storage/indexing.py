@@ -92,6 +92,10 @@ class Indexes:
         """Drop what is loaded of a space."""
         self._snapshots.pop(space_id, None)
 
+    def forget_all(self) -> None:
+        """Drop what is loaded of every space."""
+        self._snapshots.clear()
+
     def build(self, space: StoredSpace) -> Snapshot:
         """Build the index of a space from its parts, save it and use it from now on."""
         with self._writing:

@@ -51,6 +51,27 @@ class Ledger:
         rows = self._database.all(f"SELECT stretch FROM stretches WHERE {STREAM}", astuple(key))
         return {row[0] for row in rows}
 
+    def spans(
+        self, video_id: int, space_id: int, sampling: str, strategies: Sequence[str] | None
+    ) -> list[tuple[float, float]]:
+        """Return when the committed stretches of a video begin and end, by some strategies."""
+        rows = self._database.all(
+            "SELECT start_seconds, stop_seconds FROM stretches WHERE video_id = $1 AND space_id ="
+            " $2 AND sampling = $3 AND ($4::VARCHAR[] IS NULL OR list_contains($4, strategy))"
+            " ORDER BY start_seconds",
+            [video_id, space_id, sampling, None if strategies is None else list(strategies)],
+        )
+        return [(float(start), float(stop)) for start, stop in rows]
+
+    def frames(self, video_id: int, space_id: int, sampling: str, strategy: str | None) -> int:
+        """Return how many rows the committed stretches of a video have, by a strategy or any."""
+        found = self._database.one(
+            "SELECT coalesce(sum(num_frames), 0) FROM stretches WHERE video_id = ? AND space_id = ?"
+            " AND sampling = ? AND strategy = coalesce(?, strategy)",
+            [video_id, space_id, sampling, strategy],
+        )
+        return int(found[0]) if found else 0
+
     def parts(self, *, video_id: int | None = None, space_id: int | None = None) -> list[Part]:
         """Return the files of a video, of a space, of both or of all, by id."""
         rows = self._database.all(
@@ -154,6 +175,10 @@ class Ledger:
             [space_id],
         )
         return None if found is None else SavedIndex(*found)
+
+    def index_checksums(self) -> dict[str, str]:
+        """Return the checksum of each saved index by its path."""
+        return dict(self._database.all("SELECT path, checksum FROM indexes"))
 
     def paths(self) -> set[str]:
         """Return every file that the catalog knows, those to be deleted included."""

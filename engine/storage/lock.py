@@ -56,8 +56,8 @@ def holder(root: Path) -> Holder | None:
     A command that finds a holder with a URL asks that server instead of opening the store.
     """
     path = Layout(root).lock
-    if not path.exists():
-        return None
+    if not path.exists() or not os.access(path, os.W_OK):
+        return None  # who may not write here cannot ask
     free = _grab(path)
     if free is not None:
         free.close()

@@ -1,24 +1,28 @@
 """What can be asked of a data folder, by the process that writes it and by any other."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from engine.errors import UsageError, unknown
 from engine.storage.catalog import Catalog
-from engine.storage.completeness import Completeness, completeness
+from engine.storage.completeness import Completeness, completeness, lacking, settled
 from engine.storage.database import Database
 from engine.storage.durable import Reached
 from engine.storage.embeddings import check_unit, vector_lists
-from engine.storage.files import Files
+from engine.storage.files import Files, SupersededError
 from engine.storage.indexing import Indexes, IndexStatus
 from engine.storage.layout import Layout
 from engine.storage.ledger import ROW_COLUMNS
+from engine.storage.publishing import newest_copy
 from engine.storage.records import StoredSpace
-from engine.storage.snapshot import Hits
+from engine.storage.snapshot import Hits, Snapshot
 from engine.storage.vectors import Tuning
 from engine.storage.verify import Problem, verify_folder, verify_parts, verify_videos
+
+_TRIES = 5  # for a reader, while a writer replaces what it reads
 
 
 class Reader:
@@ -61,7 +65,7 @@ class Reader:
         if "embedding" not in columns:
             return self._ledger.rows(space.space_id, video_ids, columns)
         table = self._ledger.rows(space.space_id, video_ids, ROW_COLUMNS)
-        snapshot = self._indexes.snapshot(space)
+        snapshot = self._snapshot(space)
         # rows that come or go in between are left out
         table = table.filter(pa.array(snapshot.has(table.column("row_id").to_numpy())))
         found = snapshot.vectors(table.column("row_id").to_numpy())
@@ -69,7 +73,7 @@ class Reader:
 
     def vectors(self, space_key: str, row_ids: np.ndarray) -> np.ndarray:
         """Return the vectors of rows in the order given: float32 `[n, E]`."""
-        return self._indexes.snapshot(self._space(space_key)).vectors(np.asarray(row_ids, np.int64))
+        return self._snapshot(self._space(space_key)).vectors(np.asarray(row_ids, np.int64))
 
     def search(
         self, space_key: str, query: np.ndarray, k: int, *, allowed: np.ndarray | None = None
@@ -82,17 +86,21 @@ class Reader:
             raise UsageError(f"cannot search for {k} rows; allowed: 1 or more")
         space = self._space(space_key)
         wanted = None if allowed is None else _sorted_ids(allowed)
-        return self._indexes.snapshot(space).search(_query(query, space), k, wanted)
+        return self._snapshot(space).search(_query(query, space), k, wanted)
 
     def scores(self, space_key: str, query: np.ndarray, row_ids: np.ndarray | None = None) -> Hits:
         """Return the exact score of every row, of those given if any, by falling score."""
         space = self._space(space_key)
         wanted = None if row_ids is None else _sorted_ids(row_ids)
-        return self._indexes.snapshot(space).scores(_query(query, space), wanted)
+        return self._snapshot(space).scores(_query(query, space), wanted)
 
     def load_index(self, space_key: str) -> None:
         """Load the index of a space now rather than with the first search."""
-        self._indexes.snapshot(self._space(space_key))
+        self._snapshot(self._space(space_key))
+
+    def index_status_of(self, space_key: str) -> IndexStatus:
+        """Return the state of one space's index."""
+        return self._indexes.status(self._space(space_key))
 
     def index_status(self) -> list[IndexStatus]:
         """Return the state of every space's index."""
@@ -103,6 +111,14 @@ class Reader:
 
         Changes nothing and locks nothing: a writer may go on meanwhile.
         """
+        for _ in range(_TRIES):
+            problems = self._problems(video_id)
+            if not (problems and self._files.superseded):
+                break
+            self._move_on()  # what is missed may only have been replaced
+        return problems
+
+    def _problems(self, video_id: int | None) -> list[Problem]:
         if video_id is not None:
             self.catalog.require(video_id)
         chosen = None if video_id is None else [video_id]
@@ -111,6 +127,39 @@ class Reader:
         if video_id is None:
             problems += verify_folder(self.catalog, self._files, self.layout)
         return problems
+
+    def lacking(self, space_key: str, video_ids: Sequence[int]) -> list[Completeness]:
+        """Return those of some videos that give fewer rows than they should."""
+        space_id, unreadable = self._space(space_key).space_id, list(self._files.unreadable)
+        return lacking(self._database, space_id, video_ids, unreadable)
+
+    def settled(self, space_key: str) -> set[int]:
+        """Return the videos that cannot or need not be embedded in a space."""
+        return settled(self._database, self._space(space_key).space_id)
+
+    def relation(self, name: Literal["videos", "gops"]) -> pa.Table:
+        """Return what SQL sees of the videos or of their groups of pictures."""
+        order = {"videos": "video_id", "gops": "video_id, gop"}[name]
+        return self._database.table(f"SELECT * FROM {name} ORDER BY {order}")
+
+    def embedded_spans(
+        self, video_id: int, space_key: str, sampling: str, strategies: Sequence[str] | None = None
+    ) -> list[tuple[float, float]]:
+        """Return the stretches of a video that are embedded, by some strategies or any.
+
+        Its parts are read first, so that what is damaged does not count.
+        """
+        space = self._space(space_key)
+        for part in self._ledger.parts(video_id=video_id, space_id=space.space_id):
+            self._files.check(part)
+        return self._ledger.spans(video_id, space.space_id, sampling, strategies)
+
+    def embedded_frames(
+        self, video_id: int, space_key: str, sampling: str, strategy: str | None = None
+    ) -> int:
+        """Return the rows of a video at a sampling, seen or not yet seen."""
+        space_id = self._space(space_key).space_id
+        return self._ledger.frames(video_id, space_id, sampling, strategy)
 
     def completeness(
         self, space_key: str, video_ids: Sequence[int] | None = None
@@ -122,6 +171,23 @@ class Reader:
             video_ids=video_ids,
             unreadable=list(self._files.unreadable),
         )
+
+    def _snapshot(self, space: StoredSpace) -> Snapshot:
+        """Return what a search sees; a reader whose files have gone moves on to the next copy."""
+        for _ in range(_TRIES):
+            try:
+                return self._indexes.snapshot(space)
+            except SupersededError:
+                self._move_on()
+        return self._indexes.snapshot(space)
+
+    def _move_on(self) -> None:
+        newest = newest_copy(self.layout)
+        if newest is not None:
+            self._database.move_to(newest)
+        self._spaces.clear()
+        self._files.unreadable.clear()
+        self._indexes.forget_all()
 
     def _space(self, key: str) -> StoredSpace:
         if key not in self._spaces:

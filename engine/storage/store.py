@@ -23,7 +23,7 @@ from engine.storage.layout import Layout
 from engine.storage.ledger import ROW_COLUMNS
 from engine.storage.lock import Lock
 from engine.storage.parts import DamagedPartError, Piece
-from engine.storage.publishing import open_newest, publish_copy
+from engine.storage.publishing import newest_copy, open_newest, publish_copy
 from engine.storage.reader import Reader
 from engine.storage.records import Holding, Part, SegmentKey, StoredSpace
 from engine.storage.recover import recover_last
@@ -83,6 +83,9 @@ class Store(Reader):
         try:
             recover_last(layout, database, store._files)
             store._ledger.commit_interrupted()
+            if newest_copy(layout) is None:  # so that others can read from the beginning
+                store._settled = -1
+                store.settle()
         except BaseException:
             store._release()
             raise

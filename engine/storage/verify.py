@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 
@@ -77,9 +79,17 @@ def _twice(
             yield Problem(video_id, "damaged", text)
 
 
-def verify_parts(files: Files, root: Path, video_id: int | None) -> Iterator[Problem]:
-    """Yield the part files that are not what was written, or lack rows that are seen from them."""
+def verify_parts(
+    files: Files, root: Path, video_id: int | None, until: float = inf
+) -> Iterator[Problem]:
+    """Yield the part files that are not what was written, or lack rows that are seen from them.
+
+    After the moment `until` (of `monotonic`) only what can be told without reading them.
+    """
     for part in files.ledger.parts(video_id=video_id):
+        path = root / part.path
+        if monotonic() > until and path.exists() and path.stat().st_size == part.size_bytes:
+            continue
         problem = _part(files, root, part)
         if problem is not None and files.ledger.has(part):  # else a writer has replaced it
             yield problem
@@ -108,8 +118,11 @@ def _part(files: Files, root: Path, part: Part) -> Problem | None:
 
 
 def verify_folder(catalog: Catalog, files: Files, layout: Layout) -> Iterator[Problem]:
-    """Yield what is wrong beside the videos: files that nothing names, damaged indexes."""
-    for path in stray_files(layout, files):
+    """Yield what is wrong beside the videos: files that nothing names, damaged indexes.
+
+    A process that only reads cannot tell which files its writer is about to name.
+    """
+    for path in () if files.read_only else stray_files(layout, files):
         if path.exists() and layout.relative(path) not in files.ledger.paths():
             text = f"the catalog does not know the file {layout.relative(path)}; {_TAKE_IN}"
             yield Problem(None, "stray", text)

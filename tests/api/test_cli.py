@@ -5,8 +5,10 @@ import io
 import json
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 import typer.main
@@ -245,8 +247,8 @@ def test_a_page_without_a_file_that_is_gone(
     cli: Cli, data: Path, made: Made, tmp_path: Path
 ) -> None:
     page, gone = tmp_path / "page.html", tmp_path / "gone.mp4"
-    with Store.open(data) as store, store.catalog.connection() as cursor:
-        cursor.execute("UPDATE videos SET path = ? WHERE name = 'one.mp4'", [str(gone)])
+    with closing(duckdb.connect(str(data / "catalog.duckdb"))) as catalog:
+        catalog.execute("UPDATE videos SET path = ? WHERE name = 'one.mp4'", [str(gone)])
     assert cli("query", "a star", "--html", page, "--data", data).code == 0
     assert f"{gone.name} cannot be read" in page.read_text()
     assert "data:image/jpeg;base64," in page.read_text()
@@ -287,7 +289,7 @@ def test_spaces_and_jobs(cli: Cli, data: Path) -> None:
     assert cli("jobs", "cancel", job, "--data", data).code == 0
     listed = json.loads(cli("jobs", "ls", "--data", data, "--json").out)
     assert [item["status"] for item in listed] == ["cancelled"]
-    assert cli("spaces", "rm", key, "--data", data, "--json").code == 0
+    assert cli("spaces", "rm", key, "--yes", "--data", data, "--json").code == 0
     assert json.loads(cli("spaces", "ls", "--data", data, "--json").out)["spaces"] == []
 
 

@@ -178,7 +178,7 @@ def test_jobs_of_a_process_that_ended_wait_again(tmp_path: Path) -> None:
 
 
 def test_relations_for_sql(store_with_two_videos: Store, space: Space) -> None:
-    with store_with_two_videos.catalog.connection() as cursor:
+    with store_with_two_videos.catalog._database.cursor() as cursor:
         counted = cursor.execute(
             "SELECT name, count(*) FROM frames JOIN videos USING (video_id)"
             " GROUP BY name ORDER BY name"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from engine.storage.compact import MAX_OVERLAYS
+from engine.storage.ledger import Ledger
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.backbone.space import Space
@@ -17,13 +18,8 @@ MakeRows = Callable[..., Rows]
 
 def parts_of(store: Store, video_id: int) -> list[Path]:
     store.settle()
-    with store.catalog.connection() as cursor:
-        rows = cursor.execute(
-            "SELECT DISTINCT path FROM parts JOIN holdings USING (part_id) WHERE video_id = ?",
-            [video_id],
-        ).fetchall()
-    named = {path for (path,) in rows}
     root = store.layout.root
+    named = {part.path for part in Ledger(store.catalog._database).parts(video_id=video_id)}
     return sorted(
         p for p in store.layout.parts.rglob("*.parquet") if str(p.relative_to(root)) in named
     )

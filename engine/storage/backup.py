@@ -1,0 +1,137 @@
+"""Backups: a folder that is a store itself, of one moment, made beside a running writer too."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.errors import NotFoundError, StoreError
+from engine.storage.database import Database
+from engine.storage.durable import checksum, make_folder, sync
+from engine.storage.files import Files
+from engine.storage.layout import Layout
+from engine.storage.lock import holder
+from engine.storage.publishing import newest_copy, number_of
+from engine.storage.store import Store
+
+_TRIES = 5
+_MARK = "backup"  # holds the number of the catalog that a backup is of
+
+
+@dataclass(slots=True)
+class Copied:
+    """What a backup or a restore did; `damaged` files were left out."""
+
+    files: int = 0
+    size_bytes: int = 0
+    kept: int = 0  # files that were there already
+    damaged: list[str] = field(default_factory=list)
+
+
+def backup(root: Path, target: Path) -> Copied:
+    """Copy what is published into a folder that is empty or an earlier backup.
+
+    Files of an earlier backup that are the same are kept, so that the next one costs what changed.
+    """
+    layout, to = Layout(root.absolute()), Layout(target.absolute())
+    if not layout.root.is_dir():
+        raise NotFoundError(f"no data folder '{root}'")
+    if to.root.exists() and any(to.root.iterdir()) and not (to.root / _MARK).exists():
+        raise StoreError(f"{target} is neither empty nor a backup; nothing was copied")
+    make_folder(to.root)
+    (to.root / _MARK).touch()
+    with _settled(layout.root):
+        for _ in range(_TRIES):
+            copy = newest_copy(layout)
+            if copy is None:
+                raise StoreError(f"nothing has been published in {root} that could be copied")
+            try:
+                return _copy_store(layout, copy, to)
+            except FileNotFoundError:
+                if newest_copy(layout) == copy:
+                    raise
+    raise StoreError(f"the files of {root} change too fast to be copied")
+
+
+def restore(source: Path, root: Path) -> Copied:
+    """Make a store of a backup, in a folder that is empty or not there."""
+    layout, to = Layout(source.absolute()), Layout(root.absolute())
+    if not (layout.root / _MARK).exists():
+        raise NotFoundError(f"no backup '{source}'")
+    if to.root.exists() and any(to.root.iterdir()):
+        raise StoreError(f"{root} is not empty; nothing was restored")
+    copy = newest_copy(layout)
+    if copy is None:
+        raise StoreError(f"the backup {source} was not finished; nothing was restored")
+    make_folder(to.root)
+    return _copy_store(layout, copy, to)
+
+
+@contextmanager
+def _settled(root: Path) -> Iterator[None]:
+    """Hold a store that nobody holds, all of it published; a writer publishes what it does."""
+    if holder(root) is not None or not os.access(root, os.W_OK):
+        yield
+        return
+    with Store.open(root) as store:
+        store.settle()
+        yield
+
+
+def _copy_store(layout: Layout, copy: Path, to: Layout) -> Copied:
+    """Copy the files that a catalog names, then the catalog, then drop what it does not name."""
+    done = Copied()
+    with closing(Database(copy, read_only=True)) as database:
+        ledger = Files(layout, database, lambda _: None).ledger
+        named = {part.path: part.checksum for part in ledger.parts()} | ledger.index_checksums()
+        for path, digest in named.items():
+            try:
+                _copy_file(layout.root / path, to.root / path, digest, done)
+            except FileNotFoundError:
+                if newest_copy(layout) != copy:
+                    raise
+                done.damaged.append(f"{path} is gone")
+    for upload in sorted(layout.uploads.glob("*")) if layout.uploads.is_dir() else ():
+        _copy_file(upload, to.uploads / upload.name, None, done)
+    _copy_file(copy, to.published / copy.name, None, done)
+    temporary = to.root / ".catalog.tmp"
+    shutil.copyfile(to.published / copy.name, temporary)
+    sync(temporary)
+    temporary.replace(to.catalog)
+    sync(to.root)
+    _drop_others(to, set(named), copy)
+    return done
+
+
+def _copy_file(source: Path, target: Path, digest: str | None, done: Copied) -> None:
+    """Copy a file unless it is there; with a checksum, only one that is what was written."""
+    if target.exists() and target.stat().st_size == source.stat().st_size:
+        if digest is None or checksum(target) == digest:
+            done.kept += 1
+            return
+        target.unlink()  # a copy of ours that has been damaged since
+    make_folder(target.parent)
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.copyfile(source, temporary)
+    if digest is not None and checksum(temporary) != digest:
+        temporary.unlink()
+        done.damaged.append(f"{source.name} is not what was written")
+        return
+    sync(temporary)
+    temporary.replace(target)
+    sync(target.parent)
+    done.files += 1
+    done.size_bytes += target.stat().st_size
+
+
+def _drop_others(to: Layout, named: set[str], copy: Path) -> None:
+    """Delete from a backup what an earlier one needed."""
+    for folder in (to.parts, to.indexes):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and to.relative(path) not in named:
+                path.unlink()
+    for path in sorted(to.published.iterdir()):
+        if path.name != copy.name and number_of(path) != number_of(copy):
+            path.unlink()

@@ -1,0 +1,129 @@
+"""Any number of processes read beside the one that writes, and where nothing can be written."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.errors import StoreError
+from engine.storage.check import check
+from engine.storage.store import Rows, Store
+from engine.vision.backbone.space import Space
+from tests.storage.conftest import SMALL
+
+MakeRows = Callable[..., Rows]
+
+
+def test_readers_see_what_was_published(
+    store_with_two_videos: Store, make_rows: MakeRows, space: Space
+) -> None:
+    store, query = store_with_two_videos, make_rows(0, 1).embeddings[0]
+    store.settle()
+    with Store.read(store.layout.root) as reader, Store.read(store.layout.root) as another:
+        assert reader.rows(space.key).equals(store.rows(space.key))
+        store.write_part(1, space.key, "fps=2", "reusevit", 2, 10.0, 15.0, make_rows(20, 30, 7))
+        assert len(store.rows(space.key)) == 50
+        assert len(reader.rows(space.key)) == 40  # until the next is published
+        found = another.search(space.key, query, 5)
+        assert found.row_ids.tolist() == reader.search(space.key, query, 5).row_ids.tolist()
+        assert {problem.kind for problem in reader.verify()} == set()
+        with pytest.raises(StoreError, match="opened for reading"):
+            reader.catalog.remove_video(1)
+    store.settle()
+    with Store.read(store.layout.root) as reader:
+        assert len(reader.rows(space.key)) == 50
+
+
+def test_a_reader_moves_on_where_its_files_have_gone(
+    store_with_two_videos: Store, make_rows: MakeRows, space: Space
+) -> None:
+    store, query = store_with_two_videos, make_rows(0, 1).embeddings[0]
+    store.settle()
+    with Store.read(store.layout.root) as reader:
+        store.compact()  # publishes, and deletes the files that the reader has not read yet
+        expected = store.search(space.key, query, 40)
+        assert reader.search(space.key, query, 40).row_ids.tolist() == expected.row_ids.tolist()
+        assert reader.verify() == []
+
+
+def test_a_reader_leaves_damaged_rows_out_and_says_so(
+    store_with_two_videos: Store, make_rows: MakeRows, space: Space
+) -> None:
+    store = store_with_two_videos
+    store.settle()
+    part = next(store.layout.parts.rglob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:-1] + b"x")
+    with Store.read(store.layout.root) as reader:
+        assert len(reader.search(space.key, make_rows(0, 1).embeddings[0], 99).row_ids) == 30
+        assert len(reader.rows(space.key, columns=["row_id", "embedding"])) == 30
+        [lacking] = reader.lacking(space.key, [1, 2])
+        assert (lacking.embedded, lacking.planned, lacking.state) == (10, 20, "partial")
+        assert [problem.kind for problem in reader.verify(lacking.video_id)] == ["damaged"]
+    assert part.exists()
+
+
+def test_an_index_is_followed_in_memory(
+    tmp_path: Path, store_with_two_videos: Store, make_rows: MakeRows, space: Space
+) -> None:
+    store = store_with_two_videos
+    store.build_index(space.key)
+    store.settle()
+    with Store.read(store.layout.root, tuning=SMALL) as reader:
+        assert "flat" in reader.search(space.key, make_rows(0, 1).embeddings[0], 1).index
+        assert reader.index_status()[0].num_indexed == 40
+
+
+def test_what_a_reader_measures_it_keeps_for_itself(
+    store_with_two_videos: Store, space: Space
+) -> None:
+    store = store_with_two_videos
+    store.settle()
+    with Store.read(store.layout.root) as reader:
+        reader.catalog.set_calibration(space.key, "null", {"middle": 1.0})
+        assert reader.catalog.calibration(space.key, "null") == {"middle": 1.0}
+    assert store.catalog.calibration(space.key, "null") is None
+
+
+def test_a_folder_that_cannot_be_written_is_read(
+    tmp_path: Path, store_with_two_videos: Store, make_rows: MakeRows, space: Space
+) -> None:
+    root = store_with_two_videos.layout.root
+    store_with_two_videos.close()
+    expected = sorted(path.relative_to(root) for path in root.rglob("*"))
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    for path in (copy, *copy.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    child = os.fork()
+    if child == 0:
+        if os.getuid() == 0:
+            os.setuid(65534)  # rights do not hold for root
+        try:
+            with Store.read(copy) as reader:
+                found = reader.search(space.key, make_rows(0, 1).embeddings[0], 99)
+                whole = len(np.unique(found.row_ids)) == 40 and reader.verify() == []
+            os._exit(0 if whole else 1)
+        finally:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    for path in (copy, *copy.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert sorted(path.relative_to(copy) for path in copy.rglob("*")) == expected
+
+
+def test_a_folder_with_nothing_published_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="nothing has been published"):
+        Store.read(tmp_path)
+
+
+def test_check_beside_a_writer(store_with_two_videos: Store) -> None:
+    store_with_two_videos.settle()
+    assert check(store_with_two_videos.layout.root) == []
+    part = next(store_with_two_videos.layout.parts.rglob("*.parquet"))
+    part.unlink()
+    assert [problem.kind for problem in check(store_with_two_videos.layout.root)] == ["missing"]
