@@ -1,16 +1,23 @@
-"""Every k-th frame in full, straight lines between their vectors: the baseline to beat."""
+"""Every k-th frame in full, the others on straight lines between their vectors: a baseline."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from engine.errors import UsageError
 from engine.vision.backbone.macs import dense_macs
 from engine.vision.backbone.tower import VisionTower
+from engine.vision.streaming.call import Call
 from engine.vision.streaming.dense import Dense
-from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
+from engine.vision.streaming.driver import encode_streams
+from engine.vision.streaming.schedule import Schedule
+from engine.vision.streaming.strategy import Chunk, Encoded
+from engine.vision.streaming.streams import GroupedState, Stream, plan, received
+
+State = GroupedState[Tensor]  # the memory is the vector of the last frame encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +27,8 @@ class Interpolate:
     tower: VisionTower
     every: int = 2
     dense: Dense | None = None  # that encodes; None: the plain one
-    name: str = "interpolate"
+    name: str = field(default="interpolate", init=False)
+    whole_streams: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -33,57 +41,46 @@ class Interpolate:
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         """Encode the key frames of all chunks together; frames wait for the key after them."""
-        streams = [self._receive(chunk) for chunk in chunks]
-        keys = [pixels[at] for pixels, at, _ in streams]
-        dense = self.dense or Dense(self.tower)
-        encodings = dense.encode([Chunk(pixels, last=True) for pixels in keys])
+        return encode_streams(self, chunks)
+
+    def receive(self, chunks: Sequence[Chunk]) -> list[Stream[State, Tensor]]:
+        """Group each stream's frames, so that every group ends with a key frame."""
+        states = [received(self.tower, chunk, GroupedState)[0] for chunk in chunks]
+        schedule = Schedule(group=self.every)
         return [
-            self._result(chunk, pixels, at, earlier, encoded.embeddings)
-            for chunk, (pixels, at, earlier), encoded in zip(
-                chunks, streams, encodings, strict=True
-            )
+            Stream(state, plan(schedule, state, last=chunk.last), chunk.last)
+            for chunk, state in zip(chunks, states, strict=True)
         ]
 
-    def _receive(self, chunk: Chunk) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Waiting frames, which of them are keys, and the vector of the key before them."""
-        state = chunk.state
-        pixels = torch.cat([state.pending, chunk.pixels]) if state else chunk.pixels
-        earlier = state.tensors.get("key") if state else None
-        first = 0 if earlier is None else self.every - 1
-        at = list(range(first, len(pixels), self.every))
-        if chunk.last and len(pixels) and (not at or at[-1] < len(pixels) - 1):
-            at.append(len(pixels) - 1)
-        return pixels, torch.tensor(at, dtype=torch.long), earlier
+    def run(self, streams: Sequence[Stream[State, Tensor]], call: Call) -> Tensor:
+        """Encode the last frame of each group; stand the others on the lines between."""
+        config, firsts = self.tower.config, call.first[:-1].tolist()
+        keys = [np.cumsum([step.size for step in stream.steps]) - 1 for stream in streams]
+        numbers = [at + each.astype(np.int64) for at, each in zip(firsts, keys, strict=True)]
+        rows = np.concatenate([np.zeros(0, np.int64), *numbers])
+        call.full[rows] = True
+        picked = call.sent(rows)
+        vectors = (self.dense or Dense(self.tower)).embed(call.pixels.index_select(0, picked))
+        call.computed[picked] = config.tokens
+        known = vectors.split([len(each) for each in keys])
+        for stream, at, places, own in zip(streams, firsts, keys, known, strict=True):
+            self._draw(stream, places.tolist(), own, call.embeddings[at : at + stream.done])
+        return call.sent(call.full).double() * dense_macs(config)
 
-    def _result(
-        self, chunk: Chunk, pixels: Tensor, at: Tensor, earlier: Tensor | None, vectors: Tensor
-    ) -> Encoded:
-        config, device = self.tower.config, vectors.device
-        done = int(at[-1]) + 1 if len(at) else 0
-        full = torch.zeros(done, dtype=torch.bool, device=device)
-        full[at.to(device)] = True
-        places, known = at.tolist(), vectors
-        if earlier is not None:
-            places, known = [-1, *places], torch.cat([earlier[None], vectors])
-        rows = torch.full((done, config.layers), config.tokens, dtype=torch.int32, device=device)
-        state = None
-        if not chunk.last:
-            received = (chunk.state.num_frames if chunk.state else 0) + len(chunk.pixels)
-            tensors = {"key": known[-1].clone()} if len(known) else {}
-            state = StreamState(received, pixels[done:].clone(), None, tensors, {})
-        return Encoded(
-            embeddings=_lines(places, known, done),
-            computed=rows * full[:, None],
-            macs=full.double() * dense_macs(config),
-            full=full,
-            state=state,
-        )
+    def _draw(
+        self, stream: Stream[State, Tensor], places: list[int], known: Tensor, out: Tensor
+    ) -> None:
+        """Write the vectors of a stream's frames; keep the last key's for those to come."""
+        if not places:
+            return
+        if stream.memory is not None:
+            places, known = [-1, *places], torch.cat([stream.memory[None], known])
+        out.copy_(_lines(places, known, len(out)))
+        stream.memory = known[-1].clone()
 
 
 def _lines(places: Sequence[int], known: Tensor, done: int) -> Tensor:
     """Vectors of frames 0 to `done`, on straight lines between those known at `places`."""
-    if not done:
-        return known[:0]
     bounds = torch.tensor(places, device=known.device)
     frames = torch.arange(done, device=known.device)
     right = torch.searchsorted(bounds, frames).clamp(max=len(places) - 1)

@@ -23,14 +23,14 @@ from engine.vision.backbone.macs import (
 )
 from engine.vision.backbone.precision import capable, quantise
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.earlygate.forward import step_macs
+from engine.vision.earlygate.forward import SOURCES, step_macs
 from engine.vision.earlygate.fused import FusedGate
 from engine.vision.earlygate.limits import Limits
-from engine.vision.earlygate.strategy import SOURCES
 from engine.vision.fused.dense import FusedDense
-from engine.vision.reusevit.forward import serve
 from engine.vision.reusevit.fused import FusedReuse
 from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.plain import serve
+from engine.vision.streaming.stepper import Batch
 
 TOWERS = {
     "L/14": VisionConfig(24, 1024, 16, 4096, 14, 224, 768),
@@ -237,18 +237,18 @@ def earlygate_entries(setting: Setting) -> Iterator[Entry]:
     """The early gate at each rate, groups of four frames of every stream, one random mask each."""
     tower, streams, config = setting.tower, setting.streams, setting.tower.config
     limits = Limits.uniform(config, 0.0)
-    fused = FusedGate(tower, limits, SOURCES, streams, forced=True)
-    fused.begin(streams, limits)
+    fused = FusedGate(tower, limits, streams, forced=True)
+    fused.begin(streams)
     pixels = random_pixels(tower, GROUP * streams)
     slots, places = np.divmod(np.arange(GROUP * streams), streams)
     gated = np.zeros(GROUP * streams, bool)
-    fused.step(slots[:streams], places[:streams], pixels[:streams], ~gated[:streams])
+    fused.step(Batch(slots[:streams], places[:streams], ~gated[:streams], pixels[:streams]))
     candidates = torch.tensor([len(allowed) for allowed in SOURCES], device=tower.device)
     candidates = candidates.repeat_interleave(streams)
     for rate in setting.rates:
         reused = torch.rand(fused.memory.thresholds.shape[1:], device=tower.device) < rate
         fused.force(torch.where(reused, torch.inf, -1.0).expand_as(fused.memory.thresholds))
-        stepped = fused.step(slots, places, pixels, gated)
+        stepped = fused.step(Batch(slots, places, gated, pixels))
         macs = float(step_macs(config, limits, stepped.computed, candidates).mean())
         yield Entry(
             "earlygate", fused.run, len(slots), macs, rate, fused.memory.state_bytes(),

@@ -21,11 +21,11 @@ from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.fused import FusedGate
 from engine.vision.earlygate.limits import Limits
 from engine.vision.earlygate.refresh import Refresh
-from engine.vision.earlygate.strategy import SOURCES, EarlyGate
+from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.fused.dense import FusedDense
-from engine.vision.reusevit.forward import ServedGate
 from engine.vision.reusevit.fused import FusedReuse
 from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.plain import ServedGate
 from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.batcher import Batcher, Source
 from engine.vision.streaming.dense import Dense
@@ -91,12 +91,10 @@ class Build:
             return Dense(tower, fused=FusedDense(tower, GROUP * streams))
         if self.strategy == "reusevit":
             reuse = ReuseViT(tower, ReuseParts(tower.config, ReuseConfig(cue="none")))
-            reuse.encoder = FusedReuse(tower, similar_gates(tower), streams=streams)
+            reuse.stepper = FusedReuse(tower, similar_gates(tower), streams=streams)
             return reuse
         limits = Limits.uniform(tower.config, 0.2)
-        return EarlyGate(
-            tower, limits, Refresh(cut=1.0), fused=FusedGate(tower, limits, SOURCES, streams)
-        )
+        return EarlyGate(tower, limits, Refresh(cut=1.0), fused=FusedGate(tower, limits, streams))
 
 
 def of_lengths(count: int) -> list[int]:

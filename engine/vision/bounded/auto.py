@@ -10,9 +10,8 @@ from torch.nn import functional as F
 
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.bounded.bound import SHORTEST
-from engine.vision.bounded.run import join
 from engine.vision.streaming.cuts import kind_of
-from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, StreamState
+from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, check_whole
 
 logger = logging.getLogger(__name__)
 DENSE = "dense"
@@ -55,7 +54,7 @@ class Choice:
 class Auto:
     """Serve each stream by the strategy that was fastest on streams of its kind.
 
-    A stream waits until it is complete: its kind is seen in its pixels. The first streams of a kind
+    A stream's kind is seen in all of its pixels, so it comes whole. The first streams of a kind
     are encoded by every candidate, timed as they are served. The fastest of those whose true mean
     drift was within the bound on each of them is kept, and the exact vectors that the trial gave
     anyway. While it serves, its time goes on being averaged: where it falls behind another's, that
@@ -73,7 +72,8 @@ class Auto:
     saved: float = field(init=False, default=0.0)  # seconds, against dense
     served: int = field(init=False, default=0)  # frames, by a choice
     reasons: dict[tuple[str, str], str] = field(init=False, default_factory=dict)
-    name: str = "auto"
+    name: str = field(init=False, default="auto")
+    whole_streams: bool = field(init=False, default=True)
 
     @property
     def tower(self) -> VisionTower:
@@ -100,20 +100,12 @@ class Auto:
 
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
-        """Encode the streams that end with these chunks; the others wait."""
-        whole = [_joined(chunk) for chunk in chunks]
-        ended = {at: each for at, each in enumerate(whole) if each.last}
+        """Encode whole streams, those of one kind together."""
+        check_whole(self, chunks)
+        kinds = [kind_of(chunk.pixels, self.tower.config.patch) for chunk in chunks]
         done: dict[int, Encoded] = {}
-        kinds = {at: kind_of(each.pixels, self.tower.config.patch) for at, each in ended.items()}
-        for kind in dict.fromkeys(kinds.values()):
-            streams = {at: ended[at] for at in ended if kinds[at] == kind}
-            done |= self._serve(kind, streams)
-        dense = self.candidates[DENSE]
-        for at, each in enumerate(whole):
-            if at not in done:
-                [nothing] = dense.encode([Chunk(each.pixels[:0], last=True)])
-                waiting = StreamState(len(each.pixels), each.pixels, each.cues, {}, {})
-                done[at] = replace(nothing, state=waiting)
+        for kind in dict.fromkeys(kinds):
+            done |= self._serve(kind, {at: chunks[at] for at, k in enumerate(kinds) if k == kind})
         return [done[at] for at in range(len(chunks))]
 
     def _serve(self, kind: str, streams: Mapping[int, Chunk]) -> dict[int, Encoded]:
@@ -208,12 +200,6 @@ class Auto:
         encoded = strategy.encode(streams)
         float(encoded[-1].embeddings.sum())  # waits for the device
         return encoded, self.clock() - started
-
-
-def _joined(chunk: Chunk) -> Chunk:
-    """Return the stream so far as one chunk."""
-    pixels, cues = join(chunk)
-    return Chunk(pixels, None, chunk.last, cues)
 
 
 def _begun(chunk: Chunk) -> Chunk:

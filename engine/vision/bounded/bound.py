@@ -4,7 +4,7 @@ import logging
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Protocol
 
@@ -16,8 +16,8 @@ from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.bounded.audit import EARLY, LEAST, audit_size, look_size, upper_early, upper_mean
 from engine.vision.bounded.controller import TIGHTEST, Controller, rungs_to, scale
-from engine.vision.bounded.run import Block, Run, alone, assemble, draw, join
-from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, StreamState
+from engine.vision.bounded.run import Block, Run, alone, assemble, draw
+from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, check_whole
 
 logger = logging.getLogger(__name__)
 BLOCKS = 6  # a stream is steered in about that many steps
@@ -54,12 +54,14 @@ class StreamReport:
 class Bounded:
     """Encode streams so that the mean drift of each is at most `max_drift`, at `confidence`.
 
-    A stream waits until it is complete. It is encoded in blocks; of each a random share is embedded
+    A whole stream is encoded in blocks; of each a random share is embedded
     densely too, which tells how far the strategy drifts. The controller sets the strategy's scale
     for the next block. A first look at few frames is enough where they hardly drift. Else more are
     audited, and blocks are encoded tighter or embedded densely, worst first, until the upper
     confidence bound of the mean is under `max_drift`. Audited frames keep their exact vectors.
     """
+
+    whole_streams = True
 
     def __init__(
         self,
@@ -78,7 +80,7 @@ class Bounded:
         self.max_drift = max_drift
         self.confidence = confidence
         self.seed = seed
-        self.report: list[StreamReport] = []  # of the last call, one for each stream that ended
+        self.report: list[StreamReport] = []  # of the last call, one for each stream
 
     @property
     def name(self) -> str:
@@ -92,26 +94,20 @@ class Bounded:
 
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
-        """Encode the streams that end with these chunks; the others wait."""
-        whole = [join(chunk) for chunk in chunks]
+        """Encode whole streams, side by side."""
+        check_whole(self, chunks)
         runs = {
-            at: self._start(pixels, cues)
-            for at, (chunk, (pixels, cues)) in enumerate(zip(chunks, whole, strict=True))
-            if chunk.last and len(pixels)
+            at: self._start(chunk.pixels, chunk.cues)
+            for at, chunk in enumerate(chunks)
+            if len(chunk.pixels)
         }
         while waiting := [run for run in runs.values() if run.left]:
             self._advance(waiting)
         self._settle(list(runs.values()))
         self.report = [self._tell(run) for run in runs.values()]
-        results = []
-        for at, (chunk, (pixels, cues)) in enumerate(zip(chunks, whole, strict=True)):
-            if at in runs:
-                results.append(assemble(runs[at]))
-                continue
-            [nothing] = self.dense.encode([Chunk(pixels[:0], last=True)])
-            state = None if chunk.last else StreamState(len(pixels), pixels, cues, {}, {})
-            results.append(replace(nothing, state=state))
-        return results
+        empty = self.dense.encode([chunk for at, chunk in enumerate(chunks) if at not in runs])
+        rest = iter(empty)
+        return [assemble(runs[at]) if at in runs else next(rest) for at in range(len(chunks))]
 
     def _start(self, pixels: Tensor, cues: Tensor | None) -> Run:
         first = zlib.crc32(pixels[0].cpu().numpy().tobytes())

@@ -116,14 +116,6 @@ def draw(run: Run, blocks: Sequence[Block], size: int) -> list[int]:
     return drawn
 
 
-def join(chunk: Chunk) -> tuple[Tensor, Tensor | None]:
-    """Frames and cues that waited, with the chunk's own."""
-    if chunk.state is None:
-        return chunk.pixels, chunk.cues
-    parts = [each for each in (chunk.state.pending_cues, chunk.cues) if each is not None]
-    return torch.cat([chunk.state.pending, chunk.pixels]), torch.cat(parts) if parts else None
-
-
 def alone(run: Run, block: Block) -> Chunk:
     """Return a block as a stream of its own."""
     return run.part(block.start, block.start + len(block.encoded.full))

@@ -17,7 +17,7 @@ from engine.vision.earlygate.learned import LearnedLimits
 from engine.vision.earlygate.limits import Limits
 from engine.vision.earlygate.memory import fitting_streams
 from engine.vision.earlygate.refresh import Refresh
-from engine.vision.earlygate.strategy import SOURCES, EarlyGate
+from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.fused.layers import fits
 from engine.vision.streaming.schedule import Schedule
 
@@ -70,7 +70,7 @@ def _fuse(
 ) -> FusedGate:
     free, _ = torch.cuda.mem_get_info(tower.device)
     most = fitting_streams(tower.config, limits.width(tower.config), free)
-    return FusedGate(tower, limits, SOURCES, int(options.get("streams", most)))
+    return FusedGate(tower, limits, int(options.get("streams", most)))
 
 
 def _limits(

@@ -1,8 +1,5 @@
 """One step of many streams through the tower, computing only the tokens that no root stands for."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,27 +17,23 @@ from engine.vision.earlygate.batch import Frames, Packed
 from engine.vision.earlygate.group import Group
 from engine.vision.earlygate.learned import LearnedLimits
 from engine.vision.earlygate.limits import Limits
-from engine.vision.earlygate.roots import Roots, extend
+from engine.vision.earlygate.roots import RootTable, extend
+from engine.vision.streaming.stepper import Stepped
 from kernels.compare import choose_roots
 from kernels.paged_attention import paged_attention
+from kernels.select import REFERENCES
 
-
-@dataclass(frozen=True, slots=True)
-class Stepped:
-    """What a step gave, frame by frame in packed order."""
-
-    embeddings: Tensor  # [F, E]
-    computed: Tensor  # int64 [F, L]
+# for each slot the sources that it may follow: what it refers to, cached or of its group
+SOURCES = tuple(tuple(reference + 1 for reference in allowed) for allowed in REFERENCES)
 
 
 def encode_step(
     tower: VisionTower,
     limits: Limits | LearnedLimits,
-    roots: Roots,
+    roots: RootTable,
     frames: Frames,
     pixels: Tensor,
     whole: Tensor,
-    references: Sequence[Sequence[int]],
     group: Group,
     *,
     more: bool,
@@ -54,7 +47,6 @@ def encode_step(
         frames: the layout of `pixels`.
         pixels: uint8 `[F, 3, S, S]`.
         whole: bool `[F]`, frames of which every token is computed.
-        references: for each slot the sources that it may follow.
         group: what the frames done before left behind; these are added.
         more: whether frames of the group are still to come.
     """
@@ -78,7 +70,8 @@ def encode_step(
             follows, source = choose_roots(
                 keys, group.row_of(gate, packed), roots.compared_at(index),
                 group.follows(gate, packed),
-                F.pad(bound, (len(keys) - len(own), 0), value=-1.0), references,
+                F.pad(bound, (len(keys) - len(own), 0), value=-1.0),
+                SOURCES[: frames.num_slots],
             )  # fmt: skip
             kept = packed.narrow(follows, source)
             h, own, fixed, slots = h.index_select(0, kept), own[kept], fixed[kept], slots[kept]
@@ -100,7 +93,7 @@ def _run_layer(
     h: Tensor,
     packed: Packed,
     page: Tensor,
-    roots: Roots,
+    roots: RootTable,
     group: Group,
 ) -> tuple[Tensor, Tensor]:
     """Run a layer on the packed rows; the last one for class tokens alone, where there are any.

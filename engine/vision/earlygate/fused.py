@@ -1,6 +1,7 @@
 """The early gate's whole forward of a group as one CUDA graph, with nothing read by the host."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,11 +11,11 @@ from torch.nn import functional as F
 
 from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionTower
-from engine.vision.earlygate.forward import Stepped
+from engine.vision.earlygate.forward import SOURCES
 from engine.vision.earlygate.learned import LearnedLimits
 from engine.vision.earlygate.limits import Limits
 from engine.vision.earlygate.memory import SLOTS, Memory
-from engine.vision.earlygate.steps import Flags
+from engine.vision.earlygate.roots import Roots
 from engine.vision.fused.capture import capture
 from engine.vision.fused.layers import (
     Embedding,
@@ -25,7 +26,8 @@ from engine.vision.fused.layers import (
     project_rows,
 )
 from engine.vision.fused.upload import upload
-from engine.vision.streaming.places import Numbers
+from engine.vision.streaming.places import Flags, Numbers
+from engine.vision.streaming.stepper import Batch, Stepped
 from kernels.attention import attend
 from kernels.carry import carry
 from kernels.gated_attention import gated_attention
@@ -36,7 +38,7 @@ from kernels.product import product
 
 @dataclass(slots=True)
 class FusedGate:
-    """Steps of up to `streams` streams side by side, with their roots kept in place.
+    """Steps of up to `room` streams side by side, with their roots kept in place.
 
     The graph is captured once; how many frames a step has, and how many of their tokens are
     computed, is read on the device. A tower without a class token is not supported.
@@ -44,8 +46,7 @@ class FusedGate:
 
     tower: VisionTower
     limits: Limits | LearnedLimits
-    references: Sequence[Sequence[int]]
-    streams: int = 64
+    room: int = 64
     forced: bool = False
     memory: Memory = field(init=False)
     _embedding: Embedding = field(init=False)
@@ -56,7 +57,7 @@ class FusedGate:
         check_tower(self.tower)
         config = self.tower.config
         self.memory = Memory.allocate(
-            self.tower, self.streams, self.limits.width(config), forced=self.forced
+            self.tower, self.room, self.limits.width(config), forced=self.forced
         )
         self._embedding = Embedding(self.tower, self.memory.frames)
         gates = [index - 1 for index in self.limits.gates]
@@ -64,20 +65,29 @@ class FusedGate:
         if self.tower.device.type == "cuda":
             self._graph = capture(self._forward)
 
-    def begin(self, num_streams: int, limits: Limits | LearnedLimits) -> None:
-        """Set the thresholds; of the limits nothing else may vary."""
-        if num_streams > self.streams:
-            raise UsageError(f"expected at most {self.streams} streams, got {num_streams}")
+    def limited(self, limits: Limits | LearnedLimits) -> "FusedGate":
+        """Return the same memory and graph, to be used in turn, with other thresholds.
+
+        Of the limits nothing else may vary.
+        """
+        other = copy(self)
+        other.limits = limits
+        return other
+
+    def begin(self, places: int) -> None:
+        """Set the thresholds of the steps to come, of up to `room` streams."""
+        if places > self.room:
+            raise UsageError(f"expected at most {self.room} streams, got {places}")
+        limits = self.limits
         base = limits.base if isinstance(limits, LearnedLimits) else limits
         thresholds = torch.tensor(base.thresholds).view(-1, 1, 1, 1)
         self.force(torch.where(thresholds < 0, -1.0, thresholds * base.scale))
 
-    def load(self, saved: Mapping[int, Mapping[str, Tensor]]) -> None:
+    def load(self, saved: Mapping[int, Roots]) -> None:
         """Copy streams' roots in; one without any starts with a full frame."""
-        begun = {place: roots for place, roots in saved.items() if "compared" in roots}
         memory, cached = self.memory, self.memory.table[:, self.tower.config.width :]
-        for (compared, rows), roots in zip(self._rows(list(begun)), begun.values(), strict=True):
-            given, kept = (roots[name].to(memory.h) for name in ("compared", "keys_values"))
+        for (compared, rows), roots in zip(self._rows(list(saved)), saved.values(), strict=True):
+            given, kept = roots.compared.to(memory.h), roots.keys_values.to(memory.h)
             carry(given.flatten(0, 1), None, compared, out=memory.roots)
             carry(kept.flatten(0, 1), None, rows, out=cached)
 
@@ -85,7 +95,7 @@ class FusedGate:
         """Set the thresholds, `[L - 1, 4, B, N]` or fewer of each, for the next steps."""
         self.memory.thresholds.copy_(thresholds)
 
-    def saved(self, places: Sequence[int]) -> list[dict[str, Tensor]]:
+    def saved(self, places: Sequence[int]) -> list[Roots]:
         """Return copies of these streams' roots, in the order of layers and positions."""
         memory, width, copies = self.memory, self.tower.config.width, []
         for compared, rows in self._rows(places):
@@ -93,11 +103,13 @@ class FusedGate:
             kept = memory.table.new_empty(len(rows), 2 * width)
             carry(memory.roots, compared, None, out=given)
             carry(memory.table[:, width:], rows, None, out=kept)
-            copies.append({
-                "compared": given.unflatten(0, (-1, memory.tokens)),
-                "keys_values": kept.unflatten(0, (-1, memory.tokens)),
-                "outputs": memory.h.new_empty(0, memory.tokens, width),
-            })  # fmt: skip
+            copies.append(
+                Roots(
+                    given.unflatten(0, (-1, memory.tokens)),
+                    kept.unflatten(0, (-1, memory.tokens)),
+                    memory.h.new_empty(0, memory.tokens, width),
+                )
+            )
         return copies
 
     def _rows(self, places: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
@@ -110,19 +122,12 @@ class FusedGate:
             zip(*(rows.transpose(0, 1).flatten(1).unbind(0) for rows in chosen), strict=True)
         )
 
-    def step(self, slots: Numbers, places: Numbers, pixels: Tensor, whole: Flags) -> Stepped:
-        """Encode frames; the host waits for nothing if `pixels` are pinned or on the device.
-
-        Args:
-            slots: of each frame.
-            places: of their streams.
-            pixels: uint8 `[n, 3, S, S]`, in that order.
-            whole: for each frame whether every token is computed.
-        """
-        memory, num = self.memory, len(slots)
-        words = upload(self._control(slots * self.streams + places, whole), memory.control.device)
-        memory.control.copy_(words)
-        memory.pixels[:num].copy_(pixels, non_blocking=True)
+    def step(self, batch: Batch) -> Stepped:
+        """Encode frames; the host waits for nothing if their pixels are pinned or on the device."""
+        memory, num = self.memory, len(batch.slots)
+        words = self._control(batch.slots * self.room + batch.places, batch.full)
+        memory.control.copy_(upload(words, memory.control.device))
+        memory.pixels[:num].copy_(batch.pixels, non_blocking=True)
         self.run()
         order = memory.placing[2][:num].long()
         computed = memory.num_queries[:, order].T
@@ -204,7 +209,7 @@ class FusedGate:
             )  # fmt: skip
         packed = memory.packed_of(gate)
         norm = Norm(layer.norm1.weight, layer.norm1.bias, layer.norm1.eps)
-        narrow(memory.h, compared, memory.tokens_of(gate), packed, norm, self.references)
+        narrow(memory.h, compared, memory.tokens_of(gate), packed, norm, SOURCES)
         multiply(
             packed.normed, layer.qkv, units=packed.units, out=memory.table, target=packed.target,
             count=packed.count,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.vision.earlygate.batch import Packed
-from engine.vision.earlygate.roots import Roots, put
+from engine.vision.earlygate.roots import RootTable, put
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class Group:
         keys_values = self.keys_values(gate, keys_values)
         self.layers[gate] = Kept(homes, rows, keys_values, row_of, follows)
 
-    def close(self, roots: Roots) -> None:
+    def close(self, roots: RootTable) -> None:
         """Leave the far frames' rows, those of slot 0, as the roots of the groups to come."""
         for gate, kept in self.layers.items():
             num = int((kept.homes < kept.follows[0].numel()).sum())

@@ -1,6 +1,6 @@
 """What a stream keeps of the frames that its next ones may follow: one root per position."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +11,16 @@ from engine.vision.backbone.tower import VisionConfig
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """For each position: what was compared at each gate, and each layer's key and value.
+    """One stream's: what was compared at each gate, and each layer's key and value."""
 
-    The tensors are working copies, changed in place while frames are encoded.
-    """
+    compared: Tensor  # [gates, N, C]
+    keys_values: Tensor  # [L - 1, N, 2D], from layer 1 on
+    outputs: Tensor  # [1, N, D] after the last layer; [0, …] where the class token is all
+
+
+@dataclass(frozen=True, slots=True)
+class RootTable:
+    """The roots of streams side by side, changed in place while frames are encoded."""
 
     gates: tuple[int, ...]  # layers with a gate
     compared: Tensor  # [gates, B, N, C]
@@ -29,7 +35,7 @@ class Roots:
         num_streams: int,
         gates: tuple[int, ...],
         width: int,
-    ) -> "Roots":
+    ) -> "RootTable":
         """Allocate zeros for streams side by side."""
         depth, grid = config.layers - 1, (num_streams, config.tokens)
         tail = 0 if config.class_token else 1
@@ -44,20 +50,17 @@ class Roots:
         """What was compared at the gate of layer `index`, `[B, N, C]`."""
         return self.compared[self.gates.index(index)]
 
-    def load(self, stream: int, saved: Mapping[str, Tensor]) -> None:
-        """Copy a stream's saved roots in, if it has any."""
-        if "compared" in saved:
-            self.compared[:, stream] = saved["compared"]
-            self.keys_values[:, stream] = saved["keys_values"]
-            self.outputs[:, stream] = saved["outputs"]
+    def load(self, saved: Mapping[int, Roots]) -> None:
+        """Copy streams' roots to their places."""
+        for place, roots in saved.items():
+            self.compared[:, place] = roots.compared
+            self.keys_values[:, place] = roots.keys_values
+            self.outputs[:, place] = roots.outputs
 
-    def of(self, stream: int) -> dict[str, Tensor]:
-        """Return a stream's own tensors, apart from the others, to be saved."""
-        return {
-            "compared": self.compared[:, stream].clone(),
-            "keys_values": self.keys_values[:, stream].clone(),
-            "outputs": self.outputs[:, stream].clone(),
-        }
+    def saved(self, places: Sequence[int]) -> list[Roots]:
+        """Copies of these streams' roots, each by itself."""
+        tables = (self.compared, self.keys_values, self.outputs)
+        return [Roots(*(table[:, place].clone() for table in tables)) for place in places]
 
 
 def put(table: Tensor, at: Tensor, rows: Tensor) -> None:

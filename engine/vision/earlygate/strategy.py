@@ -1,8 +1,7 @@
 """Decide before attention: a token near enough to its root in an earlier frame costs nothing."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -10,23 +9,22 @@ from torch import Tensor
 
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.earlygate.bridge import Bridge
-from engine.vision.earlygate.forward import Stepped, step_macs
+from engine.vision.earlygate.forward import step_macs
 from engine.vision.earlygate.fused import FusedGate
 from engine.vision.earlygate.learned import LearnedLimits
 from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.plain import WAVES, PlainGate
 from engine.vision.earlygate.refresh import Refresh
-from engine.vision.earlygate.steps import PlainSteps, Steps
-from engine.vision.earlygate.stream import Lines, Stream
+from engine.vision.earlygate.stream import GateState, GateStream, Lines
 from engine.vision.streaming.call import Call
 from engine.vision.streaming.cuts import brightness, changes, sketch
-from engine.vision.streaming.places import Frames, Round, rounds
-from engine.vision.streaming.schedule import GROUP, Schedule, since_full
-from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
-from kernels.select import REFERENCES
+from engine.vision.streaming.driver import encode_streams
+from engine.vision.streaming.schedule import Schedule
+from engine.vision.streaming.stepper import run_rounds
+from engine.vision.streaming.strategy import Chunk, Encoded
+from engine.vision.streaming.streams import Stream, plan, received
 
-WAVES = ((0,), (1,), (2, 3))  # slots that are encoded before it is seen which of the next are left
 BRIDGING = 4  # multiply-accumulates for each number of a vector: a cosine and a line
-SOURCES = tuple(tuple(reference + 1 for reference in allowed) for allowed in REFERENCES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,8 @@ class EarlyGate:
     sequential: bool = False
     bridge: Bridge = field(default_factory=Bridge)
     fused: FusedGate | None = None
-    name: str = "earlygate"
+    name: str = field(default="earlygate", init=False)
+    whole_streams: bool = field(default=False, init=False)
 
     def with_scale(self, scale: float) -> "EarlyGate":
         """Multiply the thresholds: below 1 less is reused and drift falls, above 1 it rises."""
@@ -55,114 +54,58 @@ class EarlyGate:
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         """Encode the streams together, step by step, packing the computed rows of all of them."""
-        steps: Steps = self.fused or PlainSteps(self.tower, SOURCES)
-        room = self.fused.streams if self.fused else len(chunks)
-        streams = self._receive(chunks)
-        call = Call(self.tower, [stream.pixels for stream in streams])
-        places = min(room, sum(bool(stream.steps) for stream in streams))
-        steps.begin(places, self.limits)
-        bridging = isinstance(steps, PlainSteps) and self.bridge.limit > 0 and places > 0
-        lines = Lines(self.bridge, streams, call, self.tower.config.patch) if bridging else None
-        for part in rounds([stream.steps for stream in streams], places):
-            steps.load({at: streams[n].roots for n, at in part.begun()})
-            self._run(part, call, steps, lines)
-            left = [(streams[n], at) for n, at in part.ended() if not streams[n].last]
-            for (stream, _), roots in zip(left, steps.saved([at for _, at in left]), strict=True):
-                stream.roots = roots
-        return self._hand_out(streams, call, lines)
+        return encode_streams(self, chunks)
 
     def look(self, pixels: Tensor) -> Tensor:
         """Return the frames' brightness by patch, in which cuts are seen."""
         return brightness(sketch(pixels, self.tower.config.patch))
 
-    def _receive(self, chunks: Sequence[Chunk]) -> list[Stream]:
+    def receive(self, chunks: Sequence[Chunk]) -> list[GateStream]:
         """Move the pixels to the device, and mark cuts; brightness is all that is read back."""
-        device = self.tower.device
-        moved = [chunk.pixels.to(device, non_blocking=True) for chunk in chunks]
+        moved = [received(self.tower, chunk, GateState) for chunk in chunks]
         late = [at for at, chunk in enumerate(chunks) if chunk.looked is None]
         looked = {at: chunk.looked for at, chunk in enumerate(chunks) if chunk.looked is not None}
         if late:
-            read = self.look(torch.cat([moved[at] for at in late])).cpu()
-            looked |= zip(late, read.split([len(moved[at]) for at in late]), strict=True)
-        return [self._begin(chunk, moved[at], looked[at]) for at, chunk in enumerate(chunks)]
+            read = self.look(torch.cat([moved[at][1] for at in late])).cpu()
+            looked |= zip(late, read.split([len(moved[at][1]) for at in late]), strict=True)
+        return [self._begin(chunk, moved[at][0], looked[at]) for at, chunk in enumerate(chunks)]
 
-    def _begin(self, chunk: Chunk, pixels: Tensor, bright: Tensor) -> Stream:
-        state = chunk.state
-        scalars = state.scalars if state else {"since": None, "spent": 0.0, "marks": []}
-        before = state.tensors.get("bright") if state else None
-        new, spent = self.refresh.marks(changes(bright, before).tolist(), scalars["spent"])
-        waiting = torch.cat([state.pending.to(pixels.device), pixels]) if state else pixels
-        since, marks = scalars["since"], [*scalars["marks"], *new]
-        most = 1 if self.sequential else GROUP
-        steps = self.schedule.steps(since, len(waiting), last=chunk.last, cuts=marks, most=most)
-        return Stream(
-            pixels=waiting,
-            roots=state.tensors if state else {},
-            marks=marks,
-            steps=steps,
-            since=since_full(since, steps),
-            spent=spent,
-            bright=bright[-1] if len(bright) else before,
-            received=(state.num_frames if state else 0) + len(pixels),
-            last=chunk.last,
-        )
-
-    def _run(self, part: Round, call: Call, steps: Steps, lines: Lines | None) -> None:
-        """Encode the next step of every stream that has a place."""
-        frames = part.frames()
-        if lines is None or not isinstance(steps, PlainSteps):
-            return self._encode(part, frames, call, steps.step)
-        for wave in WAVES:
-            left = lines.bridge(part, frames.chosen(np.isin(frames.slots, wave)))
-            self._encode(part, left, call, partial(steps.step, more=wave is not WAVES[-1]))
-        return steps.close()
-
-    def _encode(
-        self, part: Round, frames: Frames, call: Call, step: Callable[..., Stepped]
-    ) -> None:
-        if not len(frames.slots):
-            return
-        rows = call.rows(part, frames)
-        places, whole = part.places[frames.groups], part.full[frames.groups]
-        stepped = step(frames.slots, places, call.pick(rows), whole)
-        call.put(rows, stepped.embeddings, stepped.computed)
-
-    def _hand_out(
-        self, streams: Sequence[Stream], call: Call, lines: Lines | None
-    ) -> list[Encoded]:
-        """Cut the call's rows by stream."""
-        macs = step_macs(self.tower.config, self.limits, call.computed, call.told(call.references))
+    def run(self, streams: Sequence[GateStream], call: Call) -> Tensor:
+        """Encode groups of all streams; frames that are bridged cost a cosine and a line."""
+        patch = self.tower.config.patch
+        bridging = not self.fused and self.bridge.limit > 0 and any(s.steps for s in streams)
+        lines = Lines(self.bridge, streams, call, patch) if bridging else None
+        if self.fused:
+            run_rounds(self.fused.limited(self.limits), streams, call)
+        elif lines:
+            run_rounds(PlainGate(self.tower, self.limits, WAVES), streams, call, lines.walk)
+        else:
+            run_rounds(PlainGate(self.tower, self.limits), streams, call)
+        self._keep(streams, call)
+        references = call.sent(call.references)
+        macs = step_macs(self.tower.config, self.limits, call.computed, references)
         if lines is not None:
             macs[lines.bridged] = float(BRIDGING * call.embeddings.shape[1])
-        full = call.told(call.full)
+        return macs
+
+    def _begin(self, chunk: Chunk, state: GateState, bright: Tensor) -> GateStream:
+        change = changes(bright, state.bright).tolist()
+        marks, state.spent = self.refresh.marks(change, state.spent)
+        state.marks = [*state.marks, *marks]
+        state.bright = bright[-1].clone() if len(bright) else state.bright
+        schedule = replace(self.schedule, group=1) if self.sequential else self.schedule
+        steps = plan(schedule, state, last=chunk.last, cuts=state.marks)
+        return Stream(state, steps, chunk.last)
+
+    def _keep(self, streams: Sequence[GateStream], call: Call) -> None:
+        """Keep of streams that go on the marks of what waits, and the last frame that is done."""
         shares = call.shares([stream.done for stream in streams])
-        states = self._states(streams, shares, call)
-        return [
-            Encoded(
-                call.embeddings[rows], call.computed[rows], macs[rows], full[rows], states.get(at)
-            )
-            for at, rows in enumerate(shares)
-        ]
-
-    def _states(
-        self, streams: Sequence[Stream], shares: Sequence[slice], call: Call
-    ) -> dict[int, StreamState]:
-        """What is kept of the streams that go on, up to the next call."""
-        going = [at for at, stream in enumerate(streams) if not stream.last]
-        moved = [at for at in going if streams[at].done]
-        last = call.told(np.array([shares[at].stop - 1 for at in moved], np.int64))
-        sketches = sketch(call.pick(last), self.tower.config.patch)
+        moved = [at for at, stream in enumerate(streams) if stream.done and not stream.last]
+        last = call.sent(np.array([shares[at].stop - 1 for at in moved], np.int64))
+        sketches = sketch(call.pixels.index_select(0, last), self.tower.config.patch)
         ends = zip(call.embeddings[last], sketches, strict=True)
-        kept = {
-            at: {"vector": v.clone(), "sketch": s.clone()}
-            for at, (v, s) in zip(moved, ends, strict=True)
-        }
-        return {at: _state(streams[at], kept.get(at, {})) for at in going}
-
-
-def _state(stream: Stream, kept: Mapping[str, Tensor]) -> StreamState:
-    tensors, done = {**stream.roots, **kept}, stream.done
-    if stream.bright is not None:
-        tensors["bright"] = stream.bright.clone()
-    scalars = {"since": stream.since, "spent": stream.spent, "marks": stream.marks[done:]}
-    return StreamState(stream.received, stream.pixels[done:].clone(), None, tensors, scalars)
+        for at, (vector, picture) in zip(moved, ends, strict=True):
+            state = streams[at].state
+            state.vector, state.sketch = vector.clone(), picture.clone()
+        for stream in streams:
+            stream.state.marks = stream.state.marks[stream.done :]

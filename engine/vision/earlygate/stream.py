@@ -1,38 +1,35 @@
 """The early gate's streams while a call lasts, and the lines between their frames."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.vision.earlygate.bridge import Bridge, novelty
+from engine.vision.earlygate.plain import WAVES
+from engine.vision.earlygate.roots import Roots
 from engine.vision.streaming.call import Call
 from engine.vision.streaming.cuts import sketch
 from engine.vision.streaming.places import Frames, Numbers, Round
-from engine.vision.streaming.schedule import GROUP, ORDER, Step
+from engine.vision.streaming.schedule import GROUP, ORDER
+from engine.vision.streaming.streams import GroupedState, Stream
 from kernels.select import REFERENCES
 
 
 @dataclass(slots=True)
-class Stream:
-    """A stream while its chunk is being encoded; frames are numbered from the first waiting one."""
+class GateState(GroupedState[Roots]):
+    """What is kept of a stream besides: its marks, and the last frame that is done."""
 
-    pixels: Tensor
-    bright: Tensor | None  # of the last frame received, on the host
-    roots: Mapping[str, Tensor]  # as they came, then as they are left
-    marks: list[bool]
-    steps: list[Step]
-    since: int | None  # a full frame, after these steps
-    spent: float
-    received: int
-    last: bool
+    marks: list[bool] = field(default_factory=list)  # waiting frames that must be full
+    spent: float = 0.0  # change of the pixels since the last mark
+    bright: Tensor | None = None  # of the last frame received, on the host
+    vector: Tensor | None = None  # of the last frame done
+    sketch: Tensor | None = None  # of the same frame
 
-    @property
-    def done(self) -> int:
-        """Waiting frames that the steps encode."""
-        return sum(step.size for step in self.steps)
+
+GateStream = Stream[GateState, Roots]
 
 
 def _sides() -> Numbers:
@@ -52,18 +49,31 @@ SIDES = _sides()
 class Lines:
     """Frames of a call that are not encoded, but stand on the line between their two sides."""
 
-    def __init__(self, bridge: Bridge, streams: Sequence[Stream], call: Call, patch: int) -> None:
+    def __init__(
+        self, bridge: Bridge, streams: Sequence[GateStream], call: Call, patch: int
+    ) -> None:
         none = torch.zeros_like(call.embeddings[0])
         self._bridge = bridge
         self._call = call
         self._sketches = sketch(call.pixels, patch).cpu()
         # of the frame before each stream's first waiting one
         nothing = torch.zeros_like(self._sketches[0])
-        self._before = torch.stack([stream.roots.get("vector", none) for stream in streams])
-        self._sketch = torch.stack([each.roots.get("sketch", nothing).cpu() for each in streams])
+        vectors, sketches = (
+            [getattr(stream.state, name) for stream in streams] for name in ("vector", "sketch")
+        )
+        self._before = torch.stack([none if each is None else each for each in vectors])
+        self._sketch = torch.stack([nothing if each is None else each.cpu() for each in sketches])
         self.bridged = torch.zeros(len(call.embeddings), dtype=torch.bool, device=none.device)
 
-    def bridge(self, part: Round, frames: Frames) -> Frames:
+    def walk(self, part: Round) -> Iterator[Frames]:
+        """Yield what is encoded of a round's frames, wave by wave: what came before has vectors."""
+        frames = part.frames()
+        for wave in WAVES:
+            left = self._bridge_some(part, frames.chosen(np.isin(frames.slots, wave)))
+            if len(left.slots):
+                yield left
+
+    def _bridge_some(self, part: Round, frames: Frames) -> Frames:
         """Interpolate the frames whose sides agree; return the others."""
         if not len(frames.slots) or frames.slots[0] == 0:
             return frames
@@ -89,8 +99,8 @@ class Lines:
     def _vectors(self, streams: Numbers, numbers: Numbers) -> Tensor:
         """Vectors of these frames; number -1 is the one before the first."""
         call, early = self._call, numbers < 0
-        rows = call.embeddings[call.told(call.first[streams] + numbers.clip(0))]
-        return self._before[call.told(streams)].where(call.told(early)[:, None], rows)
+        rows = call.embeddings[call.sent(call.first[streams] + numbers.clip(0))]
+        return self._before[call.sent(streams)].where(call.sent(early)[:, None], rows)
 
     def _shown(self, streams: Numbers, numbers: Numbers) -> Tensor:
         """Sketches of these frames, likewise."""

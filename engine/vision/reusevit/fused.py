@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionTower
@@ -18,9 +19,11 @@ from engine.vision.fused.layers import (
     project_rows,
 )
 from engine.vision.fused.upload import upload
-from engine.vision.reusevit.forward import Batch, ServedGate, Step
 from engine.vision.reusevit.memory import SLOTS, ReuseMemory
 from engine.vision.reusevit.parts import ReuseConfig
+from engine.vision.reusevit.plain import ServedGate
+from engine.vision.reusevit.references import References
+from engine.vision.streaming.stepper import Batch, Stepped
 from kernels.attention import attend
 from kernels.carry import carry
 from kernels.chain import Packed, Starts, chain, pack_decision
@@ -39,7 +42,7 @@ class FusedReuse:
 
     A graph is captured for each number of slots and for a few numbers of streams, when first
     needed; which tokens are computed, and how many, is decided and read on the device. Decisions
-    and values are those of `Encoder` with the chain `published`.
+    and values are those of `PlainReuse` with the chain `published`.
     """
 
     def __init__(
@@ -68,22 +71,22 @@ class FusedReuse:
         other.bias = self.bias + shift
         return other
 
-    def begin(self, streams: int) -> "FusedReuse":
+    def begin(self, places: int) -> None:
         """Set the decisions of the steps to come, of up to `room` streams."""
-        if streams > self.room:
-            raise UsageError(f"expected at most {self.room} streams, got {streams}")
+        if places > self.room:
+            raise UsageError(f"expected at most {self.room} streams, got {places}")
         self._decisions[:, 7] = self._margins + self.bias
-        return self
 
-    def load(self, saved: Mapping[int, Mapping[str, Tensor]]) -> None:
-        """Copy saved tensors to their streams' places."""
+    def load(self, saved: Mapping[int, References]) -> None:
+        """Copy streams' references to their places."""
         rows = self.memory.rows_of(list(saved))
-        for (cached, states), tensors in zip(rows, saved.values(), strict=True):
-            mixed, kept = (tensors[name].to(self.memory.cached) for name in ("mixed", "states"))
+        for (cached, states), references in zip(rows, saved.values(), strict=True):
+            mixed = references.mixed.to(self.memory.cached)
+            kept = references.states.to(self.memory.cached)
             carry(mixed.flatten(0, 1), None, cached, out=self.memory.mixed_rows)
             carry(kept.flatten(0, 1), None, states, out=self.memory.states)
 
-    def saved(self, places: Sequence[int]) -> list[dict[str, Tensor]]:
+    def saved(self, places: Sequence[int]) -> list[References]:
         """Copies of these streams' references, to go on from later."""
         memory, copies = self.memory, []
         for cached, states in memory.rows_of(places):
@@ -91,34 +94,32 @@ class FusedReuse:
             kept = mixed.new_empty(memory.gates, memory.tokens, memory.states.shape[-1])
             carry(memory.mixed_rows, cached, None, out=mixed.flatten(0, 1))
             carry(memory.states, states, None, out=kept.flatten(0, 1))
-            copies.append({"mixed": mixed, "states": kept})
+            copies.append(References(mixed, kept))
         return copies
 
     @torch.inference_mode()
-    def encode(self, batch: Batch, _cache: "FusedReuse") -> Step:
+    def step(self, batch: Batch) -> Stepped:
         """Encode a batch; the host waits for nothing if its tensors are on the device."""
-        memory, slots = self.memory, len(batch.counts)
-        lanes = self.width(max(batch.places) + 1)
-        places = np.array(batch.places)
-        words = np.zeros((2, lanes + sum(batch.counts)), np.int64)
-        (sizes, at), (full, packed) = ((each[:lanes], each[lanes:]) for each in words)
-        sizes[places] = (np.array(batch.counts)[:, None] > np.arange(len(places))).sum(0)
-        full[places] = batch.full
-        at[:] = np.concatenate([n * lanes + places[:c] for n, c in enumerate(batch.counts)])
-        packed[np.argsort(at)] = np.arange(len(at))
+        memory, num = self.memory, len(batch.slots)
+        slots, lanes = int(batch.slots[-1]) + 1, self.width(int(batch.places.max()) + 1)
+        words = np.zeros(2 * lanes + num, np.int64)
+        sizes, full, at = np.split(words, [lanes, 2 * lanes])
+        sizes[:] = np.bincount(batch.places, minlength=lanes)
+        first = batch.slots == 0
+        full[batch.places[first]] = batch.full[first]
+        at[:] = batch.slots * lanes + batch.places
         sent = upload(torch.from_numpy(words), self.tower.device)
-        memory.sizes[:lanes].copy_(sent[0, :lanes])
-        memory.full[:lanes].copy_(sent[1, :lanes])
-        order = sent[0, lanes:]
-        memory.pixels.index_copy_(0, sent[1, lanes:], batch.pixels)
+        memory.sizes[:lanes].copy_(sent[:lanes])
+        memory.full[:lanes].copy_(sent[lanes : 2 * lanes])
+        order = sent[2 * lanes :]
+        memory.pixels[:num].copy_(batch.pixels)
         if batch.cues is not None:
             memory.cue.index_copy_(0, order, batch.cues.float())
         self.run(slots, lanes)
         frames = (memory.gates, slots * lanes, memory.tokens)
         reused = memory.reused[:, : slots * lanes * memory.tokens].view(frames)
-        return Step(
-            memory.embeddings[order], reused[:, order].sum(2, dtype=torch.int64).T.contiguous()
-        )
+        computed = memory.tokens - reused[:, order].sum(2, dtype=torch.int64).T
+        return Stepped(memory.embeddings[order], F.pad(computed, (1, 0), value=memory.tokens))
 
     def run(self, slots: int, lanes: int) -> None:
         """Encode what lies in the memory: `slots` frames of the first `lanes` streams."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import islice
+from sys import maxsize
 from time import perf_counter
 from typing import Generic, TypeVar
 
@@ -40,7 +41,8 @@ class Batcher:
     """Feed a strategy with turns of up to `lanes` times `frames` frames.
 
     A lane whose stream ends within a turn goes on with the next stream in the same turn, so that
-    all lanes have the same work until no stream is left to begin. The next turn is decoded, and on
+    all lanes have the same work until no stream is left to begin. A strategy that wants whole
+    streams gets them uncut, about as many frames in a turn. The next turn is decoded, and on
     a GPU copied through pinned memory on a stream of its own, while one is encoded. A stream's
     results do not depend on the lanes, nor on the streams beside it.
     """
@@ -123,6 +125,9 @@ class Batcher:
     def _turns(self, sources: Iterator[Source[K]]) -> Iterator[list["_Piece[K]"]]:
         """Cut the streams into turns: those that go on first, then those that begin, long first."""
         waiting = _Waiting(sources, self.lookahead, self.strategy.tower.config.image_size)
+        if self.strategy.whole_streams:
+            yield from self._whole_turns(waiting)
+            return
         lanes: list[_Open[K] | None] = [None] * self.lanes
         while True:
             going: list[_Piece[K]] = []
@@ -138,6 +143,18 @@ class Batcher:
             if not going and not begun:
                 return
             yield going + sorted(begun, key=lambda piece: -len(piece.block.pixels))
+
+    def _whole_turns(self, waiting: "_Waiting[K]") -> Iterator[list["_Piece[K]"]]:
+        """Gather streams as they are, another one while the turn has room for a frame."""
+        room, turn = self.lanes * self.frames, list[_Piece[K]]()
+        while stream := waiting.next():
+            turn.append(stream.take(maxsize))
+            room -= len(turn[-1].block.pixels)
+            if room <= 0:
+                yield turn
+                room, turn = self.lanes * self.frames, []
+        if turn:
+            yield turn
 
     def _stage(self, pieces: list["_Piece[K]"]) -> "_Turn[K]":
         """Copy pieces to the device, and begin to read what the strategy looks at."""

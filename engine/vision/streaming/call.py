@@ -1,4 +1,4 @@
-"""The frames of a call's streams side by side, and what became of each."""
+"""The frames of one call's streams side by side, and what became of each."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,17 +11,21 @@ from torch import Tensor
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.fused.upload import upload
 from engine.vision.streaming.places import Frames, Round
+from engine.vision.streaming.streams import Stream
 
 
 class Call:
     """Waiting frames, one stream after the other; results lie in rows of the same numbers."""
 
-    def __init__(self, tower: VisionTower, pixels: Sequence[Tensor]) -> None:
+    def __init__(self, tower: VisionTower, streams: Sequence[Stream[Any, Any]]) -> None:
+        pixels = [stream.state.pending for stream in streams]
+        cues = [stream.cues for stream in streams if stream.cues is not None]
         self.first = np.cumsum([0, *(len(each) for each in pixels)])
         total, config, device = int(self.first[-1]), tower.config, tower.device
         size = config.image_size
         empty = torch.empty(0, 3, size, size, dtype=torch.uint8, device=device)
-        self.pixels = torch.cat(list(pixels)) if pixels else empty
+        self.pixels = torch.cat(pixels) if pixels else empty
+        self.cues = torch.cat(cues) if cues else None
         width = config.dimension if config.projection else config.width
         self.embeddings = tower.position.new_empty(total, width)
         self.computed = torch.zeros(total, config.layers, dtype=torch.int32, device=device)
@@ -33,15 +37,11 @@ class Call:
         """Note how frames are encoded; return their numbers among all, on the device."""
         rows = self.first[part.streams[frames.groups]] + frames.numbers
         self.references[rows], self.full[rows] = frames.references, part.full[frames.groups]
-        return self.told(rows)
+        return self.sent(rows)
 
-    def told(self, values: NDArray[Any]) -> Tensor:
+    def sent(self, values: NDArray[Any]) -> Tensor:
         """Copy values to the device."""
         return upload(torch.from_numpy(values), self._device)
-
-    def pick(self, rows: Tensor) -> Tensor:
-        """Return the bytes of these frames."""
-        return self.pixels.index_select(0, rows)
 
     def shares(self, done: Sequence[int]) -> list[slice]:
         """Rows of each stream's results, by how many of its frames are done."""

@@ -1,7 +1,7 @@
 """Every frame in full: the definition that the other strategies are judged against."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -19,15 +19,18 @@ class Dense:
     tower: VisionTower
     batch: int = 32
     fused: FusedDense | None = None
-    name: str = "dense"
+    name: str = field(default="dense", init=False)
+    whole_streams: bool = field(default=False, init=False)
 
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         """Encode all chunks' frames in batches, whatever stream they come from."""
+        if not chunks:
+            return []
         counts = [len(chunk.pixels) for chunk in chunks]
         total, config, device = sum(counts), self.tower.config, self.tower.device
         rows = (
-            self._embed(torch.cat([chunk.pixels for chunk in chunks])),
+            self.embed(torch.cat([chunk.pixels for chunk in chunks])),
             torch.full((total, config.layers), config.tokens, dtype=torch.int32, device=device),
             torch.full((total,), float(dense_macs(config)), dtype=torch.float64, device=device),
             torch.ones(total, dtype=torch.bool, device=device),
@@ -46,7 +49,8 @@ class Dense:
             for chunk, (embeddings, computed, macs, full, drift) in zip(chunks, shares, strict=True)
         ]
 
-    def _embed(self, pixels: Tensor) -> Tensor:
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Embeddings `[n, E]` of frames `[n, 3, S, S]`."""
         if self.fused is not None:
             return self.fused.encode(pixels)
         if not len(pixels):
@@ -57,4 +61,4 @@ class Dense:
 
 def _advance(chunk: Chunk) -> StreamState:
     seen = chunk.state.num_frames if chunk.state else 0
-    return StreamState(seen + len(chunk.pixels), chunk.pixels[:0], None, {}, {})
+    return StreamState(seen + len(chunk.pixels), chunk.pixels[:0])

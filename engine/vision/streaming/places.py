@@ -12,6 +12,7 @@ from engine.vision.streaming.schedule import GROUP, ORDER, Step
 from kernels.select import REFERENCES
 
 Numbers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 P = TypeVar("P", "Frames", "Round")
 _ORDER = np.array(
     [[0] * GROUP, *([*order, *[0] * (GROUP - len(order))] for order in ORDER.values())]
@@ -28,7 +29,7 @@ class Frames:
     numbers: Numbers  # in their streams, from the first waiting frame on
     references: Numbers  # frames that each is compared with; 0 for a full one
 
-    def chosen(self, those: NDArray[np.bool_]) -> "Frames":
+    def chosen(self, those: Flags) -> "Frames":
         """Return some of them."""
         return _picked(self, those)
 
@@ -40,10 +41,10 @@ class Round:
     streams: Numbers
     places: Numbers
     sizes: Numbers  # frames
-    full: NDArray[np.bool_]
+    full: Flags
     done: Numbers  # frames of the stream in the rounds before
-    begins: NDArray[np.bool_]  # streams that take their place now
-    ends: NDArray[np.bool_]  # and those that leave it afterwards
+    begins: Flags  # streams that take their place now
+    ends: Flags  # and those that leave it afterwards
 
     def begun(self) -> list[tuple[int, int]]:
         """Streams that take a place now, and which."""
@@ -53,18 +54,14 @@ class Round:
         """Streams that leave their place afterwards, and which."""
         return self._pairs(self.ends)
 
-    def larger_first(self) -> "Round":
-        """Return the same with the larger groups first."""
-        return _picked(self, np.argsort(-self.sizes, kind="stable"))
-
     def frames(self) -> Frames:
-        """List the frames, in the order in which they are encoded."""
+        """List the frames, slot by slot and by place."""
         slots, groups = np.nonzero(np.arange(self.sizes.max())[:, None] < self.sizes)
         numbers = self.done[groups] + _ORDER[self.sizes[groups], slots]
         references = np.where(self.full[groups], 0, _REFERENCES[slots])
         return Frames(slots, groups, numbers, references)
 
-    def _pairs(self, chosen: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    def _pairs(self, chosen: Flags) -> list[tuple[int, int]]:
         return list(zip(self.streams[chosen].tolist(), self.places[chosen].tolist(), strict=True))
 
 

@@ -12,7 +12,7 @@ ORDER: dict[int, tuple[int, ...]] = {1: (0,), 2: (1, 0), 3: (2, 1, 0), 4: (3, 1,
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The next `size` waiting frames: one full frame, or a group in the order `ORDER[size]`."""
+    """The next `size` waiting frames: one full frame, or a group."""
 
     size: int
     full: bool
@@ -20,15 +20,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A full frame, then groups of four; a full frame again after `refresh` reused ones.
+    """A full frame, then groups; a full frame again after `refresh` frames of groups.
 
     With `refresh` 0 only the first frame of a stream, and those marked as cuts, are full. Where
-    `refresh` is no multiple of four the last group before a full frame is cut short.
+    `refresh` is no multiple of a group the last one before a full frame is cut short.
     """
 
     refresh: int = 0
+    group: int = GROUP
 
     def __post_init__(self) -> None:
+        if self.group < 1:
+            raise UsageError(f"a group has 1 frame or more, got {self.group}")
         if self.refresh < 0:
             raise UsageError(f"refresh must be 0 (never) or more frames, got {self.refresh}")
 
@@ -45,12 +48,12 @@ class Schedule:
         """
         if not waiting:
             return None
-        left = self.refresh - since if self.refresh and since is not None else GROUP
+        left = self.refresh - since if self.refresh and since is not None else self.group
         if since is None or left <= 0 or (len(cuts) > 0 and cuts[0]):
             return Step(1, full=True)
         ahead = next((at for at, cut in enumerate(cuts[:waiting]) if cut), None)
-        size = min(GROUP, left, waiting if ahead is None else ahead)
-        if size < min(GROUP, left) and not last and ahead is None:
+        size = min(self.group, left, waiting if ahead is None else ahead)
+        if size < min(self.group, left) and not last and ahead is None:
             return None
         return Step(size, full=False)
 
@@ -61,13 +64,15 @@ class Schedule:
         *,
         last: bool,
         cuts: Sequence[bool] = (),
-        most: int = GROUP,
     ) -> list[Step]:
-        """Say all that can be encoded of the waiting frames, in groups of at most `most`."""
+        """Say all that can be encoded of the waiting frames."""
         steps: list[Step] = []
-        done, ends = 0, last or most < GROUP
+        done = 0
         while step := self.step(
-            since, min(waiting - done, most), last=ends, cuts=cuts[done : done + most]
+            since,
+            min(waiting - done, self.group),
+            last=last,
+            cuts=cuts[done : done + self.group],
         ):
             steps.append(step)
             done += step.size

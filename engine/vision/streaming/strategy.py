@@ -2,25 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionTower
 
 
 @dataclass(slots=True)
 class StreamState:
-    """What a strategy keeps of one stream between calls; `tensors` and `scalars` can be saved.
+    """What a strategy keeps of one stream between calls; a strategy adds what is its own.
 
-    `pending` holds frames received but not yet encoded, because their group is not complete.
+    It can be saved: there are tensors, numbers and records of them in it, and nothing else.
     """
 
     num_frames: int  # received so far, pending ones included
-    pending: Tensor  # uint8 [P, 3, S, S]
-    pending_cues: Tensor | None  # [P, C, side, side]
-    tensors: dict[str, Tensor]
-    scalars: dict[str, Any]
+    pending: Tensor  # uint8 [P, 3, S, S], received and not yet encoded: their group is incomplete
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +63,10 @@ class Strategy(Protocol):
     def tower(self) -> VisionTower:
         """The frozen backbone."""
 
+    @property
+    def whole_streams(self) -> bool:
+        """Whether a chunk must be a whole stream: what is done depends on all of its frames."""
+
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         """Encode chunks of different streams together; one result per chunk, in order.
 
@@ -87,3 +89,9 @@ def reuse_rate(encoded: Encoded, tower: VisionTower) -> Tensor:
     """Share of tokens not computed, per frame, over the layers after the first: `[F]`."""
     tokens = tower.config.tokens
     return 1 - encoded.computed[:, 1:].double().mean(1) / tokens
+
+
+def check_whole(strategy: Strategy, chunks: Sequence[Chunk]) -> None:
+    """Refuse parts of streams, for a strategy that wants whole ones."""
+    if any(chunk.state is not None or not chunk.last for chunk in chunks):
+        raise UsageError(f"{strategy.name} takes whole streams, got a part of one")

@@ -38,6 +38,7 @@ class Costly:
     clock: Clock
     seconds: dict[str, float]
     drift: float = 0.0
+    whole_streams: bool = False
     served: list[int] = field(default_factory=list)
 
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
@@ -50,7 +51,7 @@ class Costly:
             self.clock.now += self.seconds.get(kind, self.seconds["dark"]) * count
             self.served.append(count)
         angle = chunk.pixels.float().mean((1, 2, 3)) / 255 + torch.tensor(1 - self.drift).acos()
-        state = None if chunk.last else StreamState(count, chunk.pixels[:0], None, {}, {})
+        state = None if chunk.last else StreamState(count, chunk.pixels[:0])
         return Encoded(
             embeddings=torch.stack([angle.cos(), angle.sin()], 1),
             computed=torch.full((count, 3), 5, dtype=torch.int32),
@@ -174,17 +175,9 @@ def test_short_streams_are_dense_and_decide_nothing(tower, clock) -> None:
     assert serve(auto, still(LEAST - 1), still(LEAST)) == ["gate", "gate"]
 
 
-def test_streams_wait_until_they_are_whole(tower, clock) -> None:
-    auto = make(tower, clock, dense=5, gate=2)
-    state, pixels = None, still(40)
-    for at in (0, 10, 20):
-        [waiting] = auto.encode([Chunk(pixels[at : at + 10], state)])
-        assert len(waiting.embeddings) == 0
-        state = waiting.state
-    [done] = auto.encode([Chunk(pixels[30:], state, last=True)])
-    [alone] = make(tower, clock, dense=5, gate=2).encode([Chunk(pixels, last=True)])
-    assert torch.equal(done.embeddings, alone.embeddings)
-    assert done.state is None
+def test_parts_of_streams_are_refused(tower, clock) -> None:
+    with pytest.raises(UsageError, match="whole streams"):
+        make(tower, clock, dense=5, gate=2).encode([Chunk(still(40))])
 
 
 def test_given_choices_hold(tower, clock) -> None:

@@ -32,6 +32,7 @@ class Truth:
 
     tower: VisionTower
     name: str = "dense"
+    whole_streams: bool = False
 
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         return [self.answer(chunk, torch.zeros(len(chunk.pixels)), DENSE_COST) for chunk in chunks]
@@ -45,7 +46,7 @@ class Truth:
             computed=torch.full((count, 2), 4, dtype=torch.int32),
             macs=torch.full((count,), cost, dtype=torch.float64),
             full=drift == 0,
-            state=None if chunk.last else StreamState(seen, chunk.pixels[:0], None, {}, {}),
+            state=None if chunk.last else StreamState(seen, chunk.pixels[:0]),
         )
 
 
@@ -57,6 +58,7 @@ class MadeUp:
     factor: float = 1.0
     share: float = 0.25  # of dense's cost
     name: str = "made-up"
+    whole_streams: bool = False
 
     @property
     def tower(self) -> VisionTower:
@@ -226,25 +228,21 @@ def test_controller_moves_against_the_drift(block: list[float], earlier: float, 
         assert move.rung >= rung
 
 
-@pytest.mark.parametrize("cuts", [[64], [1, 20, 43], [63, 0, 1]])
-def test_results_do_not_depend_on_chunks_or_company(truth: Truth, cuts: list[int]) -> None:
+def test_results_do_not_depend_on_company(truth: Truth) -> None:
     clips = [stream([30] * 64, seed) for seed in range(3)]
     [alone] = Bounded(MadeUp(truth), truth).encode([Chunk(clips[0], last=True)])
-    bounded = Bounded(MadeUp(truth), truth)
-    states: list[StreamState | None] = [None] * 3
-    at = 0
-    for count in cuts:
-        chunks = [
-            Chunk(clip[at : at + count], state, last=at + count == 64)
-            for clip, state in zip(clips, states, strict=True)
-        ]
-        encoded = bounded.encode(chunks)
-        states = [each.state for each in encoded]
-        at += count
-    assert torch.equal(encoded[0].embeddings, alone.embeddings)
-    assert encoded[0].drift is not None
+    together = Bounded(MadeUp(truth), truth).encode([Chunk(clip, last=True) for clip in clips])
+    assert torch.equal(together[0].embeddings, alone.embeddings)
+    assert together[0].drift is not None
     assert alone.drift is not None
-    assert torch.equal(encoded[0].drift, alone.drift)
+    assert torch.equal(together[0].drift, alone.drift)
+
+
+def test_parts_of_streams_are_refused(truth: Truth) -> None:
+    clip, bounded = stream([30] * 64, 0), Bounded(MadeUp(truth), truth)
+    for chunk in (Chunk(clip), Chunk(clip, StreamState(0, clip[:0]), last=True)):
+        with pytest.raises(UsageError, match="whole streams"):
+            bounded.encode([chunk])
 
 
 @dataclass(frozen=True)
@@ -261,11 +259,7 @@ class Cued(MadeUp):
 def test_cues_go_with_their_frames_through_blocks_and_repetitions(truth: Truth) -> None:
     clip = stream([5] * 60 + [90] * 60, seed=3)
     bounded = Bounded(Cued(truth), truth)
-    state: StreamState | None = None
-    for start, stop in ((0, 50), (50, 51), (51, 120)):
-        part = clip[start:stop]
-        [encoded] = bounded.encode([Chunk(part, state, stop == 120, part.float())])
-        state = encoded.state
+    [encoded] = bounded.encode([Chunk(clip, last=True, cues=clip.float())])
     assert len(encoded.embeddings) == 120
     assert bounded.report[0].scale < 1
 

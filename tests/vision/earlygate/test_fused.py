@@ -16,8 +16,9 @@ from engine.vision.earlygate.learned import LearnedLimits
 from engine.vision.earlygate.limits import Limits
 from engine.vision.earlygate.memory import fitting_streams
 from engine.vision.earlygate.refresh import Refresh
-from engine.vision.earlygate.strategy import SOURCES, EarlyGate
+from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.fused.layers import patch_columns
+from engine.vision.streaming.stepper import Batch
 from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
 
 TINY = VisionConfig(layers=4, width=32, heads=2, mlp=64, patch=8, image_size=32, dimension=16)
@@ -79,7 +80,7 @@ def pair(config: VisionConfig, kind: str, threshold: float, streams: int = 3) ->
     tower, base = make_tower(config), Limits.uniform(config, threshold)
     limits = learned(config, base) if kind == "learned" else base
     plain = EarlyGate(tower, limits, Refresh(cut=1.0))
-    return [plain, replace(plain, fused=FusedGate(tower, limits, SOURCES, streams))]
+    return [plain, replace(plain, fused=FusedGate(tower, limits, streams))]
 
 
 def same(given: Encoded, expected: Encoded) -> None:
@@ -104,7 +105,7 @@ IDS = ["large"] if CUDA else ["clip", "plain"]
 def test_eight_bits_are_those_of_the_plain_gate() -> None:
     tower = quantise(make_tower(CONFIGS[0]))
     plain = EarlyGate(tower, Limits.uniform(CONFIGS[0], 0.3), Refresh(cut=1.0))
-    fused = replace(plain, fused=FusedGate(tower, plain.limits, SOURCES, 2))
+    fused = replace(plain, fused=FusedGate(tower, plain.limits, 2))
     chunks = [
         Chunk(make_clip(CONFIGS[0], frames, seed), last=True) for seed, frames in ((0, 9), (1, 5))
     ]
@@ -134,7 +135,7 @@ def test_layers_without_a_gate_compare_nothing(scale: float) -> None:
     tower = make_tower(config)
     limits = Limits((0.3, *(-1.0 for _ in range(config.layers - 2)))).scaled(scale)
     plain = EarlyGate(tower, limits, Refresh(cut=1.0))
-    fused = replace(plain, fused=FusedGate(tower, limits, SOURCES, 2))
+    fused = replace(plain, fused=FusedGate(tower, limits, 2))
     clips = [make_clip(config, frames, seed) for seed, frames in enumerate((9, 6))]
     first = [gate.encode([Chunk(clip[:5]) for clip in clips]) for gate in (fused, plain)]
     # states of either resume in the other
@@ -207,12 +208,12 @@ def test_scaled_limits_reach_the_graph() -> None:
 def test_a_tower_without_class_token_is_refused() -> None:
     tower = make_tower(replace(TINY, class_token=False))
     with pytest.raises(UsageError, match="class token"):
-        FusedGate(tower, Limits.uniform(tower.config, 0.1), SOURCES, 1)
+        FusedGate(tower, Limits.uniform(tower.config, 0.1), 1)
 
 
 def test_room_is_made_for_what_fits() -> None:
     tower = make_tower(TINY)
-    memory = FusedGate(tower, Limits.uniform(TINY, 0.1), SOURCES, 16).memory
+    memory = FusedGate(tower, Limits.uniform(TINY, 0.1), 16).memory
     held = [memory.h, memory.mixed, memory.roots, memory.table, memory.work.after]
     held += [memory.work.normed, memory.work.wide]
     halves = 2 * sum(value.numel() for value in held)
@@ -230,7 +231,7 @@ def test_a_step_waits_for_nothing() -> None:
     _, gate = pair(config, "fixed", 0.3)
     fused = gate.fused
     assert fused is not None
-    fused.begin(2, gate.limits)
+    fused.begin(2)
     pixels = make_clip(config, 2, 0).pin_memory()
     group = make_clip(config, 8, 1).pin_memory()
     slots, places = np.divmod(np.arange(8), 2)
@@ -238,8 +239,8 @@ def test_a_step_waits_for_nothing() -> None:
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        fused.step(slots[:2], places[:2], pixels, ~gated[:2])
-        stepped = fused.step(slots, places, group, gated)
+        fused.step(Batch(slots[:2], places[:2], ~gated[:2], pixels))
+        stepped = fused.step(Batch(slots, places, gated, group))
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert stepped.embeddings.isfinite().all()

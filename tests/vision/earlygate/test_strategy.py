@@ -1,6 +1,7 @@
 """The early gate against dense, against an unpacked simulation, and its invariants."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.limits import Limits
 from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
+from engine.vision.earlygate.stream import GateState
 from engine.vision.streaming.dense import Dense
 from engine.vision.streaming.schedule import ORDER, Schedule
 from engine.vision.streaming.strategy import Chunk, Encoded, StreamState, reuse_rate
@@ -152,13 +154,9 @@ def test_saved_state_resumes_identically() -> None:
     [first] = gate.encode([Chunk(clip[:11])])
     state = first.state
     assert state is not None
-    saved = {name: tensor.clone() for name, tensor in state.tensors.items()}
+    saved = deepcopy(state)
     [once] = gate.encode([Chunk(clip[11:], state, last=True)])
-    assert all(torch.equal(saved[name], state.tensors[name]) for name in saved)
-    restored = StreamState(
-        state.num_frames, state.pending.clone(), None, saved, dict(state.scalars)
-    )
-    [again] = gate.encode([Chunk(clip[11:], restored, last=True)])
+    [again] = gate.encode([Chunk(clip[11:], saved, last=True)])
     assert torch.equal(once.embeddings, again.embeddings)
     assert torch.equal(once.computed, again.computed)
     assert len(first.embeddings) + len(once.embeddings) == 19
@@ -232,8 +230,10 @@ def test_a_layer_without_a_gate_keeps_the_rows_and_stores_no_roots() -> None:
     gate = EarlyGate(tower, Limits.single(CLIP, 0.2), NEVER_CUT)
     [encoded] = gate.encode([Chunk(clip)])
     assert encoded.state is not None
-    assert encoded.state.tensors["compared"].shape == (1, CLIP.tokens, CLIP.width)
-    assert encoded.state.tensors["keys_values"].shape == (3, CLIP.tokens, 2 * CLIP.width)
+    assert isinstance(encoded.state, GateState)
+    assert encoded.state.memory is not None
+    assert encoded.state.memory.compared.shape == (1, CLIP.tokens, CLIP.width)
+    assert encoded.state.memory.keys_values.shape == (3, CLIP.tokens, 2 * CLIP.width)
     assert (encoded.computed[:, 1:2] == encoded.computed[:, 1:]).all()
     assert gate.with_scale(0.0).limits.gates == (1,)
     assert 0.1 < float(reuse_rate(encoded, tower).mean()) < 0.9

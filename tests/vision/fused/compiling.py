@@ -83,11 +83,10 @@ def run_all() -> None:
     """Run the forwards of small stacks of real layers, on whatever the buffers hold."""
     from engine.vision.earlygate.fused import FusedGate
     from engine.vision.earlygate.limits import Limits
-    from engine.vision.earlygate.strategy import SOURCES
     from engine.vision.fused.dense import FusedDense
-    from engine.vision.reusevit.forward import serve
     from engine.vision.reusevit.fused import FusedReuse
     from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+    from engine.vision.reusevit.plain import serve
 
     for config in TOWERS:
         tower = VisionTower(config).to(torch.bfloat16).eval().requires_grad_(False)
@@ -98,7 +97,7 @@ def run_all() -> None:
         for narrow, slots in ((64, 4), (0, 1)):
             parts = ReuseParts(config, ReuseConfig(narrow=narrow, cue="none"))
             FusedReuse(each, serve(parts, each), streams=1).run(slots, 1)
-        FusedGate(each, Limits.uniform(config, 0.2), SOURCES, 1).run()
+        FusedGate(each, Limits.uniform(config, 0.2), 1).run()
 
 
 if __name__ == "__main__":

@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
 from engine.errors import UsageError
 from engine.vision.backbone.precision import quantise
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.reusevit.forward import Batch, Encoder, Step, serve
 from engine.vision.reusevit.fused import FusedReuse, fusible
 from engine.vision.reusevit.memory import fitting_streams
 from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.plain import PlainReuse, serve
+from engine.vision.reusevit.references import References
 from engine.vision.reusevit.strategy import ReuseViT
+from engine.vision.streaming.stepper import Batch, Stepped
 from engine.vision.streaming.strategy import Chunk
 from tests.vision.fused.test_dense import EIGHT, distance, make_tower
 
@@ -33,12 +36,10 @@ def make_gates(tower: VisionTower, spread: float = 0.5, narrow: int = 16):
 
 def make_batch(base: torch.Tensor, sizes: tuple[int, ...], *, full: bool) -> Batch:
     """Frames like `base` `[B, 3, S, S]` for streams with groups of these sizes."""
-    order = sorted((at for at in range(len(sizes)) if sizes[at]), key=lambda at: -sizes[at])
-    counts = tuple(sum(sizes[at] > slot for at in order) for slot in range(max(sizes)))
-    frames = [base[at] for count in counts for at in order[:count]]
-    pixels = torch.stack(frames).int()
+    slots, places = np.nonzero(np.arange(max(sizes))[:, None] < np.array(sizes))
+    pixels = base[places.tolist()].int()
     pixels = (pixels + torch.randint_like(pixels, -30, 31)).clamp(0, 255).to(torch.uint8)
-    return Batch(pixels, None, counts, tuple(full for _ in order), tuple(order))
+    return Batch(slots, places, np.full(len(slots), full), pixels)
 
 
 def make_base(config: VisionConfig, streams: int, device: str) -> torch.Tensor:
@@ -51,33 +52,38 @@ def force(fused: FusedReuse, batch: Batch, rate: float) -> Forced:
     """Draw decisions, hand them to the fused forward, and return them as the plain one asks."""
     config, forced = fused.tower.config, fused.memory.forced
     assert forced is not None
-    frames = sum(batch.counts)
+    frames = len(batch.slots)
     drawn = torch.rand(config.layers - 1, frames, config.tokens - 1, device=forced.device) < rate
-    lanes = fused.width(max(batch.places) + 1)
-    at = [slot * lanes + place for slot, n in enumerate(batch.counts) for place in batch.places[:n]]
-    forced[:, at] = drawn
+    lanes = fused.width(int(batch.places.max()) + 1)
+    forced[:, (batch.slots * lanes + batch.places).tolist()] = drawn
     return lambda gate, _frames: drawn[gate]
 
 
-def compare(fused: Step, plain: Step, tolerance: float) -> None:
+def compare(fused: Stepped, plain: Stepped, tolerance: float) -> None:
     """Same decisions, and embeddings within the tolerance."""
-    assert torch.equal(fused.reused, plain.reused)
+    assert torch.equal(fused.computed, plain.computed)
     assert distance(fused.embeddings, plain.embeddings) <= tolerance
+
+
+def near(given: References, expected: References) -> bool:
+    """Whether what two forwards kept of a stream is the same within rounding."""
+    pairs = ((given.mixed, expected.mixed), (given.states, expected.states))
+    return all(distance(ours, theirs) <= 1e-5 for ours, theirs in pairs)
 
 
 @pytest.mark.parametrize("narrow", [16, 0])
 def test_small_tower_decides_and_computes_as_the_plain_path(narrow: int) -> None:
     tower = make_tower(SMALL)
     gates = make_gates(tower, 2.0, narrow)
-    plain, fused = Encoder(tower, gates, "published"), FusedReuse(tower, gates, streams=1)
+    plain, fused = PlainReuse(tower, gates, "published"), FusedReuse(tower, gates, streams=1)
     base = make_base(SMALL, 1, "cpu")
-    theirs, ours = plain.begin(1), fused.begin(1)
+    plain.begin(1)
+    fused.begin(1)
     with torch.inference_mode():
         for sizes, full in (((1,), True), ((4,), False), ((2,), False)):
             batch = make_batch(base, sizes, full=full)
-            compare(fused.encode(batch, ours), plain.encode(batch, theirs), 1e-5)
-    kept, expected = *ours.saved([0]), *theirs.saved([0])
-    assert all(distance(kept[name], expected[name]) <= 1e-5 for name in expected)
+            compare(fused.step(batch), plain.step(batch), 1e-5)
+    assert near(*fused.saved([0]), *plain.saved([0]))
 
 
 def test_eight_bits_by_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,13 +91,14 @@ def test_eight_bits_by_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     tower = quantise(make_tower(SMALL))
     gates = make_gates(tower, 2.0)
     fused, base = FusedReuse(tower, gates, streams=2, forced=True), make_base(SMALL, 2, "cpu")
-    ours, theirs = fused.begin(2), Encoder(tower, gates, "published").begin(2)
+    plain = PlainReuse(tower, gates, "published")
+    plain.begin(2)
+    fused.begin(2)
     with torch.inference_mode():
         for sizes, full in (((1, 1), True), ((4, 4), False), ((2, 3), False)):
             batch = make_batch(base, sizes, full=full)
-            drawn = force(fused, batch, 0.4)
-            plain = Encoder(tower, gates, "published", forced=drawn).encode(batch, theirs)
-            compare(fused.encode(batch, ours), plain, EIGHT / 5)
+            plain.forced = force(fused, batch, 0.4)
+            compare(fused.step(batch), plain.step(batch), EIGHT / 5)
 
 
 @pytest.mark.gpu
@@ -99,13 +106,14 @@ def test_eight_bits_on_a_gpu() -> None:
     tower = quantise(make_tower(BIG, device="cuda"))
     gates = make_gates(tower)
     fused, base = FusedReuse(tower, gates, streams=8, forced=True), make_base(BIG, 5, "cuda")
-    ours, theirs = fused.begin(5), Encoder(tower, gates, "published").begin(5)
+    plain = PlainReuse(tower, gates, "published")
+    plain.begin(5)
+    fused.begin(5)
     with torch.inference_mode():
         for full in (True, False, False):
             batch = make_batch(base, (1,) * 5 if full else (4,) * 5, full=full)
-            drawn = force(fused, batch, 0.6)
-            plain = Encoder(tower, gates, "published", forced=drawn).encode(batch, theirs)
-            compare(fused.encode(batch, ours), plain, EIGHT)
+            plain.forced = force(fused, batch, 0.6)
+            compare(fused.step(batch), plain.step(batch), EIGHT)
 
 
 def test_fewer_streams_where_memory_is_short() -> None:
@@ -129,14 +137,15 @@ def test_equals_the_plain_path_at_forced_rates(rate: float, narrow: int) -> None
     gates = make_gates(tower, narrow=narrow)
     fused = FusedReuse(tower, gates, streams=8, forced=True)
     base = make_base(BIG, 5, "cuda")
-    ours, theirs = fused.begin(5), Encoder(tower, gates, "published").begin(5)
+    plain = PlainReuse(tower, gates, "published")
+    plain.begin(5)
+    fused.begin(5)
     steps = [((1,) * 5, True), ((4,) * 5, False), ((4, 1, 3, 0, 4), False), ((4,) * 5, False)]
     with torch.inference_mode():
         for sizes, full in steps:
             batch = make_batch(base, sizes, full=full)
-            drawn = force(fused, batch, rate)
-            plain = Encoder(tower, gates, "published", forced=drawn).encode(batch, theirs)
-            compare(fused.encode(batch, ours), plain, TOLERANCE)
+            plain.forced = force(fused, batch, rate)
+            compare(fused.step(batch), plain.step(batch), TOLERANCE)
 
 
 def test_places_without_a_frame_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,9 +153,10 @@ def test_places_without_a_frame_change_nothing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     tower = make_tower(SMALL)
     gates = make_gates(tower, 2.0)
-    plain, fused = Encoder(tower, gates, "published"), FusedReuse(tower, gates, streams=8)
+    plain, fused = PlainReuse(tower, gates, "published"), FusedReuse(tower, gates, streams=8)
     base = make_base(SMALL, 7, "cpu")
-    theirs, ours = plain.begin(7), fused.begin(7)
+    plain.begin(7)
+    fused.begin(7)
     steps = (
         ((1,) * 7, True), ((4,) * 7, False), ((0, 4, 1, 3, 0, 2, 4), False),
         ((4, 0, 0, 1, 3, 0, 0), False), ((0, 2, 4, 1, 4, 3, 1), False),
@@ -154,18 +164,18 @@ def test_places_without_a_frame_change_nothing(monkeypatch: pytest.MonkeyPatch) 
     with torch.inference_mode():
         for sizes, full in steps:
             batch = make_batch(base, sizes, full=full)
-            compare(fused.encode(batch, ours), plain.encode(batch, theirs), 1e-5)
+            compare(fused.step(batch), plain.step(batch), 1e-5)
     places = [6, 0, 3]
-    for kept, expected in zip(ours.saved(places), theirs.saved(places), strict=True):
-        assert all(distance(kept[name], expected[name]) <= 1e-5 for name in expected)
+    for kept, expected in zip(fused.saved(places), plain.saved(places), strict=True):
+        assert near(kept, expected)
     # as streams that are put aside and taken up again, elsewhere
-    moved = dict(zip((2, 5, 1), ours.saved(places), strict=True))
-    plain_again = plain.begin(7)
-    plain_again.load(moved)
-    ours.load(moved)
+    moved = dict(zip((2, 5, 1), fused.saved(places), strict=True))
+    plain.begin(7)
+    plain.load(moved)
+    fused.load(moved)
     with torch.inference_mode():
         batch = make_batch(base, (0, 4, 3, 0, 0, 4, 0), full=False)
-        compare(fused.encode(batch, ours), plain.encode(batch, plain_again), 1e-5)
+        compare(fused.step(batch), plain.step(batch), 1e-5)
 
 
 def test_parts_that_can_be_served_fused() -> None:
@@ -180,17 +190,19 @@ def test_parts_that_can_be_served_fused() -> None:
 def test_own_decisions_are_nearly_all_those_of_the_plain_path(narrow: int) -> None:
     tower = make_tower(BIG, device="cuda")
     gates = make_gates(tower, narrow=narrow)
-    plain, fused = Encoder(tower, gates, "published"), FusedReuse(tower, gates, streams=4)
+    plain, fused = PlainReuse(tower, gates, "published"), FusedReuse(tower, gates, streams=4)
     base = make_base(BIG, 4, "cuda")
-    ours, theirs = fused.begin(4), plain.begin(4)
+    plain.begin(4)
+    fused.begin(4)
     with torch.inference_mode():
         for size, full in ((1, True), (4, False)):
             batch = make_batch(base, (size,) * 4, full=full)
-            mine, expected = fused.encode(batch, ours), plain.encode(batch, theirs)
-    total = expected.reused.sum()
-    assert 0 < total < expected.reused.numel() * (BIG.tokens - 1)
+            given, expected = fused.step(batch), plain.step(batch)
+    reused = BIG.tokens - expected.computed[:, 1:]
+    assert 0 < reused.sum() < reused.numel() * (BIG.tokens - 1)
     # a decision flips where rounding moves it over the edge, a few in a thousand
-    assert (mine.reused - expected.reused).abs().sum() <= 0.02 * expected.reused.numel() * 256
+    flipped = (given.computed - expected.computed).abs().sum()
+    assert flipped <= 0.02 * reused.numel() * 256
 
 
 @pytest.mark.parametrize(
@@ -206,11 +218,11 @@ def test_rows_computed_are_those_that_the_map_leaves(
     tower = make_tower(config, device=device)
     fused = FusedReuse(tower, make_gates(tower, 2.0), streams=len(sizes))
     base = make_base(config, len(sizes), device)
-    cache = fused.begin(len(sizes))
-    fused.encode(make_batch(base, (1,) * len(sizes), full=True), cache)
-    step = fused.encode(make_batch(base, sizes, full=False), cache)
+    fused.begin(len(sizes))
+    fused.step(make_batch(base, (1,) * len(sizes), full=True))
+    stepped = fused.step(make_batch(base, sizes, full=False))
     computed, restored = fused.memory.counts.T.long()
-    reused = step.reused.sum(0)
+    reused = (config.tokens - stepped.computed[:, 1:]).sum(0)
     assert torch.equal(computed, sum(sizes) * config.tokens - reused)
     assert torch.equal(restored, reused)
     assert 0 < reused.sum() < reused.numel() * sum(sizes) * config.tokens
@@ -224,24 +236,25 @@ def test_company_changes_nothing_and_streams_can_be_carried_over() -> None:
     base = make_base(BIG, 6, "cuda")
     torch.manual_seed(5)
     batches = [make_batch(base, (1,) * 6, full=True), make_batch(base, (4,) * 6, full=False)]
-    cache = fused.begin(6)
-    together = [fused.encode(batch, cache) for batch in batches]
+    fused.begin(6)
+    together = [fused.step(batch) for batch in batches]
     for at in (0, 5):
         alone = FusedReuse(tower, gates, streams=16)
-        cache = alone.begin(1)
-        for batch, step in zip(batches, together, strict=True):
-            rows = [slot * 6 + at for slot in range(len(batch.counts))]
+        alone.begin(1)
+        for batch, stepped in zip(batches, together, strict=True):
+            rows = np.flatnonzero(batch.places == at)
             single = Batch(
-                batch.pixels[rows], None, (1,) * len(rows), (batch.full[at],), (0,)
+                batch.slots[rows], np.zeros_like(rows), batch.full[rows],
+                batch.pixels[rows.tolist()],
             )  # fmt: skip
-            own = alone.encode(single, cache)
-            assert torch.equal(own.embeddings, step.embeddings[rows])
-            assert torch.equal(own.reused, step.reused[rows])
+            own = alone.step(single)
+            assert torch.equal(own.embeddings, stepped.embeddings[rows.tolist()])
+            assert torch.equal(own.computed, stepped.computed[rows.tolist()])
             # as a stream that is put aside and taken up again
-            [kept] = cache.saved([0])
+            [kept] = alone.saved([0])
             alone = FusedReuse(tower, gates, streams=16)
-            cache = alone.begin(1)
-            cache.load({0: kept})
+            alone.begin(1)
+            alone.load({0: kept})
 
 
 @pytest.mark.gpu
@@ -250,14 +263,14 @@ def test_the_host_waits_for_nothing() -> None:
     tower = make_tower(BIG, device="cuda")
     fused = FusedReuse(tower, make_gates(tower), streams=4)
     base = make_base(BIG, 4, "cuda")
-    cache = fused.begin(4)
+    fused.begin(4)
     batches = [make_batch(base, (1,) * 4, full=True), make_batch(base, (4,) * 4, full=False)]
     for batch in batches:
-        fused.encode(batch, cache)
+        fused.step(batch)
     torch.cuda.set_sync_debug_mode("error")
     try:
         for batch in batches:
-            fused.encode(batch, cache)
+            fused.step(batch)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -281,7 +294,7 @@ def test_the_strategy_over_fused_steps_equals_itself_over_plain_ones() -> None:
         for parameter in parts.gate(index).parameters():
             torch.nn.init.normal_(parameter, std=2 * parameter.shape[-1] ** -0.5)
     plain, fused = ReuseViT(tower, parts), ReuseViT(tower, parts)
-    fused.encoder = FusedReuse(tower, serve(parts, tower), streams=1)
+    fused.stepper = FusedReuse(tower, serve(parts, tower), streams=1)
     base = make_base(SMALL, 2, "cpu").int()
     clips = [(at + torch.randint(-30, 31, (7, *at.shape))).clamp(0, 255).byte() for at in base]
     expected = plain.encode([Chunk(clip, last=True) for clip in clips])

@@ -1,5 +1,6 @@
 """Streams, states, cues and costs of the reusevit strategy."""
 
+from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,7 @@ from engine.vision.reusevit.codec import codec_macs
 from engine.vision.reusevit.file import Card, save_parts
 from engine.vision.reusevit.macs import decision_macs, frame_macs
 from engine.vision.reusevit.parts import ReuseConfig
-from engine.vision.reusevit.strategy import ReuseViT
+from engine.vision.reusevit.strategy import ReuseState, ReuseViT
 from engine.vision.streaming.schedule import Schedule
 from engine.vision.streaming.strategy import Chunk, Encoded, StreamState, reuse_rate
 
@@ -81,13 +82,18 @@ def test_a_saved_state_resumes_identically(cue: str, small: Any, tmp_path: Path)
     strategy = ReuseViT(small.tower(), small.parts(cue=cue))
     begun = strategy.encode([Chunk(each[:7]) for each in frames])
     torch.save([each.state for each in begun], tmp_path / "state.pt")
-    before = [each.state.tensors["states"].clone() for each in begun if each.state]
+    before = [deepcopy(each.state) for each in begun]
     first = strategy.encode(
         [Chunk(each[7:], e.state, last=True) for each, e in zip(frames, begun, strict=True)]
     )
     for kept, each in zip(before, begun, strict=True):  # a state is not changed by its use
-        assert each.state is not None
-        assert torch.equal(kept, each.state.tensors["states"])
+        assert isinstance(kept, ReuseState)
+        assert isinstance(each.state, ReuseState)
+        assert kept.since == each.state.since
+        assert kept.memory is not None
+        assert each.state.memory is not None
+        assert torch.equal(kept.memory.states, each.state.memory.states)
+        assert torch.equal(kept.pending, each.state.pending)
     restored = torch.load(tmp_path / "state.pt", weights_only=False)
     again = ReuseViT(small.tower(), small.parts(cue=cue)).encode(
         [Chunk(each[7:], state, last=True) for each, state in zip(frames, restored, strict=True)]

@@ -1,7 +1,7 @@
 """Batching: every frame once and in order, lanes full, results independent of company."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 import pytest
@@ -24,11 +24,21 @@ TINY = VisionConfig(layers=3, width=32, heads=2, mlp=64, patch=8, image_size=16,
 
 
 @dataclass
+class Summed(StreamState):
+    """A stream's sum so far, and for `Steps` what waits of it."""
+
+    sums: Tensor = field(default_factory=lambda: torch.zeros(1))
+    since: int | None = None
+    waiting: int = 0
+
+
+@dataclass
 class Sums:
     """Embeds a frame as the sum of its stream up to it, so that a lost or doubled frame shows."""
 
     tower: VisionTower
     name: str = "sums"
+    whole_streams: bool = False
     most: int = 0
 
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
@@ -36,14 +46,12 @@ class Sums:
         return [self._one(chunk) for chunk in chunks]
 
     def _one(self, chunk: Chunk) -> Encoded:
-        before = chunk.state.tensors["sum"] if chunk.state else torch.zeros(1)
+        before = chunk.state.sums if isinstance(chunk.state, Summed) else torch.zeros(1)
         values = chunk.pixels[:, 0, 0, 0].float()
         sums = before + values.cumsum(0)
         after = sums[-1:] if len(sums) else before
         seen = (chunk.state.num_frames if chunk.state else 0) + len(values)
-        state = (
-            None if chunk.last else StreamState(seen, chunk.pixels[:0], None, {"sum": after}, {})
-        )
+        state = None if chunk.last else Summed(seen, chunk.pixels[:0], after)
         many = torch.zeros(len(values))
         return Encoded(sums[:, None], many[:, None].int(), many.double(), many.bool(), state)
 
@@ -67,12 +75,13 @@ class Steps(Sums):
         return results
 
     def _plan(self, chunk: Chunk, left: StreamState | None) -> list[Step]:
-        given = chunk.state.scalars if chunk.state else {"since": None, "waiting": 0}
-        waiting = given["waiting"] + len(chunk.pixels)
-        steps = Schedule().steps(given["since"], waiting, last=chunk.last)
-        if left is not None:
-            waiting -= sum(step.size for step in steps)
-            left.scalars.update(since=since_full(given["since"], steps), waiting=waiting)
+        since, waiting = None, len(chunk.pixels)
+        if isinstance(chunk.state, Summed):
+            since, waiting = chunk.state.since, chunk.state.waiting + waiting
+        steps = Schedule().steps(since, waiting, last=chunk.last)
+        if isinstance(left, Summed):
+            left.since = since_full(since, steps)
+            left.waiting = waiting - sum(step.size for step in steps)
         return steps
 
 
@@ -189,3 +198,22 @@ def test_a_consumer_may_stop_early(tower: VisionTower) -> None:
 def test_room_must_be_there(tower: VisionTower) -> None:
     with pytest.raises(UsageError, match="1 or more"):
         Batcher(Sums(tower), lanes=0)
+
+
+def test_whole_streams_are_not_cut(tower: VisionTower) -> None:
+    lengths = (3, 50, 1, 20, 7)
+    clips = [
+        torch.full((length, 3, 16, 16), at, dtype=torch.uint8) for at, length in enumerate(lengths)
+    ]
+    strategy = Sums(tower, whole_streams=True)
+    batcher = Batcher(strategy, lanes=2, frames=8)
+    turns = list(
+        batcher.whole(
+            Source(at, [Chunk(clip[:2]), Chunk(clip[2:])], len(clip))
+            for at, clip in enumerate(clips)
+        )
+    )
+    assert [[key for key, _ in turn] for turn in turns] == [[1], [3], [4, 0, 2]]
+    for key, encoded in (each for turn in turns for each in turn):
+        [alone] = Sums(tower).encode([Chunk(clips[key], last=True)])
+        assert torch.equal(encoded.embeddings, alone.embeddings)

@@ -9,10 +9,10 @@ from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.fused import FusedGate
 from engine.vision.earlygate.limits import Limits
 from engine.vision.earlygate.refresh import Refresh
-from engine.vision.earlygate.strategy import SOURCES, EarlyGate
-from engine.vision.reusevit.forward import serve
+from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.reusevit.fused import FusedReuse
 from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.plain import serve
 from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.batcher import Batcher, Source
 from engine.vision.streaming.schedule import Schedule
@@ -34,7 +34,7 @@ def make_tower() -> VisionTower:
 
 def make_gate(tower: VisionTower) -> Strategy:
     limits = Limits.uniform(CONFIG, 0.3)
-    return EarlyGate(tower, limits, Refresh(cut=1.0), fused=FusedGate(tower, limits, SOURCES, 4))
+    return EarlyGate(tower, limits, Refresh(cut=1.0), fused=FusedGate(tower, limits, 4))
 
 
 def make_reuse(tower: VisionTower) -> Strategy:
@@ -42,7 +42,7 @@ def make_reuse(tower: VisionTower) -> Strategy:
     for parameter in parts.parameters():
         torch.nn.init.normal_(parameter, std=0.5 * parameter.shape[-1] ** -0.5)
     reuse = ReuseViT(tower, parts, schedule=Schedule(16))
-    reuse.encoder = FusedReuse(tower, serve(parts, tower), streams=4)
+    reuse.stepper = FusedReuse(tower, serve(parts, tower), streams=4)
     return reuse
 
 

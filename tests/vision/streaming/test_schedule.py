@@ -117,5 +117,5 @@ def test_all_steps_at_once_are_those_one_by_one(
 
 
 def test_frames_one_by_one_wait_for_none() -> None:
-    assert Schedule().steps(0, 3, last=False, most=1) == [Step(1, full=False)] * 3
+    assert Schedule(group=1).steps(0, 3, last=False) == [Step(1, full=False)] * 3
     assert Schedule().steps(0, 3, last=False) == []

@@ -1,42 +1,51 @@
 """The forward for serving: decisions are final, and only computed tokens are multiplied."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from engine.vision.backbone.tower import VisionTower
-from engine.vision.reusevit.cache import Cache
 from engine.vision.reusevit.gating import Chain
 from engine.vision.reusevit.importance import attend
 from engine.vision.reusevit.parts import ReuseParts
+from engine.vision.reusevit.references import References, ReferenceTable
+from engine.vision.streaming.places import Numbers
+from engine.vision.streaming.stepper import Batch, Stepped
 from kernels.restore import restore
 from kernels.select import Selection, select
 
-Forced = Callable[[int, int], Tensor]  # gate and number of frames to bool [T, patches]
+Forced = Callable[[int, int], Tensor]  # gate and number of frames to bool [T, patches], as they lie
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """One step of several streams: a full frame or a group of each, the larger groups first.
+class Layout:
+    """How the plain forward wants a step's frames: slot by slot, the larger groups first.
 
-    Frames lie slot by slot: slot 0 of every stream, then slot 1 of those that have one, and so on.
+    So slot n belongs to the first `counts[n]` of the streams.
     """
 
-    pixels: Tensor  # uint8 [T, 3, S, S]
-    cues: Tensor | None  # [T, patches]
+    order: Numbers  # [T], of the batch's frames
     counts: tuple[int, ...]  # streams with a slot 0, 1, 2, 3
     full: tuple[bool, ...]  # [B], whether a stream's slot 0 is a full frame
-    places: tuple[int, ...]  # [B], the streams' places in the cache
+    places: tuple[int, ...]  # [B], the streams' places in the table
 
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one batch became, frames as they lay in it."""
-
-    embeddings: Tensor  # [T, E]
-    reused: Tensor  # int64 [T, L - 1], tokens reused at each gate
+    @classmethod
+    def of(cls, batch: Batch) -> "Layout":
+        """Sort the streams of a batch by the size of their groups."""
+        first = batch.slots == 0
+        places, full = batch.places[first], batch.full[first]
+        larger = np.argsort(-np.bincount(batch.places)[places], kind="stable")
+        rank = np.zeros(places.max() + 1, np.int64)
+        rank[places[larger]] = np.arange(len(larger))
+        return cls(
+            order=np.lexsort((rank[batch.places], batch.slots)),
+            counts=tuple(np.bincount(batch.slots).tolist()),
+            full=tuple(full[larger].tolist()),
+            places=tuple(places[larger].tolist()),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,65 +71,91 @@ def serve(parts: ReuseParts, tower: VisionTower) -> list[ServedGate]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Encoder:
-    """A tower with its gates, ready to encode batches against a cache."""
+@dataclass(slots=True)
+class PlainReuse:
+    """Steps in plain PyTorch on any device: the definition."""
 
     tower: VisionTower
     gates: Sequence[ServedGate]
     chain: Chain
     bias: float = 0.0  # added to every logit of reuse
     forced: Forced | None = None
-    room: int | None = None  # most streams at once; None: any number
+    room: int | None = field(default=None, init=False)
+    _table: ReferenceTable = field(init=False)
 
-    def shifted(self, shift: float) -> "Encoder":
+    def shifted(self, shift: float) -> "PlainReuse":
         """Return the same with that much added to every logit of reuse."""
         return replace(self, bias=self.bias + shift)
 
-    def begin(self, streams: int) -> Cache:
+    def begin(self, places: int) -> None:
         """Make room for that many streams side by side."""
-        return Cache.empty(streams, self.tower.config, self.tower.position)
+        self._table = ReferenceTable.empty(places, self.tower.config, self.tower.position)
 
-    def encode(self, batch: Batch, cache: Cache) -> Step:
+    def load(self, saved: Mapping[int, References]) -> None:
+        """Copy streams' references to their places."""
+        self._table.load(saved)
+
+    def saved(self, places: Sequence[int]) -> list[References]:
+        """Return copies of these streams' references."""
+        return self._table.saved(places)
+
+    def step(self, batch: Batch) -> Stepped:
         """Encode a batch layer by layer; leave slot 0 of each stream as its next reference."""
+        layout = Layout.of(batch)
+        order = torch.from_numpy(layout.order).to(self.tower.device)
+        cues = None if batch.cues is None else batch.cues.index_select(0, order)
+        stepped = self._encode(batch.pixels.index_select(0, order), cues, layout, order)
+        back = order.argsort()
+        return Stepped(stepped.embeddings[back], stepped.computed[back])
+
+    def _encode(
+        self, pixels: Tensor, cues: Tensor | None, layout: Layout, order: Tensor
+    ) -> Stepped:
         config, layer = self.tower.config, self.tower.layer(0)
-        streams, frames = len(batch.full), len(batch.pixels)
-        width = config.width
-        places = torch.tensor(batch.places, device=self.tower.device)
-        h = self.tower.embed(self.tower.normalise(batch.pixels))
+        streams, frames, width = len(layout.full), len(pixels), config.width
+        places = torch.tensor(layout.places, device=self.tower.device)
+        h = self.tower.embed(self.tower.normalise(pixels))
         states = h.new_empty(streams + frames, config.tokens, 4 * width)
         mixed = h.new_empty(streams + frames, config.tokens, width)
         states[streams:, :, :width] = h
         states[streams:, :, width:] = layer.project(h)
-        reused = []
+        computed = [order.new_full((frames,), config.tokens)]
         for index in range(config.layers - 1):
             layer = self.tower.layer(index)
             own, importance = attend(
                 layer, states[streams:, :, width:], class_token=config.class_token
             )
             mixed[streams:] = own
-            if not all(batch.full):
-                torch.index_select(cache.mixed[index], 0, places, out=mixed[:streams])
-            chosen = self._select(index, mixed, importance, batch)
-            self._advance(index, states, mixed, chosen, batch, places, cache)
-            reused.append((chosen.roots != _own(chosen.roots, streams)).sum(1))
+            if not all(layout.full):
+                torch.index_select(self._table.mixed[index], 0, places, out=mixed[:streams])
+            chosen = self._select(index, mixed, importance, layout, cues, order)
+            self._advance(index, states, mixed, chosen, layout, places)
+            computed.append((chosen.roots == _own(chosen.roots, streams)).sum(1))
         embeddings = self._finish(states[streams:])
-        return Step(embeddings, torch.stack(reused, 1))
+        return Stepped(embeddings, torch.stack(computed, 1))
 
-    def _select(self, index: int, mixed: Tensor, importance: Tensor, batch: Batch) -> Selection:
-        if all(batch.full):
-            own = _own(mixed[len(batch.full) :, :, 0], len(batch.full))
+    def _select(
+        self,
+        index: int,
+        mixed: Tensor,
+        importance: Tensor,
+        layout: Layout,
+        cues: Tensor | None,
+        order: Tensor,
+    ) -> Selection:
+        if all(layout.full):
+            own = _own(mixed[len(layout.full) :, :, 0], len(layout.full))
             return Selection(own, own)
         return select(
             mixed,
             importance,
-            batch.cues,
+            cues,
             self.gates[index].layers,
-            counts=batch.counts,
+            counts=layout.counts,
             fixed=int(self.tower.config.class_token),
-            full=torch.tensor(batch.full, device=mixed.device) if any(batch.full) else None,
+            full=torch.tensor(layout.full, device=mixed.device) if any(layout.full) else None,
             bias=self.bias,
-            forced=self.forced(index, len(importance)) if self.forced else None,
+            forced=self.forced(index, len(order))[order] if self.forced else None,
         )
 
     def _advance(
@@ -129,26 +164,25 @@ class Encoder:
         states: Tensor,
         mixed: Tensor,
         chosen: Selection,
-        batch: Batch,
+        layout: Layout,
         places: Tensor,
-        cache: Cache,
     ) -> None:
         """Replace the states of layer `index` by those of the next, computed or restored."""
-        streams, width = len(batch.full), mixed.shape[-1]
+        streams, width, table = len(layout.full), mixed.shape[-1], self._table
         computed = (chosen.roots == _own(chosen.roots, streams)).flatten()
         rows = computed.nonzero().squeeze(1) + streams * mixed.shape[1]
         self._compute(index, states, mixed, rows)
-        if not all(batch.full):
-            torch.index_select(cache.states[index], 0, places, out=states[:streams])
+        if not all(layout.full):
+            torch.index_select(table.states[index], 0, places, out=states[:streams])
         first = chosen.roots[:streams].flatten()
-        if self.chain == "root" and not all(batch.full):
+        if self.chain == "root" and not all(layout.full):
             left = states.flatten(0, 1).index_select(0, first).view(streams, -1, 4 * width)
-            cache.states[index].index_copy_(0, places, left)
-        self._restore(index, states, mixed, chosen, batch.counts)
+            table.states[index].index_copy_(0, places, left)
+        self._restore(index, states, mixed, chosen, layout.counts)
         left = mixed.flatten(0, 1).index_select(0, first).view(streams, -1, width)
-        cache.mixed[index].index_copy_(0, places, left)
-        if self.chain != "root" or all(batch.full):
-            cache.states[index].index_copy_(0, places, states[streams : 2 * streams])
+        table.mixed[index].index_copy_(0, places, left)
+        if self.chain != "root" or all(layout.full):
+            table.states[index].index_copy_(0, places, states[streams : 2 * streams])
 
     def _compute(self, index: int, states: Tensor, mixed: Tensor, rows: Tensor) -> None:
         width = mixed.shape[-1]
