@@ -33,7 +33,7 @@ LAYERS = [
     {"api"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-TWICE = 50
+TWICE = 60
 LIGHT = ("kernels", "engine.errors", "engine.vision", "engine.training")
 HEAVY = {"av", "duckdb", "faiss", "pyarrow", "fastapi", "pydantic", "typer", "rich", "sqlglot"}
 
