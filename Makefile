@@ -1,7 +1,7 @@
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo test fuzz lint types check install clean
+.PHONY: demo test fuzz torture lint types check install clean
 
 install: .venv/installed
 
@@ -20,6 +20,10 @@ test: install
 # random statements against a stock DuckDB, by seed
 fuzz: install
 	$(BIN)/python -m tests.oracle.fuzz --seed $(or $(SEED),0) --count $(or $(COUNT),3000)
+
+# spoilt videos by the hundred, by seed
+torture: install
+	$(BIN)/python -m tests.torture.files --seed $(or $(SEED),0) --count $(or $(COUNT),600)
 
 lint: install
 	$(BIN)/ruff check .

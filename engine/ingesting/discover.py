@@ -25,6 +25,11 @@ class Found:
     path: Path
     name: str
 
+    @property
+    def address(self) -> str:
+        """The path as text; what in it is not UTF-8 is replaced, and then it opens nothing."""
+        return readable(str(self.path))
+
 
 def discover(paths: Sequence[str | Path]) -> list[Found]:
     """Return the files that `paths` mean, each once, in a stable order.
@@ -42,33 +47,46 @@ def discover(paths: Sequence[str | Path]) -> list[Found]:
     return list(found.values())
 
 
+def readable(text: str) -> str:
+    """Replace what a file's name has that is not UTF-8, so that it can be stored and printed."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _given(path: Path) -> Iterator[Found]:
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112  # unlike Path's, these raise nothing
         yield from _folder(path)
-    elif path.exists() or path.is_symlink() or not has_magic(str(path)):
-        if not (path.exists() or path.is_symlink()):
-            raise NotFoundError(f"no file or folder {str(path)!r}")
-        yield Found(path.absolute(), path.name)
+    elif os.path.lexists(path):
+        yield _found(path, path.name)
+    elif not has_magic(str(path)):
+        raise NotFoundError(f"no file or folder {readable(str(path))!r}")
     else:
         anchor = Path(path.anchor or ".")
         matches = sorted(anchor.glob(str(path.relative_to(path.anchor))))
         if not matches:
             raise NotFoundError(f"nothing matches {str(path)!r}")
         for match in matches:
-            yield from _folder(match) if match.is_dir() else [Found(match.absolute(), match.name)]
+            yield from _folder(match) if os.path.isdir(match) else [_found(match, match.name)]  # noqa: PTH112
+
+
+def _found(path: Path, name: str) -> Found:
+    return Found(path.absolute(), readable(name))
 
 
 def _folder(folder: Path) -> Iterator[Found]:
     entered: set[tuple[int, int]] = set()
 
     def unreadable(error: OSError) -> None:
-        said = f"cannot read the folder {error.filename}: {str(error.strerror).lower()}"
+        said = f"cannot read the folder {readable(error.filename)}: {str(error.strerror).lower()}"
         if Path(error.filename) == folder:
             raise UsageError(said) from error
         log.warning(said)
 
     for root, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
-        status = Path(root).stat()
+        try:
+            status = Path(root).stat()
+        except OSError as error:  # it went meanwhile
+            unreadable(error)
+            continue
         if (status.st_dev, status.st_ino) in entered:
             folders.clear()
             continue
@@ -77,4 +95,4 @@ def _folder(folder: Path) -> Iterator[Found]:
         for name in sorted(files):
             path = Path(root) / name
             if SUFFIXES.fullmatch(path.suffix):
-                yield Found(path.absolute(), path.relative_to(folder).as_posix())
+                yield _found(path, path.relative_to(folder).as_posix())

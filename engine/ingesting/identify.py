@@ -11,6 +11,7 @@ from engine.search.context import Range
 from engine.storage.store import Store
 from engine.video.container import VideoInfo, content_hash, file_stamp, probe
 from engine.video.gop import Gop, index_gops
+from engine.video.limits import MOST_SECONDS
 
 CLAIM_SECONDS = 1.0  # containers round how long they are
 
@@ -22,6 +23,8 @@ def identify(store: Store, found: Found, name: str) -> tuple[Source, VideoInfo]:
     """
     content = None
     try:
+        if found.address != str(found.path):
+            raise VideoError(f"{name} has a name that is not UTF-8; rename the file")
         stamp = file_stamp(found.path)
         content = content_hash(found.path)
         info = probe(found.path)
@@ -29,7 +32,7 @@ def identify(store: Store, found: Found, name: str) -> tuple[Source, VideoInfo]:
         gops = stored_gops(store, known.video_id) if known else ()
         gops = gops or tuple(index_gops(found.path))
     except VideoError as error:
-        store.catalog.quarantine(name, str(found.path), str(error), content_hash=content)
+        store.catalog.quarantine(name, found.address, str(error), content_hash=content)
         raise
     video_id = store.catalog.add_video(info, content, name)
     if not stored_gops(store, video_id):
@@ -52,7 +55,7 @@ def names_for(store: Store, found: Sequence[Found]) -> Iterator[str]:
     """
     taken = store.catalog.paths_by_name()
     for item in found:
-        path, parts = str(item.path), item.path.parts
+        path, parts = item.address, Path(item.address).parts
         depth = len(Path(item.name).parts)
         name = item.name
         while taken.get(name, path) != path and depth < len(parts):
@@ -76,6 +79,9 @@ def shortfall(info: VideoInfo, gops: Sequence[Gop]) -> Missing | None:
     """Return the end that the container promises and the file does not have."""
     claimed, stop = info.start_seconds + info.duration_seconds, gops[-1].stop_seconds
     packets = sum(gop.num_packets for gop in gops)
+    if stop - gops[0].start_seconds >= MOST_SECONDS:
+        days = MOST_SECONDS / 86_400
+        return Missing(stop, max(claimed, stop), f"at most {days:g} days of timeline are taken")
     short = info.num_frames is not None and packets < info.num_frames
     if (short and claimed > stop) or claimed > stop + CLAIM_SECONDS:
         return Missing(stop, claimed, "the file ends before its container says")

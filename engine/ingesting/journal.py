@@ -68,10 +68,7 @@ class Journal:
         entry = Entry(source, report, set(stretches), whole)
         with self._lock:
             self._entries[source.video_id] = entry
-            self.expected += sum(
-                len(source.times(part.start_seconds, part.stop_seconds, self.options.fps))
-                for part in stretches
-            )
+            self.expected += sum(source.frames(part, self.options.fps) for part in stretches)
         if not stretches:
             self.finish(entry)
 

@@ -1,5 +1,6 @@
 """How a video is cut into work: stretches, and the tasks that decode them."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -49,12 +50,9 @@ class Source:
 
     def between(self, start_seconds: float, stop_seconds: float) -> list[Gop]:
         """Return the groups of pictures that have a part in `[start_seconds, stop_seconds)`."""
-        return [
-            gop
-            for gop in self.gops
-            if gop.start_seconds < stop_seconds - TOLERANCE_SECONDS
-            and gop.stop_seconds > start_seconds + TOLERANCE_SECONDS
-        ]
+        first = bisect_right(self.gops, start_seconds + TOLERANCE_SECONDS, key=_stop)
+        stop = bisect_left(self.gops, stop_seconds - TOLERANCE_SECONDS, key=_start)
+        return list(self.gops[first:stop])
 
     def check_unchanged(self) -> None:
         """Raise VideoError if the file is no longer the one that was planned."""
@@ -65,6 +63,22 @@ class Source:
         """Return the sampling instants of a part."""
         return sample_times(start_seconds, stop_seconds, fps, origin_seconds=self.origin_seconds)
 
+    def frames(self, part: Stretch, fps: float) -> int:
+        """Return how many frames of a part are sampled at most: of a held picture there is one."""
+        found = 0
+        for gop in self.between(part.start_seconds, part.stop_seconds):
+            start = max(gop.start_seconds, part.start_seconds)
+            stop = min(gop.stop_seconds, part.stop_seconds)
+            found += min(len(self.times(start, stop, fps)), gop.num_packets)
+        return found
+
+    def entry(self, seconds: float) -> Gop:
+        """Return the group whose key picture decoding starts at, for an instant."""
+        at = gop_at(self.gops, seconds)
+        while at and self.gops[at - 1].key_pts == self.gops[at].key_pts:
+            at -= 1
+        return self.gops[at]
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -74,20 +88,32 @@ class Task:
     stretches: tuple[Stretch, ...]
     entry_seconds: float
 
+    @property
+    def pictures(self) -> int:
+        """How many pictures have to be read for it at most."""
+        stop = self.stretches[-1].stop_seconds
+        return sum(gop.num_packets for gop in self.source.between(self.entry_seconds, stop))
+
 
 def cut(gops: Sequence[Gop], fps: float) -> list[Stretch]:
-    """Cut a video into stretches: runs of groups of about half a minute; always the same."""
+    """Cut a video into stretches: runs of groups of about half a minute; always the same.
+
+    Seconds in which a picture is merely held do not count, so that there is no stretch for them.
+    """
     length = min(STRETCH_SECONDS, STRETCH_FRAMES / fps)
-    edges = [gops[0].start_seconds]
+    edges, idle = [gops[0].start_seconds], 0.0
     for gop in gops:
         lasts = gop.stop_seconds - gop.start_seconds
-        if lasts > LONGEST * length:
-            pieces = ceil(lasts / length)
+        busy = min(lasts, gop.num_packets / fps)
+        idle += lasts - busy
+        if busy > LONGEST * length:
+            pieces = ceil(busy / length)
             inner = [gop.start_seconds + lasts * piece / pieces for piece in range(pieces)]
             edges += inner if gop.start_seconds > edges[-1] else inner[1:]
-            edges.append(gop.stop_seconds)
-        elif gop.stop_seconds - edges[-1] >= length or gop is gops[-1]:
-            edges.append(gop.stop_seconds)
+        elif gop.stop_seconds - edges[-1] - idle < length and gop is not gops[-1]:
+            continue
+        edges.append(gop.stop_seconds)
+        idle = 0.0
     return [Stretch(start, stop) for start, stop in pairwise(edges)]
 
 
@@ -95,7 +121,7 @@ def tasks_for(source: Source, stretches: Sequence[Stretch]) -> list[Task]:
     """Group stretches into tasks: those that lie in one group of pictures share its decoding."""
     tasks: list[Task] = []
     for stretch in stretches:
-        entry = source.gops[gop_at(source.gops, stretch.start_seconds)].start_seconds
+        entry = source.entry(stretch.start_seconds).start_seconds
         last = tasks[-1] if tasks else None
         if last and last.entry_seconds == entry:
             tasks[-1] = Task(source, (*last.stretches, stretch), entry)
@@ -118,3 +144,11 @@ def uncovered(stretches: Sequence[Stretch], covered: Sequence[Stretch]) -> list[
         if stretch.stop_seconds > start + TOLERANCE_SECONDS:
             left.append(Stretch(start, stretch.stop_seconds))
     return left
+
+
+def _start(gop: Gop) -> float:
+    return gop.start_seconds
+
+
+def _stop(gop: Gop) -> float:
+    return gop.stop_seconds

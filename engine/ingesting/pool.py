@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 from engine.errors import VideoError
 from engine.ingesting.plan import Task
 from engine.ingesting.prepare import Prepared
+from engine.video.limits import PICTURE_SECONDS
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
@@ -40,6 +41,8 @@ class _Worker:
 
     task: Task | None = None
     beat: float = inf
+    spent_seconds: float = 0.0  # on its task, not waiting for others
+    allowed_seconds: float = inf
     abandoned: bool = False
 
 
@@ -49,7 +52,8 @@ class Pool:
 
     `tasks` is drawn from in a thread of its own, a few tasks ahead. At most `ahead` stretches wait
     for the reader. A thread that decodes no picture for `stall_seconds` is given up, its task
-    fails, and another takes its place. Use as a context manager: leaving it stops all threads.
+    fails, and another takes its place; a task that takes `stall_seconds` and `PICTURE_SECONDS` for
+    each of its pictures fails too. Use as a context manager: leaving it stops all threads.
     """
 
     tasks: Iterator[Task]
@@ -146,7 +150,8 @@ class Pool:
             if task is None:
                 self._put(self._done, None)
                 return
-            worker.task = task
+            worker.task, worker.spent_seconds = task, 0.0
+            worker.allowed_seconds = self.stall_seconds + PICTURE_SECONDS * task.pictures
             self._run(worker, task)
             worker.task, worker.beat = None, inf
 
@@ -166,9 +171,18 @@ class Pool:
                 self._put(self._done, Failed(task, error))
 
     def _tick(self, worker: _Worker) -> None:
-        worker.beat = monotonic()
+        now = monotonic()
+        worker.spent_seconds += max(now - worker.beat, 0.0)
+        worker.beat = now
         if self._stop.is_set() or worker.abandoned:
             raise _Stopped
+        if worker.spent_seconds > worker.allowed_seconds:
+            assert worker.task is not None
+            raise VideoError(
+                f"decoding {worker.task.pictures} pictures took more than"
+                f" {worker.allowed_seconds:g} s",
+                path=str(worker.task.source.path),
+            )
 
     def _put(self, line: "queue.Queue[T]", item: T) -> bool:
         """Wait for room; return False if stopped meanwhile."""

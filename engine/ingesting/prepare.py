@@ -1,6 +1,7 @@
 """A stretch of video to pixels that a tower takes: decoded, sampled, resized once."""
 
 import logging
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor
 
 from engine.errors import UnsupportedCodecError, UsageError
-from engine.ingesting.plan import Stretch, Task
+from engine.ingesting.plan import TOLERANCE_SECONDS, Stretch, Task
 from engine.ingesting.report import IngestOptions, Missing
+from engine.video.container import reading
 from engine.video.decode import Damage, Frame, decode_range
 from engine.video.hardware import BLOCK, decode_on_gpu, load_nvdec, shown_times
 from engine.video.hints import codec_hints
@@ -102,6 +104,7 @@ class _Watch:
     damage: list[Damage] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
     reason: str = ""
+    shown: bool = False  # a picture that stays on screen until the next one
     _seen: int = 0
     _broken: float | None = None
 
@@ -115,6 +118,7 @@ class _Watch:
                 self._broken = frame.seconds if self._broken is None else self._broken
                 continue
             self._close(frame.seconds)
+            self.shown = True
             yield frame
         self._note()
         self._close(stop_seconds)
@@ -135,7 +139,8 @@ class _Watch:
 def prepare_task(sampling: Sampling, task: Task, tick: Callable[[], None]) -> Iterator[Prepared]:
     """Decode a task in one pass and yield its stretches; `tick` is called for every picture."""
     if sampling.gpu is None:
-        yield from _prepare_by_pyav(sampling, task, tick)
+        with reading(task.source.path):
+            yield from _prepare_by_pyav(sampling, task, tick)
         return
     left = list(task.stretches)
     try:
@@ -147,7 +152,7 @@ def prepare_task(sampling: Sampling, task: Task, tick: Callable[[], None]) -> It
             raise
         logger.info("%s: decoder pyav: %s", task.source.name, error)
         other = replace(sampling, gpu=None, decoder=f"pyav: {error}")
-        yield from _prepare_by_pyav(other, replace(task, stretches=tuple(left)), tick)
+        yield from prepare_task(other, replace(task, stretches=tuple(left)), tick)
 
 
 def _prepare_by_pyav(
@@ -168,10 +173,11 @@ def _prepare_by_pyav(
     )
     sampled = sample_frames(watch.sound(pictures, stop), times)
 
+    stops = [stretch.stop_seconds - TOLERANCE_SECONDS for stretch in task.stretches]
+
     def place(frame: Frame) -> int:
         assert frame.number is not None
-        shown = times.seconds(frame.number)
-        return sum(shown >= stretch.stop_seconds - 1e-6 for stretch in task.stretches)
+        return bisect_right(stops, times.seconds(frame.number))
 
     groups = groupby(sampled, key=place)
     at, group = -1, iter(list[Frame]())
@@ -182,7 +188,8 @@ def _prepare_by_pyav(
         ready = [_ready(frame, sampling) for frame in (group if at == index else ())]
         seconds = perf_counter() - started
         missing, watch.missing = watch.missing, []
-        if not ready and len(source.times(stretch.start_seconds, stretch.stop_seconds, fps)):
+        nothing = not (ready or missing or watch.shown)
+        if nothing and len(source.times(stretch.start_seconds, stretch.stop_seconds, fps)):
             reason = watch.reason or "no picture could be decoded"
             missing = [Missing(stretch.start_seconds, stretch.stop_seconds, reason)]
         decoded = watch.decoded - before

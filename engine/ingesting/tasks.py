@@ -27,7 +27,7 @@ def plan_files(journal: Journal, files: Sequence[Found]) -> Iterator[Task]:
     store, options = journal.store, journal.options
     entered: set[int] = set()
     for found, name in zip(files, names_for(store, files), strict=True):
-        report = VideoReport(name, str(found.path), "interrupted")
+        report = VideoReport(name, found.address, "interrupted")
         journal.reports.append(report)
         try:
             source, info = identify(store, found, name)
@@ -57,10 +57,7 @@ def few_frames(tasks: Iterator[Task], options: IngestOptions) -> tuple[Iterator[
         if (task := next(tasks, None)) is None:
             return iter(seen), True
         seen.append(task)
-        frames += sum(
-            len(task.source.times(part.start_seconds, part.stop_seconds, options.fps))
-            for part in task.stretches
-        )
+        frames += sum(task.source.frames(part, options.fps) for part in task.stretches)
     return chain(seen, tasks), False
 
 
@@ -68,7 +65,7 @@ def register_files(store: Store, files: Sequence[Found]) -> list[VideoReport]:
     """Identify files and embed nothing."""
     reports = []
     for found, name in zip(files, names_for(store, files), strict=True):
-        report = VideoReport(name, str(found.path), "known")
+        report = VideoReport(name, found.address, "known")
         reports.append(report)
         try:
             report.video_id = identify(store, found, name)[0].video_id

@@ -1,7 +1,8 @@
 """What a file says about itself, before anything is decoded."""
 
 import hashlib
-import os
+import logging
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,15 +13,21 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from engine.errors import CorruptVideoError, UnsupportedCodecError, VideoError
+from engine.errors import CorruptVideoError, EngineError, UnsupportedCodecError, VideoError
+from engine.video.limits import MOST_PIXELS, READ_SECONDS
 from engine.video.orientation import Turn, track_matrices, turn_of
 
+log = logging.getLogger(__name__)
 # playlists, scripts and pictures are left out: an upload must not make the reader open other files
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vvc,av1,obu,ivf,"
     "gif,apng,flv,asf,ogg,mxf,nut,rm,wtv,dv,h263,vc1,dirac,mjpeg,y4m,yuv4mpegpipe"
 )
-OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": FORMATS,
+    "max_pixels": str(MOST_PIXELS),
+}
 CHUNK_BYTES = 1 << 20
 
 
@@ -74,8 +81,10 @@ def content_hash(path: str | Path) -> str:
     before = file_stamp(path)
     try:
         with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
+            left = before[1] + 1  # a file that grows meanwhile is not followed for ever
+            while chunk := file.read(min(CHUNK_BYTES, left)):
                 digest.update(chunk)
+                left -= len(chunk)
     except OSError as error:
         raise _unreadable(path, error) from error
     if before != file_stamp(path):
@@ -84,29 +93,61 @@ def content_hash(path: str | Path) -> str:
 
 
 def file_stamp(path: Path) -> tuple[int, int, int]:
-    """Return what changes when a file is written to or replaced: inode, size, time."""
+    """Return what changes when a file is written to or replaced: inode, size, time.
+
+    Raises VideoError for what is no regular file: reading a pipe or a device need never end.
+    """
     try:
         status = path.stat()
     except OSError as error:
         raise _unreadable(path, error) from error
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder, not a file" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise VideoError(f"{path.name} is {kind}", path=str(path))
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Whatever is raised while a file is read is that file's: a VideoError that names it.
+
+    Libraries meet bytes here that nobody vouches for, and what they raise is not theirs to foresee:
+    one file must not end the work on others.
+    """
+    path = Path(path)
+    try:
+        yield
+    except EngineError:
+        raise
+    except Exception as error:
+        log.info("%s", path, exc_info=True)
+        said = str(error).strip().splitlines() or ["no reason given"]
+        raise CorruptVideoError(
+            f"{path.name} cannot be read: {type(error).__name__}: {said[0]}", path=str(path)
+        ) from error
+
+
+@contextmanager
 def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file and its first video stream that is no cover picture."""
+    """Open a file and its first video stream that is no cover picture.
+
+    Whatever goes wrong while it is open is raised as a VideoError, as `reading` does.
+    """
     path = Path(path)
     _check_readable(path)
-    try:
-        # the prefix keeps a name like "http:x.mp4" from being taken for an address
-        container = av.open(f"file:{path}", options=OPTIONS)
-    except av.FFmpegError as error:
-        raise CorruptVideoError(
-            f"{path.name} is not a video, or its header is damaged ({error.strerror})",
-            path=str(path),
-        ) from error
-    with container:
-        yield container, _video_stream(container, path)
+    with reading(path):
+        try:
+            # the prefix keeps a name like "http:x.mp4" from being taken for an address
+            container = av.open(
+                f"file:{path}", options=OPTIONS, metadata_errors="replace", timeout=READ_SECONDS
+            )
+        except av.FFmpegError as error:
+            raise CorruptVideoError(
+                f"{path.name} is not a video, or its header is damaged ({error.strerror})",
+                path=str(path),
+            ) from error
+        with container:
+            yield container, _video_stream(container, path)
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -121,17 +162,23 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
         raise UnsupportedCodecError(
             f"{path.name} uses a codec that cannot be decoded here", path=str(path)
         )
+    codec = usable[0].codec_context
+    if codec.width * codec.height > MOST_PIXELS:
+        raise VideoError(
+            f"{path.name} has pictures of {codec.width} × {codec.height};"
+            f" at most {MOST_PIXELS:,} pixels are taken",
+            path=str(path),
+        )
     return usable[0]
 
 
 def _check_readable(path: Path) -> None:
     """Give the plain reasons names; what libav would say of them is vaguer."""
+    if not file_stamp(path)[1]:
+        raise CorruptVideoError(f"{path.name} is empty", path=str(path))
     try:
-        if path.is_dir():
-            raise VideoError(f"{path.name} is a folder, not a file", path=str(path))
-        with path.open("rb") as file:
-            if not os.fstat(file.fileno()).st_size:
-                raise CorruptVideoError(f"{path.name} is empty", path=str(path))
+        with path.open("rb"):
+            pass
     except OSError as error:
         raise _unreadable(path, error) from error
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.errors import CorruptVideoError
 from engine.video.container import open_video
 from engine.video.gop import Gop, VideoPacket, gop_at, packet_pts, packets_of, raw_step, time_base
+from engine.video.limits import MOST_PIXELS
 from engine.video.orientation import UPRIGHT, Turn, turn_of
 from engine.video.skip import CLOCK_SECONDS, SKIPPING, Looked, skippable
 
@@ -30,6 +31,7 @@ PICTURES: dict[int, Picture] = {
     PictureType.BI: "B",
 }
 UNSPECIFIED = 2  # of colour spaces
+SIZE_OPTIONS = {"max_pixels": str(MOST_PIXELS)}  # a stream may change its size under way
 CUE_OPTIONS = {"flags2": "+export_mvs", "export_side_data": "venc_params"}
 
 
@@ -51,8 +53,14 @@ class Frame:
     @property
     def image(self) -> NDArray[np.uint8]:
         """The picture upright, RGB `[H, W, 3]`; one field of an interlaced one, lines doubled."""
-        # threads of its own for one picture would take longer to start than to convert it
-        image = self.raw.to_ndarray(format="rgb24", threads=1, src_colorspace=_matrix(self.raw))
+        try:
+            # threads of its own for one picture would take longer to start than to convert it
+            image = self.raw.to_ndarray(format="rgb24", threads=1, src_colorspace=_matrix(self.raw))
+        except (av.FFmpegError, ValueError, MemoryError) as error:
+            raise CorruptVideoError(
+                f"the picture at {self.seconds:.3f} s, {self.raw.width} × {self.raw.height} in"
+                f" {self.raw.format.name}, cannot be converted to RGB: {error}"
+            ) from error
         if self.raw.interlaced_frame:
             image[1::2] = image[0 : len(image) - len(image) % 2 : 2]
         return np.ascontiguousarray(self.turn.apply(image))
@@ -136,8 +144,7 @@ def _configure(stream: VideoStream, threads: int, cues: bool) -> None:
     context = stream.codec_context
     context.thread_count = threads
     context.thread_type = "NONE" if threads == 1 else "AUTO"
-    if cues:
-        context.options = CUE_OPTIONS
+    context.options = SIZE_OPTIONS | CUE_OPTIONS if cues else SIZE_OPTIONS
 
 
 def _enter(
@@ -184,7 +191,7 @@ def _decode(
             if pts is None or opening is None or pts >= opening:
                 broken = True
                 at = (following if pts is None else pts) * num / den
-                notes.append(Damage(at, error.strerror or str(error)))
+                notes.append(Damage(at, _reason(error, stream)))
             continue
         for raw in pictures:
             shown = raw.pts if raw.pts is not None else raw.dts
@@ -202,6 +209,12 @@ def _decode(
                 raw=raw,
                 turn=turn,
             )
+
+
+def _reason(error: av.FFmpegError, stream: VideoStream) -> str:
+    if isinstance(error, av.ArgumentError) and not stream.codec_context.width:
+        return f"its pictures have no size, or more than {MOST_PIXELS:,} pixels"  # libav drops it
+    return error.strerror or str(error)
 
 
 def _matrix(raw: VideoFrame) -> int | None:

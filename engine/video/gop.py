@@ -1,8 +1,8 @@
 """Groups of pictures: where a video can be entered, and how it is cut into work."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from engine.errors import CorruptVideoError
 from engine.video.container import open_video
+from engine.video.limits import HELD_SECONDS, MOST_SECONDS
 
 RAW_FPS = 25  # of a stream that has no times and names no rate, as libav assumes
 DENSE_KEYS = 8  # fewer packets per key picture than this: reading all is cheaper than seeking
@@ -27,6 +28,8 @@ class Gop:
 
     The groups of a video follow each other without gap or overlap. The first starts with the first
     picture shown, which need not be its key picture; the last ends where its last picture does.
+    A picture on screen for `HELD_SECONDS` or longer is a group by itself, and so is what follows
+    it, entered by the same key picture: so no group is long for what nobody drew.
     """
 
     index: int
@@ -36,6 +39,9 @@ class Gop:
     key_pts: int  # in the stream's time base
 
 
+_Group: TypeAlias = tuple[tuple[int, int], int, int]  # from and to, packets, time of its key
+
+
 @dataclass(slots=True)
 class _Timeline:
     """What reading packets has shown so far; times in the stream's time base."""
@@ -43,6 +49,7 @@ class _Timeline:
     step: int
     keys: list[int] = field(default_factory=list)  # rising
     counts: list[int] = field(default_factory=list)  # packets from each key up to the next
+    shown: list[int] = field(default_factory=list)
     first: int | None = None  # of the packets that are shown
     stop: int | None = None
     following: int = 0  # the time of the next packet, if it has none itself
@@ -62,6 +69,7 @@ class _Timeline:
         """Make the timeline cover a packet, if it is shown."""
         if packet.is_discard:
             return
+        self.shown.append(pts)
         stop = pts + max(packet.duration or self.step, 1)
         self.first = pts if self.first is None else min(self.first, pts)
         self.stop = stop if self.stop is None else max(self.stop, stop)
@@ -73,20 +81,42 @@ class _Timeline:
         opening = max(sum(key <= self.first for key in self.keys), 1)
         keys = self.keys[opening - 1 :]
         counts = [sum(self.counts[:opening]), *self.counts[opening:]]
-        bounds = [pts * num / den for pts in (self.first, *keys[1:], self.stop)]
+        groups = list(zip(pairwise([self.first, *keys[1:], self.stop]), counts, keys, strict=True))
+        if held := self._held(HELD_SECONDS * den / num):
+            groups = list(self._split(groups, held))
         return [
-            Gop(index, start, stop, count, key)
-            for index, ((start, stop), count, key) in enumerate(
-                zip(pairwise(bounds), counts, keys, strict=True)
-            )
+            Gop(index, start * num / den, stop * num / den, count, key)
+            for index, ((start, stop), count, key) in enumerate(groups)
         ]
+
+    def _held(self, least: float) -> list[int]:
+        """Return where pictures begin and end that stay on screen for at least so long."""
+        assert self.stop is not None
+        self.shown.sort()
+        pairs = pairwise([*self.shown, self.stop])
+        return sorted(
+            {edge for start, stop in pairs if stop - start >= least for edge in (start, stop)}
+        )
+
+    def _split(self, groups: list[_Group], edges: list[int]) -> Iterator[_Group]:
+        """Cut groups at these times; a part has the packets that are shown in it."""
+        for (start, stop), count, key in groups:
+            inner = edges[bisect_right(edges, start) : bisect_left(edges, stop)]
+            left = count
+            parts = list(pairwise([start, *inner, stop]))
+            for one, two in parts[1:]:
+                left -= bisect_left(self.shown, two) - bisect_left(self.shown, one)
+            yield parts[0], max(left, 1), key
+            for one, two in parts[1:]:
+                own = bisect_left(self.shown, two) - bisect_left(self.shown, one)
+                yield (one, two), own, key
 
 
 def index_gops(path: str | Path) -> list[Gop]:
     """Return the groups of pictures of a video, without decoding.
 
     They come from the container's index where it lists every picture, and from reading all packets
-    where it does not.
+    where it does not. What lies more than `MOST_SECONDS` after the first picture is left out.
     """
     with open_video(path) as (container, stream):
         num, den = time_base(stream)
@@ -99,7 +129,12 @@ def index_gops(path: str | Path) -> list[Gop]:
     gops = timeline.cut(num, den)
     if not gops:
         raise CorruptVideoError(f"{Path(path).name} has no pictures", path=str(path))
-    return gops
+    end = gops[0].start_seconds + MOST_SECONDS
+    return [
+        replace(gop, stop_seconds=min(gop.stop_seconds, end))
+        for gop in gops
+        if gop.start_seconds < end
+    ]
 
 
 def gop_at(gops: Sequence[Gop], seconds: float) -> int:
@@ -139,10 +174,15 @@ def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Video
 def _from_index(container: InputContainer, stream: VideoStream) -> _Timeline | None:
     """Return the timeline by a complete index and the packets of its key pictures, else None.
 
-    The index knows decoding times alone; when a key picture is shown stands in its packet.
+    The index knows decoding times alone; when a key picture is shown stands in its packet. Where it
+    has a picture that is held, all packets have to be read.
     """
     index = stream.index_entries
     if not stream.frames or len(index) != stream.frames:
+        return None
+    num, den = time_base(stream)
+    stamps = [entry.timestamp for entry in index]
+    if any((two - one) * num >= HELD_SECONDS * den for one, two in pairwise(stamps)):
         return None
     places = [place for place, entry in enumerate(index) if entry.is_keyframe]
     if not places or places[0] or len(places) * DENSE_KEYS > len(index):
@@ -150,7 +190,7 @@ def _from_index(container: InputContainer, stream: VideoStream) -> _Timeline | N
     sizes = [stop - start for start, stop in pairwise([*places, len(index)])]
     timeline, delay = _Timeline(raw_step(stream)), 0
     for run, (place, size) in enumerate(zip(places, sizes, strict=True)):
-        key_dts = index[place].timestamp
+        key_dts = stamps[place]
         if run:
             # asked for by the time at which it should be shown, or the one before it is found
             container.seek(key_dts + delay, stream=stream)
@@ -161,7 +201,7 @@ def _from_index(container: InputContainer, stream: VideoStream) -> _Timeline | N
             return None
         for packet in packets:
             timeline.add(packet)
-        delay = timeline.keys[0] - index[0].timestamp
+        delay = timeline.keys[0] - stamps[0]
         if len(timeline.keys) != run + 1:
             return None
         timeline.counts[-1] = size

@@ -118,10 +118,15 @@ def shown_times(path: Path) -> list[float]:
 def pick(shown: Sequence[float], times: Instants) -> list[tuple[int, int]]:
     """Return `(number, index)` of the picture on screen at each instant, each picture once."""
     picked: list[tuple[int, int]] = []
-    for number in range(times.first, times.stop):
-        index = bisect_right(shown, times.seconds(number) + CLOCK_SECONDS) - 1
-        if index >= 0 and (not picked or picked[-1][1] != index):
+    number = times.first
+    index = bisect_right(shown, times.seconds(number) + CLOCK_SECONDS) - 1
+    while number < times.stop:
+        following = times.stop
+        if index + 1 < len(shown):
+            following = times.at_or_after(shown[index + 1], number)
+        if index >= 0 and following > number:
             picked.append((number, index))
+        number, index = following, index + 1
     return picked
 
 

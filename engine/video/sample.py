@@ -40,6 +40,20 @@ class Instants:
         number = max(self.first, ceil((start_seconds - self.origin_seconds) * self.fps))
         return number < self.stop and self.seconds(number) < stop_seconds
 
+    def at_or_after(self, seconds: float, least: int) -> int:
+        """Return the first instant, from number `least` on, at which a frame of a time is shown.
+
+        It takes no longer where that is far away.
+        """
+        number = max(
+            least, min(ceil((seconds - CLOCK_SECONDS - self.origin_seconds) * self.fps), self.stop)
+        )
+        while number > least and self.seconds(number - 1) + CLOCK_SECONDS >= seconds:
+            number -= 1  # one of the two ways to work it out was rounded
+        while number < self.stop and self.seconds(number) + CLOCK_SECONDS < seconds:
+            number += 1
+        return number
+
 
 def check_fps(fps: float) -> None:
     """Refuse a rate that nobody can sample at, not-a-number among them."""
@@ -69,12 +83,16 @@ def sample_frames(frames: Iterable[Frame], times: Instants) -> Iterator[Frame]:
     A frame that stays on screen for several instants is yielded once, at the first of them;
     instants before the first frame have none.
     """
-    last = None
-    numbers = range(times.first, times.stop)
-    for number, frame in zip(numbers, _on_screen(frames, times), strict=True):
-        if frame is not None and frame is not last:
-            yield replace(frame, number=number)
-        last = frame
+    number, held = times.first, None
+    for frame in frames:
+        following = times.at_or_after(frame.seconds, number)
+        if held is not None and following > number:
+            yield replace(held, number=number)
+        number, held = following, frame
+        if number >= times.stop:
+            return
+    if held is not None and number < times.stop:
+        yield replace(held, number=number)
 
 
 def get_frames_at(
@@ -85,12 +103,17 @@ def get_frames_at(
     Each group of pictures is decoded once, up to the last instant asked of it; instants for which
     nothing could be decoded are left out.
     """
+
+    def group(place: int) -> Gop:
+        return gops[gop_at(gops, seconds[place] + CLOCK_SECONDS)]
+
     order = sorted(range(len(seconds)), key=seconds.__getitem__)
-    for index, places in groupby(order, lambda i: gop_at(gops, seconds[i] + CLOCK_SECONDS)):
-        gop, wanted = gops[index], list(places)
+    for _, places in groupby(order, lambda place: group(place).key_pts):
+        wanted = list(places)
+        first, last = group(wanted[0]), group(wanted[-1])
         times = [seconds[place] for place in wanted]
         frames = decode_range(
-            path, gop.start_seconds, gop.stop_seconds, gops=gops, threads=threads,
+            path, first.start_seconds, last.stop_seconds, gops=gops, threads=threads,
             looked=partial(_any_in, times),
         )  # fmt: skip
         shown = _on_screen(frames, times)

@@ -1,6 +1,7 @@
 """Stretches cover a video, and what is stored is not done again."""
 
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,18 @@ from engine.ingesting.plan import (
 from engine.video.gop import Gop
 
 
-def make_gops(lengths: list[float], start: float = 0.0) -> tuple[Gop, ...]:
+def make_gops(
+    lengths: list[float], start: float = 0.0, packets: list[int] | None = None
+) -> tuple[Gop, ...]:
+    """Groups of 30 pictures per second, unless it is said how many there are."""
     edges = [start]
     for length in lengths:
         edges.append(edges[-1] + length)
-    return tuple(Gop(index, *pair, 1, index) for index, pair in enumerate(pairwise(edges)))
+    counts = packets or [ceil(30 * length) for length in lengths]
+    return tuple(
+        Gop(index, *pair, count, index)
+        for index, (pair, count) in enumerate(zip(pairwise(edges), counts, strict=True))
+    )
 
 
 lengths = st.lists(st.floats(0.04, 300), min_size=1, max_size=60)
@@ -49,6 +57,19 @@ def test_stretches_cover_the_video(lengths, fps, start) -> None:
             assert any(g.start_seconds < stretch.start_seconds < g.stop_seconds for g in long)
     numbers = [stretch.number(gops[0].start_seconds) for stretch in stretches]
     assert len(set(numbers)) == len(numbers)
+
+
+@given(
+    groups=st.lists(st.tuples(st.floats(0.04, 1e6), st.integers(1, 200)), min_size=1, max_size=60),
+    fps=st.sampled_from([0.5, 2, 30, 240]),
+)
+def test_there_are_no_more_stretches_than_pictures_are_worth(groups, fps) -> None:
+    lengths, packets = zip(*groups, strict=True)
+    gops = make_gops(list(lengths), packets=list(packets))
+    stretches = cut(gops, fps)
+    full = min(STRETCH_SECONDS * fps, 512)
+    long = sum(count > LONGEST * full for count in packets)
+    assert len(stretches) <= 1 + 2 * long + 2 * sum(packets) / full
 
 
 def test_stretches_of_an_ordinary_video() -> None:

@@ -14,8 +14,8 @@ from engine.ingesting.prepare import Prepared
 from engine.video.gop import Gop
 
 
-def make_task(number: int, stretches: int = 2) -> Task:
-    gops = (Gop(0, 0.0, 10.0 * stretches, 10, 0),)
+def make_task(number: int, stretches: int = 2, pictures: int = 10) -> Task:
+    gops = (Gop(0, 0.0, 10.0 * stretches, pictures, 0),)
     source = Source(Path(f"{number}.mp4"), (0, 0, 0), number, f"{number}.mp4", gops)
     parts = tuple(Stretch(10.0 * at, 10.0 * at + 10) for at in range(stretches))
     return Task(source, parts, 0.0)
@@ -123,8 +123,25 @@ def test_a_decoder_that_hangs_is_given_up() -> None:
     released.set()
 
 
+def test_a_decoder_that_moves_but_never_ends_is_given_up() -> None:
+    def creeping(task, tick):
+        while task.source.video_id == 1:
+            tick()
+            time.sleep(0.01)
+        yield from simple(task, tick)
+
+    tasks = [make_task(n, pictures=0) for n in range(3)]
+    with make_pool(tasks, creeping, stall_seconds=0.3) as pool:
+        items = list(pool)
+    [failed] = [item for item in items if isinstance(item, Failed)]
+    assert failed.task.source.video_id == 1
+    assert str(failed.error) == "decoding 0 pictures took more than 0.3 s"
+    assert len(items) == 5
+
+
 def test_a_slow_reader_is_no_stall() -> None:
-    with make_pool([make_task(n) for n in range(4)], ahead=1, stall_seconds=0.3) as pool:
+    tasks = [make_task(n, pictures=0) for n in range(4)]
+    with make_pool(tasks, ahead=1, stall_seconds=0.3) as pool:
         for item in pool:
             assert isinstance(item, Prepared)
             time.sleep(0.2)

@@ -2,11 +2,12 @@
 
 import hashlib
 import os
+import threading
 
 import pytest
 
-from engine.errors import CorruptVideoError, VideoError
-from engine.video.container import content_hash, open_video, probe
+from engine.errors import CorruptVideoError, UsageError, VideoError
+from engine.video.container import content_hash, open_video, probe, reading
 
 
 def test_probe(clip) -> None:
@@ -108,24 +109,49 @@ def test_content_hash(clip) -> None:
     assert content_hash(clip) == hashlib.sha256(clip.read_bytes()).hexdigest()
 
 
-def test_change_while_hashing_fails(tmp_path) -> None:
-    """A pipe in the file's place lets the test write between the two looks at it."""
+def test_a_file_that_grows_while_it_is_hashed_fails(tmp_path) -> None:
+    """It is not followed for ever, however fast it grows."""
     path = tmp_path / "clip.mp4"
-    os.mkfifo(path)
-    import threading
+    path.touch()
+    os.truncate(path, 1 << 27)
+    hashed, begun = threading.Event(), threading.Event()
 
     def feed() -> None:
-        with path.open("wb") as file:
-            file.write(b"x" * 10)
-            replacement = tmp_path / "other.mp4"
-            replacement.write_bytes(b"y")
-            replacement.replace(path)
+        with path.open("ab", buffering=0) as file:
+            while not hashed.is_set():
+                file.write(bytes(1 << 12))
+                begun.set()
 
     writer = threading.Thread(target=feed)
     writer.start()
-    with pytest.raises(VideoError, match="changed while it was read"):
-        content_hash(path)
-    writer.join()
+    begun.wait()
+    try:
+        with pytest.raises(VideoError, match="changed while it was read"):
+            content_hash(path)
+    finally:
+        hashed.set()
+        writer.join()
+
+
+@pytest.mark.parametrize("read", [content_hash, probe])
+def test_pipes_and_devices_are_not_read(tmp_path, read) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "zeros.mp4").symlink_to("/dev/zero")
+    for name in ("pipe.mp4", "zeros.mp4"):
+        with pytest.raises(VideoError, match=f"{name} is no regular file"):
+            read(tmp_path / name)
+
+
+def test_whatever_a_file_raises_is_a_reason_that_names_it(tmp_path) -> None:
+    path = tmp_path / "clip.mp4"
+    for error in (ZeroDivisionError("Fraction(1, 0)"), RecursionError(), MemoryError("a\nb")):
+        said = f"clip.mp4 cannot be read: {type(error).__name__}"
+        with pytest.raises(CorruptVideoError, match=said), reading(path):
+            raise error
+    with pytest.raises(UsageError), reading(path):
+        raise UsageError("an error of the caller stays one")
+    with pytest.raises(KeyboardInterrupt), reading(path):
+        raise KeyboardInterrupt
 
 
 def test_containers_are_closed(clip) -> None:

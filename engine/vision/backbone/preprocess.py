@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from engine.errors import ModelError
 
+FAR = 16  # edges of which one is this many times the other are shortened first
 _RESAMPLE: dict[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}
 
 
@@ -69,6 +70,8 @@ def prepare_batch(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != torch.uint8:
         raise ValueError(f"expected bytes [B, H, W, 3], got {images.dtype} {tuple(images.shape)}")
+    if preprocessing.mode == "crop":
+        images = _middle(images)
     height, width = images.shape[1:3]
     target = _target(height, width, preprocessing)
     pixels = images.permute(0, 3, 1, 2)
@@ -79,6 +82,19 @@ def prepare_batch(images: Tensor, preprocessing: Preprocessing) -> Tensor:
         return pixels.contiguous()
     # torch wakes all its threads for so small a copy, which takes far longer where cores are busy
     return torch.from_numpy(np.ascontiguousarray(pixels.numpy()))
+
+
+def _middle(images: Tensor) -> Tensor:
+    """Keep the middle of a picture that is far longer than wide: the rest would be cropped anyway.
+
+    Resized whole, a line of 65,535 pixels would take ten gigabytes.
+    """
+    for axis in (1, 2):
+        long, short = images.shape[axis], images.shape[3 - axis]
+        if long > FAR * short:
+            keep = FAR // 2 * short + long % 2  # as many are left out on both sides
+            images = images.narrow(axis, (long - keep) // 2, keep)
+    return images
 
 
 def _resize(pixels: Tensor, target: tuple[int, int], preprocessing: Preprocessing) -> Tensor:

@@ -36,6 +36,17 @@ def test_equals_the_models_own_processor(processor, ours, shape) -> None:
     assert np.abs(levels * 255 - prepare(image, ours).numpy()).max() <= 1.01
 
 
+@pytest.mark.parametrize("shape", [(7, 401), (400, 7), (14, 3000), (4, 65)])
+def test_lines_are_shortened_first_and_come_out_the_same(shape) -> None:
+    image = picture(*shape)
+    long = torch.from_numpy(image)[None].permute(0, 3, 1, 2)
+    target = tuple(224 * edge // min(shape) for edge in shape)
+    whole = torch.nn.functional.interpolate(long, target, mode="bicubic", antialias=True)
+    top, left = ((edge - 224) // 2 for edge in target)
+    expected = whole[0, :, top : top + 224, left : left + 224]
+    assert torch.equal(prepare(image, CLIP), expected)
+
+
 @given(height=st.integers(1, 300), width=st.integers(1, 300))
 @settings(max_examples=25, deadline=None)
 def test_any_size_gives_the_square(height: int, width: int) -> None:
