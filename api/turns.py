@@ -9,6 +9,7 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from api.errors import Problem
+from engine.cage.ending import Ending
 
 T = TypeVar("T")
 _LINE = 16  # who may wait for each place; more are sent away at once
@@ -34,13 +35,21 @@ class Turns:
         """Do the work when a place is free; it is free again when the thread has ended.
 
         Without a free place soon, or past the time limit, the caller is told to come back later.
-        Who of a request has gone meanwhile is not waited for.
+        Who of a request has gone meanwhile is not waited for. Statements of work that nobody waits
+        for are ended.
         """
         async with _departure(request) as gone:
             await self._enter(gone)
-            task = asyncio.get_running_loop().run_in_executor(self._threads, work)
+            ending = Ending()
+            loop = asyncio.get_running_loop()
+            task = loop.run_in_executor(self._threads, ending.run, work)
             task.add_done_callback(self._ended)
-            await asyncio.wait((task, gone), timeout=self._seconds, return_when="FIRST_COMPLETED")
+            first = (task, gone)
+            try:
+                await asyncio.wait(first, timeout=self._seconds, return_when="FIRST_COMPLETED")
+            finally:
+                if not task.done():
+                    ending.end()
             if task.done():
                 return task.result()
             if gone.done():

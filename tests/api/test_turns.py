@@ -12,6 +12,8 @@ from starlette.types import Message
 
 from api.errors import Problem
 from api.turns import Turns
+from engine.cage.sandbox import Sandbox
+from engine.errors import LimitError
 
 
 class Latch:
@@ -155,3 +157,29 @@ def test_being_cancelled_loses_no_place() -> None:
         assert await asyncio.wait_for(some.take(gate), 5) == "done"
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("why", ["time", "gone", "cancelled"])
+def test_a_statement_that_nobody_waits_for_is_ended(why: str, sandbox: Sandbox) -> None:
+    said: list[str] = []
+
+    def work() -> None:
+        with pytest.raises(LimitError) as caught:
+            sandbox.run("SELECT sum(range) FROM range(1000000000000)", {}, max_rows=1)
+        said.append(caught.value.kind)
+
+    async def run() -> None:
+        left = threading.Event()
+        some = turns(1, seconds=0.5 if why == "time" else 30.0)
+        task = asyncio.create_task(some.take(work, caller(left.is_set)))
+        await asyncio.sleep(0.3)
+        if why == "gone":
+            left.set()
+        if why == "cancelled":
+            task.cancel()
+        with pytest.raises((Problem, ClientDisconnect, asyncio.CancelledError)):
+            await task
+        await until(lambda: bool(said))
+
+    asyncio.run(run())
+    assert said == ["ended"]
