@@ -43,7 +43,7 @@ def import_file(
     refresh: Annotated[int, typer.Option(help="Frames between full ones; 0: never.")] = 8,
     as_json: flags.Json = False,
 ) -> None:
-    """Map a published Lightning checkpoint onto our names; tells every key used and not used."""
+    """Map a published Lightning checkpoint onto our names; one that lacks a tensor is refused."""
     from engine.vision.model import load_model
     from engine.vision.reusevit.file import Card, save_parts
     from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
@@ -59,9 +59,8 @@ def import_file(
         show.print_json(found)
         return
     show.out.print(f"{len(found.used)} names used, written to {target}")
-    for kind in ("unused", "missing"):
-        for name in getattr(found, kind):
-            show.out.print(f"[yellow]{kind}[/] {name}")
+    for name in found.unused:
+        show.out.print(f"[yellow]unused[/] {name}")
 
 
 def _written(path: Path, *, as_json: bool) -> None:

@@ -1,8 +1,7 @@
-"""Checkpoints of the published training code, mapped onto ours."""
+"""Checkpoints of the published training code, mapped onto ours by name."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,29 +10,41 @@ import torch
 from torch import Tensor
 
 from engine.errors import ModelError
-from engine.vision.reusevit.parts import ReuseParts
+from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
 
-_LAYER = re.compile(r"layers\.(\d+)\..*?(decision|restoration)\.(.+)$")
-_DECISION = re.compile(r"blocks\.(\d+)\.(\d+)\.(\w+)$")
-_RESTORATION = re.compile(r"([hqkv])_mlp\.(\d+)\.weight$")
+# what stands before these differs from one wrapper of the model to the next
+_REUSE = re.compile(r"(?:^|\.)(layers\.\d+\.reuse_module\..+|blobnet\..+)$")
+_CODEC = {
+    **{f"encoders.{at}.conv": f"encoder.contracting.{at}.0" for at in range(3)},
+    **{f"encoders.{at}.norm": f"encoder.contracting.{at}.3" for at in range(3)},
+    **{f"encoders.{at}.mix.first": f"encoder.contracting.{at}.5.inner.0" for at in range(3)},
+    **{f"encoders.{at}.mix.second": f"encoder.contracting.{at}.5.inner.3" for at in range(3)},
+    **{f"decoders.{at}": f"decoder.expanding.{at}.0.conv" for at in range(3)},
+    **{f"norms.{at}": f"decoder.expanding.{at}.1" for at in range(2)},
+    "last": "decoder.final",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """Which names of the published file were used, and which of ours it left untouched."""
+    """Which names of the published file were used, and which were not."""
 
     used: tuple[str, ...]
     unused: tuple[str, ...]
-    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A published tensor, and the tensor of ours, or the part of it, that it fills."""
+
+    name: str
+    target: str
+    at: int | slice | None = None
+    transposed: bool = False
 
 
 def import_published(path: Path, parts: ReuseParts) -> Imported:
-    """Fill `parts` from a Lightning checkpoint, and say what became of every name.
-
-    The published module of layer l + 1 holds both the decision and the restoration of the gate
-    between layers l and l + 1; that of layer 0 is never used. The codec net's tensors are matched
-    by kind and shape, in the order of the file.
-    """
+    """Fill `parts` from a Lightning checkpoint, all of them or none, and say what was used."""
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
@@ -41,89 +52,71 @@ def import_published(path: Path, parts: ReuseParts) -> Imported:
             f"{path}: cannot be read as a checkpoint: {str(error).splitlines()[0]}"
         ) from error
     tensors = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-    named = {name: t for name, t in tensors.items() if isinstance(t, Tensor)}
-    return fill_published(named, parts)
+    return fill_published({n: t for n, t in tensors.items() if isinstance(t, Tensor)}, parts)
 
 
+@torch.no_grad()
 def fill_published(named: dict[str, Tensor], parts: ReuseParts) -> Imported:
-    """Fill `parts` from the tensors of a published state dict."""
+    """Fill `parts` from the tensors of a published state dict; one that lacks any is refused."""
     own = parts.state_dict()
-    matches = _match_gates(named, own) | _match_codec(named, own)
-    filled: set[str] = set()
-    for name, (target, at) in matches.items():
-        goal = own[target] if at is None else own[target][at]
-        value = named[name].T if target.endswith(".up") else named[name]  # [D, C] there
-        if value.numel() != goal.numel():
-            raise ModelError(
-                f"{name}: expected {list(goal.shape)} for {target}, got {list(named[name].shape)}"
-            )
-        goal.copy_(value.reshape(goal.shape))
-        filled.add(target)
-    return Imported(
-        used=tuple(matches),
-        unused=tuple(name for name in named if name not in matches),
-        missing=tuple(name for name in own if name not in filled),
-    )
-
-
-_Place = tuple[str, int | slice | None]  # a tensor of ours, and the part of it
-
-
-def _match_gates(named: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, _Place]:
-    """Find the tensor of ours for each name under a layer."""
-    matches: dict[str, _Place] = {}
-    decisions: list[tuple[str, int, tuple[int, int], str]] = []
-    for name, value in named.items():
-        found = _LAYER.search(name)
-        if not found or found[1] == "0":
-            continue
-        gate, rest = int(found[1]) - 1, found[3]
-        if found[2] == "restoration" and (part := _RESTORATION.search(rest)):
-            which = "hqkv".index(part[1])
-            side = "down" if part[2] == "0" else "up"
-            target = f"gates.{gate}.restoration.{side}"
-            narrow = min(value.shape)
-            at = slice(which * narrow, (which + 1) * narrow) if side == "down" else which
-            if target in own:
-                matches[name] = (target, at)
-        elif part := _DECISION.search(rest):
-            place = (int(part[1]), int(part[2]))
-            decisions.append((name, gate, place, part[3]))
-    return matches | dict(_match_decisions(decisions, own))
-
-
-def _match_decisions(
-    decisions: Iterable[tuple[str, int, tuple[int, int], str]], own: dict[str, Tensor]
-) -> list[tuple[str, _Place]]:
-    """Number the modules that hold tensors, theirs and ours, in order."""
-    decisions = list(decisions)
-    theirs: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
-    for _, gate, place, _ in decisions:
-        theirs[gate].add(place)
-    matches: list[tuple[str, _Place]] = []
-    for name, gate, place, suffix in decisions:
-        prefix = f"gates.{gate}.decision.net."
-        ours = sorted(
-            {int(key.removeprefix(prefix).split(".")[0]) for key in own if key.startswith(prefix)}
+    given: dict[str, str] = {}
+    for name in named:
+        if found := _REUSE.search(name):
+            if found[1] in given:
+                raise ModelError(f"two tensors are called {found[1]}: {given[found[1]]} and {name}")
+            given[found[1]] = name
+    sources = [*_gates(parts.config, len(parts.gates)), *_codec(own)]
+    missing = [source.name for source in sources if source.name not in given]
+    if missing:
+        raise ModelError(
+            f"{len(missing)} of {len(sources)} published tensors are missing, "
+            f"first {', '.join(missing[:3])}"
         )
-        order = sorted(theirs[gate]).index(place)
-        target = f"{prefix}{ours[order]}.{suffix}" if order < len(ours) else ""
-        if target in own:
-            matches.append((name, (target, None)))
-    return matches
+    for source in sources:
+        _check(source, own[source.target], named[given[source.name]])
+    for source in sources:
+        value, goal = named[given[source.name]], own[source.target]
+        goal = goal if source.at is None else goal[source.at]
+        goal.copy_((value.T if source.transposed else value).reshape(goal.shape))
+    used = tuple(given[source.name] for source in sources)
+    return Imported(used, tuple(name for name in named if name not in set(used)))
 
 
-def _match_codec(named: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, _Place]:
-    waiting: defaultdict[tuple[str, tuple[int, ...]], list[str]] = defaultdict(list)
-    for name, value in own.items():
-        if name.startswith("codec."):
-            waiting[_kind(name, value)].append(name)
-    matches: dict[str, _Place] = {}
-    for name, value in named.items():
-        if "blobnet" in name and (free := waiting.get(_kind(name, value))):
-            matches[name] = (free.pop(0), None)
-    return matches
+def _check(source: _Source, whole: Tensor, value: Tensor) -> None:
+    """Refuse a tensor of another shape; the codec net's have axes of one that ours lack."""
+    goal = whole if source.at is None else whole[source.at]
+    shape = goal.T.shape if source.transposed else goal.shape
+    if [size for size in value.shape if size != 1] != [size for size in shape if size != 1]:
+        raise ModelError(f"{source.name}: expected {list(shape)}, got {list(value.shape)}")
 
 
-def _kind(name: str, value: Tensor) -> tuple[str, tuple[int, ...]]:
-    return name.rsplit(".", 1)[-1], tuple(size for size in value.shape if size != 1)
+def _gates(config: ReuseConfig, count: int) -> Iterator[_Source]:
+    """Name the tensors of the gates.
+
+    The published module of layer l + 1 holds both the decision and the restoration of the gate
+    between layers l and l + 1; that of layer 0 is never used.
+    """
+    for gate in range(count):
+        module = f"layers.{gate + 1}.reuse_module"
+        block = within = 0
+        for at, letter in enumerate(config.decision):
+            block, within = (block + 1, 0) if letter == "l" else (block, within + 1)
+            kinds = {"l": ("weight", "bias"), "b": _NORM}.get(letter, ())
+            for kind in kinds:
+                name = f"{module}.decision_module.blocks.{block}.{within}.{kind}"
+                yield _Source(name, f"gates.{gate}.decision.net.{at}.{kind}")
+        for which, letter in enumerate("hqkv" if config.narrow else ""):
+            name = f"{module}.restoration_module.{letter}_mlp"
+            rows = slice(which * config.narrow, (which + 1) * config.narrow)
+            yield _Source(f"{name}.0.weight", f"gates.{gate}.restoration.down", rows)
+            yield _Source(f"{name}.3.weight", f"gates.{gate}.restoration.up", which, True)
+
+
+_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+def _codec(own: dict[str, Tensor]) -> Iterator[_Source]:
+    for target in own:
+        if target.startswith("codec."):
+            module, kind = target.removeprefix("codec.").rsplit(".", 1)
+            yield _Source(f"blobnet.{_CODEC[module]}.{kind}", target)

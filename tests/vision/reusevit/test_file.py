@@ -1,11 +1,10 @@
-"""Slim and full files, their backbone, and the published names."""
+"""Slim and full files, and their backbone."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from engine.errors import ModelError
 from engine.vision.reusevit.file import (
@@ -18,7 +17,6 @@ from engine.vision.reusevit.file import (
     slim,
 )
 from engine.vision.reusevit.parts import ReuseParts
-from engine.vision.reusevit.published import import_published
 
 
 def saved(small: Any, path: Path) -> ReuseParts:
@@ -76,52 +74,3 @@ def test_a_full_file_carries_its_tower_and_slims_back(small: Any, tmp_path: Path
     assert read_checkpoint(back)[1].keys() == read_checkpoint(path)[1].keys()
     with pytest.raises(ModelError, match="slim"):
         load_tower(path, small.config())
-
-
-def published(parts: ReuseParts) -> dict[str, Tensor]:
-    """The same parts under the names of the published training code, one layer later."""
-    named: dict[str, Tensor] = {"model.vision_model.post_layernorm.weight": torch.ones(3)}
-    own = parts.state_dict()
-    narrow = parts.config.narrow
-    for gate in range(len(parts.gates)):
-        prefix = f"model.model.vision_model.encoder.layers.{gate + 1}.reuse_module."
-        for ours, theirs in ((0, "1.0"), (3, "2.0")):
-            for suffix in ("weight", "bias"):
-                value = own[f"gates.{gate}.decision.net.{ours}.{suffix}"]
-                named[f"{prefix}decision.blocks.{theirs}.{suffix}"] = value
-        for which, letter in enumerate("hqkv"):
-            down = own[f"gates.{gate}.restoration.down"][which * narrow : (which + 1) * narrow]
-            named[f"{prefix}restoration.{letter}_mlp.0.weight"] = down
-            up = own[f"gates.{gate}.restoration.up"][which].T
-            named[f"{prefix}restoration.{letter}_mlp.3.weight"] = up
-    unused = "model.model.vision_model.encoder.layers.0.reuse_module.decision.blocks.1.0.weight"
-    named[unused] = torch.zeros(160, 6)
-    for name, value in own.items():
-        if name.startswith("codec."):
-            theirs = value.unsqueeze(2) if value.ndim == 4 else value  # three-dimensional there
-            named[f"model.blobnet.{name.removeprefix('codec.')}"] = theirs
-    return named
-
-
-def test_published_names_are_mapped_one_layer_down(small: Any, tmp_path: Path) -> None:
-    parts = small.parts()
-    path = tmp_path / "published.ckpt"
-    torch.save({"state_dict": published(parts), "epoch": 3}, path)
-    fresh = ReuseParts(small.config(), parts.config)
-    found = import_published(path, fresh)
-    assert same(fresh, parts)
-    assert found.missing == ()
-    assert len(found.unused) == 2
-    assert any("layers.0." in name for name in found.unused)
-
-
-def test_missing_names_are_told(small: Any, tmp_path: Path) -> None:
-    named = published(small.parts())
-    dropped = [name for name in named if "layers.2" in name and "q_mlp" not in name]
-    path = tmp_path / "published.ckpt"
-    torch.save({name: value for name, value in named.items() if name not in dropped}, path)
-    found = import_published(path, small.parts())
-    assert {name.split(".")[1] for name in found.missing} == {"1"}
-    (tmp_path / "bad.ckpt").write_bytes(b"x")
-    with pytest.raises(ModelError, match="cannot be read"):
-        import_published(tmp_path / "bad.ckpt", small.parts())
