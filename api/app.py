@@ -16,7 +16,7 @@ from api.deps import heavy_work
 from api.errors import document_errors, handle_errors
 from api.guards import Bodies, Keys, OwnPagesOnly
 from api.jobs import Jobs, Tell, Work
-from api.middleware import Head, Problems, RequestId
+from api.middleware import Head, Problems, RequestId, Version
 from api.routes import health, jobs, page, query, videos
 from api.uploads import drop_copies
 from engine import __version__
@@ -68,6 +68,7 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
         app.add_middleware(OwnPagesOnly)
     app.add_middleware(RequestId)
     app.add_middleware(Head)
+    app.add_middleware(Version)
     return app
 
 
@@ -77,7 +78,10 @@ def ingest_work(engine: Engine) -> Work:
     def work(request: Mapping[str, Any], report: Tell, stop: threading.Event) -> str | None:
         paths = [Path(path) for path in request["paths"]]
         options = request.get("options", {})
-        found = engine.ingest(paths, progress=Listener(report, stop), **options)
+        listener = Listener(report, stop)
+        found = engine.ingest(paths, progress=listener, **options)
+        stored = [{"id": each.video_id, "name": each.name} for each in found.videos]
+        report({**listener.last, "videos": stored})
         for video_id in {video.video_id for video in found.videos if video.video_id is not None}:
             drop_copies(engine.store, video_id)
         failed = [(video.name, str(video.reason)) for video in found.quarantined]
@@ -94,13 +98,15 @@ class Listener:
         self._report = report
         self._stop = stop
         self._next = 0.0
+        self.last: Mapping[str, Any] = {}
 
     def report(self, event: Event) -> None:
         """Take in an event."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _EVENT_SECONDS
             share = event.frames / event.expected if event.expected else 0.0
-            self._report({**event.as_dict(), "fraction": min(share, 1.0)})
+            self.last = {**event.as_dict(), "fraction": min(share, 1.0)}
+            self._report(self.last)
 
     def stopped(self) -> bool:
         """Tell whether the job was cancelled or the server stops."""

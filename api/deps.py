@@ -87,12 +87,23 @@ def _role(request: Request, _key: KeyDep) -> Role | None:
     return role
 
 
-def may_write(role: Annotated[Role | None, Depends(_role)]) -> None:
+RoleDep = Annotated[Role | None, Depends(_role)]
+
+
+def may_write(role: RoleDep) -> None:
     """Let only keys with the role write pass."""
     if role != "write":
         raise Problem(403, "this key has the role read; needed: write")
 
 
+def _expect_room(jobs: JobsDep, settings: SettingsDep) -> None:
+    """Refuse work where as much as is allowed waits already."""
+    if jobs.num_queued() >= settings.max_queued_jobs:
+        said = f"{settings.max_queued_jobs} jobs are waiting, the most allowed"
+        raise Problem(429, said, retry_after="30")
+
+
+expect_room = Depends(_expect_room)
 CanRead = Depends(_role)
 CanWrite = Depends(may_write)
 

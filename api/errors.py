@@ -1,8 +1,9 @@
 """Errors as problem+json (RFC 9457), each with the request's id."""
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -36,6 +37,8 @@ _STATUS: tuple[tuple[type[EngineError], int], ...] = (
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 GONE = 499  # not of the standard, but what proxies call it
 MEDIA = "application/problem+json"
+_FOLDERS = re.compile(r"(?<![\w.…])/(?:[^\s/'\",:;]+/)+")
+T = TypeVar("T")
 _SHORT = 80  # letters of a value that is told back
 
 
@@ -47,15 +50,29 @@ class Problem(HTTPException):
         super().__init__(status, detail, named)
 
 
+def without_paths(value: T, role: str | None) -> T:
+    """Leave of each absolute path its last name alone, for those who may only look."""
+    return value if role == "write" else _bare(value)
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, str):
+        return _FOLDERS.sub("", value)
+    if isinstance(value, Mapping):
+        return {name: _bare(item) for name, item in value.items()}
+    return [_bare(item) for item in value] if isinstance(value, list) else value
+
+
 def problem(
     request: Request, status: int, detail: str, *, headers: Any = None, **more: Any
 ) -> JSONResponse:
     """Build the response for one error."""
+    role = request.scope.get("role")
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": detail if request.url.path in detail else without_paths(detail, role),
         "instance": request.url.path,
         "request_id": request.scope.get("request_id", ""),
         **more,

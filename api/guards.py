@@ -39,7 +39,8 @@ class Keys:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on with the role, or refuse with 401."""
         if scope["type"] != "http" or not self.settings.api_keys:
-            await self.app({**scope, "role": "write"}, receive, send)
+            scope["role"] = "write"
+            await self.app(scope, receive, send)
             return
         given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         kind, _, secret = given.partition(" ")

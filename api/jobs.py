@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from api.errors import Problem
 from engine.errors import EngineError, NotFoundError
 from engine.storage.records import Job
 from engine.storage.store import Store
@@ -44,7 +45,7 @@ class Jobs:
 
     def num_queued(self) -> int:
         """How many wait."""
-        return len(self._catalog.jobs("queued"))
+        return self._catalog.count_jobs("queued")
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a queued job now, a running one when its stretch is done."""
@@ -57,6 +58,13 @@ class Jobs:
                 self._catalog.update_job(job_id, status="cancelled")
         self._tell()
         return self._catalog.job(job_id)
+
+    def retry(self, job_id: str) -> str:
+        """Queue what a job that failed or was cancelled was to do; return the new job's id."""
+        job = self._catalog.job(job_id)
+        if job.status not in ("failed", "cancelled"):
+            raise Problem(409, f"job {job_id} is {job.status}; allowed: failed, cancelled")
+        return self.submit(job.kind, job.request)
 
     @property
     def version(self) -> int:

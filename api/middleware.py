@@ -108,6 +108,20 @@ def _says_nothing(message: Message) -> bool:
     return dict(message["headers"]).get(b"content-type") != MEDIA.encode()
 
 
+class Version:
+    """Answer `/v1/…` as what follows: the first version, for programs that pin one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on without the version."""
+        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+            raw = scope.get("raw_path") or b""
+            scope = {**scope, "path": scope["path"][3:], "raw_path": raw.removeprefix(b"/v1")}
+        await self.app(scope, receive, send)
+
+
 class Head:
     """Answer HEAD as GET without its body, wherever there is a GET: probes and players ask so."""
 

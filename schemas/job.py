@@ -1,11 +1,19 @@
 """Responses of `/jobs`."""
 
-from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+
+from schemas.times import Instant
 
 Status = Literal["queued", "running", "ready", "failed", "cancelled"]
+
+
+class JobVideo(BaseModel):
+    """A video that a job brings in."""
+
+    name: str = Field(description="of the file or folder; once it is stored, the video's own")
+    id: int | None = Field(description="null until it is stored")
 
 
 class JobOut(BaseModel):
@@ -14,8 +22,9 @@ class JobOut(BaseModel):
     id: str
     kind: str
     status: Status
-    progress: dict[str, Any]
+    videos: list[JobVideo]
+    progress: dict[str, Any] = Field(description="stage, frames, frames_per_second, fraction, …")
     error: str | None
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
+    created_at: Instant
+    started_at: Instant | None
+    finished_at: Instant | None

@@ -1,11 +1,11 @@
 """Requests and responses of `/videos`."""
 
-from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from schemas.query import Strict
+from schemas.times import Instant
 
 
 class HowIn(Strict):
@@ -41,7 +41,7 @@ class VideoOut(BaseModel):
     height: int | None
     codec: str | None
     num_frames: int | None
-    ingested_at: datetime
+    ingested_at: Instant
     status: str
     error: str | None
     report: dict[str, Any] | None = Field(description="strategy, reuse, drift and cost of its rows")

@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     {"schemas", "kernels", "engine.errors"},
+    {"engine.caller"},
     {"engine.video"},
     {"engine.world"},
     {"engine.vision.backbone"},

@@ -5,8 +5,9 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
-from api.deps import CanRead, EngineDep, JobsDep
+from api.deps import CanRead, EngineDep, JobsDep, RoleDep
 from api.errors import Problem
+from schemas.health import AliveOut, MeOut, ReadyOut
 
 router = APIRouter(tags=["health"])
 VIDEOS = Gauge("dejavu_videos", "Videos in the store", ["status"])
@@ -15,18 +16,24 @@ VECTORS = Gauge("dejavu_index_vectors", "Vectors in each index", ["space"])
 
 
 @router.get("/livez")
-def livez() -> dict[str, str]:
+def livez() -> AliveOut:
     """Say that the process answers."""
-    return {"status": "alive"}
+    return AliveOut()
 
 
 @router.get("/readyz")
-async def readyz(request: Request, engine: EngineDep) -> dict[str, str]:
+async def readyz(request: Request, engine: EngineDep) -> ReadyOut:
     """Say whether the model and the index are loaded and work is taken."""
     if request.app.state.draining:
         raise Problem(503, "stopping: no new work is taken")
     await asyncio.to_thread(engine.store.index_status)
-    return {"status": "ready", "model": engine.model.space.key, "device": str(engine.model.device)}
+    return ReadyOut(model=engine.model.space.key, device=str(engine.model.device))
+
+
+@router.get("/me")
+def me(role: RoleDep) -> MeOut:
+    """Say what the key that was sent allows."""
+    return MeOut(role=role)
 
 
 @router.get("/metrics", dependencies=[CanRead])

@@ -3,14 +3,18 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from time import monotonic
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from api.deps import CanRead, CanWrite, EngineDep, JobsDep
+from api.deps import CanRead, CanWrite, EngineDep, JobsDep, RoleDep, expect_room
+from api.errors import without_paths
 from engine.storage.records import Job
-from schemas.job import JobOut
+from schemas.job import JobOut, JobVideo, Status
+from schemas.video import Accepted
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[CanRead])
 ENDED = ("ready", "failed", "cancelled")
@@ -19,29 +23,44 @@ _BEAT_SECONDS = 10.0  # silence after which a comment is sent, so that proxies k
 
 
 @router.get("")
-def list_jobs(engine: EngineDep) -> list[JobOut]:
-    """List jobs, newest first."""
-    return [_out(job) for job in engine.store.catalog.jobs()[:200]]
+def list_jobs(
+    engine: EngineDep,
+    role: RoleDep,
+    status: Status | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    after: Annotated[str | None, Query(description="a job's id: those older than it")] = None,
+) -> list[JobOut]:
+    """List jobs, newest first; the id of the last one, as `after`, gives the next page."""
+    jobs = engine.store.catalog.jobs(status, after=after, limit=limit)
+    return [_out(job, role) for job in jobs]
 
 
 @router.get("/{job_id}")
-def show_job(engine: EngineDep, job_id: str) -> JobOut:
+def show_job(engine: EngineDep, role: RoleDep, job_id: str) -> JobOut:
     """Show one job."""
-    return _out(engine.store.catalog.job(job_id))
+    return _out(engine.store.catalog.job(job_id), role)
 
 
 @router.delete("/{job_id}", dependencies=[CanWrite])
-def cancel_job(jobs: JobsDep, job_id: str) -> JobOut:
+def cancel_job(jobs: JobsDep, role: RoleDep, job_id: str) -> JobOut:
     """Cancel a job; a running one ends when the stretch in hand is committed."""
-    return _out(jobs.cancel(job_id))
+    return _out(jobs.cancel(job_id), role)
+
+
+@router.post("/{job_id}/retry", status_code=202, dependencies=[CanWrite, expect_room])
+def retry_job(response: Response, jobs: JobsDep, job_id: str) -> Accepted:
+    """Queue once more what a job that failed or was cancelled was to do, as a new job."""
+    job = jobs.retry(job_id)
+    response.headers["Location"] = f"/jobs/{job}"
+    return Accepted(id=job, job_url=f"/jobs/{job}", status="queued")
 
 
 @router.get("/{job_id}/events", response_class=StreamingResponse)
 async def watch_job(
-    request: Request, engine: EngineDep, jobs: JobsDep, job_id: str
+    request: Request, engine: EngineDep, jobs: JobsDep, role: RoleDep, job_id: str
 ) -> StreamingResponse:
     """Send the job as a server-sent event whenever it changes, until it ends."""
-    engine.store.catalog.job(job_id)
+    await asyncio.to_thread(engine.store.catalog.job, job_id)
 
     async def events() -> AsyncIterator[str]:
         version, sent, spoke = -1, "", monotonic()
@@ -49,7 +68,7 @@ async def watch_job(
             if version != jobs.version:
                 version = jobs.version
                 job = await asyncio.to_thread(engine.store.catalog.job, job_id)
-                text = json.dumps(_out(job).model_dump(mode="json"))
+                text = json.dumps(_out(job, role).model_dump(mode="json"))
                 if text != sent:
                     yield f"event: {job.status}\ndata: {text}\n\n"
                     sent, spoke = text, monotonic()
@@ -65,13 +84,17 @@ async def watch_job(
     )
 
 
-def _out(job: Job) -> JobOut:
+def _out(job: Job, role: str | None) -> JobOut:
+    progress = dict(job.progress or {})
+    asked = [{"name": Path(path).name, "id": None} for path in job.request.get("paths", [])]
+    videos = progress.pop("videos", asked)
     return JobOut(
         id=job.job_id,
         kind=job.kind,
         status=job.status,
-        progress=job.progress or {},
-        error=job.error,
+        videos=[JobVideo(**video) for video in videos],
+        progress=progress,
+        error=without_paths(job.error, role),
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,

@@ -7,11 +7,13 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
-from api.deps import CanRead, EngineDep, HeavyDep
+from api.deps import CanRead, EngineDep, HeavyDep, RoleDep
 from api.render import MEDIA, form_of, rendered
 from engine.ask import Answer
+from engine.caller import for_one_who
 from engine.errors import UsageError
 from engine.query import Moment
+from engine.sql import SqlResult
 from schemas.query import AnswerOut, MomentOut, QueryRequest, QueryResponse, SqlRequest
 
 router = APIRouter(tags=["query"], dependencies=[CanRead])
@@ -56,6 +58,7 @@ async def post_sql(
     body: SqlRequest,
     engine: EngineDep,
     heavy: HeavyDep,
+    role: RoleDep,
     accept: Annotated[str, Header()] = "application/json",
 ) -> StreamingResponse:
     """Run a SELECT; rows come as JSON, CSV or an Arrow stream, as Accept asks."""
@@ -65,7 +68,12 @@ async def post_sql(
         sql = f"{sql.rstrip().rstrip(';')}\nOPTIONS ({listed})"
     positional = body.params if isinstance(body.params, list) else []
     named = body.params if isinstance(body.params, dict) else {}
-    result = await heavy.queries.take(lambda: engine.sql(sql, *positional, **named), request)
+
+    def select() -> SqlResult:
+        with for_one_who(sees_folders=role == "write"):
+            return engine.sql(sql, *positional, **named)
+
+    result = await heavy.queries.take(select, request)
     table, form = result.arrow(), form_of(accept)
     return StreamingResponse(rendered(table, form, result.seconds), media_type=MEDIA[form])
 

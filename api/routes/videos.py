@@ -23,11 +23,13 @@ from api.deps import (
     EngineDep,
     HeavyDep,
     JobsDep,
+    RoleDep,
     SettingsDep,
     VideoId,
+    expect_room,
     inside_roots,
 )
-from api.errors import Problem
+from api.errors import Problem, without_paths
 from api.shelf import key_of
 from api.uploads import uploads_of
 from engine.errors import UsageError, unknown
@@ -46,7 +48,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 M = TypeVar("M", bound=BaseModel)
 
 
-@router.post("", status_code=202, dependencies=[CanWrite], openapi_extra={
+@router.post("", status_code=202, dependencies=[CanWrite, expect_room], openapi_extra={
     "requestBody": {
         "required": True,
         "content": {
@@ -66,10 +68,6 @@ async def post_video(
     request: Request, response: Response, engine: EngineDep, jobs: JobsDep, settings: SettingsDep
 ) -> Accepted:
     """Bring in a video: an upload as multipart form field `file`, or a path the server can see."""
-    if jobs.num_queued() >= settings.max_queued_jobs:
-        raise Problem(
-            429, f"{settings.max_queued_jobs} jobs are waiting, the most allowed", retry_after="30"
-        )
     kind = request.headers.get("content-type", "")
     if kind.startswith("multipart/form-data"):
         async with request.form(max_files=1, max_fields=4) as form:
@@ -91,6 +89,7 @@ async def post_video(
 @router.get("")
 def list_videos(
     engine: EngineDep,
+    role: RoleDep,
     name: str | None = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: str | None = None,
@@ -101,15 +100,15 @@ def list_videos(
     page = [video for video in found if video.video_id > after][: limit + 1]
     more = len(page) > limit
     return VideoPage(
-        videos=[_out(video) for video in page[:limit]],
+        videos=[_out(video, role) for video in page[:limit]],
         next_cursor=str(page[limit - 1].video_id) if more else None,
     )
 
 
 @router.get("/{video_id}")
-def show_video(engine: EngineDep, video_id: VideoId) -> VideoOut:
+def show_video(engine: EngineDep, role: RoleDep, video_id: VideoId) -> VideoOut:
     """Show one video and what its ingest reported."""
-    return _out(engine.store.catalog.video(video_id))
+    return _out(engine.store.catalog.video(video_id), role)
 
 
 @router.delete("/{video_id}", status_code=204, dependencies=[CanWrite])
@@ -251,7 +250,7 @@ def _number(cursor: str) -> int:
     return int(cursor)
 
 
-def _out(video: Video) -> VideoOut:
+def _out(video: Video, role: str | None) -> VideoOut:
     return VideoOut(
         id=video.video_id,
         name=video.name,
@@ -263,6 +262,6 @@ def _out(video: Video) -> VideoOut:
         num_frames=video.num_frames,
         ingested_at=video.ingested_at,
         status=video.status,
-        error=video.error,
-        report=video.report,
+        error=without_paths(video.error, role),
+        report=without_paths(video.report, role),
     )

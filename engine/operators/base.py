@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from engine.cage.ending import is_ended
 from engine.cage.sandbox import Sandbox
-from engine.errors import ExecutionError
+from engine.errors import ExecutionError, LimitError
 from engine.search.context import SearchContext
 
 
@@ -49,10 +50,18 @@ class Context(SearchContext):
 def read_table(operator: Operator, context: Context) -> pa.Table:
     """Run an operator to its end; an error of the engine's libraries names the operator."""
     try:
-        return pa.Table.from_batches(operator.batches(context), operator.schema)
+        return pa.Table.from_batches(_awaited(operator, context), operator.schema)
     except pa.ArrowException as error:
         name = type(operator).__name__
         raise ExecutionError(f"{name}: {str(error).splitlines()[0]}", operator=name) from error
+
+
+def _awaited(operator: Operator, context: Context) -> Iterator[pa.RecordBatch]:
+    """Yield an operator's batches for as long as somebody waits for them."""
+    for batch in operator.batches(context):
+        if is_ended():
+            raise LimitError("the query was ended: nobody waits for it", kind="ended")
+        yield batch
 
 
 def row_ids(rows: pa.Table | pa.RecordBatch) -> NDArray[np.int64]:

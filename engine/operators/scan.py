@@ -6,6 +6,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from engine.caller import sees_folders
 from engine.operators.base import Context
 
 
@@ -24,7 +25,10 @@ class Scan:
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Read all rows, then yield those that pass."""
-        rows = self._read(context).select(self.columns.names).cast(self.columns)
+        rows = self._read(context)
+        if "path" in self.columns.names and not sees_folders():
+            rows = rows.set_column(rows.schema.get_field_index("path"), "path", rows["name"])
+        rows = rows.select(self.columns.names).cast(self.columns)
         if self.predicates:
             rows = context.sandbox.filter(rows, self.predicates)
         yield from rows.to_batches(context.batch_rows)

@@ -59,13 +59,34 @@ class Jobs:
             raise NotFoundError(f"no job {job_id!r}")
         return found[0]
 
-    def jobs(self, status: JobStatus | None = None) -> list[Job]:
-        """Return the jobs, newest first."""
-        return self._read_jobs("WHERE status = ?", [status]) if status else self._read_jobs("", [])
+    def jobs(
+        self,
+        status: JobStatus | None = None,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[Job]:
+        """Return the jobs, newest first; `limit` gives a page of so many, `after` one of them."""
+        conditions, parameters = ["true"], list[Any]()
+        if status is not None:
+            conditions.append("status = ?")
+            parameters.append(status)
+        if after is not None:
+            last = self.job(after)
+            conditions.append("(created_at < ? OR (created_at = ? AND job_id > ?))")
+            parameters += [last.created_at, last.created_at, last.job_id]
+        page = f" LIMIT {limit}" if limit is not None else ""
+        return self._read_jobs(f"WHERE {' AND '.join(conditions)}", parameters, page)
 
-    def _read_jobs(self, where: str, parameters: Sequence[Any]) -> list[Job]:
+    def count_jobs(self, status: JobStatus) -> int:
+        """Return how many jobs stand so."""
+        found = self._database.one("SELECT count(*) FROM jobs WHERE status = ?", [status])
+        return int(found[0]) if found else 0
+
+    def _read_jobs(self, where: str, parameters: Sequence[Any], page: str = "") -> list[Job]:
         rows = self._database.all(
-            f"SELECT {_JOB_COLUMNS} FROM jobs {where} ORDER BY created_at DESC, job_id", parameters
+            f"SELECT {_JOB_COLUMNS} FROM jobs {where} ORDER BY created_at DESC, job_id{page}",
+            parameters,
         )
         jobs = []
         for job_id, kind, state, request, progress, *rest in rows:

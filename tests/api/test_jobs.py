@@ -48,6 +48,10 @@ def test_events_tell_of_an_ingest(own_engine: Engine, made: Made, tmp_path: Path
     assert set(named) <= {"queued", "running", "ready"}
     last = json.loads(events[-1].split("\n")[1].removeprefix("data: "))
     assert last["id"] == job["id"] == listed[0]["id"]
+    (video,) = last["videos"]
+    assert video["name"] == "followed.mp4"
+    assert own_engine.store.catalog.video(video["id"]).name == "followed.mp4"
+    assert last["created_at"].endswith("Z")
     assert last["progress"]["frames"] > 0
     assert 0 < last["progress"]["fraction"] <= 1
 
@@ -171,3 +175,51 @@ def test_draining_leaves_the_job_for_the_next_server(store: Store) -> None:
 def test_a_queue_that_never_ran_drains(store: Store) -> None:
     with store:
         assert Jobs(store, Scripted()).drain(0.1)
+
+
+def test_a_job_names_its_video_before_it_is_stored(own_engine: Engine, made: Made) -> None:
+    settings = ServerSettings(video_roots=str(made.clips))
+    client = TestClient(create_app(own_engine, settings), base_url=URL)  # its queue does not run
+    job = client.post("/videos", json={"path": str(made.clips / "one.mp4")}).json()
+    found = client.get(job["job_url"]).json()
+    assert found["videos"] == [{"name": "one.mp4", "id": None}]
+    assert client.delete(job["job_url"]).json()["videos"] == found["videos"]
+
+
+def test_jobs_come_in_pages(store: Store) -> None:
+    with store:
+        jobs = [store.catalog.add_job("ingest", {}) for _ in range(7)]
+        store.catalog.update_job(jobs[3], status="failed")
+        listed, last = list[str](), None
+        while page := store.catalog.jobs(after=last, limit=3):
+            assert len(page) <= 3
+            listed += [job.job_id for job in page]
+            last = listed[-1]
+        assert listed == [job.job_id for job in store.catalog.jobs()]
+        assert sorted(listed) == sorted(jobs)
+        assert [job.job_id for job in store.catalog.jobs("failed", limit=9)] == [jobs[3]]
+        assert store.catalog.count_jobs("queued") == 6
+
+
+def test_a_job_is_tried_again(own_engine: Engine, made: Made, tmp_path: Path) -> None:
+    clip = tmp_path / "late.mp4"
+    clip.write_bytes(b"")
+    settings = ServerSettings(video_roots=str(tmp_path))
+    with TestClient(create_app(own_engine, settings), base_url=URL) as client:
+        first = client.post("/videos", json={"path": str(clip), "strategy": "dense"}).json()
+        client.get(f"{first['job_url']}/events")
+        assert client.get(first["job_url"]).json()["status"] == "failed"
+        clip.write_bytes((made.clips / "one.mp4").read_bytes() + b"\0" * 40)
+        answer = client.post(f"{first['job_url']}/retry")
+        assert answer.status_code == 202
+        again = answer.json()
+        assert again["id"] != first["id"]
+        assert answer.headers["location"] == again["job_url"]
+        client.get(f"{again['job_url']}/events")
+        assert client.get(again["job_url"]).json()["status"] == "ready"
+        done = client.post(f"{again['job_url']}/retry")
+        assert done.status_code == 409
+        assert "is ready; allowed: failed, cancelled" in done.json()["detail"]
+        assert client.post("/jobs/none/retry").status_code == 404
+        listed = client.get("/jobs?status=ready&limit=1").json()
+        assert [job["id"] for job in listed] == [again["id"]]

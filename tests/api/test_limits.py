@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -202,3 +203,47 @@ def test_the_docs_need_nothing_from_elsewhere(client: TestClient) -> None:
     assert {"/query", "/sql", "/videos", "/jobs/{job_id}", "/livez"} <= set(described["paths"])
     upload = described["paths"]["/videos"]["post"]["requestBody"]["content"]
     assert set(upload) == {"application/json", "multipart/form-data"}
+
+
+def test_what_a_key_allows(locked: TestClient, client: TestClient) -> None:
+    assert locked.get("/me", headers=bearer("look-1")).json() == {"role": "read"}
+    assert locked.get("/me", headers=bearer("change-1")).json() == {"role": "write"}
+    assert client.get("/me").json() == {"role": "write"}
+
+
+def test_a_version_may_be_named(client: TestClient) -> None:
+    assert client.get("/v1/videos").json() == client.get("/videos").json()
+    assert client.get("/v1/livez").status_code == 200
+    assert client.post("/v1/query", json={"text": "a star"}).status_code == 200
+    for path in ("/v2/videos", "/v1", "/v1v1/videos", "/v1/v1/videos"):
+        assert client.get(path).status_code == 404
+
+
+SELECTS = [
+    "SELECT * FROM videos",
+    "SELECT hash(path) AS h, length(path) AS n, path FROM videos",
+    "SELECT v.path || '' AS p, count(*) FROM videos v JOIN frames USING (video_id) GROUP BY 1",
+    "SELECT name FROM videos WHERE path LIKE '/%'",
+    "SELECT error(path) FROM videos",
+    "EXPLAIN ANALYZE SELECT path FROM videos",
+]
+
+
+def test_who_only_looks_sees_no_folders(locked: TestClient, engine: Engine) -> None:
+    folder = str(Path(engine.store.catalog.video(1).path).parent)
+    catalog = engine.store.catalog
+    job = catalog.add_job("ingest", {"paths": [f"{folder}/gone.mp4"]})
+    catalog.update_job(job, status="failed", error=f"{folder}/gone.mp4: cannot be read")
+    seen = {"read": "", "write": ""}
+    for role, key in (("read", "look-1"), ("write", "change-1")):
+        for path in ("/videos", "/videos/1", "/jobs", f"/jobs/{job}", f"/jobs/{job}/events"):
+            seen[role] += locked.get(path, headers=bearer(key)).text
+        for sql in SELECTS:
+            answer = locked.post("/sql", json={"sql": sql}, headers=bearer(key))
+            assert answer.status_code in (200, 400)
+            seen[role] += answer.text
+    assert folder in seen["write"]
+    assert folder not in seen["read"]
+    assert str(engine.store.layout.root) not in seen["read"]
+    paths = locked.post("/sql", json={"sql": SELECTS[3]}, headers=bearer("look-1")).json()
+    assert paths["rows"] == []
