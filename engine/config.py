@@ -1,10 +1,13 @@
 """One settings object, read once at the edge: keyword arguments before `DEJAVU_…` variables."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from engine.errors import UsageError, unknown
 
 _SIZE = r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$"
 
@@ -45,3 +48,17 @@ class Settings(BaseSettings):
     sql_workers: int = Field(4, gt=0, description="statements that run at a time")
     threads: int = Field(2, gt=0, description="of DuckDB and of the decoder")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def read_settings(given: Mapping[str, Any]) -> Settings:
+    """Return the settings with what is given in the place of variables and defaults."""
+    wrong = next((name for name in given if name not in Settings.model_fields), None)
+    if wrong:
+        raise UsageError(unknown("setting", wrong, Settings.model_fields))
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        reason = f"setting {name}: {first['msg'].lower()}, got {first['input']!r}"
+        raise UsageError(reason) from error

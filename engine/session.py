@@ -1,52 +1,45 @@
-"""The engine as a user holds it: ingest, query, sql, ask, explain."""
+"""The engine as a user holds it: ingest, query, ask, sql, and what is stored.
 
-from collections.abc import Sequence
+What takes seconds to import (the model, ingesting, answering) is imported by what first needs it.
+"""
+
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from engine.answering.head import shipped_reader
-from engine.answering.looker import shipped_looker
-from engine.ask import Answer, Heads, ask, reply
-from engine.background import background_of
 from engine.cage.sandbox import Sandbox
-from engine.config import Settings
-from engine.errors import UsageError, unknown
-from engine.ingest import (
-    Decoder,
-    IngestOptions,
-    IngestReport,
-    Progress,
-    ensure,
-    ingest,
-    redecode,
-    register,
-)
+from engine.config import Settings, read_settings
+from engine.loading import ModelFiles, ModelOnDemand
 from engine.operators.base import Context, Reply
-from engine.query import GroupBy, QueryResult, query
+from engine.query import query
+from engine.results import Answer, GroupBy, QueryResult
 from engine.search.context import Background, Range
 from engine.search.options import Options
 from engine.search.work import Embedded
 from engine.sql import SqlResult, run_sql
+from engine.storage.records import Job, JobStatus, Video
 from engine.storage.store import Store
-from engine.vision.model import Model, load_model, pick_devices
-from engine.vision.registry import find_parts
+
+if TYPE_CHECKING:
+    from engine.ask import Heads
+    from engine.footage import Footage
+    from engine.ingesting.report import Decoder, IngestOptions, IngestReport, Progress
+    from engine.vision.model import Model
 
 
 class Engine:
     """One data folder with one model; use as a context manager, or close it."""
 
-    def __init__(self, settings: Settings, store: Store, model: Model) -> None:
+    def __init__(self, settings: Settings, store: Store, model: ModelOnDemand) -> None:
         self.settings = settings
         self.store = store
-        self.model = model
-        self.space = model.space.key
+        self._model = model
         self._embedding = Lock()
         self._ingesting = False
         self._sandbox = Sandbox(
@@ -56,11 +49,6 @@ class Engine:
             result=settings.sql_result,
             workers=settings.sql_workers,
         )
-        if store.read_only:
-            store.catalog.space(self.space)  # NotFoundError where nothing is embedded by this model
-        else:
-            store.catalog.add_space(model.space)
-            store.catalog.use_space(self.space)
 
     @classmethod
     def open(
@@ -75,24 +63,28 @@ class Engine:
         """Open or create a data folder; what is not given comes from `DEJAVU_…` or its default.
 
         `read_only` opens what was published last, beside a writer or where nothing can be written.
+        A model or device that cannot be meant is refused here; the model is loaded when it is
+        first needed, or by `load`.
         """
-        given = {"data": root, "model": model, "device": device, **settings}
-        wrong = next((name for name in given if name not in Settings.model_fields), None)
-        if wrong:
-            raise UsageError(unknown("setting", wrong, Settings.model_fields))
-        try:
-            chosen = Settings(**{name: value for name, value in given.items() if value is not None})
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            reason = f"setting {name}: {first['msg'].lower()}, got {first['input']!r}"
-            raise UsageError(reason) from error
-        loaded = load_model(
-            chosen.model, device=chosen.device, revision=chosen.revision,
-            precision=chosen.precision,
-        )  # fmt: skip
-        opened = Store.read(chosen.data) if read_only else Store.open(chosen.data)
-        return cls(chosen, opened, loaded)
+        chosen = read_settings({"data": root, "model": model, "device": device, **settings})
+        files = ModelFiles.find(chosen)
+        store = Store.read(chosen.data) if read_only else Store.open(chosen.data)
+        return cls(chosen, store, ModelOnDemand(files, store))
+
+    @property
+    def model(self) -> "Model":
+        """The model, loaded when it is first asked for."""
+        return self._model.load()
+
+    @property
+    def space(self) -> str:
+        """The key of the model's embedding space; it is known without loading the model."""
+        return self._model.space
+
+    def load(self) -> Self:
+        """Load the model now rather than with the first work that needs it."""
+        self._model.load()
+        return self
 
     def __enter__(self) -> Self:
         """Return the engine itself."""
@@ -121,11 +113,13 @@ class Engine:
         max_drift: float | None = None,
         parts: Path | None = None,
         workers: int | None = None,
-        decoder: Decoder | None = None,
+        decoder: "Decoder | None" = None,
         devices: str | None = None,
-        progress: Progress | None = None,
-    ) -> IngestReport:
+        progress: "Progress | None" = None,
+    ) -> "IngestReport":
         """Embed videos and folders of videos; what is stored already costs nothing."""
+        from engine.ingest import ingest
+
         listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
         options = self.ingest_options(
             fps=fps,
@@ -147,8 +141,10 @@ class Engine:
         self._note_rates(report.frames / options.fps, report.frames, decode, encode)
         return report
 
-    def register(self, paths: str | Path | Sequence[str | Path]) -> IngestReport:
+    def register(self, paths: str | Path | Sequence[str | Path]) -> "IngestReport":
         """Put videos on record without embedding them; queries embed what they need of them."""
+        from engine.ingest import register
+
         listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
         with self._embedding:
             return register(self.store, listed)
@@ -175,14 +171,28 @@ class Engine:
             near_duplicate=self.settings.near_duplicate,
         )
 
-    def sql(self, sql: str, /, *positional: Any, **named: Any) -> SqlResult:
-        """Run a SELECT; `?` takes positional values, `$name` named ones."""
-        return run_sql(self._context({}), sql, positional, named, max_rows=self.settings.sql_rows)
+    def sql(
+        self, sql: str, /, *positional: Any, options: Mapping[str, Any] | None = None, **named: Any
+    ) -> SqlResult:
+        """Run a SELECT; `?` takes positional values, `$name` named ones.
 
-    def explain(self, sql: str, /, *positional: Any, analyze: bool = False, **named: Any) -> str:
+        `options` are those of the statement's own OPTIONS, which come before them.
+        """
+        context = self._context(options or {})
+        return run_sql(context, sql, positional, named, max_rows=self.settings.sql_rows)
+
+    def explain(
+        self,
+        sql: str,
+        /,
+        *positional: Any,
+        analyze: bool = False,
+        options: Mapping[str, Any] | None = None,
+        **named: Any,
+    ) -> str:
         """Return the plan of a SELECT; with `analyze` run it and say what it really did."""
         result = run_sql(
-            self._context({}),
+            self._context(options or {}),
             sql,
             positional,
             named,
@@ -199,7 +209,59 @@ class Engine:
         videos: Sequence[int | str] | None = None,
     ) -> Answer:
         """Answer a question, out of choices where given, with the moments that support it."""
+        from engine.ask import ask
+
         return ask(self._context({}), question, choices, videos=videos, heads=self._heads)
+
+    # what is stored
+
+    def videos(self, pattern: str | None = None) -> list[Video]:
+        """Return the videos, those only whose name is or matches a glob where one is given."""
+        return self.store.catalog.videos(pattern)
+
+    def video(self, video: int | str) -> Video:
+        """Return a video by its id or one of its names."""
+        return self.store.catalog.video(video)
+
+    def remove(self, video: int | str) -> None:
+        """Remove a video with its rows; its file stays, unless it was sent to a server."""
+        from engine.footage import uploads_of
+
+        found = self.store.catalog.video(video)
+        uploads = uploads_of(self.store, found.video_id)
+        self.store.catalog.remove_video(found.video_id)
+        for path in uploads:
+            path.unlink(missing_ok=True)
+
+    def frame(self, video: int | str, seconds: float, *, width: int = 480) -> bytes:
+        """Return the frame shown at an instant as JPEG, at most `width` wide."""
+        return self.footage(video).frame(seconds, width)
+
+    def clip(
+        self, video: int | str, start_seconds: float, stop_seconds: float, path: str | Path
+    ) -> Path:
+        """Cut `[start, stop)` of a video into an MP4 that browsers play; return its path."""
+        return self.footage(video).clip(start_seconds, stop_seconds, Path(path))
+
+    def footage(self, video: int | str) -> "Footage":
+        """Return what a video's frames are read from."""
+        from engine.footage import footage_of
+
+        return footage_of(self.store, video)
+
+    def jobs(self, status: JobStatus | None = None) -> list[Job]:
+        """Return the jobs of the servers that had this folder, newest first."""
+        return self.store.catalog.jobs(status)
+
+    def job(self, job_id: str) -> Job:
+        """Return a job by its id."""
+        return self.store.catalog.job(job_id)
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job that waits, or that a server left behind; what has ended stays as it is."""
+        if self.job(job_id).status in ("queued", "running"):
+            self.store.catalog.update_job(job_id, status="cancelled")
+        return self.job(job_id)
 
     def ingest_options(
         self,
@@ -209,10 +271,14 @@ class Engine:
         max_drift: float | None = None,
         parts: Path | None = None,
         workers: int | None = None,
-        decoder: Decoder | None = None,
+        decoder: "Decoder | None" = None,
         devices: str | None = None,
-    ) -> IngestOptions:
+    ) -> "IngestOptions":
         """Return the settings of an ingest with some replaced."""
+        from engine.ingesting.report import IngestOptions
+        from engine.vision.model import pick_devices
+        from engine.vision.registry import find_parts
+
         return IngestOptions(
             fps=self.settings.fps if fps is None else fps,
             strategy=strategy or self.settings.strategy,
@@ -225,14 +291,20 @@ class Engine:
 
     @cached_property
     def _background(self) -> Background:
+        from engine.background import background_of
+
         return background_of(self.settings.model)
 
     @cached_property
-    def _heads(self) -> Heads:
+    def _heads(self) -> "Heads":
         """What was trained to answer for the model, where it was."""
+        from engine.answering.head import shipped_reader
+        from engine.answering.looker import shipped_looker
+        from engine.ask import Heads
+
         return Heads(shipped_reader(self.model), shipped_looker(self.model))
 
-    def _context(self, given: dict[str, Any]) -> Context:
+    def _context(self, given: Mapping[str, Any]) -> Context:
         settings = self.settings
         options = Options(
             fps=settings.fps,
@@ -247,7 +319,7 @@ class Engine:
         return Context(
             store=self.store,
             space=self.space,
-            encoder=self.model,
+            encoder=self._model,
             sandbox=self._sandbox,
             background=lambda: self._background,
             embed=self._embed,
@@ -257,6 +329,8 @@ class Engine:
         )
 
     def _embed(self, missing: Sequence[Range], options: Options) -> Embedded:
+        from engine.ingest import ensure
+
         chosen = self.ingest_options(
             fps=options.fps, strategy=options.strategy, max_drift=options.max_drift
         )
@@ -277,9 +351,13 @@ class Engine:
             self.store.catalog.set_calibration(self.space, "rates", rates)
 
     def _redecode(self, video_id: int, frames: Sequence[int]) -> list[NDArray[np.uint8]]:
+        from engine.ingest import redecode
+
         return redecode(self.store, self.space, video_id, frames)
 
     def _respond(
         self, video_id: int, question: str, choices: tuple[str, ...] | None
     ) -> Reply | None:
+        from engine.ask import reply
+
         return reply(self._context({}), video_id, question, choices, self._heads)

@@ -26,7 +26,7 @@ LAYERS = [
     {"engine.planner"},
     {"engine.answering"},
     {"engine.training"},
-    {"engine.background", "engine.ingesting"},
+    {"engine.background", "engine.footage", "engine.ingesting", "engine.loading"},
     {"engine.ingest", "engine.query", "engine.sql"},
     {"engine.ask"},
     {"engine.session"},

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from engine import Engine
 from engine.errors import ModelError, NotFoundError, StoreError, UsageError
 from engine.video.decode import decode_range
 from engine.video.gop import index_gops
+from engine.vision.backbone.locate import BUILTIN
 from engine.world.make import make_world
 
 
@@ -146,7 +149,6 @@ def test_a_bare_match_is_calibrated_on_the_models_own_world(engine: Engine) -> N
         ({"fps": -1}, UsageError, "setting fps: input should be greater than 0, got -1"),
         ({"model": "bultin"}, ModelError, "unknown model 'bultin'"),
         ({"device": "gpu"}, UsageError, "unknown device 'gpu'"),
-        ({"device": "cpu", "precision": "fp8"}, UsageError, "got cpu; allowed: bf16"),
         ({"precision": "fp4"}, UsageError, "setting precision: input should be 'bf16' or 'fp8'"),
     ],
 )
@@ -155,6 +157,70 @@ def test_what_cannot_be_opened(
 ) -> None:
     with pytest.raises(error, match=message):
         Engine.open(tmp_path, **given)  # type: ignore[arg-type]
+
+
+def test_what_only_loading_can_tell_is_told_then(tmp_path: Path) -> None:
+    with (
+        Engine.open(tmp_path, device="cpu", precision="fp8") as engine,
+        pytest.raises(UsageError, match="got cpu; allowed: bf16"),
+    ):
+        engine.load()
+
+
+def test_a_model_is_known_by_its_files_before_it_is_loaded(clips: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(BUILTIN, folder)
+    with Engine.open(tmp_path / "data", str(folder), "cpu", fps=1, strategy="dense") as engine:
+        engine.ingest(clips)
+        space = engine.space
+    with Engine.open(tmp_path / "data", str(folder), "cpu") as engine:
+        assert engine.sql("SELECT count(*) AS n FROM frames").rows()[0]["n"] > 0
+        assert engine.space == space
+        assert engine._model._model is None
+    weights = folder / "model.safetensors"
+    stat = weights.stat()
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1  # other weights that look the same at a glance
+    weights.write_bytes(data)
+    os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with Engine.open(tmp_path / "data", str(folder), "cpu") as engine:
+        assert engine.space == space
+        with pytest.raises(ModelError, match="no longer gives the space model-"):
+            engine.query("a red circle")
+    with Engine.open(tmp_path / "data", str(folder), "cpu") as engine:
+        assert engine.space != space
+
+
+def test_options_of_a_statement_are_values(engine: Engine) -> None:
+    sql = "SELECT frame FROM frames ORDER BY CLIP_MATCH(frame, 'a ring') DESC LIMIT 2"
+    assert engine.sql(sql, options={"exact": False, "refine_frames": 3}).arrow().num_rows == 2
+    with pytest.raises(UsageError, match=r"unknown option 'exat'.*nearest: exact"):
+        engine.sql(sql, options={"exat": True})
+    with pytest.raises(UsageError, match="option strategy takes a text, got 1"):
+        engine.explain(sql, options={"strategy": 1})
+
+
+def test_a_stored_video_is_listed_shown_and_cut(engine: Engine, tmp_path: Path) -> None:
+    first, second = engine.videos()
+    assert engine.videos(first.name) == [engine.video(first.video_id)] == [first]
+    picture = Image.open(io.BytesIO(engine.frame(first.name, 1.0, width=50)))
+    assert picture.format == "JPEG"
+    assert picture.width == 50
+    cut = engine.clip(second.video_id, 1.0, 2.0, tmp_path / "cut.mp4")
+    assert index_gops(cut)[-1].stop_seconds == pytest.approx(1.0, abs=0.1)
+    with pytest.raises(UsageError, match="the video is 0 to"):
+        engine.clip(first.name, 500.0, 501.0, tmp_path / "none.mp4")
+    with pytest.raises(NotFoundError, match="no video 'x'"):
+        engine.frame("x", 0.0)
+
+
+def test_what_is_removed_is_gone_but_its_file_stays(clips: Path, tmp_path: Path) -> None:
+    with Engine.open(tmp_path, device="cpu") as engine:
+        engine.register(clips)
+        gone, kept = engine.videos()
+        engine.remove(gone.name)
+        assert engine.videos() == [kept]
+        assert Path(gone.path).exists()
 
 
 def test_one_process_writes(engine: Engine) -> None:

@@ -44,6 +44,7 @@ def serve(
         engine.Engine.open(data, model=model, device=device) as opened,
         _listen(host, port) as listener,
     ):
+        opened.load()
         url = f"http://{_reached_at(host)}:{listener.getsockname()[1]}"
         server = server_of(create_app(opened, settings), settings)
         opened.store.announce(url)

@@ -19,6 +19,7 @@ from engine.storage.durable import Reached, make_folder
 from engine.storage.embeddings import Rows as Rows
 from engine.storage.embeddings import check_unit, to_table, vectors_of
 from engine.storage.indexing import IndexStatus as IndexStatus
+from engine.storage.known import KnownModels
 from engine.storage.layout import Layout
 from engine.storage.ledger import ROW_COLUMNS
 from engine.storage.lock import Lock
@@ -49,6 +50,7 @@ class Store(Reader):
         reached: Reached,
     ) -> None:
         super().__init__(layout, database, tuning, reached)
+        self.models = KnownModels(database)
         self._lock = lock
         self._reached = reached
         self._settled, self._settle_at = database.changes, 0.0

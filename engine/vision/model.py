@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer
 
 from engine.errors import ModelError, UsageError
-from engine.vision.backbone.locate import locate, read_config, read_json
+from engine.vision.backbone.device import check_device
+from engine.vision.backbone.locate import locate, read_json
 from engine.vision.backbone.precision import capable, quantise
 from engine.vision.backbone.preprocess import Preprocessing, prepare
 from engine.vision.backbone.space import Precision, Space
@@ -23,6 +24,7 @@ from engine.vision.backbone.text import TextTower
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.backbone.weights import (
     hash_files,
+    read_config,
     read_tensors,
     split_towers,
     text_config,
@@ -160,10 +162,9 @@ def check_precision(precision: Precision, place: torch.device, config: VisionCon
 
 def pick_device(device: str) -> torch.device:
     """Return the named device; `auto` is the GPU where there is one, else the CPU."""
+    check_device(device)
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise UsageError(f"unknown device {device!r}; allowed: auto, cpu, cuda, cuda:N")
     if device != "cpu" and not torch.cuda.is_available():
         raise UsageError(f"device {device!r} was asked for, but this machine has no CUDA device")
     return torch.device(device)

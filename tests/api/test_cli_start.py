@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,24 @@ def test_nothing_heavy_is_loaded_before_there_is_work(
     assert found["code"] == code
     assert HEAVY & set(found["modules"]) == set()  # type: ignore[call-overload]
     assert found["megabytes"] < 100  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("videos", "ls"),
+        ("videos", "show", "one.mp4"),
+        ("jobs", "ls"),
+        ("index", "status"),
+        ("sql", "SELECT count(*) FROM videos"),
+        ("sql", "SELECT name, count(*) FROM frames JOIN videos USING (video_id) GROUP BY name"),
+    ],
+    ids=" ".join,
+)
+def test_reading_what_is_stored_loads_no_model(data: Path, arguments: tuple[str, ...]) -> None:
+    found = load(*arguments, "--data", str(data))
+    assert found["code"] == 0
+    assert {"torch", "triton", "transformers", "av"} & set(found["modules"]) == set()  # type: ignore[call-overload]
 
 
 def test_a_command_imports_its_own_module_only() -> None:

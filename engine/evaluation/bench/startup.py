@@ -32,7 +32,7 @@ print("\\n" + json.dumps(told), file=sys.stderr)
 
 
 def run(data: Path | None = None, *, rounds: int = 5) -> Report:
-    """Time commands on a data folder; without one, on a made-up clip that is registered."""
+    """Time commands on a data folder; without one, on one made-up clip."""
     with TemporaryDirectory() as folder:
         store = data or _make_store(Path(folder))
         place = ("--data", str(store))
@@ -43,6 +43,7 @@ def run(data: Path | None = None, *, rounds: int = 5) -> Report:
             "a usage error": ("querry",),
             "videos ls": ("videos", "ls", *place),
             "sql, videos": ("sql", "SELECT count(*) FROM videos", *place),
+            "sql, frames": ("sql", "SELECT count(*) FROM frames", *place),
         }
         rows = [[name, *_measure(arguments, rounds)] for name, arguments in commands.items()]
     columns = ("command", "processor s", "wall s", "peak MB", "loaded of torch, transformers")
@@ -70,7 +71,8 @@ def _make_store(folder: Path) -> Path:
     write_h264(folder / "clip.mp4", render_frames(clip, 96), clip.fps)
     program = (  # apart, so that this process keeps no model
         "import sys, engine\n"
-        "with engine.Engine.open(sys.argv[1]) as opened: opened.register(sys.argv[2])"
+        "with engine.Engine.open(sys.argv[1]) as opened:\n"
+        "    opened.ingest(sys.argv[2], strategy='dense')"
     )
     store = folder / "data"
     subprocess.run(

@@ -1,12 +1,9 @@
 """Where a model's files lie: with the package, in a folder, or on the hub."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
-
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from transformers import AutoConfig
 
 from engine.errors import ModelError
 
@@ -26,21 +23,27 @@ def locate(name: str, revision: str | None) -> tuple[Path, str]:
             f"unknown model {name!r}; allowed: builtin, a folder in Hugging Face's format, or an "
             "id such as openai/clip-vit-base-patch32"
         )
-    try:
-        path = Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"model {name!r} cannot be fetched: {reason}") from error
+    path = _fetch(name, revision)
     return path, path.name
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Return the complete configuration, defaults filled in."""
-    raw = read_json(folder / "config.json")
-    if raw.get("model_type") not in ("clip", "siglip"):
-        raise ModelError(f"{folder}: model type {raw.get('model_type')!r}; allowed: clip, siglip")
-    complete: dict[str, Any] = AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
-    return complete
+def fingerprint(folder: Path) -> str:
+    """Return what tells a folder's files from others at a glance: names, sizes, times."""
+    files = sorted(path for pattern in _FILES for path in folder.glob(pattern))
+    stats = [(path.name, path.stat()) for path in files]
+    told = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
+    return hashlib.sha256("\n".join([str(folder.resolve()), *told]).encode()).hexdigest()
+
+
+def _fetch(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download  # takes as long as all else of a small command
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"model {name!r} cannot be fetched: {reason}") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

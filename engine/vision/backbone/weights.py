@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from torch import Tensor
+from transformers import AutoConfig
 
 from engine.errors import ModelError, unknown
+from engine.vision.backbone.locate import read_json
 from engine.vision.backbone.text import TextConfig
 from engine.vision.backbone.tower import Activation, VisionConfig
 
@@ -56,6 +58,15 @@ _TEXT = {
     "head.bias": "head.bias",
 }
 _IGNORED = re.compile(r"logit_scale|logit_bias|.*\.position_ids")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the complete configuration, defaults filled in."""
+    raw = read_json(folder / "config.json")
+    if raw.get("model_type") not in FAMILIES:
+        raise ModelError(f"{folder}: model type {raw.get('model_type')!r}; allowed: clip, siglip")
+    complete: dict[str, Any] = AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
+    return complete
 
 
 def vision_config(config: Mapping[str, Any], mean: Any, std: Any) -> VisionConfig:

@@ -1,0 +1,76 @@
+"""What stored videos look like: frames as JPEG, clips as MP4, read from their files."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+from PIL import Image
+
+from engine.errors import UsageError, VideoError
+from engine.storage.records import Video
+from engine.storage.store import Store
+from engine.video.decode import get_frame_at
+from engine.video.gop import Gop
+from engine.video.write import cut_clip
+
+_QUALITY = 82  # of a JPEG
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """A stored video that has frames, and how to enter its bytes."""
+
+    video: Video
+    gops: Sequence[Gop]
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The seconds from its first frame to the end of its last."""
+        return self.gops[0].start_seconds, self.gops[-1].stop_seconds
+
+    def frame(self, seconds: float, width: int) -> bytes:
+        """Return the frame shown at an instant as JPEG, at most `width` wide."""
+        if not isfinite(seconds):
+            raise UsageError(f"seconds {seconds}; allowed: a time in the video")
+        if width < 1:
+            raise UsageError(f"width {width}; allowed: 1 or more")
+        frame = get_frame_at(self.video.path, seconds, gops=self.gops)
+        picture = Image.fromarray(frame.image)
+        if picture.width > width:
+            picture = picture.resize((width, max(1, picture.height * width // picture.width)))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=_QUALITY)
+        return buffer.getvalue()
+
+    def clip(self, start_seconds: float, stop_seconds: float, path: Path) -> Path:
+        """Cut `[start, stop)` into an MP4 that browsers play."""
+        first, last = self.span
+        if not (start_seconds < last and stop_seconds > first):
+            given = f"start {start_seconds:g}, stop {stop_seconds:g}"
+            raise UsageError(f"{given}; the video is {first:g} to {last:g}")
+        cut_clip(self.video.path, max(start_seconds, 0.0), stop_seconds, path, gops=self.gops)
+        return path
+
+
+def footage_of(store: Store, video: int | str) -> Footage:
+    """Return what a stored video's frames are read from."""
+    found = store.catalog.video(video)
+    gops = [
+        Gop(g.index, g.start_seconds, g.stop_seconds, g.num_packets, g.key_pts)
+        for g in store.catalog.gops(found.video_id)
+    ]
+    if not gops:
+        raise VideoError(
+            f"{found.name!r} has no frames to show; its status is {found.status}", path=found.path
+        )
+    return Footage(found, gops)
+
+
+def uploads_of(store: Store, video_id: int) -> list[Path]:
+    """Return the files of a video, under whatever name, that lie in the data folder itself."""
+    with store.catalog.connection() as cursor:
+        sql = "SELECT path FROM aliases WHERE video_id = ?"
+        paths = [Path(path) for (path,) in cursor.execute(sql, [video_id]).fetchall()]
+    return [path for path in paths if path.parent == store.layout.uploads]
