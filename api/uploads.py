@@ -2,13 +2,8 @@
 
 from pathlib import Path
 
+from engine.footage import uploads_of as uploads_of
 from engine.storage.store import Store
-
-
-def uploads_of(store: Store, video_id: int) -> list[Path]:
-    """Return the files of a video, under whatever name, that were uploaded."""
-    paths = [Path(path) for path in store.catalog.paths(video_id)]
-    return [path for path in paths if path.parent == store.layout.uploads]
 
 
 def drop_copies(store: Store, video_id: int) -> None:

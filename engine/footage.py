@@ -70,7 +70,5 @@ def footage_of(store: Store, video: int | str) -> Footage:
 
 def uploads_of(store: Store, video_id: int) -> list[Path]:
     """Return the files of a video, under whatever name, that lie in the data folder itself."""
-    with store.catalog.connection() as cursor:
-        sql = "SELECT path FROM aliases WHERE video_id = ?"
-        paths = [Path(path) for (path,) in cursor.execute(sql, [video_id]).fetchall()]
+    paths = [Path(path) for path in store.catalog.paths(video_id)]
     return [path for path in paths if path.parent == store.layout.uploads]

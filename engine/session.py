@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from engine.cage.sandbox import Sandbox
 from engine.config import Settings, read_settings
+from engine.errors import UsageError
 from engine.loading import ModelFiles, ModelOnDemand
 from engine.operators.base import Context, Reply
 from engine.query import query
