@@ -15,14 +15,14 @@ from engine.ingesting.journal import Journal
 from engine.ingesting.pipeline import run_tasks
 from engine.ingesting.plan import Task
 from engine.ingesting.pool import Failed
-from engine.ingesting.prepare import Prepared
+from engine.ingesting.prepare import Decoded
 from engine.ingesting.redecode import redecode as redecode
 from engine.ingesting.report import Decoder as Decoder
 from engine.ingesting.report import Event as Event
 from engine.ingesting.report import IngestOptions as IngestOptions
 from engine.ingesting.report import IngestReport as IngestReport
 from engine.ingesting.report import Progress as Progress
-from engine.ingesting.tasks import few_frames, plan_files, plan_ranges, register_files
+from engine.ingesting.tasks import Plan, plan_files, plan_ranges, register_files
 from engine.ingesting.write import Writer
 from engine.search.context import Range
 from engine.search.work import Embedded
@@ -47,10 +47,10 @@ def ingest(
     files = discover(paths)
     store.catalog.add_space(model.space)
     journal = Journal(store, model.space.key, options, progress)
-    tasks, few = few_frames(plan_files(journal, files), options)
-    encoder = Encoder(model, options, few=few)
+    plan = Plan.ahead(plan_files(journal, files), options)
+    encoder = Encoder(model, options, few=plan.few)
     with interruptible(progress.stopped if progress else lambda: False) as stopped:
-        complete = _embed(journal, encoder, tasks, stopped)
+        complete = _embed(journal, encoder, plan.tasks, stopped)
     store.settle()
     return IngestReport(
         videos=journal.reports,
@@ -80,9 +80,9 @@ def ensure(
     total = Embedded()
     for fps, parts in by_rate(store, ranges, model.space.key, options.fps).items():
         journal = Journal(store, model.space.key, replace(options, fps=fps))
-        tasks, few = few_frames(plan_ranges(journal, parts), journal.options)
-        encoder = Encoder(model, journal.options, few=few)
-        complete = _embed(journal, encoder, tasks, lambda: monotonic() > deadline)
+        plan = Plan.ahead(plan_ranges(journal, parts), journal.options)
+        encoder = Encoder(model, journal.options, few=plan.few)
+        complete = _embed(journal, encoder, plan.tasks, lambda: monotonic() > deadline)
         saved = encoder.auto.saved_seconds if encoder.auto else None
         total = journal.embedded(total, saved, choice=encoder.choice, complete=complete)
     return total
@@ -99,15 +99,15 @@ def _embed(
 ) -> bool:
     """Decode, encode and write until all tasks are done; return False if stopped before."""
     with Writer(journal.commit) as writer, closing(run_tasks(encoder, tasks, stopped)) as turns:
-        for outcomes in turns:
-            for outcome in outcomes:
-                if isinstance(outcome, Prepared):
-                    journal.decoded(outcome)
-                elif isinstance(outcome, Failed):
-                    journal.fail(outcome)
+        for events in turns:
+            for event in events:
+                if isinstance(event, Decoded):
+                    journal.decoded(event)
+                elif isinstance(event, Failed):
+                    journal.fail(event)
                 else:
-                    journal.encoded(outcome)
-                    writer.put(outcome)
+                    journal.encoded(event)
+                    writer.put(event)
             if stopped():
                 return False
     return True

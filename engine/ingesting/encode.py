@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.ingesting.plan import Source, Stretch
-from engine.ingesting.prepare import Prepared
+from engine.ingesting.prepare import Decoded, Prepared
 from engine.ingesting.report import IngestOptions
 from engine.storage.store import Rows
 from engine.vision.backbone.macs import dense_macs
@@ -111,11 +111,11 @@ class Encoder:
         GPU copied, while one is encoded.
         """
         batcher = Batcher(self.strategy, lanes=self.streams, frames=LANE_FRAMES, lookahead=1)
-        waiting: dict[int, Prepared] = {}
+        waiting: dict[int, Decoded] = {}
 
         def sources() -> Iterator[Stream[int]]:
             for number, prepared in enumerate(items):
-                waiting[number] = prepared.told()
+                waiting[number] = prepared.event
                 yield Stream(number, [_chunk(prepared, self.model)], len(prepared.frames))
 
         spent = 0.0
@@ -133,7 +133,7 @@ class Encoder:
             return strategy
         return Bounded(cast(Scalable, strategy), dense, max_drift=self.options.max_drift)
 
-    def _finish(self, pairs: Iterable[tuple[Prepared, Encoded]], seconds: float) -> list[Done]:
+    def _finish(self, pairs: Iterable[tuple[Decoded, Encoded]], seconds: float) -> list[Done]:
         """Bring results to the host, and share the seconds out by frames."""
         started = perf_counter()
         found = [(each, _rows(each, encoded, self.model), encoded) for each, encoded in pairs]
@@ -144,13 +144,13 @@ class Encoder:
             for each, rows, encoded in found
         ]
 
-    def _done(self, prepared: Prepared, rows: Rows, encoded: Encoded, seconds: float) -> Done:
+    def _done(self, decoded: Decoded, rows: Rows, encoded: Encoded, seconds: float) -> Done:
         config, strategy = self.model.tower.config, encoded.strategy or self.strategy.name
-        frames = len(prepared.frames)
+        frames = len(decoded.frames)
         tokens = frames * config.tokens * (config.layers - 1)
         return Done(
-            source=prepared.task.source,
-            stretch=prepared.stretch,
+            source=decoded.task.source,
+            stretch=decoded.stretch,
             strategy=strategy,
             choice=self.auto.why(strategy) if self.auto else self.choice,
             rows=rows,
@@ -174,8 +174,8 @@ def _chunk(prepared: Prepared, model: Model) -> Chunk:
     )
 
 
-def _rows(prepared: Prepared, encoded: Encoded, model: Model) -> Rows:
-    frames = prepared.frames
+def _rows(decoded: Decoded, encoded: Encoded, model: Model) -> Rows:
+    frames = decoded.frames
     unknown = torch.full((len(frames),), torch.nan)
     drift = unknown if encoded.drift is None else encoded.drift
     return Rows(

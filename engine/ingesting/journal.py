@@ -10,7 +10,7 @@ from engine.errors import VideoError
 from engine.ingesting.encode import Done
 from engine.ingesting.plan import Source, Stretch
 from engine.ingesting.pool import Failed
-from engine.ingesting.prepare import Prepared
+from engine.ingesting.prepare import Decoded
 from engine.ingesting.report import (
     Event,
     IngestOptions,
@@ -72,17 +72,17 @@ class Journal:
         if not stretches:
             self.finish(entry)
 
-    def decoded(self, prepared: Prepared) -> None:
+    def decoded(self, event: Decoded) -> None:
         """Count a stretch that was decoded."""
-        entry, stretch = self._entry(prepared.task.source), prepared.stretch
+        entry, stretch = self._entry(event.task.source), event.stretch
         entry.given.add(stretch)
         report = entry.report
-        report.pictures += prepared.decoded
-        report.decoder = prepared.decoder
-        report.decode_seconds += prepared.decode_seconds
-        report.missing += prepared.missing
+        report.pictures += event.pictures
+        report.decoder = event.decoder
+        report.decode_seconds += event.decode_seconds
+        report.missing += event.missing
         self.gops += len(entry.source.between(stretch.start_seconds, stretch.stop_seconds))
-        self._tell("decode", report, len(prepared.frames))
+        self._tell("decode", report, len(event.frames))
 
     def encoded(self, done: Done) -> None:
         """Count a stretch that was encoded."""

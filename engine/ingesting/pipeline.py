@@ -12,19 +12,19 @@ from engine.errors import ModelError
 from engine.ingesting.encode import Done, Encoder
 from engine.ingesting.plan import Task
 from engine.ingesting.pool import Failed, Pool
-from engine.ingesting.prepare import Prepared, prepare_task, sampling_of
+from engine.ingesting.prepare import Decoded, Prepared, prepare_task, sampling_of
 from engine.ingesting.report import IngestOptions
 from engine.vision.backbone.space import Precision
 from engine.vision.bounded.auto import Choice
 from engine.vision.model import load_model
 from engine.vision.streaming.spread import spread
 
-Outcome = Prepared | Failed | Done  # what was decoded comes without its pixels
+Event = Decoded | Failed | Done
 
 
 def run_tasks(
     encoder: Encoder, tasks: Iterator[Task], stopped: Callable[[], bool]
-) -> Generator[list[Outcome], None, None]:
+) -> Generator[list[Event], None, None]:
     """Yield what becomes of the tasks, until all are done or an end is asked for."""
     options = encoder.options
     workers = options.workers or os.cpu_count() or 1
@@ -37,8 +37,8 @@ def run_tasks(
         return
     job = Job.of(encoder, max(1, workers // len(options.devices)))
     found = spread(job, tasks, list(options.devices), held=2 * encoder.streams, stopped=stopped)
-    for _, outcomes in found:
-        yield outcomes
+    for _, events in found:
+        yield events
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Job:
             workers,
         )
 
-    def __call__(self, device: torch.device, tasks: Iterator[Task]) -> Iterator[list[Outcome]]:
+    def __call__(self, device: torch.device, tasks: Iterator[Task]) -> Iterator[list[Event]]:
         """Load the model and work until there are no tasks left."""
         model = load_model(
             self.name, device=str(device), dtype=self.dtype, revision=self.revision,
@@ -86,7 +86,7 @@ class Job:
 
 def _run_here(
     encoder: Encoder, tasks: Iterator[Task], workers: int, stopped: Callable[[], bool]
-) -> Generator[list[Outcome], None, None]:
+) -> Generator[list[Event], None, None]:
     options = encoder.options
     sampling = sampling_of(options, encoder.model, encoder.cue_side)
     pool = Pool(
@@ -96,11 +96,11 @@ def _run_here(
         ahead=encoder.streams + 1,
         stall_seconds=options.stall_seconds,
     )
-    told: deque[Prepared | Failed] = deque()  # by the thread that puts turns together
+    told: deque[Decoded | Failed] = deque()  # by the thread that puts turns together
 
     def prepared() -> Iterator[Prepared]:
         for item in pool:
-            told.append(item.told() if isinstance(item, Prepared) else item)
+            told.append(item.event if isinstance(item, Prepared) else item)
             if isinstance(item, Prepared):
                 yield item
 
@@ -125,6 +125,6 @@ def _until_chosen(encoder: Encoder, tasks: Iterator[Task]) -> Iterator[Task]:
         yield task
 
 
-def _drain(told: deque[Prepared | Failed]) -> Iterator[Outcome]:
+def _drain(told: deque[Decoded | Failed]) -> Iterator[Event]:
     while told:
         yield told.popleft()

@@ -24,7 +24,6 @@ from engine.vision.backbone.preprocess import Preprocessing, prepare, prepare_ba
 from engine.vision.model import Model
 
 logger = logging.getLogger(__name__)
-_NOTHING = torch.empty(0, dtype=torch.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,30 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """A sampled frame without its pixels."""
+
+    number: int
+    seconds: float
+    picture: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """That a stretch was decoded: an event, small enough to be kept and sent about."""
+
+    task: Task
+    stretch: Stretch
+    frames: tuple[Shown, ...]
+    missing: list[Missing]
+    pictures: int
+    decode_seconds: float
+    decoder: str  # that was used, and why
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
-    """The sampled frames of one stretch."""
+    """The sampled frames of one stretch: work for the encoder."""
 
     task: Task
     stretch: Stretch
@@ -89,10 +110,18 @@ class Prepared:
     decode_seconds: float
     decoder: str  # that was used, and why
 
-    def told(self) -> "Prepared":
-        """Return the same without pixels and cues."""
-        bare = [replace(frame, pixels=_NOTHING, cues=None) for frame in self.frames]
-        return replace(self, frames=bare)
+    @property
+    def event(self) -> Decoded:
+        """What is told of it, and what its rows say besides embeddings."""
+        return Decoded(
+            task=self.task,
+            stretch=self.stretch,
+            frames=tuple(Shown(each.number, each.seconds, each.picture) for each in self.frames),
+            missing=self.missing,
+            pictures=self.decoded,
+            decode_seconds=self.decode_seconds,
+            decoder=self.decoder,
+        )
 
 
 @dataclass(slots=True)

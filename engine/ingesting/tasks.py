@@ -1,7 +1,7 @@
 """What is to be decoded: for files that are ingested, for parts that a query needs."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -49,16 +49,27 @@ def plan_files(journal: Journal, files: Sequence[Found]) -> Iterator[Task]:
         yield from tasks_for(source, todo)
 
 
-def few_frames(tasks: Iterator[Task], options: IngestOptions) -> tuple[Iterator[Task], bool]:
-    """Look ahead whether all tasks together have fewer frames than `auto` weighs strategies for."""
-    seen: list[Task] = []
-    frames = 0
-    while options.strategy == "auto" and frames < options.weigh_from:
-        if (task := next(tasks, None)) is None:
-            return iter(seen), True
-        seen.append(task)
-        frames += sum(task.source.frames(part, options.fps) for part in task.stretches)
-    return chain(seen, tasks), False
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The tasks of an ingest, planned as they are taken."""
+
+    tasks: Iterator[Task]
+    few: bool  # all together they have fewer frames than `auto` weighs strategies for
+
+    @classmethod
+    def ahead(cls, tasks: Iterator[Task], options: IngestOptions) -> "Plan":
+        """Plan as far ahead as it takes to know whether the frames are few."""
+        seen: list[Task] = []
+        frames = 0
+        while options.strategy == "auto" and frames < options.weigh_from:
+            if (task := next(tasks, None)) is None:
+                return cls(iter(seen), few=True)
+            seen.append(task)
+            frames += sum(
+                len(task.source.times(part.start_seconds, part.stop_seconds, options.fps))
+                for part in task.stretches
+            )
+        return cls(chain(seen, tasks), few=False)
 
 
 def register_files(store: Store, files: Sequence[Found]) -> list[VideoReport]:
