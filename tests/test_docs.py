@@ -12,7 +12,7 @@ from typer.main import get_command
 from api.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "deploy/README.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "deploy/README.md"])
 
 
 def commands(group: Any = None, prefix: str = "") -> list[str]:
@@ -24,7 +24,7 @@ def commands(group: Any = None, prefix: str = "") -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
     local = [target for target in targets if "://" not in target]
@@ -39,7 +39,7 @@ def test_every_dependency_has_its_reason() -> None:
 
 
 def test_every_command_is_documented() -> None:
-    text = (ROOT / "docs/cli.md").read_text()
+    text = (ROOT / "docs/reference/cli.md").read_text()
     assert [name for name in commands() if f"dejavu-engine {name} " not in text] == []
 
 
@@ -54,7 +54,7 @@ def test_every_command_that_the_docs_name_exists() -> None:
 
 
 def test_every_endpoint_is_documented() -> None:
-    text = (ROOT / "docs/api.md").read_text()
+    text = (ROOT / "docs/reference/http.md").read_text()
     paths = []
     for file in (ROOT / "api/routes").glob("*.py"):
         tree = ast.parse(file.read_text())
@@ -77,5 +77,5 @@ def test_every_setting_is_documented() -> None:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     ]
     fields.remove("found")
-    text = "".join((ROOT / "docs" / name).read_text() for name in ("cli.md", "api.md"))
+    text = "".join((ROOT / "docs/reference" / name).read_text() for name in ("cli.md", "http.md"))
     assert [name for name in fields if f"DEJAVU_{name.upper()}" not in text] == []

@@ -210,7 +210,7 @@ class World:
 
 
 def chances(world: World, frames: Sequence[int]) -> dict[tuple[int, str], float]:
-    """The share of unrelated pairs that score lower, as docs/sql.md defines it."""
+    """The share of unrelated pairs that score lower, as docs/reference/sql.md defines it."""
     rows = world.store.vectors(SPACE.key, np.array([(f // 1000 << 32) | f for f in frames]))
     texts = np.stack([hashed(text) for text in BACKGROUND])
     middle_frame, middle_text = rows.mean(0), texts.mean(0)
