@@ -92,4 +92,5 @@ def _coverage(selection: Selection, context: SearchContext) -> Coverage:
         and all(item.complete for item in work.refined)
         and not lacking,
         lacking=[f"{item.name}: {item.reason}" for item in lacking],
+        approximate=work.approximate,
     )

@@ -28,6 +28,7 @@ class Coverage:
     refined: int  # approximate rows made exact for it
     complete: bool
     lacking: list[str] = field(default_factory=list)  # videos that give fewer rows than they should
+    approximate: bool = False  # an index chose the rows to look at; `exact=True` looks at all
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from engine.query import query
 from engine.results import Answer, GroupBy, QueryResult
 from engine.search.context import Background, Range
 from engine.search.options import Options
+from engine.search.reading import Reading
 from engine.search.work import Embedded
 from engine.sql import SqlResult, run_sql
 from engine.storage.records import Job, JobStatus, Video
@@ -318,8 +319,7 @@ class Engine:
         if options.exact and self.store.read_only:
             raise UsageError("exact is True, but rows are made exact only where they can be stored")
         return Context(
-            store=self.store,
-            space=self.space,
+            reading=Reading(self.store, self.space),
             encoder=self._model,
             sandbox=self._sandbox,
             background=lambda: self._background,

@@ -13,6 +13,7 @@ from engine.cage.sandbox import Sandbox
 from engine.operators.base import Context, Reply
 from engine.search.context import Background, Range
 from engine.search.options import Options
+from engine.search.reading import Reading
 from engine.search.work import Embedded
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
@@ -51,16 +52,20 @@ class Videos:
         self.store.catalog.add_space(self.space)
         self.asked: list[Range] = []
         for number in (1, 2, 3):
-            path = f"/videos/v{number}.mp4"
-            info = VideoInfo(
-                path, "h264", 64, 48, 0, 25.0, 20.0, 0.0, 500, 1000 * number, "yuv420p", False
-            )
-            video_id = self.store.catalog.add_video(info, f"{number:064x}", f"v{number}.mp4")
-            gops = [Gop(index, 2.0 * index, 2.0 * index + 2, 50, index) for index in range(10)]
-            self.store.catalog.add_gops(video_id, gops)
-            self.write(video_id, 0, 10.0 if number == 3 else 20.0)
-            if number != 3:
-                self.store.finish_segment(video_id, self.space.key, "fps=2", "dense", 40)
+            self.add(number)
+
+    def add(self, number: int) -> None:
+        """Put a video on record with its frames."""
+        path = f"/videos/v{number}.mp4"
+        info = VideoInfo(
+            path, "h264", 64, 48, 0, 25.0, 20.0, 0.0, 500, 1000 * number, "yuv420p", False
+        )
+        video_id = self.store.catalog.add_video(info, f"{number:064x}", f"v{number}.mp4")
+        gops = [Gop(index, 2.0 * index, 2.0 * index + 2, 50, index) for index in range(10)]
+        self.store.catalog.add_gops(video_id, gops)
+        self.write(video_id, 0, 10.0 if number == 3 else 20.0)
+        if number != 3:
+            self.store.finish_segment(video_id, self.space.key, "fps=2", "dense", 40)
 
     def write(self, video_id: int, start: float, stop: float) -> int:
         """Store the frames of a part of a video; return how many."""
@@ -98,8 +103,7 @@ class Videos:
     def context(self, sandbox: Sandbox, **options: Any) -> Context:
         """What a query on these videos reaches."""
         return Context(
-            store=self.store,
-            space=self.space.key,
+            reading=Reading(self.store, self.space.key),
             encoder=HashEncoder(),
             sandbox=sandbox,
             background=lambda: Background(tuple(f"background {n}" for n in range(200))),

@@ -15,6 +15,7 @@ from engine.operators.base import Context, Reply
 from engine.query import GroupBy, Moment, query
 from engine.search.context import Background
 from engine.search.options import Options
+from engine.search.reading import Reading
 from engine.search.work import Embedded
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
@@ -71,8 +72,7 @@ class Stored:
 
     def context(self, store: Store, sandbox: Sandbox, **options: float) -> Context:
         return Context(
-            store=store,
-            space=SPACE.key,
+            reading=Reading(store, SPACE.key),
             encoder=self,
             sandbox=sandbox,
             background=lambda: Background(()),

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from engine.operators.base import Context, Operator, read_table
-from engine.search.missing import find_missing
+from engine.operators.frame_rows import FrameRows, batches_of
+from engine.search.missing import embed_gops
 from schemas.tables import FRAMES
 
 
@@ -23,17 +24,19 @@ class Embed:
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Embed what is missing, then read the rows of the videos."""
-        videos = self.prepare(context)
-        rows = context.store.rows(context.space, videos, FRAMES.names)
-        fresh = sum(item.frames for item in context.work.embedded)
-        context.work.stored_frames += max(0, rows.num_rows - fresh)
-        yield from rows.select(FRAMES.names).cast(FRAMES).to_batches(context.batch_rows)
+        return batches_of(self, context)
 
-    def prepare(self, context: Context) -> list[int]:
-        """Embed what is missing; return the ids of the source's videos."""
+    @property
+    def gives_frames(self) -> bool:
+        """Always."""
+        return True
+
+    def frame_rows(self, context: Context) -> FrameRows:
+        """Embed what is missing, then say where the rows of the videos lie."""
         gops = read_table(self.source, context)
-        videos = [int(value) for value in gops.column("video_id").unique().to_pylist()]
-        missing = find_missing(context, gops, videos)
-        if missing:
-            context.embed_missing(missing)
-        return videos
+        embed_gops(context, gops)
+        frames = context.reading.view.frames
+        places = frames.of_videos(gops.column("video_id").unique().to_numpy())
+        fresh = sum(item.frames for item in context.work.embedded)
+        context.work.stored_frames += max(0, len(places) - fresh)
+        return FrameRows(frames, None if len(places) == len(frames) else places)

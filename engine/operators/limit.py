@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from engine.operators.base import Context, Operator
+from engine.operators.frame_rows import FrameRows, as_frames, batches_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,22 @@ class Limit:
         """The source's columns."""
         return self.source.schema
 
+    @property
+    def gives_frames(self) -> bool:
+        """As the source does."""
+        return as_frames(self.source) is not None
+
+    def frame_rows(self, context: Context) -> FrameRows:
+        """Take the first ones."""
+        source = as_frames(self.source)
+        assert source is not None
+        return source.frame_rows(context).take(slice(0, self.count))
+
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Cut the batch in which the last row stands."""
+        if self.gives_frames:
+            yield from batches_of(self, context)
+            return
         left = self.count
         if left == 0:
             return

@@ -8,9 +8,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.operators.base import Context, Operator, read_table, row_ids
+from engine.operators.frame_rows import FrameRows, as_frames
 from engine.search.moments import Span, Step, find_spans, sequence_spans
 from engine.search.nearest import settle_cutoff
-from engine.search.scores import Match, cosine_at, cosines, line_of, score_rows
+from engine.search.scores import Match, cosine_at, line_of, place_scores
+from engine.storage.view import Places
 from schemas.tables import MOMENTS
 
 
@@ -33,17 +35,24 @@ class Moments:
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Score all frames per text, then walk through the videos one after another."""
-        rows = read_table(self.source, context)
-        order = np.lexsort((rows.column("seconds").to_numpy(), rows.column("video_id").to_numpy()))
-        rows = rows.take(pa.array(order))
-        ids, seconds = row_ids(rows), rows.column("seconds").to_numpy()
-        curves = [self._curve(context, step, ids) for step in self.steps]
-        videos = ids >> 32
+        rows = self._source_rows(context)
+        frames, places = rows.frames, rows.listed
+        videos, seconds = frames.row_ids[places] >> 32, frames.seconds[places]
+        order = np.lexsort((seconds, videos))
+        places, videos, seconds = places[order], videos[order], seconds[order]
+        curves = [self._curve(context, step, places) for step in self.steps]
         bounds = np.flatnonzero(np.diff(videos)) + 1
-        for part in np.split(np.arange(len(ids)), bounds):
+        for part in np.split(np.arange(len(places)), bounds) if len(places) else ():
             spans = self._spans(context, seconds[part], [curve[part] for curve in curves])
             if spans:
                 yield _batch(int(videos[part[0]]), spans)
+
+    def _source_rows(self, context: Context) -> FrameRows:
+        source = as_frames(self.source)
+        if source is not None:
+            return source.frame_rows(context)
+        frames = context.reading.view.frames
+        return FrameRows(frames, frames.places(row_ids(read_table(self.source, context))))
 
     def _spans(
         self, context: Context, seconds: NDArray[np.float64], curves: list[NDArray[np.float64]]
@@ -60,19 +69,19 @@ class Moments:
         ]
         return sequence_spans(self.steps, found)
 
-    def _curve(self, context: Context, step: Step, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _curve(self, context: Context, step: Step, places: Places) -> NDArray[np.float64]:
         """The cosine of every frame that is a hit, and minus infinity elsewhere."""
-        if len(ids) == 0:
-            return np.empty(0)
         similarity = Match("", step.text)
         match, value = similarity, self.min_score
         if value is None:
             match = Match("", step.text, "probability")
             value = 1 - context.options.false_match_rate
-        settle_cutoff(context, match, value, ids)
-        along = cosines(context, line_of(context, match).vector, ids)
-        is_hit = along >= cosine_at(context, match, value)
-        return np.where(is_hit, score_rows(context, similarity, ids), -np.inf)
+        settle_cutoff(context, match, value, places)
+        along = context.reading.rows.scores(line_of(context, match).vector, places)
+        hits = np.flatnonzero(along >= cosine_at(context, match, value))
+        curve = np.full(len(places), -np.inf)
+        curve[hits] = place_scores(context, similarity, places[hits])
+        return curve
 
 
 def _batch(video_id: int, spans: list[Span]) -> pa.RecordBatch:

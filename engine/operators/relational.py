@@ -7,6 +7,8 @@ import pyarrow as pa
 
 from engine.operators.base import Context, Operator, read_table
 
+_READINGS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Relational:
@@ -24,7 +26,18 @@ class Relational:
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Run the statement once all inputs are there."""
-        tables = {name: read_table(source, context) for name, source in self.inputs}
-        answer = context.sandbox.run(self.sql, tables, max_rows=self.max_rows)
+        answer = context.sandbox.run(self.sql, self._tables(context), max_rows=self.max_rows)
         answer = answer.rename_columns(self.columns.names).cast(self.columns)
         yield from answer.to_batches(context.batch_rows)
+
+    def _tables(self, context: Context) -> dict[str, pa.Table]:
+        """Read the inputs as of one moment: again where one had frames embedded in between."""
+        for tries in range(_READINGS):
+            # what others bring in all the while must not keep the statement from its answer
+            context.reading.final = tries == _READINGS - 1
+            before = context.reading.renewals
+            context.work.forget_reading()
+            tables = {name: read_table(source, context) for name, source in self.inputs}
+            if context.reading.renewals == before:
+                break
+        return tables

@@ -8,11 +8,13 @@ import pyarrow as pa
 
 from engine.caller import sees_folders
 from engine.operators.base import Context
+from engine.operators.filter import Filter, keep_rows
+from engine.operators.frame_rows import FrameRows, Stored, batches_of
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Read a relation as the catalog has it; of `frames`, the rows stored in the query's space."""
+    """Read a relation as it was at the statement's moment; of `frames`, those of its space."""
 
     relation: Literal["videos", "gops", "frames"]
     columns: pa.Schema
@@ -23,17 +25,27 @@ class Scan:
         """The relation's columns."""
         return self.columns
 
+    @property
+    def gives_frames(self) -> bool:
+        """Whether it is frames that are read."""
+        return self.relation == "frames"
+
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
-        """Read all rows, then yield those that pass."""
-        rows = self._read(context)
+        """Read the columns, then yield the rows that pass."""
+        if self.gives_frames:
+            yield from batches_of(self, context)
+        else:
+            yield from self._read(context).to_batches(context.batch_rows)
+
+    def frame_rows(self, context: Context) -> FrameRows:
+        """Say where the frames that pass lie."""
+        stored = Stored(FrameRows(context.reading.view.frames), self.columns)
+        return Filter(stored, self.predicates).frame_rows(context)
+
+    def _read(self, context: Context) -> pa.Table:
+        view = context.reading.view
+        rows = view.videos if self.relation == "videos" else view.gops
         if "path" in self.columns.names and not sees_folders():
             rows = rows.set_column(rows.schema.get_field_index("path"), "path", rows["name"])
         rows = rows.select(self.columns.names).cast(self.columns)
-        if self.predicates:
-            rows = context.sandbox.filter(rows, self.predicates)
-        yield from rows.to_batches(context.batch_rows)
-
-    def _read(self, context: Context) -> pa.Table:
-        if self.relation == "frames":
-            return context.store.rows(context.space, None, self.columns.names)
-        return context.store.relation(self.relation)
+        return keep_rows(rows, self.predicates, context)

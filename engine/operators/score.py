@@ -1,13 +1,15 @@
 """Scores of frames as columns."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from engine.operators.base import Context, Operator, row_ids
+from engine.operators.frame_rows import FrameRows, as_frames, batches_of
 from engine.search.nearest import settle_cutoff
-from engine.search.scores import Match, score_rows
+from engine.search.scores import Match, place_scores, score_rows
+from engine.storage.view import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,34 @@ class Score:
             schema = schema.append(pa.field(match.name, pa.float64()))
         return schema
 
+    @property
+    def gives_frames(self) -> bool:
+        """As the source does."""
+        return as_frames(self.source) is not None
+
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
-        """Score batch by batch."""
+        """Score frames by their places; rows that come from elsewhere batch by batch."""
+        if self.gives_frames:
+            yield from batches_of(self, context)
+            return
         for batch in self.source.batches(context):
             ids = row_ids(batch)
-            for match, value in self.cuts:
-                settle_cutoff(context, match, value, ids)
+            self._settle(context, context.reading.view.frames.places(ids))
             columns = [score_rows(context, match, ids) for match in self.matches]
             arrays = [*batch.columns, *(pa.array(column) for column in columns)]
             yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def frame_rows(self, context: Context) -> FrameRows:
+        """Score the source's frames."""
+        source = as_frames(self.source)
+        assert source is not None
+        rows = source.frame_rows(context)
+        self._settle(context, rows.listed)
+        rows = replace(rows, frames=context.reading.view.frames)
+        for match in self.matches:
+            rows = rows.adding(match.name, place_scores(context, match, rows.places))
+        return rows
+
+    def _settle(self, context: Context, places: Places) -> None:
+        for match, value in self.cuts:
+            settle_cutoff(context, match, value, places)

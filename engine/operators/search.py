@@ -1,54 +1,62 @@
 """The frames nearest to a text or an image."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from engine.operators.base import Context, Operator, read_table, row_ids
-from engine.operators.embed import Embed
+from engine.operators.frame_rows import FrameRows, as_frames, batches_of
 from engine.search.nearest import find_best
-from engine.search.scores import Match, line_of, score_rows
+from engine.search.scores import Match, Scores, line_of, measured
+from engine.storage.view import Places
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The `count` rows of the source that score highest, best first, with their score.
-
-    `whole`: the source is all frames there are; it is embedded where needed, but not read.
-    """
+    """The `count` rows of the source that score highest, best first, with their score."""
 
     source: Operator
     match: Match
     count: int
-    whole: bool = False
 
     @property
     def schema(self) -> pa.Schema:
         """The source's columns and the score."""
         return self.source.schema.append(pa.field(self.match.name, pa.float64()))
 
+    @property
+    def gives_frames(self) -> bool:
+        """As the source does."""
+        return as_frames(self.source) is not None
+
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
+        """Read the columns of the best rows alone, or take these out of rows from elsewhere."""
+        if self.gives_frames:
+            yield from batches_of(self, context)
+            return
+        rows = read_table(self.source, context)
+        places = context.reading.view.frames.places(row_ids(rows))
+        hits, scores = self._best(context, places)
+        order = np.argsort(places)
+        found = order[np.searchsorted(places[order], hits)]
+        columns = rows.take(pa.array(found))
+        yield from columns.append_column(self.schema.field(-1), pa.array(scores)).to_batches()
+
+    def frame_rows(self, context: Context) -> FrameRows:
         """Search among all rows, or among those that the source lets through."""
-        if self.whole:
-            assert isinstance(self.source, Embed)
-            self.source.prepare(context)
-            stored = context.store.rows(context.space, None, ["row_id"]).num_rows
-            context.work.stored_frames += stored
-            hits = find_best(context, line_of(context, self.match).vector, self.count)
-            videos = np.unique(hits.row_ids >> 32).tolist()
-            names = self.source.schema.names
-            rows = context.store.rows(context.space, videos, names).select(names)
-            rows = rows.cast(self.source.schema)
-        else:
-            rows = read_table(self.source, context)
-            allowed = np.sort(row_ids(rows))
-            hits = find_best(context, line_of(context, self.match).vector, self.count, allowed)
-        ids = row_ids(rows)
-        found_ids = hits.row_ids[np.isin(hits.row_ids, ids)]  # a video may have gone meanwhile
-        order = np.argsort(ids)
-        places = order[np.searchsorted(ids[order], found_ids)]
-        scores = score_rows(context, self.match, found_ids)
-        found = rows.take(pa.array(places))
-        yield from found.append_column(self.schema.field(-1), pa.array(scores)).to_batches()
+        source = as_frames(self.source)
+        assert source is not None
+        rows = source.frame_rows(context)
+        hits, scores = self._best(context, rows.places)
+        frames = context.reading.view.frames  # some of them may be exact now
+        return replace(rows.at(hits), frames=frames).adding(self.match.name, scores)
+
+    def _best(self, context: Context, places: Places | None) -> tuple[Places, Scores]:
+        """Return the places of the best rows and what the match measures there."""
+        if not self.count or (places is not None and not len(places)):
+            return np.empty(0, np.int64), np.empty(0)
+        hits = find_best(context, line_of(context, self.match).vector, self.count, places)
+        found = context.reading.view.frames.places(hits.row_ids)
+        return found, measured(context, self.match, hits.scores)

@@ -63,7 +63,7 @@ def estimate(plan: Plan, context: Context, inputs: list[Cost]) -> Cost:  # noqa:
 @estimate.register
 def _(plan: logical.Scan, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
     if plan.relation == "frames":
-        rows = context.store.rows(context.space, None, ["row_id"]).num_rows
+        rows = len(context.reading.view.frames)
         return Cost(rows * _KEPT ** len(plan.predicates), _CALL + rows * _ROW)
     rows = _count(plan, context).num_rows
     return Cost(rows, _CALL + rows * _ROW)
@@ -72,10 +72,10 @@ def _(plan: logical.Scan, context: Context, inputs: list[Cost]) -> Cost:  # noqa
 @estimate.register
 def _(plan: logical.Embed, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
     gops = _count(plan.source, context)
-    videos = [int(value) for value in gops.column("video_id").unique().to_pylist()]
-    missing = find_missing(context, gops, videos)
+    missing = find_missing(context, gops)
     seconds = sum(item.stop_seconds - item.start_seconds for item in missing)
-    stored = context.store.rows(context.space, videos, ["row_id"]).num_rows
+    videos = gops.column("video_id").unique().to_numpy()
+    stored = len(context.reading.view.frames.of_videos(videos))
     fresh = seconds * (context.options.fps or 2.0)
     rates = context.store.catalog.calibration(context.space, "rates") or {}
     decode = seconds * rates.get("decode", DECODE)

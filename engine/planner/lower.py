@@ -77,9 +77,6 @@ def _(plan: logical.Score, build: Build) -> Operator:
 
 @lower.register
 def _(plan: logical.Search, build: Build) -> Operator:
-    if _is_whole(plan.source):
-        build.place += 1  # the place of the Embed, which only sees to it that nothing is missing
-        return Search(lower(plan.source, build), _match(plan.match), plan.count, whole=True)
     return Search(build.operator(plan.source), _match(plan.match), plan.count)
 
 
@@ -115,9 +112,3 @@ def _sql(predicates: logical.Predicates) -> tuple[str, ...]:
 
 def _match(match: logical.Match) -> Match:
     return Match(match.name, match.subject, match.measure)
-
-
-def _is_whole(plan: Plan) -> bool:
-    """Whether a plan is every frame of every video."""
-    inner = plan.source if isinstance(plan, logical.Embed) else None
-    return isinstance(inner, logical.Scan) and not inner.predicates

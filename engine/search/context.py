@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.search.options import Options
+from engine.search.reading import Reading
 from engine.search.refiner import Redecode
 from engine.search.work import Embedded, Work
 from engine.storage.store import Store
@@ -58,8 +59,7 @@ Embedder = Callable[[Sequence[Range], Options], Embedded]
 class SearchContext:
     """What a running search reaches; `work` gathers what it did."""
 
-    store: Store
-    space: str
+    reading: Reading
     encoder: QueryEncoder
     background: Callable[[], Background]  # called only where a match must be calibrated
     embed: Embedder  # decodes and embeds what is missing of the given ranges, and stores it
@@ -70,10 +70,21 @@ class SearchContext:
     vectors: dict[str | bytes, NDArray[np.float32]] = field(default_factory=dict)
     null: Null | None = None
 
+    @property
+    def store(self) -> Store:
+        """The data folder, for what does not belong to the statement's moment."""
+        return self.reading.store
+
+    @property
+    def space(self) -> str:
+        """The key of the embedding space."""
+        return self.reading.space
+
     def embed_missing(self, missing: Sequence[Range]) -> None:
         """Decode, embed and store what is missing, within what is left of the budget."""
         options = replace(self.options, budget_seconds=self.seconds_left)
         self.work.embedded.append(self.embed(missing, options))
+        self.reading.renew()
 
     @property
     def seconds_left(self) -> float | None:

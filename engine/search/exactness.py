@@ -1,12 +1,12 @@
 """Exact answers from approximate vectors: re-embed what could change the answer, and keep it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.search.error_bounds import ErrorSpread, Residuals
-from engine.search.refiner import Ids, Query, Refiner, flags
+from engine.search.refiner import Ids, Query, Refiner
 from engine.search.stopping import may_cross, may_enter
 from engine.search.work import Refined
 from engine.storage.store import Hits
@@ -28,8 +28,7 @@ class _Candidates:
         lost = np.isin(self.row_ids[picked] >> 32, list(refiner.unreadable))
         done = picked[~lost]
         if len(done):
-            vectors = refiner.store.vectors(refiner.space, self.row_ids[done])
-            self.scores[done] = vectors @ query
+            self.scores[done] = refiner.reading.rows.vectors(self.row_ids[done]) @ query
         self.exact[done] = True
 
     def readable(self, refiner: Refiner) -> NDArray[np.bool_]:
@@ -37,41 +36,46 @@ class _Candidates:
 
 
 def refine_top_k(
-    refiner: Refiner, query: Query, k: int, *, allowed: Ids | None = None
+    refiner: Refiner, query: Query, k: int, *, places: Ids | None = None, exact: bool = False
 ) -> tuple[Hits, Refined]:
-    """Find the `k` best rows by exact score, or as near as the budget allows.
+    """Find the `k` best rows (of those at places) by exact score, or as near as the budget allows.
 
     Candidates are made exact, the most promising first, until no approximate row's score plus its
-    error bound reaches the k-th best exact score.
+    error bound reaches the k-th best exact score. `exact`: they come from a scan of all rows.
     """
+    if not (residuals := _needed(refiner, places)):
+        hits = refiner.reading.rows.search(query, k, places, exact=exact)
+        return hits, refiner.report()
     count = max(4 * k, 64)
-    hits = refiner.store.search(refiner.space, query, count, allowed=allowed)
-    if not len(hits.row_ids) or not (residuals := _needed(refiner, hits.row_ids)):
-        return Hits(hits.row_ids[:k], hits.scores[:k], hits.index), refiner.report()
-    found = _candidates(refiner, residuals, query, hits)
+    hits = refiner.reading.rows.search(query, count, places, exact=exact)
+    found = _candidates(refiner, residuals, query, hits.row_ids)
     while True:
         waiting = may_enter(found.scores, found.bounds, found.exact, k) & found.readable(refiner)
         batch = refiner.batch_size()
         if waiting.any() and batch:
             found.make_exact(refiner, query, _best(found, waiting, batch))
-        elif batch and _beyond(refiner, residuals, query, found, k, count):
+        elif batch and _beyond(refiner, query, found, k, count):
             count *= 4
-            hits = refiner.store.search(refiner.space, query, count, allowed=allowed)
-            found = _candidates(refiner, residuals, query, hits)
+            hits = refiner.reading.rows.search(query, count, places, exact=exact)
+            found = _candidates(refiner, residuals, query, hits.row_ids)
         else:
             break
-    return _ordered(found, k, hits.index), _report(refiner, found, k, waiting)
+    ranked = _ordered(found, k)
+    return replace(hits, row_ids=ranked[0], scores=ranked[1]), _report(refiner, found, k, waiting)
 
 
 def refine_cutoff(
-    refiner: Refiner, query: Query, cutoff: float, *, allowed: Ids | None = None
+    refiner: Refiner, query: Query, cutoff: float, *, places: Ids | None = None
 ) -> tuple[Hits, Refined]:
     """Find every row whose exact score is at least `cutoff`, or as near as the budget allows."""
-    hits = refiner.store.scores(refiner.space, query, allowed)
-    if not len(hits.row_ids) or not (residuals := _needed(refiner, hits.row_ids)):
-        kept = hits.scores >= cutoff
-        return Hits(hits.row_ids[kept], hits.scores[kept], hits.index), refiner.report()
-    found = _candidates(refiner, residuals, query, hits)
+    reading = refiner.reading
+    if not (residuals := _needed(refiner, places)):
+        over = reading.rows.above(query, cutoff, places)
+        row_ids, scores = reading.view.frames.row_ids[over], reading.rows.scores(query, over)
+        order = np.lexsort((row_ids, -scores))
+        return Hits(row_ids[order], scores[order], "exact scan"), refiner.report()
+    row_ids = reading.view.frames.row_ids if places is None else reading.view.frames.row_ids[places]
+    found = _candidates(refiner, residuals, query, row_ids)
     while True:
         waiting = may_cross(found.scores, found.bounds, found.exact, cutoff)
         waiting &= found.readable(refiner)
@@ -79,28 +83,25 @@ def refine_cutoff(
         if not (waiting.any() and batch):
             break
         found.make_exact(refiner, query, _best(found, waiting, batch))
-    over = int((found.scores >= cutoff).sum())
+    over_count = int((found.scores >= cutoff).sum())
     left = ~found.exact
-    margins = np.abs(found.scores - cutoff)[left]
-    certain = _certainty(found, left, margins)
+    certain = _certainty(found, left, np.abs(found.scores - cutoff)[left])
     complete = not waiting.any() and not refiner.unreadable
     report = Refined(refiner.refined, refiner.seconds, complete, certain)
-    return _ordered(found, over, hits.index), report
+    return Hits(*_ordered(found, over_count), "exact scan"), report
 
 
-def _needed(refiner: Refiner, row_ids: Ids) -> Residuals | None:
+def _needed(refiner: Refiner, places: Ids | None) -> Residuals | None:
     """The space's audited rows, or None where all of these rows are exact."""
-    rows = refiner.store.rows(refiner.space, np.unique(row_ids >> 32).tolist(), ["exact"])
-    return None if flags(rows).all() else refiner.residuals()
+    frames = refiner.reading.view.frames
+    exact = frames.all_exact if places is None else bool(frames.exact[places].all())
+    return None if exact else refiner.residuals()
 
 
-def _candidates(refiner: Refiner, residuals: Residuals, query: Query, hits: Hits) -> _Candidates:
-    videos = np.unique(hits.row_ids >> 32).tolist()
-    stored = refiner.store.rows(refiner.space, videos, ["row_id"]).column("row_id").to_numpy()
-    row_ids = hits.row_ids[np.isin(hits.row_ids, stored)]  # a video may have gone meanwhile
+def _candidates(refiner: Refiner, residuals: Residuals, query: Query, row_ids: Ids) -> _Candidates:
     drifts, exact = refiner.drifts_of(row_ids)
     spread = residuals.spread_of(query, drifts)
-    scores = (refiner.store.vectors(refiner.space, row_ids) @ query).astype(np.float64)
+    scores = (refiner.reading.rows.vectors(row_ids) @ query).astype(np.float64)
     return _Candidates(row_ids, scores, exact, spread, spread.bounds(refiner.confidence))
 
 
@@ -111,25 +112,19 @@ def _best(found: _Candidates, waiting: NDArray[np.bool_], count: int) -> NDArray
     return at[order[:count]]
 
 
-def _beyond(
-    refiner: Refiner, residuals: Residuals, query: Query, found: _Candidates, k: int, count: int
-) -> bool:
+def _beyond(refiner: Refiner, query: Query, found: _Candidates, k: int, count: int) -> bool:
     """Whether a row that was not looked at could still enter: none scores above the last one."""
-    if len(found.row_ids) < count:
+    if len(found.row_ids) < count or refiner.reading.view.frames.all_exact:
         return False
-    rows = refiner.store.rows(refiner.space, None, ["drift", "exact"])
-    drifts = rows.column("drift").to_numpy()[~flags(rows)]
-    if not len(drifts):
-        return False
-    widest = residuals.spread_of(query, drifts).bounds(refiner.confidence).max()
+    largest = refiner.largest_error(query)
     last = np.array([found.scores[~found.exact].min(initial=found.scores.min())])
     scores, exact = np.append(found.scores, last), np.append(found.exact, False)
-    return bool(may_enter(scores, np.append(found.bounds, widest), exact, k)[-1])
+    return bool(may_enter(scores, np.append(found.bounds, largest), exact, k)[-1])
 
 
-def _ordered(found: _Candidates, count: int, index: str) -> Hits:
+def _ordered(found: _Candidates, count: int) -> tuple[Ids, NDArray[np.float32]]:
     order = np.lexsort((found.row_ids, -found.scores))[:count]
-    return Hits(found.row_ids[order], found.scores[order].astype(np.float32), index)
+    return found.row_ids[order], found.scores[order].astype(np.float32)
 
 
 def _report(refiner: Refiner, found: _Candidates, k: int, waiting: NDArray[np.bool_]) -> Refined:

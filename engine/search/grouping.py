@@ -10,7 +10,6 @@ from engine.search.context import SearchContext
 from engine.search.curve import Curve, MomentRule
 from engine.search.moments import Span, frame_stops, is_distinct
 from engine.search.refiner import Refiner
-from engine.search.scores import cosines
 from engine.storage.store import Hits
 
 _SAMPLE = 512  # rows that tell what the text scores on average
@@ -99,7 +98,7 @@ class Grouping:
     def _distinct(self, spans: list[VideoSpan]) -> list[VideoSpan]:
         """Keep the best of the spans that show the same picture."""
         rows = np.asarray([item.row_id for item in spans], np.int64)
-        vectors = self.context.store.vectors(self.context.space, rows).astype(np.float64)
+        vectors = self.context.reading.rows.vectors(rows).astype(np.float64)
         kept: list[VideoSpan] = []
         shown: list[NDArray[np.float64]] = []
         for item, vector in zip(spans, vectors, strict=True):
@@ -112,17 +111,19 @@ class Grouping:
     def _score(self, videos: set[int]) -> None:
         if not videos:
             return
-        names = ["row_id", "seconds"]
-        rows = self.context.store.rows(self.context.space, sorted(videos), names)
-        ids, seconds = (rows.column(name).to_numpy() for name in names)
-        bounds = np.zeros(len(ids))
-        if self.refiner:
-            bounds = self.refiner.error_bounds(self.vector, ids)
-        scores = cosines(self.context, self.vector, ids)
+        frames = self.context.reading.view.frames
+        ids = frames.row_ids[frames.of_videos(list(videos))]
+        bounds = self.refiner.error_bounds(self.vector, ids) if self.refiner else np.zeros(len(ids))
+        frames = self.context.reading.view.frames  # an audit may have made some exact
+        places = frames.of_videos(list(videos))
+        scores = self.context.reading.rows.scores(self.vector, places).astype(np.float64)
+        seconds = frames.seconds[places]
         for video in videos:
-            own = np.flatnonzero(ids >> 32 == video)
-            own = own[np.argsort(seconds[own])]
-            self._curves[video] = Curve(ids[own], seconds[own], scores[own], bounds[own])
+            own = slice(*np.searchsorted(ids, [video << 32, (video + 1) << 32]))
+            order = np.argsort(seconds[own])
+            self._curves[video] = Curve(
+                ids[own][order], seconds[own][order], scores[own][order], bounds[own][order]
+            )
 
     def _spans(self, video: int) -> list[VideoSpan]:
         """The moments of a video, best first."""
@@ -135,12 +136,11 @@ class Grouping:
 
     def _average(self) -> float:
         """What the vector scores on average over the whole store."""
-        rows = self.context.store.rows(self.context.space, None, ["row_id"])
-        ids = rows.column("row_id").to_numpy()
-        if len(ids) == 0:
+        rows = self.context.reading.rows
+        if not len(rows.frames):
             return 0.0
-        sample = ids[:: max(1, len(ids) // _SAMPLE)]
-        return float(np.mean(cosines(self.context, self.vector, sample)))
+        sample = np.arange(0, len(rows.frames), max(1, len(rows.frames) // _SAMPLE))
+        return float(np.mean(rows.scores(self.vector, sample)))
 
 
 def _frames(curve: Curve, wanted: NDArray[np.int64]) -> list[VideoSpan]:

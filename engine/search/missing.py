@@ -1,48 +1,57 @@
 """Which parts of videos have no embeddings yet."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.search.context import Range, SearchContext
+from engine.search.work import Embedded
 
 
 def embed_videos(context: SearchContext, videos: Iterable[int]) -> None:
     """Embed what is missing of these videos, whole videos at a time."""
-    done = context.store.settled(context.space)
-    listed = [video_id for video_id in videos if video_id not in done]
-    gops = [(video_id, gop) for video_id in listed for gop in context.store.catalog.gops(video_id)]
-    table = pa.table(
-        {
-            "video_id": pa.array([video_id for video_id, _ in gops], pa.int64()),
-            "start_seconds": pa.array([gop.start_seconds for _, gop in gops], pa.float64()),
-            "stop_seconds": pa.array([gop.stop_seconds for _, gop in gops], pa.float64()),
-        }
-    )
-    missing = find_missing(context, table, listed)
-    if missing:
-        context.embed_missing(missing)
+    view = context.reading.view
+    listed = np.setdiff1d(np.fromiter(videos, np.int64), view.settled)
+    if len(listed):
+        own = pc.is_in(view.gops.column("video_id"), pa.array(listed))
+        embed_gops(context, view.gops.filter(own))
 
 
-def find_missing(context: SearchContext, gops: pa.Table, videos: Sequence[int]) -> list[Range]:
+def embed_gops(context: SearchContext, gops: pa.Table) -> None:
+    """Embed those of the GOPs that have no embeddings yet."""
+    if find_missing(context, gops):
+        if context.reading.final:
+            context.work.embedded.append(Embedded(complete=False))
+            return
+        context.reading.renew()  # others may have embedded them since this moment
+        missing = find_missing(context, gops)
+        if missing:
+            context.embed_missing(missing)
+
+
+def find_missing(context: SearchContext, gops: pa.Table) -> list[Range]:
     """The GOPs that no committed stretch of the space covers, adjacent ones as one range."""
-    done = context.store.settled(context.space)
+    view = context.reading.view
+    open_gops = gops.filter(pc.invert(pc.is_in(gops.column("video_id"), pa.array(view.settled))))
+    open_gops = open_gops.sort_by([("video_id", "ascending"), ("start_seconds", "ascending")])
+    videos, starts, stops = _spans(open_gops)
+    of_stretch, first, last = _spans(view.stretches)
     missing: list[Range] = []
-    ids = gops.column("video_id").to_numpy()
-    starts, stops = (gops.column(name).to_numpy() for name in ("start_seconds", "stop_seconds"))
-    for video_id in videos:
-        if video_id in done:
-            continue
-        own = ids == video_id
-        stretches = context.store.catalog.stretches(video_id, context.space)
-        covered = np.zeros(int(own.sum()), bool)
-        for stretch in stretches:
-            covered |= (starts[own] >= stretch.start_seconds - 1e-6) & (
-                stops[own] <= stretch.stop_seconds + 1e-6
-            )
+    for video_id in np.unique(videos).tolist():
+        own = slice(*np.searchsorted(videos, [video_id, video_id + 1]))
+        covered = np.zeros(len(starts[own]), bool)
+        for stretch in range(*np.searchsorted(of_stretch, [video_id, video_id + 1]).tolist()):
+            covered |= (starts[own] >= first[stretch] - 1e-6) & (stops[own] <= last[stretch] + 1e-6)
         missing += _ranges(video_id, starts[own][~covered], stops[own][~covered])
     return missing
+
+
+def _spans(rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    names = ("video_id", "start_seconds", "stop_seconds")
+    videos, starts, stops = (rows.column(name).to_numpy() for name in names)
+    return videos, starts, stops
 
 
 def _ranges(video_id: int, starts: np.ndarray, stops: np.ndarray) -> list[Range]:

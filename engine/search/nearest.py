@@ -9,35 +9,36 @@ from engine.search.refiner import Refiner
 from engine.search.scores import Match, cosine_at, line_of
 from engine.search.work import Refined
 from engine.storage.store import Hits
+from engine.storage.view import Places
 
 
 def find_best(
     context: SearchContext,
     vector: NDArray[np.float32],
     count: int,
-    allowed: NDArray[np.int64] | None = None,
+    places: Places | None = None,
 ) -> Hits:
-    """The `count` best (allowed) rows, made exact where the query asks for it."""
-    refiner = refiner_of(context)
+    """The `count` best rows (of those at places), made exact where the query asks for it."""
+    refiner, exact = refiner_of(context), context.options.exact is True
     if refiner is not None:
-        hits, refined = refine_top_k(refiner, vector, count, allowed=allowed)
+        hits, refined = refine_top_k(refiner, vector, count, places=places, exact=exact)
         _note(context, refined)
     else:
-        hits = context.store.search(context.space, vector, count, allowed=allowed)
-    context.work.found.append(hits.index)
+        hits = context.reading.rows.search(vector, count, places, exact=exact)
+    context.work.note_search(hits)
     return hits
 
 
-def settle_cutoff(
-    context: SearchContext, match: Match, value: float, ids: NDArray[np.int64]
-) -> None:
+def settle_cutoff(context: SearchContext, match: Match, value: float, places: Places) -> None:
     """Make the rows exact that may lie on the other side of a cut-off, where the query asks it."""
     refiner = refiner_of(context)
-    if refiner is None or context.options.exact is not True or len(ids) == 0:
+    if refiner is None or context.options.exact is not True:
+        return
+    if context.reading.view.frames.exact[places].all():
         return
     cutoff = cosine_at(context, match, value)
     vector = line_of(context, match).vector
-    _, refined = refine_cutoff(refiner, vector, cutoff, allowed=ids)
+    _, refined = refine_cutoff(refiner, vector, cutoff, places=places)
     _note(context, refined)
 
 
@@ -46,8 +47,7 @@ def refiner_of(context: SearchContext) -> Refiner | None:
     if context.redecode is None or context.options.exact is False:
         return None
     return Refiner(
-        context.store,
-        context.space,
+        context.reading,
         context.redecode,
         context.encoder.embed_images,
         max_frames=context.options.refine_frames,

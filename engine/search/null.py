@@ -44,8 +44,7 @@ def load_null(context: SearchContext) -> Null:
 
 def _find(context: SearchContext) -> Null:
     """The stored null, or a new one where there is none or the store has outgrown it."""
-    rows = context.store.rows(context.space, None, ["row_id"])
-    ids = rows.column("row_id").to_numpy()
+    ids = context.reading.view.frames.row_ids
     background = context.background()
     texts = background.texts
     key = sha256("\n".join(texts).encode()).hexdigest()[:16]
@@ -55,7 +54,7 @@ def _find(context: SearchContext) -> Null:
     if len(ids) + len(background.images) < 2:
         raise ExecutionError("no frames to calibrate a match against", operator="null")
     sample = ids[:: max(1, len(ids) // _SAMPLE)]
-    frames = context.store.vectors(context.space, sample)
+    frames = context.reading.rows.vectors(sample)
     null = measure_null(context.encoder, background, frames)
     stored = {
         "background": key,

@@ -51,8 +51,9 @@ class Ranking:
     def deepen(self) -> None:
         """Rank what the best hits give; then look deeper, or make exact what is undecided."""
         grouping = self._grouping()
-        store, space = self.context.store, self.context.space
-        hits = store.search(space, self.vector, self.depth, allowed=self.selection.allowed)
+        rows, exact = self.context.reading.rows, self.context.options.exact is True
+        hits = rows.search(self.vector, self.depth, self.selection.places, exact=exact)
+        self.context.work.note_search(hits)
         self.spans, self.index = grouping.group(hits), hits.index
         self.num_duplicates = grouping.num_duplicates
         short = len(self.spans) < self._most

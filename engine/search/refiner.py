@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.errors import VideoError
+from engine.errors import NotFoundError, VideoError
 from engine.search.error_bounds import Residuals
+from engine.search.reading import Reading
 from engine.search.work import Refined
-from engine.storage.store import Store
 
 Images = Sequence[NDArray[np.uint8]]
 Redecode = Callable[[int, Sequence[int]], Images]  # (video_id, frame numbers) to their pictures
@@ -33,8 +32,7 @@ class Refiner:
     approximate, and the answer is not complete.
     """
 
-    store: Store
-    space: str
+    reading: Reading
     redecode: Redecode
     embed_images: EmbedImages
     confidence: float = 0.99
@@ -71,7 +69,7 @@ class Refiner:
             frames = np.sort(row_ids[row_ids >> 32 == video_id] & 0xFFFFFFFF)
             try:
                 images += self.redecode(video_id, frames.tolist())
-            except VideoError:
+            except (NotFoundError, VideoError):
                 self.unreadable.add(video_id)
                 continue
             videos.append((video_id, frames))
@@ -81,7 +79,8 @@ class Refiner:
             self.embed_images(images), np.cumsum([len(frames) for _, frames in videos])[:-1]
         )
         for (video_id, frames), own in zip(videos, vectors, strict=True):
-            self.store.supersede(self.space, video_id, frames.astype(np.int32), own)
+            if not self.reading.supersede(video_id, frames.astype(np.int32), own):
+                self.unreadable.add(video_id)
             self.refined += len(frames)
 
     def refine_first(self, row_ids: Ids) -> bool:
@@ -104,28 +103,23 @@ class Refiner:
         if exact.all() or not (residuals := self.residuals()):
             return np.zeros(len(row_ids))
         drifts, exact = self.drifts_of(row_ids)  # the audit may have made some exact
-        off = residuals.spread_of(query, drifts).bounds(self.confidence)
-        off[exact | np.isin(row_ids >> 32, list(self.unreadable))] = 0.0
-        return off
+        bounds = residuals.spread_of(query, drifts).bounds(self.confidence)
+        bounds[exact | np.isin(row_ids >> 32, list(self.unreadable))] = 0.0
+        return bounds
 
     def largest_error(self, query: Query) -> float:
         """The largest error bound of any row of the space, for the one query that this is for."""
         if self.largest is None:
-            rows = self.store.rows(self.space, None, ["row_id", "exact"])
-            ids = rows.column("row_id").to_numpy()[~flags(rows)]
-            self.largest = float(self.error_bounds(query, ids).max(initial=0.0))
+            frames = self.reading.view.frames
+            open_rows = frames.row_ids[~frames.exact]
+            self.largest = float(self.error_bounds(query, open_rows).max(initial=0.0))
         return self.largest
 
     def drifts_of(self, row_ids: Ids) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """The drifts and exact flags of these rows; of a row that has gone meanwhile, any."""
-        videos = np.unique(row_ids >> 32).tolist()
-        rows = self.store.rows(self.space, videos, ["row_id", "drift", "exact"])
-        ids = rows.column("row_id").to_numpy()
-        if not len(ids):
-            return np.zeros(len(row_ids), np.float32), np.ones(len(row_ids), bool)
-        order = np.argsort(ids)
-        places = order[np.searchsorted(ids[order], row_ids).clip(max=len(ids) - 1)]
-        return rows.column("drift").to_numpy()[places], flags(rows)[places]
+        """The drifts and exact flags of these rows."""
+        frames = self.reading.view.frames
+        places = frames.places(row_ids)
+        return frames.drift[places], frames.exact[places]
 
     def residuals(self) -> Residuals | None:
         """Return the space's audited rows, drawing them first where there are none or too few.
@@ -137,36 +131,31 @@ class Refiner:
         return self.audited
 
     def _stored_residuals(self) -> Residuals | None:
-        catalog = self.store.catalog
-        rows = self.store.rows(self.space, None, ["row_id", "drift", "exact"])
-        open_rows = rows.filter(pa.array(~flags(rows)))
-        stored = catalog.calibration(self.space, "residuals")
-        if stored and open_rows.num_rows <= _GROWTH * max(stored["rows"], 64):
+        catalog, space = self.reading.store.catalog, self.reading.space
+        num_open = int((~self.reading.view.frames.exact).sum())
+        stored = catalog.calibration(space, "residuals")
+        if stored and num_open <= _GROWTH * max(stored["rows"], 64):
             return Residuals.of_json(stored)
-        drawn = self._audit(open_rows)
+        drawn = self._audit()
         if drawn is not None:
-            catalog.set_calibration(self.space, "residuals", drawn.as_json())
+            catalog.set_calibration(space, "residuals", drawn.as_json())
         return drawn
 
-    def _audit(self, rows: pa.Table) -> Residuals | None:
+    def _audit(self) -> Residuals | None:
         """Make a random sample exact, a few neighbours at each of some places."""
-        random = np.random.default_rng(rows.num_rows)
-        starts = random.choice(rows.num_rows, min(_CLUSTERS, rows.num_rows), replace=False)
-        places = np.unique((starts[:, None] + np.arange(_RUN)).clip(max=rows.num_rows - 1))
-        row_ids = rows.column("row_id").to_numpy()[places]
+        frames = self.reading.view.frames
+        open_rows = np.flatnonzero(~frames.exact)
+        random = np.random.default_rng(len(open_rows))
+        starts = random.choice(len(open_rows), min(_CLUSTERS, len(open_rows)), replace=False)
+        drawn = np.unique((starts[:, None] + np.arange(_RUN)).clip(max=len(open_rows) - 1))
+        row_ids, drifts = frames.row_ids[open_rows[drawn]], frames.drift[open_rows[drawn]]
         if self.rows_left() < len(row_ids):
             self.stopped = True
             return None
-        before = self.store.vectors(self.space, row_ids)
+        before = self.reading.rows.vectors(row_ids)
         self.refine(row_ids)
         read = ~np.isin(row_ids >> 32, list(self.unreadable))
         if read.sum() < 2:
             return None
-        after = self.store.vectors(self.space, row_ids[read])
-        drifts = rows.column("drift").to_numpy()[places][read]
-        return Residuals.of_rows(after, before[read], drifts, rows.num_rows)
-
-
-def flags(rows: pa.Table) -> NDArray[np.bool_]:
-    """Which rows are exact."""
-    return np.asarray(rows.column("exact").to_numpy(zero_copy_only=False), bool)
+        after = self.reading.rows.vectors(row_ids[read])
+        return Residuals.of_rows(after, before[read], drifts[read], len(open_rows))

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from engine.errors import UsageError
 from engine.search.context import SearchContext
 from engine.search.null import load_null, probability, quantile
+from engine.storage.view import Places
 
 Vector = NDArray[np.float32]
 Scores = NDArray[np.float64]
@@ -59,19 +60,34 @@ def line_of(context: SearchContext, match: Match) -> Line:
 
 
 def cosines(context: SearchContext, vector: Vector, ids: NDArray[np.int64]) -> Scores:
-    """The cosine of each row's stored vector with a vector, in the order of the ids."""
-    hits = context.store.scores(context.space, vector, ids)
-    order = np.argsort(hits.row_ids)
-    found = np.searchsorted(hits.row_ids[order], ids)
-    return hits.scores[order][found].astype(np.float64)
+    """The cosine of each row's vector with a vector, in the order of the ids; NaN where absent.
+
+    Absent is a row that the statement's moment does not have.
+    """
+    places = context.reading.view.frames.find(ids)
+    wanted, back = np.unique(places, return_inverse=True)
+    known = wanted[wanted >= 0]
+    found = context.reading.rows.scores(vector, known).astype(np.float64)
+    return np.concatenate([np.full(len(wanted) - len(known), np.nan), found])[back]
+
+
+def place_scores(context: SearchContext, match: Match, places: Places | None) -> Scores:
+    """The scores of the rows at places (rising), or of all, as a match measures them."""
+    line = line_of(context, match)
+    return measured(context, match, context.reading.rows.scores(line.vector, places))
 
 
 def score_rows(context: SearchContext, match: Match, ids: NDArray[np.int64]) -> Scores:
-    """The scores of rows as a match measures them."""
+    """The scores of rows as a match measures them; NaN for a row that is absent."""
     if len(ids) == 0:
         return np.empty(0)
+    return measured(context, match, cosines(context, line_of(context, match).vector, ids))
+
+
+def measured(context: SearchContext, match: Match, found: NDArray[np.floating]) -> Scores:
+    """The cosines with a match's line as what the match measures."""
     line = line_of(context, match)
-    scores = cosines(context, line.vector, ids) * line.scale + line.offset
+    scores = found.astype(np.float64) * line.scale + line.offset
     if match.measure == "similarity":
         return scores
     return probability(load_null(context), scores)

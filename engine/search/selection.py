@@ -4,23 +4,21 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engine.errors import NotFoundError, UsageError
 from engine.search.context import SearchContext
 from engine.search.missing import embed_videos
 from engine.storage.records import Video
 from engine.storage.store import Store
+from engine.storage.view import Places
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Videos by id with their names; `allowed` rows, or None for all there are."""
+    """Videos by id with their names; the places of their rows, or None for all there are."""
 
     names: Mapping[int, str]
     count: int  # of frames
-    allowed: NDArray[np.int64] | None
+    places: Places | None
 
 
 def select_videos(store: Store, wanted: Sequence[int | str] | None) -> list[Video]:
@@ -45,8 +43,9 @@ def select_frames(context: SearchContext, wanted: Sequence[int | str] | None) ->
     """Return the frames of the wanted videos, embedding those that have none yet."""
     videos = select_videos(context.store, wanted)
     names = {video.video_id: video.name for video in videos}
-    context.store.load_index(context.space)  # what is damaged is found now, and counts as missing
     embed_videos(context, names)
-    ids = None if wanted is None else list(names)
-    rows = context.store.rows(context.space, ids, ["row_id"]).column("row_id").to_numpy()
-    return Selection(names, len(rows), None if wanted is None else rows)
+    frames = context.reading.view.frames
+    if wanted is None:
+        return Selection(names, len(frames), None)
+    places = frames.of_videos(list(names))
+    return Selection(names, len(places), places)

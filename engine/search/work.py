@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from engine.storage.snapshot import Hits
+
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
@@ -51,3 +53,15 @@ class Work:
     refined: list[Refined] = field(default_factory=list)
     found: list[str] = field(default_factory=list)  # how each search went: index used or why not
     stored_frames: int = 0  # frames whose embedding was there already
+    approximate: bool = False  # an index chose which rows to look at, and may have missed some
+
+    def forget_reading(self) -> None:
+        """Forget what an earlier reading of the same inputs has noted."""
+        self.runs.clear()
+        self.found.clear()
+        self.stored_frames, self.approximate = 0, False
+
+    def note_search(self, hits: Hits) -> None:
+        """Note how rows were found."""
+        self.found.append(hits.index)
+        self.approximate |= not hits.exact

@@ -1,14 +1,13 @@
 """What can be asked of a data folder, by the process that writes it and by any other."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from engine.errors import UsageError, unknown
 from engine.storage.catalog import Catalog
-from engine.storage.completeness import Completeness, completeness, lacking, settled
+from engine.storage.completeness import Completeness, completeness, lacking
 from engine.storage.database import Database
 from engine.storage.durable import Reached
 from engine.storage.embeddings import check_unit, vector_lists
@@ -21,6 +20,7 @@ from engine.storage.records import StoredSpace
 from engine.storage.snapshot import Hits, Snapshot
 from engine.storage.vectors import Tuning
 from engine.storage.verify import Problem, verify_folder, verify_parts, verify_videos
+from engine.storage.view import View, Views
 
 _TRIES = 5  # for a reader, while a writer replaces what it reads
 
@@ -37,6 +37,7 @@ class Reader:
         self._files = Files(layout, database, reached)
         self._ledger = self._files.ledger
         self._indexes = Indexes(database, layout, self._files, tuning, reached)
+        self._views = Views(database, self._snapshot)
         self._spaces: dict[str, StoredSpace] = {}
 
     def _removed(self, video_ids: Sequence[int]) -> None:
@@ -46,6 +47,10 @@ class Reader:
     def read_only(self) -> bool:
         """Whether this is a published copy, which nothing can change."""
         return self._database.read_only
+
+    def view(self, space_key: str) -> View:
+        """Return the rows, vectors and videos of a space as they are now, for one statement."""
+        return self._views.view(self._space(space_key))
 
     def rows(
         self,
@@ -76,23 +81,32 @@ class Reader:
         return self._snapshot(self._space(space_key)).vectors(np.asarray(row_ids, np.int64))
 
     def search(
-        self, space_key: str, query: np.ndarray, k: int, *, allowed: np.ndarray | None = None
+        self,
+        space_key: str,
+        query: np.ndarray,
+        k: int,
+        *,
+        allowed: np.ndarray | None = None,
+        exact: bool = False,
     ) -> Hits:
         """Return the `k` nearest (allowed) rows to a unit vector; never fewer while rows remain.
 
-        The index is approximate above `Tuning.flat_rows` rows; `Hits.index` says what was done.
+        Above `Tuning.flat_rows` rows the index is approximate unless the search shall be `exact`,
+        which looks at every row; `Hits.exact` and `Hits.index` say what was done.
         """
         if k < 1:
             raise UsageError(f"cannot search for {k} rows; allowed: 1 or more")
         space = self._space(space_key)
         wanted = None if allowed is None else _sorted_ids(allowed)
-        return self._snapshot(space).search(_query(query, space), k, wanted)
+        snapshot = self._snapshot(space)
+        return snapshot.search(_query(query, space), k, snapshot.among(wanted), exact=exact)
 
     def scores(self, space_key: str, query: np.ndarray, row_ids: np.ndarray | None = None) -> Hits:
         """Return the exact score of every row, of those given if any, by falling score."""
         space = self._space(space_key)
         wanted = None if row_ids is None else _sorted_ids(row_ids)
-        return self._snapshot(space).scores(_query(query, space), wanted)
+        snapshot = self._snapshot(space)
+        return snapshot.scores(_query(query, space), snapshot.among(wanted))
 
     def load_index(self, space_key: str) -> None:
         """Load the index of a space now rather than with the first search."""
@@ -132,15 +146,6 @@ class Reader:
         """Return those of some videos that give fewer rows than they should."""
         space_id, unreadable = self._space(space_key).space_id, list(self._files.unreadable)
         return lacking(self._database, space_id, video_ids, unreadable)
-
-    def settled(self, space_key: str) -> set[int]:
-        """Return the videos that cannot or need not be embedded in a space."""
-        return settled(self._database, self._space(space_key).space_id)
-
-    def relation(self, name: Literal["videos", "gops"]) -> pa.Table:
-        """Return what SQL sees of the videos or of their groups of pictures."""
-        order = {"videos": "video_id", "gops": "video_id, gop"}[name]
-        return self._database.table(f"SELECT * FROM {name} ORDER BY {order}")
 
     def embedded_spans(
         self, video_id: int, space_key: str, sampling: str, strategies: Sequence[str] | None = None
@@ -188,6 +193,7 @@ class Reader:
         self._spaces.clear()
         self._files.unreadable.clear()
         self._indexes.forget_all()
+        self._views.forget_all()
 
     def _space(self, key: str) -> StoredSpace:
         if key not in self._spaces:

@@ -1,13 +1,13 @@
 """What a search sees: an index of merged rows and an exact delta; a change gives a new value."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 
 from engine.errors import NotFoundError
-from engine.storage.vectors import Base, Choice, Found, Tuning, products
+from engine.storage.vectors import LEAST_COSINE, Base, IndexChoice, NearestRows, Tuning, products
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +17,11 @@ class Hits:
     row_ids: np.ndarray  # int64 [k]: video_id << 32 | frame
     scores: np.ndarray  # float32 [k], cosine
     index: str  # such as "flat", "ivf2000,fp16, 131 lists + delta", "exact scan"
+    exact: bool = True  # every row was looked at; False: an index chose, and may have missed some
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class DeltaBlock:
     """Rows that are searched exactly."""
 
     row_ids: np.ndarray  # int64 [n], sorted
@@ -32,6 +33,20 @@ class Block:
             return self
         return replace(self, row_ids=self.row_ids[keep], vectors=self.vectors[keep])
 
+    def search(self, query: np.ndarray, k: int) -> NearestRows:
+        """Return the `k` nearest rows in no order."""
+        scores = products(self.vectors, query)
+        best = np.argpartition(-scores, k)[:k] if k < len(scores) else np.arange(len(scores))
+        return NearestRows(self.row_ids[best], scores[best], "delta")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchScope:
+    """Rows to search among: a choice of those in the index, and blocks of those that are not."""
+
+    merged: IndexChoice | None
+    blocks: tuple[DeltaBlock, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -40,7 +55,7 @@ class Snapshot:
     dimension: int
     tuning: Tuning
     base: Base | None = None
-    delta: tuple[Block, ...] = ()  # larger blocks first
+    delta: tuple[DeltaBlock, ...] = ()  # larger blocks first
 
     @property
     def num_delta(self) -> int:
@@ -86,43 +101,39 @@ class Snapshot:
             )
         return replace(rest, delta=(*blocks, new))
 
-    def search(self, query: np.ndarray, k: int, allowed: np.ndarray | None) -> Hits:
-        """Return the `k` nearest rows, of those allowed (sorted, unique) if given."""
-        found, how = [], []
+    def among(self, row_ids: np.ndarray | None) -> "SearchScope":
+        """Prepare a search among rows (sorted, unique), or among all."""
+        if row_ids is None:
+            return SearchScope(self.base.everything if self.base else None, self.delta)
+        blocks = (block.only(_members(block.row_ids, row_ids)) for block in self.delta)
+        merged = None
         if self.base is not None:
-            among = self._choose(self.base, allowed)
-            found.append(self.base.search(query, k, among, self.tuning))
-            how.append(found[0].how)
-        for block in self._chosen_delta(allowed):
-            scores = products(block.vectors, query)
-            best = np.argpartition(-scores, k)[:k] if k < len(scores) else np.arange(len(scores))
-            found.append(Found(block.row_ids[best], scores[best], "delta"))
-        if self.delta:
-            how.append("delta" if how else "exact scan")
+            positions = self.base.find(row_ids)
+            merged = self.base.choose(positions[positions >= 0])
+        return SearchScope(merged, tuple(block for block in blocks if len(block.row_ids)))
+
+    def search(
+        self, query: np.ndarray, k: int, among: "SearchScope", *, exact: bool = False
+    ) -> Hits:
+        """Return the `k` nearest rows among those chosen; `exact`: by looking at every one."""
+        found = []
+        if self.base is not None and among.merged is not None:
+            found.append(self.base.search(query, k, among.merged, self.tuning, exact=exact))
+        found += [block.search(query, k) for block in among.blocks]
+        how = [found[0].how] if self.base is not None else []
+        how += ["delta" if how else "exact scan"] if self.delta else []
         return _ranked(found, k, " + ".join(how))
 
-    def _choose(self, base: Base, allowed: np.ndarray | None) -> Choice:
-        if allowed is None:
-            return base.everything
-        positions = base.find(allowed)
-        return base.choose(positions[positions >= 0])
-
-    def scores(self, query: np.ndarray, allowed: np.ndarray | None) -> Hits:
-        """Return the exact score of every row, of those allowed (sorted, unique) if given."""
+    def scores(self, query: np.ndarray, among: "SearchScope") -> Hits:
+        """Return the exact score of every row among those chosen."""
         found = []
-        if self.base is not None:
-            found.append(self.base.scores(query, self._choose(self.base, allowed)))
+        if self.base is not None and among.merged is not None:
+            found.append(self.base.above(query, LEAST_COSINE, among.merged))
         found += [
-            Found(block.row_ids, products(block.vectors, query), "delta")
-            for block in self._chosen_delta(allowed)
+            NearestRows(block.row_ids, products(block.vectors, query), "delta")
+            for block in among.blocks
         ]
         return _ranked(found, None, "exact scan")
-
-    def _chosen_delta(self, allowed: np.ndarray | None) -> Iterator[Block]:
-        for block in self.delta:
-            chosen = block if allowed is None else block.only(_members(block.row_ids, allowed))
-            if len(chosen.row_ids):
-                yield chosen
 
     def vectors(self, row_ids: np.ndarray) -> np.ndarray:
         """Return the vectors of rows in the order given: float32 `[n, E]`."""
@@ -168,13 +179,13 @@ def _marked(own: np.ndarray, row_ids: np.ndarray) -> np.ndarray:
     return marks
 
 
-def _sorted_block(row_ids: np.ndarray, vectors: np.ndarray) -> Block:
+def _sorted_block(row_ids: np.ndarray, vectors: np.ndarray) -> DeltaBlock:
     order = np.argsort(row_ids)
-    return Block(row_ids[order], vectors[order])
+    return DeltaBlock(row_ids[order], vectors[order])
 
 
-def _ranked(found: Sequence[Found], k: int | None, how: str) -> Hits:
+def _ranked(found: Sequence[NearestRows], k: int | None, how: str) -> Hits:
     ids = np.concatenate([np.empty(0, np.int64), *(f.row_ids for f in found)])
     scores = np.concatenate([np.empty(0, np.float32), *(f.scores for f in found)])
     order = np.lexsort((ids, -scores))[:k]
-    return Hits(ids[order], scores[order], how or "none")
+    return Hits(ids[order], scores[order], how or "none", all(part.exact for part in found))

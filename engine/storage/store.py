@@ -296,6 +296,7 @@ class Store(Reader):
             self._reached("remove: committed")
             self._spaces.pop(space_key)
             self._indexes.forget(space.space_id)
+            self._views.forget(space.space_id)
             self.settle(now=False)
 
     def _removed(self, video_ids: Sequence[int]) -> None:

@@ -30,12 +30,13 @@ class Tuning:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class NearestRows:
     """The nearest rows of an index, best first, and how they were looked for."""
 
     row_ids: np.ndarray  # int64 [k]
     scores: np.ndarray  # float32 [k]
     how: str
+    exact: bool = True  # every row of the choice was looked at
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Base:
     positions: np.ndarray  # int64 [n], where each of them lies
 
     @cached_property
-    def everything(self) -> "Choice":
+    def everything(self) -> "IndexChoice":
         """All rows that count, ready for a search."""
         return self.choose(self.positions)
 
@@ -119,7 +120,7 @@ class Base:
         """Return the vectors at positions: float32 `[n, E]`."""
         return self.index.by_position.reconstruct_batch(np.ascontiguousarray(positions, np.int64))
 
-    def choose(self, positions: np.ndarray) -> "Choice":
+    def choose(self, positions: np.ndarray) -> "IndexChoice":
         """Prepare a search among the rows at positions."""
         # with a selector a flat scan stays on one thread: for one query that is the faster way
         selector, per_list = None if self.index.num_lists else _faiss.IDSelectorAll(), None
@@ -130,30 +131,57 @@ class Base:
         if self.index.num_lists:
             lists = self.index.list_of[positions]
             per_list = np.bincount(lists, minlength=self.index.num_lists)
-        return Choice(len(positions), selector, per_list)
+        return IndexChoice(len(positions), selector, per_list)
 
-    def search(self, query: np.ndarray, k: int, among: "Choice", tuning: Tuning) -> Found:
+    def search(
+        self,
+        query: np.ndarray,
+        k: int,
+        among: "IndexChoice",
+        tuning: Tuning,
+        *,
+        exact: bool = False,
+    ) -> NearestRows:
         """Return the `k` nearest rows among a choice; never fewer while the choice has more."""
         index, k = self.index, min(k, among.count)
         if k == 0:
-            return Found(np.empty(0, np.int64), np.empty(0, np.float32), index.kind)
-        how, parameters = index.kind, _faiss.SearchParameters(sel=among.selector)
+            return NearestRows(np.empty(0, np.int64), np.empty(0, np.float32), index.kind)
+        how, parameters, whole = index.kind, _faiss.SearchParameters(sel=among.selector), True
         if among.per_list is not None:
-            probes = self._probes(query, k, among.per_list, tuning)
-            how += f", {probes} lists" if probes < index.num_lists else ", exact scan"
+            probes = index.num_lists
+            if not exact:
+                probes = self._probes(query, k, among.per_list, tuning)
+            whole = probes == index.num_lists
+            how += ", exact scan" if whole else f", {probes} lists"
             parameters = _faiss.SearchParametersIVF(sel=among.selector, nprobe=probes)
         scores, positions = index.by_position.search(query[None], k, params=parameters)
-        return Found(index.row_ids[positions[0]], scores[0], how)
+        return NearestRows(index.row_ids[positions[0]], scores[0], how, whole)
 
-    def scores(self, query: np.ndarray, among: "Choice") -> Found:
-        """Return the score of every row among a choice, in no order; no vector is unpacked."""
-        index, parameters = self.index, _faiss.SearchParameters(sel=among.selector)
+    def above(self, query: np.ndarray, cutoff: float, among: "IndexChoice") -> NearestRows:
+        """Return the rows among a choice that score above `cutoff`, in no order."""
+        positions, scores = self._range(query, cutoff, among)
+        return NearestRows(self.index.row_ids[positions], scores, "exact scan")
+
+    def scores(self, query: np.ndarray, among: "IndexChoice") -> np.ndarray:
+        """Return the score at each position of the index, NaN at those that are not chosen."""
+        found = np.full(self.index.size, np.nan, np.float32)
+        positions, scores = self._range(query, LEAST_COSINE, among)
+        found[positions] = scores
+        return found
+
+    def _range(
+        self, query: np.ndarray, cutoff: float, among: "IndexChoice"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if not among.count:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        parameters = _faiss.SearchParameters(sel=among.selector)
         if among.per_list is not None:
-            parameters = _faiss.SearchParametersIVF(sel=among.selector, nprobe=index.num_lists)
-        _, scores, positions = index.by_position.range_search(
-            query[None], LEAST_COSINE, params=parameters
+            lists = self.index.num_lists
+            parameters = _faiss.SearchParametersIVF(sel=among.selector, nprobe=lists)
+        _, scores, positions = self.index.by_position.range_search(
+            query[None], cutoff, params=parameters
         )
-        return Found(index.row_ids[positions], scores, "exact scan")
+        return positions, scores
 
     def _probes(self, query: np.ndarray, k: int, per_list: np.ndarray, tuning: Tuning) -> int:
         """Return how many of the nearest lists hold enough of the chosen rows."""
@@ -164,7 +192,7 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class IndexChoice:
     """Rows to search among: how many, how FAISS tells them, how many lie in each list."""
 
     count: int

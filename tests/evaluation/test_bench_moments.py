@@ -2,10 +2,10 @@
 
 import pytest
 
-from engine.evaluation.bench.moments import KINDS, Told, overlap, run
+from engine.evaluation.bench.moments import KINDS, ToldMoment, overlap, run
 from engine.search.moments import Span
 
-TOLD = Told("for a part", "a", "a red star", 2.0, 6.0)
+TOLD = ToldMoment("for a part", "a", "a red star", 2.0, 6.0)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_search_equals_sorted_scores(context: Context, count: int) -> None:
     scored = read_table(Score(frames(), (DOG,)), context).to_pylist()
     expected = sorted((row["dog"] for row in scored), reverse=True)[:count]
     for search in (
-        Search(frames(), DOG, count, whole=True),
+        Search(frames(), DOG, count),
         Search(Filter(frames(), ["true"]), DOG, count),
     ):
         table = read_table(search, context)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.errors import VideoError
 from engine.search.error_bounds import Residuals
 from engine.search.exactness import refine_cutoff, refine_top_k
+from engine.search.reading import Reading
 from engine.search.refiner import Refiner
 from engine.search.stopping import kth_best, may_cross, may_enter
 from engine.storage.store import Rows, Store
@@ -48,7 +49,7 @@ class Archive:
         return np.stack([self.exact[int(video)][int(frame)] for video, frame, _ in places])
 
     def refiner(self, **options: float) -> Refiner:
-        return Refiner(self.store, KEY, self.redecode, self.embed_images, **options)  # type: ignore[arg-type]
+        return Refiner(Reading(self.store, KEY), self.redecode, self.embed_images, **options)  # type: ignore[arg-type]
 
     def truth(self, query: NDArray[np.float32]) -> list[tuple[float, int]]:
         scored = [
@@ -174,8 +175,9 @@ def test_cutoff_finds_every_row_above_it(archive: Archive) -> None:
 
 def test_allowed_rows_alone_are_refined(archive: Archive) -> None:
     allowed = (np.int64(3) << 32) + np.arange(20, 60)
+    places = archive.store.view(KEY).frames.places(allowed)
     query = archive.exact[3][5]
-    hits, _ = refine_top_k(archive.refiner(), query, 10, allowed=allowed)
+    hits, _ = refine_top_k(archive.refiner(), query, 10, places=places)
     truth = [row for _, row in archive.truth(query) if row in set(allowed.tolist())]
     assert len(set(hits.row_ids.tolist()) & set(truth[:10])) >= 9
 

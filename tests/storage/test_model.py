@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from engine.storage.store import Rows, Store
 from engine.storage.vectors import Tuning
+from engine.storage.view import View
 from engine.video.container import VideoInfo
 from engine.vision.backbone.space import Space
 
@@ -35,6 +36,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         self.written: set[tuple[int, str, str, int]] = set()
         self.hidden: dict[int, dict[int, tuple[np.ndarray, bool]]] = {}
         self.draw = np.random.default_rng(0)
+        self.pinned: tuple[View, dict[int, tuple[np.ndarray, bool]]] | None = None
 
     def vectors(self, count: int) -> np.ndarray:
         drawn = self.draw.standard_normal((count, DIMENSION))
@@ -147,6 +149,42 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         wanted = [row for row in ids[order].tolist() if row % 2]
         found = self.store.search(SPACE.key, query, 2, allowed=ids[ids % 2 == 1])
         assert found.row_ids.tolist() == wanted[:2]
+
+    @rule()
+    def pin(self) -> None:
+        self.pinned = self.store.view(SPACE.key), dict(self.seen)
+
+    @precondition(lambda self: self.seen)
+    @rule(data=st.data())
+    def make_exact_here(self, data: st.DataObject) -> None:
+        view, seen = self.store.view(SPACE.key), dict(self.seen)
+        chosen = data.draw(st.lists(st.sampled_from(sorted(seen)), min_size=1, unique=True))
+        vectors = self.vectors(len(chosen))
+        seen |= {row: (vector, True) for row, vector in zip(chosen, vectors, strict=True)}
+        self.pinned = view.made_exact(np.array(chosen, np.int64), vectors), seen
+
+    @invariant()
+    def a_view_is_that_of_its_moment(self) -> None:
+        views = [(self.store.view(SPACE.key), self.seen)]
+        for view, seen in [*views, *([self.pinned] if self.pinned else [])]:
+            ids, query = np.array(sorted(seen), np.int64), self.vectors(1)[0]
+            every = [seen[row][0].astype(np.float16) for row in sorted(seen)]
+            scores = np.array(every, np.float32).reshape(-1, DIMENSION) @ query
+            assert view.frames.row_ids.tolist() == ids.tolist()
+            assert view.frames.exact.tolist() == [seen[row][1] for row in sorted(seen)]
+            few = self.draw.permutation(len(ids))[: self.draw.integers(len(ids) + 1)]
+            for places in (None, np.sort(few), np.arange(len(ids))):
+                own = scores if places is None else scores[places]
+                chosen = np.arange(len(ids)) if places is None else places
+                np.testing.assert_allclose(view.rows.scores(query, places), own, atol=1e-5)
+                over = view.rows.above(query, 0.1, places)
+                assert over.tolist() == np.sort(chosen[own > 0.1]).tolist()
+                hits = view.rows.search(query, 3, places, exact=True)
+                assert hits.row_ids.tolist() == ids[chosen[np.argsort(-own)][:3]].tolist()
+                assert hits.exact
+            table = view.frames.table(["row_id", "exact", "drift"], few)
+            assert table.column("row_id").to_pylist() == ids[few].tolist()
+            assert table.column("exact").to_pylist() == [seen[row][1] for row in ids[few]]
 
     @invariant()
     def files_are_sound(self) -> None:

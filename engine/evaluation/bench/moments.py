@@ -25,7 +25,7 @@ _LEAST_FRAMES = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ToldMoment:
     """A text and when it is true."""
 
     kind: Kind
@@ -72,7 +72,7 @@ def run(
     )
 
 
-def find_told(pool: Iterable[Clip], encodings: Encodings) -> Iterator[Told]:
+def find_told(pool: Iterable[Clip], encodings: Encodings) -> Iterator[ToldMoment]:
     """Yield what is told of clips: things that no other could be taken for, captions of parts."""
     for clip in pool:
         if len(encodings.videos[clip.name].seconds) < _LEAST_FRAMES:
@@ -86,11 +86,11 @@ def find_told(pool: Iterable[Clip], encodings: Encodings) -> Iterator[Told]:
             share = (span[1] - span[0]) / clip.duration_seconds
             long: Kind = "all the time" if share > _NEARLY_ALL else "for a part"
             text = name_thing(thing, thing.start, article="a", full=False)
-            yield Told("for a moment" if thing.brief else long, clip.name, text, *span)
+            yield ToldMoment("for a moment" if thing.brief else long, clip.name, text, *span)
         for part in clip.spans:
             if part.stop_seconds - part.start_seconds < _NEARLY_ALL * clip.duration_seconds:
                 span = part.start_seconds, part.stop_seconds
-                yield Told("caption of a part", clip.name, part.caption, *span)
+                yield ToldMoment("caption of a part", clip.name, part.caption, *span)
 
 
 def best_moment(video: Vectors, text: NDArray[np.float32], mean: NDArray[np.float32]) -> Span:
@@ -101,7 +101,7 @@ def best_moment(video: Vectors, text: NDArray[np.float32], mean: NDArray[np.floa
     return max(find_spans(video.seconds, scores, even >= level, gap), key=lambda span: span.score)
 
 
-def overlap(found: Span, told: Told) -> float:
+def overlap(found: Span, told: ToldMoment) -> float:
     """Intersection over union in time."""
     start, stop = found.start_seconds, found.stop_seconds
     shared = max(0.0, min(stop, told.stop_seconds) - max(start, told.start_seconds))
@@ -112,7 +112,7 @@ def _look(thing: Thing) -> tuple[str, str]:
     return thing.shape, thing.colours[0][1]
 
 
-def _row(kind: Kind, pairs: list[tuple[Told, Span]]) -> tuple[str | int | float | None, ...]:
+def _row(kind: Kind, pairs: list[tuple[ToldMoment, Span]]) -> tuple[str | int | float | None, ...]:
     if not pairs:
         return (kind, 0, None, None, None, None)
     inside = [told.start_seconds <= span.peak_seconds < told.stop_seconds for told, span in pairs]

@@ -12,14 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from engine.cage.sandbox import Sandbox
 from engine.evaluation.encodings import Pixels, render_pool
 from engine.evaluation.report import Report
-from engine.operators.base import Context
 from engine.query import query
-from engine.search.context import Background
+from engine.search.context import Background, SearchContext
 from engine.search.exactness import refine_top_k
 from engine.search.options import Options
+from engine.search.reading import Reading
 from engine.search.refiner import Refiner
 from engine.search.work import Embedded
 from engine.storage.store import Rows, Store
@@ -60,7 +59,8 @@ class Archive:
     def refiner(self, confidence: float) -> Refiner:
         """Return a refiner that embeds densely by the model."""
         embed = self.model.embed_images
-        return Refiner(self.store, self.space, self.redecode, embed, confidence=confidence)
+        reading = Reading(self.store, self.space)
+        return Refiner(reading, self.redecode, embed, confidence=confidence)
 
     def best(self, query: NDArray[np.float32]) -> set[int]:
         """Return the dense engine's answer."""
@@ -146,12 +146,12 @@ def measure_moments(
     A moment is given back where video, start, stop and best frame are those of exact rows.
     """
     vectors = model.embed_texts(queries)
-    with tempfile.TemporaryDirectory() as folder, Sandbox() as sandbox:
+    with tempfile.TemporaryDirectory() as folder:
         with _archive(f"{folder}/dense", model, Dense(model.tower), videos) as (dense, _, _):
-            true = [_moments(dense, sandbox, each) for each in vectors]
+            true = [_moments(dense, each) for each in vectors]
         with _archive(f"{folder}/near", model, strategy, videos) as (near, _, _):
-            before = [_moments(near, sandbox, each, exact=False) for each in vectors]
-            cold, warm = ([_moments(near, sandbox, each) for each in vectors] for _ in range(2))
+            before = [_moments(near, each, exact=False) for each in vectors]
+            cold, warm = ([_moments(near, each) for each in vectors] for _ in range(2))
     total = sum(len(each.told) for each in true)
     shares = [
         sum(len(one.told & other.told) for one, other in zip(true, found, strict=True)) / total
@@ -177,17 +177,12 @@ class _Found:
     seconds: float
 
 
-def _moments(
-    archive: Archive, sandbox: Sandbox, vector: NDArray[np.float32], exact: bool | None = None
-) -> _Found:
-    context = Context(
-        store=archive.store,
-        space=archive.space,
+def _moments(archive: Archive, vector: NDArray[np.float32], exact: bool | None = None) -> _Found:
+    context = SearchContext(
+        reading=Reading(archive.store, archive.space),
         encoder=archive.model,
-        sandbox=sandbox,
         background=lambda: Background(()),
         embed=lambda *_: Embedded(),
-        respond=lambda *_: None,
         redecode=archive.redecode,
         options=Options(exact=exact),
     )

@@ -1,0 +1,283 @@
+"""What one statement reads: rows, vectors and videos of a space as they were at one moment."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from engine.errors import NotFoundError
+from engine.storage.completeness import settled
+from engine.storage.database import Database
+from engine.storage.ledger import ROW_COLUMNS
+from engine.storage.records import StoredSpace
+from engine.storage.snapshot import Hits, SearchScope, Snapshot
+from engine.storage.vectors import products
+from schemas.tables import FRAMES
+
+Ids = NDArray[np.int64]
+Places = NDArray[np.int64]
+
+_FEW = 16  # one in so many rows are unpacked one by one rather than found in a scan
+_CODED = ("picture", "strategy")  # few values: kept as codes
+_OF_EXACT = {"strategy": "dense", "reuse_rate": 0.0, "drift": 0.0, "exact": True}
+_ROWS = f"SELECT {', '.join(ROW_COLUMNS)} FROM stored_frames WHERE space_id = ?"
+_STRETCHES = (
+    "SELECT s.video_id, start_seconds, stop_seconds FROM stretches s JOIN segments"
+    " USING (video_id, space_id, sampling, strategy) WHERE shown AND space_id = ?"
+    " AND NOT list_contains(?::BIGINT[], s.video_id) ORDER BY s.video_id, stretch"
+)
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """What is known of each row of a space, by rising row id; a place is a row's number here."""
+
+    known: pa.Table  # ROW_COLUMNS, each in one piece
+    fixed: Places = field(default_factory=lambda: np.empty(0, np.int64))  # exact since then
+
+    def __len__(self) -> int:
+        return self.known.num_rows
+
+    @classmethod
+    def of_rows(cls, rows: pa.Table) -> Self:
+        """Take rows in any order."""
+        for name in _CODED:
+            at = rows.schema.get_field_index(name)
+            rows = rows.set_column(at, name, rows.column(name).dictionary_encode())
+        row_ids = rows.column("row_id").to_numpy()
+        if not bool((row_ids[1:] > row_ids[:-1]).all()):
+            rows = rows.take(pa.array(np.argsort(row_ids)))
+        return cls(rows.combine_chunks())
+
+    @cached_property
+    def row_ids(self) -> Ids:
+        """The ids, rising."""
+        return self.numbers("row_id")
+
+    @cached_property
+    def seconds(self) -> NDArray[np.float64]:
+        """When each row is shown."""
+        return self.numbers("seconds")
+
+    @cached_property
+    def exact(self) -> NDArray[np.bool_]:
+        """Whether each vector is that of a dense encoding."""
+        found = self.numbers("exact").astype(bool)
+        found[self.fixed] = True
+        return found
+
+    @cached_property
+    def drift(self) -> NDArray[np.float32]:
+        """The estimated distance of each vector from the exact one, NaN where unknown."""
+        found = self.numbers("drift").copy()
+        found[self.fixed] = 0
+        return found
+
+    @cached_property
+    def all_exact(self) -> bool:
+        """Whether there is nothing that could be made exact."""
+        return bool(self.exact.all())
+
+    def numbers(self, name: str) -> NDArray[Any]:
+        """Return a column of numbers."""
+        return self.known.column(name).to_numpy()
+
+    def find(self, row_ids: Ids) -> Places:
+        """Return the place of each row, -1 for one that is not here."""
+        if not len(self):
+            return np.full(len(row_ids), -1, np.int64)
+        at = np.searchsorted(self.row_ids, row_ids).clip(max=len(self) - 1)
+        return np.where(self.row_ids[at] == row_ids, at, -1)
+
+    def places(self, row_ids: Ids) -> Places:
+        """Return the place of each row; raises NotFoundError for one that is not here."""
+        places = self.find(row_ids)
+        if (places < 0).any():
+            row_id = int(row_ids[places < 0][0])
+            raise NotFoundError(f"no row for frame {row_id & 0xFFFFFFFF} of video {row_id >> 32}")
+        return places
+
+    def of_videos(self, video_ids: Sequence[int] | Ids) -> Places:
+        """Return the places of all rows of some videos, rising."""
+        videos = np.unique(np.asarray(video_ids, np.int64))
+        starts = np.searchsorted(self.row_ids, videos << 32)
+        counts = np.searchsorted(self.row_ids, (videos + 1) << 32) - starts
+        # runs of following numbers, without a loop over the videos
+        shifts = np.repeat(starts - np.cumsum(counts) + counts, counts)
+        return np.arange(int(counts.sum()), dtype=np.int64) + shifts
+
+    def table(self, names: Sequence[str], places: Places | None = None) -> pa.Table:
+        """Return columns of the rows at places, or of all, as queries name and type them."""
+        rows = self.known.select(list(names))
+        if places is not None:
+            rows = rows.take(pa.array(places))
+        kinds = [FRAMES.field(n) if n in FRAMES.names else rows.field(n) for n in names]
+        rows = rows.cast(pa.schema(kinds))
+        return self._with_fixed(rows, places) if len(self.fixed) else rows
+
+    def _with_fixed(self, rows: pa.Table, places: Places | None) -> pa.Table:
+        shown = np.arange(len(self)) if places is None else places
+        mask = pa.array(np.isin(shown, self.fixed))
+        for at, one in enumerate(rows.schema):
+            if one.name in _OF_EXACT:
+                value = pa.scalar(_OF_EXACT[one.name], one.type)
+                rows = rows.set_column(at, one, pc.if_else(mask, value, rows.column(at)))
+        return rows
+
+    def made_exact(self, places: Places) -> Self:
+        """Return this with rows that have the exact vector now."""
+        return replace(self, fixed=np.union1d(self.fixed, places))
+
+
+@dataclass(frozen=True)
+class SpaceRows:
+    """The rows of a space and their vectors, as they belong together."""
+
+    frames: FrameTable
+    snapshot: Snapshot
+
+    @cached_property
+    def positions(self) -> NDArray[np.int64]:
+        """Where each row lies in the index, -1 for one that is not merged yet."""
+        base = self.snapshot.base
+        if base is None:
+            return np.full(len(self.frames), -1, np.int64)
+        if np.array_equal(base.row_ids, self.frames.row_ids):
+            return base.positions
+        return base.find(self.frames.row_ids)
+
+    @cached_property
+    def is_merged(self) -> bool:
+        """Whether every row lies in the index."""
+        return bool((self.positions >= 0).all())
+
+    def _among(self, places: Places | None) -> SearchScope:
+        if places is None:
+            return self.snapshot.among(None)
+        merged, base = None, self.snapshot.base
+        if base is not None:
+            positions = self.positions[places]
+            merged = base.choose(positions if self.is_merged else positions[positions >= 0])
+        blocks = []
+        if self.snapshot.delta:
+            chosen = np.zeros(len(self.frames), bool)
+            chosen[places] = True
+            own = (b.only(chosen[self.frames.find(b.row_ids)]) for b in self.snapshot.delta)
+            blocks = [block for block in own if len(block.row_ids)]
+        return SearchScope(merged, tuple(blocks))
+
+    def search(
+        self, query: np.ndarray, k: int, places: Places | None = None, *, exact: bool = False
+    ) -> Hits:
+        """Return the `k` nearest rows, of those at places if given; `exact`: by a scan."""
+        return self.snapshot.search(query, k, self._among(places), exact=exact)
+
+    def scores(self, query: np.ndarray, places: Places | None = None) -> NDArray[np.float32]:
+        """Return the exact score of each row at places, or of all, in their order."""
+        if places is not None and len(places) * _FEW <= len(self.frames):
+            return products(self.vectors(self.frames.row_ids[places]), query)
+        among, base = self._among(places), self.snapshot.base
+        found = np.empty(len(self.frames), np.float32)
+        if base is not None and among.merged is not None:
+            here = slice(None) if self.is_merged else self.positions >= 0
+            found[here] = base.scores(query, among.merged)[self.positions[here]]
+        for block in among.blocks:
+            found[self.frames.find(block.row_ids)] = products(block.vectors, query)
+        return found if places is None else found[places]
+
+    def above(self, query: np.ndarray, cutoff: float, places: Places | None = None) -> Places:
+        """Return the places of the rows (at places) that score above `cutoff`, rising."""
+        among, base = self._among(places), self.snapshot.base
+        found = [np.empty(0, np.int64)]
+        if base is not None and among.merged is not None:
+            found.append(base.above(query, cutoff, among.merged).row_ids)
+        found += [block.row_ids[products(block.vectors, query) > cutoff] for block in among.blocks]
+        return np.sort(self.frames.find(np.concatenate(found)))
+
+    def vectors(self, row_ids: Ids) -> NDArray[np.float32]:
+        """Return the vectors of rows in the order given: `[n, E]`."""
+        return self.snapshot.vectors(row_ids)
+
+    def made_exact(self, row_ids: Ids, vectors: np.ndarray) -> Self:
+        """Return this with the exact vectors of some rows, as the store keeps them."""
+        places = self.frames.find(row_ids)
+        here = places >= 0
+        return replace(
+            self,
+            frames=self.frames.made_exact(places[here]),
+            snapshot=self.snapshot.adding(row_ids[here], vectors[here].astype(np.float16)),
+        )
+
+
+@dataclass(frozen=True)
+class View:
+    """One moment of a space; nothing that others write meanwhile is seen."""
+
+    rows: SpaceRows
+    videos: pa.Table  # by rising id
+    settled: Ids  # videos that cannot or need not be embedded, rising
+    stretches: pa.Table  # of the other videos, by video
+    database: Database
+    changes: int  # of the catalog, up to that moment
+
+    @property
+    def frames(self) -> FrameTable:
+        """What is known of each row."""
+        return self.rows.frames
+
+    @cached_property
+    def gops(self) -> pa.Table:
+        """The GOPs of the videos, by video and number; those of a video never change."""
+        rows = self.database.table("SELECT * FROM gops ORDER BY video_id, gop")
+        return rows.filter(pc.is_in(rows.column("video_id"), self.videos.column("video_id")))
+
+    def made_exact(self, row_ids: Ids, vectors: np.ndarray) -> Self:
+        """Return this with the exact vectors of some rows, as the store keeps them."""
+        return replace(self, rows=self.rows.made_exact(row_ids, vectors))
+
+
+class Views:
+    """Gives the present view of each space; what has not changed is shared between them."""
+
+    def __init__(self, database: Database, snapshot: Callable[[StoredSpace], Snapshot]) -> None:
+        self._database, self._snapshot = database, snapshot
+        self._held: dict[int, View] = {}
+
+    def view(self, space: StoredSpace) -> View:
+        """Return the present moment of a space."""
+        held = self._held.get(space.space_id)
+        if held is not None and held.changes == self._database.changes:
+            return held
+        with self._database.writing:
+            made = self._read(space, held)
+            self._held[space.space_id] = made
+            return made
+
+    def forget(self, space_id: int) -> None:
+        """Drop what is held of a space."""
+        self._held.pop(space_id, None)
+
+    def forget_all(self) -> None:
+        """Drop what is held of all spaces."""
+        self._held.clear()
+
+    def _read(self, space: StoredSpace, held: View | None) -> View:
+        snapshot = self._snapshot(space)  # first: what is damaged is found now, and not seen below
+        database = self._database
+        if held is not None and held.rows.snapshot is snapshot:
+            rows = held.rows
+        else:
+            frames = FrameTable.of_rows(database.table(_ROWS, [space.space_id]))
+            if len(frames) != snapshot.num_rows:  # rows of parts that cannot be read
+                here = snapshot.has(frames.row_ids)
+                frames = FrameTable(frames.known.filter(pa.array(here)).combine_chunks())
+            rows = SpaceRows(frames, snapshot)
+        done = sorted(settled(database, space.space_id))
+        stretches = database.table(_STRETCHES, [space.space_id, done])
+        videos = database.table("SELECT * FROM videos ORDER BY video_id")
+        return View(rows, videos, np.array(done, np.int64), stretches, database, database.changes)
