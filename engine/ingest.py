@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from math import inf
 from pathlib import Path
 from time import monotonic, perf_counter
 
 from engine.ingesting.discover import discover
 from engine.ingesting.encode import Encoder
-from engine.ingesting.identify import by_rate
 from engine.ingesting.interrupt import interruptible
 from engine.ingesting.journal import Journal
 from engine.ingesting.pipeline import run_tasks
@@ -77,15 +75,12 @@ def ensure(
     """
     deadline = inf if budget_seconds is None else monotonic() + budget_seconds
     store.catalog.add_space(model.space)
-    total = Embedded()
-    for fps, parts in by_rate(store, ranges, model.space.key, options.fps).items():
-        journal = Journal(store, model.space.key, replace(options, fps=fps))
-        plan = Plan.ahead(plan_ranges(journal, parts), journal.options)
-        encoder = Encoder(model, journal.options, few=plan.few)
-        complete = _embed(journal, encoder, plan.tasks, lambda: monotonic() > deadline)
-        saved = encoder.auto.saved_seconds if encoder.auto else None
-        total = journal.embedded(total, saved, choice=encoder.choice, complete=complete)
-    return total
+    journal = Journal(store, model.space.key, options)
+    plan = Plan.ahead(plan_ranges(journal, ranges), options)
+    encoder = Encoder(model, options, few=plan.few)
+    complete = _embed(journal, encoder, plan.tasks, lambda: monotonic() > deadline)
+    saved = encoder.auto.saved_seconds if encoder.auto else None
+    return journal.embedded(saved, choice=encoder.choice, complete=complete)
 
 
 def register(store: Store, paths: Sequence[str | Path]) -> IngestReport:

@@ -117,9 +117,13 @@ class Engine:
         workers: int | None = None,
         decoder: "Decoder | None" = None,
         devices: str | None = None,
+        replace: bool = False,
         progress: "Progress | None" = None,
     ) -> "IngestReport":
-        """Embed videos and folders of videos; what is stored already costs nothing."""
+        """Embed videos and folders of videos; what is stored already costs nothing.
+
+        Stored rows that are finer than asked for are kept, unless they are to be replaced.
+        """
         from engine.ingest import ingest
 
         listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
@@ -131,6 +135,7 @@ class Engine:
             workers=workers,
             decoder=decoder,
             devices=devices,
+            replace=replace,
         )
         with self._embedding:
             self._ingesting = True
@@ -140,7 +145,7 @@ class Engine:
                 self._ingesting = False
         decode = sum(video.decode_seconds for video in report.videos)
         encode = sum(video.encode_seconds for video in report.videos)
-        self._note_rates(report.frames / options.fps, report.frames, decode, encode)
+        self._note_rates(report.seconds_of_video, report.frames, decode, encode)
         return report
 
     def register(self, paths: str | Path | Sequence[str | Path]) -> "IngestReport":
@@ -275,6 +280,7 @@ class Engine:
         workers: int | None = None,
         decoder: "Decoder | None" = None,
         devices: str | None = None,
+        replace: bool = False,
     ) -> "IngestOptions":
         """Return the settings of an ingest with some replaced."""
         from engine.ingesting.report import IngestOptions
@@ -289,6 +295,7 @@ class Engine:
             workers=workers,
             decoder=decoder or self.settings.decoder,
             devices=pick_devices(self.settings.devices if devices is None else devices),
+            replace=replace,
         )
 
     @cached_property

@@ -14,6 +14,9 @@ class HowIn(Strict):
     fps: float | None = Field(None, gt=0, le=240)
     strategy: str | None = None
     max_drift: float | None = Field(None, gt=0, lt=1)
+    replace: bool | None = Field(
+        None, description="stored rows that are finer, by these; else kept"
+    )
 
 
 class VideoIn(HowIn):

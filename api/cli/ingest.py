@@ -33,6 +33,9 @@ def ingest(
     ] = None,
     decoder: flags.DecoderName = "auto",
     devices: flags.Devices = "",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace stored rows that are finer than these, too.")
+    ] = False,
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
@@ -40,11 +43,14 @@ def ingest(
 ) -> None:
     """Embed videos. What is stored already costs nothing; Ctrl-C commits and the next run goes on.
 
+    Rows that are finer than asked for are kept, and that is said, unless --replace is given.
+
     Exit code 3: done, but some videos were quarantined.
     """
     with connect(data, model, device, create=True) as engine:
         if isinstance(engine, Remote):
             options = {"fps": fps, "strategy": strategy, "max_drift": max_drift}
+            options |= {"replace": True} if replace else {}
             code = _by_server(engine, paths, options, as_json=as_json)
             raise typer.Exit(code)
         with Bars(quiet=as_json) as bars:
@@ -57,6 +63,7 @@ def ingest(
                 workers=workers,
                 decoder=decoder,  # type: ignore[arg-type]  # any text; the options check it
                 devices=devices,
+                replace=replace,
                 progress=bars,
             )
     if as_json:
@@ -156,10 +163,11 @@ def print_report(report: "IngestReport") -> None:
 
 
 def _wrong(video: "VideoReport") -> list[str]:
-    """Why a video, or which part of it, could not be used."""
+    """Why a video, or which part of it, could not be used, and what became of older rows."""
     if video.reason:
         return [video.reason]
-    return [
+    said = [f"{video.name}: {video.note}"] if video.note else []
+    return said + [
         f"{video.name}: {part.start_seconds:.1f}–{part.stop_seconds:.1f} s missing, {part.reason}"
         for part in video.missing
     ]

@@ -1,13 +1,13 @@
 """Who a file is, and what of it is stored already."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import VideoError
 from engine.ingesting.discover import Found
-from engine.ingesting.plan import Source, Stretch
-from engine.ingesting.report import IngestOptions, Missing
-from engine.search.context import Range
+from engine.ingesting.plan import Source, Stretch, rate_named
+from engine.ingesting.report import Missing
 from engine.storage.store import Store
 from engine.video.container import VideoInfo, content_hash, file_stamp, probe
 from engine.video.gop import Gop, index_gops
@@ -16,7 +16,17 @@ from engine.video.limits import MOST_SECONDS
 CLAIM_SECONDS = 1.0  # containers round how long they are
 
 
-def identify(store: Store, found: Found, name: str) -> tuple[Source, VideoInfo]:
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """A file that is on record as a video."""
+
+    video_id: int
+    stamp: tuple[int, int, int]
+    gops: tuple[Gop, ...]
+    info: VideoInfo
+
+
+def identify(store: Store, found: Found, name: str) -> Identified:
     """Register a file by its content; the same content under another name stays one video.
 
     Raises VideoError, after the file was put on record with the reason, where it cannot be used.
@@ -37,7 +47,7 @@ def identify(store: Store, found: Found, name: str) -> tuple[Source, VideoInfo]:
     video_id = store.catalog.add_video(info, content, name)
     if not stored_gops(store, video_id):
         store.catalog.add_gops(video_id, gops)
-    return Source(found.path, stamp, video_id, name, gops), info
+    return Identified(video_id, stamp, gops, info)
 
 
 def stored_gops(store: Store, video_id: int) -> tuple[Gop, ...]:
@@ -65,13 +75,13 @@ def names_for(store: Store, found: Sequence[Found]) -> Iterator[str]:
         yield name
 
 
-def committed(store: Store, video_id: int, space_key: str, options: IngestOptions) -> list[Stretch]:
-    """Return what is stored at this sampling by the strategy asked for, or exactly.
+def committed(store: Store, source: Source, space_key: str, strategy: str) -> list[Stretch]:
+    """Return what is stored at a video's sampling by the strategy asked for, or exactly.
 
     Any strategy will do where the choice was left to the engine.
     """
-    strategies = None if options.strategy == "auto" else [options.strategy, "dense"]
-    spans = store.embedded_spans(video_id, space_key, options.sampling, strategies)
+    strategies = None if strategy == "auto" else [strategy, "dense"]
+    spans = store.embedded_spans(source.video_id, space_key, source.sampling, strategies)
     return [Stretch(start, stop) for start, stop in spans]
 
 
@@ -88,14 +98,7 @@ def shortfall(info: VideoInfo, gops: Sequence[Gop]) -> Missing | None:
     return None
 
 
-def by_rate(
-    store: Store, ranges: Sequence[Range], space_key: str, fps: float
-) -> dict[float, list[Range]]:
-    """Group ranges by how their videos' seen rows were sampled; by `fps` where there are none."""
-    grouped: dict[float, list[Range]] = {}
-    for part in ranges:
-        segments = store.catalog.segments(part.video_id, space_key)
-        shown = [segment.sampling for segment in segments if segment.shown]
-        rate = float(shown[0].removeprefix("fps=")) if shown else fps
-        grouped.setdefault(rate, []).append(part)
-    return grouped
+def stored_rate(store: Store, video_id: int, space_key: str) -> float | None:
+    """Return at which rate the rows of a video were sampled that queries see, where it has any."""
+    segments = store.catalog.segments(video_id, space_key)
+    return next((rate_named(each.sampling) for each in segments if each.shown), None)

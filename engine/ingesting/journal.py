@@ -66,9 +66,10 @@ class Journal:
     ) -> None:
         """Take up a video of which these stretches are to be done."""
         entry = Entry(source, report, set(stretches), whole)
+        report.fps = source.fps
         with self._lock:
             self._entries[source.video_id] = entry
-            self.expected += sum(source.frames(part, self.options.fps) for part in stretches)
+            self.expected += sum(source.frames(part) for part in stretches)
         if not stretches:
             self.finish(entry)
 
@@ -109,7 +110,7 @@ class Journal:
         self.store.write_part(
             source.video_id,
             self.space_key,
-            self.options.sampling,
+            source.sampling,
             done.strategy,
             stretch.number(source.origin_seconds),
             stretch.start_seconds,
@@ -143,7 +144,7 @@ class Journal:
         report.rows = self.store.embedded_frames(
             source.video_id,
             self.space_key,
-            self.options.sampling,
+            source.sampling,
             None if self.options.strategy == "auto" else strategy,
         )
         report.outcome = "ready" if strategy else "known"
@@ -151,7 +152,7 @@ class Journal:
             return
         if strategy:
             self.store.finish_segment(
-                source.video_id, self.space_key, self.options.sampling, strategy, report.rows
+                source.video_id, self.space_key, source.sampling, strategy, report.rows
             )
         if not report.rows:
             before = catalog.video(source.video_id).report or {}
@@ -176,33 +177,31 @@ class Journal:
         own = [
             segment
             for segment in self.store.catalog.segments(source.video_id, self.space_key)
-            if segment.sampling == self.options.sampling
+            if segment.sampling == source.sampling
         ]
         finished = any(segment.num_frames is not None for segment in own)
         return own[0].strategy if own and not finished else None
 
-    def embedded(
-        self, before: Embedded, saved_seconds: float | None, *, choice: str, complete: bool
-    ) -> Embedded:
-        """Return `before` with what this run did added."""
+    def embedded(self, saved_seconds: float | None, *, choice: str, complete: bool) -> Embedded:
+        """Return what this run did, as a query tells it."""
         sums = [report for report in self.reports if report.frames]
         frames = sum(report.frames for report in sums)
         whole = all(report.outcome in ("ready", "known") for report in self.reports)
         return Embedded(
-            videos=before.videos + len(sums),
-            gops=before.gops + self.gops,
-            frames=before.frames + frames,
-            full=before.full + self.full,
-            reused=before.reused + frames - self.full,
-            tokens=before.tokens + self.tokens,
-            tokens_reused=before.tokens_reused + self.tokens_reused,
-            macs=before.macs + sum(report.macs for report in sums),
-            macs_dense=before.macs_dense + sum(report.macs_dense for report in sums),
-            decode_seconds=before.decode_seconds + sum(report.decode_seconds for report in sums),
-            encode_seconds=before.encode_seconds + sum(report.encode_seconds for report in sums),
+            videos=len(sums),
+            gops=self.gops,
+            frames=frames,
+            full=self.full,
+            reused=frames - self.full,
+            tokens=self.tokens,
+            tokens_reused=self.tokens_reused,
+            macs=sum(report.macs for report in sums),
+            macs_dense=sum(report.macs_dense for report in sums),
+            decode_seconds=sum(report.decode_seconds for report in sums),
+            encode_seconds=sum(report.encode_seconds for report in sums),
             saved_seconds=None if saved_seconds is None else saved_seconds * frames,
-            complete=before.complete and complete and whole,
-            choice=choice if frames else before.choice,
+            complete=complete and whole,
+            choice=choice if frames else "",
         )
 
     def _entry(self, source: Source) -> Entry:

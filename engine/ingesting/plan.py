@@ -42,6 +42,7 @@ class Source:
     video_id: int
     name: str
     gops: tuple[Gop, ...]
+    fps: float  # sampled frames per second
 
     @property
     def origin_seconds(self) -> float:
@@ -59,17 +60,24 @@ class Source:
         if file_stamp(self.path) != self.stamp:
             raise VideoError(f"{self.path.name} changed while it was read", path=str(self.path))
 
-    def times(self, start_seconds: float, stop_seconds: float, fps: float) -> Instants:
-        """Return the sampling instants of a part."""
-        return sample_times(start_seconds, stop_seconds, fps, origin_seconds=self.origin_seconds)
+    @property
+    def sampling(self) -> str:
+        """The name that its rows are stored under."""
+        return sampling_name(self.fps)
 
-    def frames(self, part: Stretch, fps: float) -> int:
+    def times(self, start_seconds: float, stop_seconds: float) -> Instants:
+        """Return the sampling instants of a part."""
+        return sample_times(
+            start_seconds, stop_seconds, self.fps, origin_seconds=self.origin_seconds
+        )
+
+    def frames(self, part: Stretch) -> int:
         """Return how many frames of a part are sampled at most: of a held picture there is one."""
         found = 0
         for gop in self.between(part.start_seconds, part.stop_seconds):
             start = max(gop.start_seconds, part.start_seconds)
             stop = min(gop.stop_seconds, part.stop_seconds)
-            found += min(len(self.times(start, stop, fps)), gop.num_packets)
+            found += min(len(self.times(start, stop)), gop.num_packets)
         return found
 
     def entry(self, seconds: float) -> Gop:
@@ -93,6 +101,16 @@ class Task:
         """How many pictures have to be read for it at most."""
         stop = self.stretches[-1].stop_seconds
         return sum(gop.num_packets for gop in self.source.between(self.entry_seconds, stop))
+
+
+def sampling_name(fps: float) -> str:
+    """Return the name that rows sampled at a rate are stored under."""
+    return f"fps={fps:g}"
+
+
+def rate_named(sampling: str) -> float:
+    """Return the rate that `sampling_name` named."""
+    return float(sampling.removeprefix("fps="))
 
 
 def cut(gops: Sequence[Gop], fps: float) -> list[Stretch]:

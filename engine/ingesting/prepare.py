@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 class Sampling:
     """How a stretch becomes pixels."""
 
-    fps: float
     preprocessing: Preprocessing
     cue_side: int | None = None  # cells along the maps of codec cues, for strategies that want them
     gpu: int | None = None  # decode there, by its own decoder
@@ -62,7 +61,7 @@ def sampling_of(options: IngestOptions, model: Model, cue_side: int | None) -> S
     gpu = None if without else model.device.index or 0
     said = f"pyav: {without}" if without else f"nvdec on cuda:{gpu}"
     logger.info("decoder %s", said)
-    return Sampling(options.fps, model.preprocessing, cue_side, gpu, said, asked == "nvdec")
+    return Sampling(model.preprocessing, cue_side, gpu, said, asked == "nvdec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +187,7 @@ def _prepare_by_pyav(
     sampling: Sampling, task: Task, tick: Callable[[], None]
 ) -> Iterator[Prepared]:
     source, stop = task.source, task.stretches[-1].stop_seconds
-    fps = sampling.fps
-    times = source.times(task.stretches[0].start_seconds, stop, fps)
+    times = source.times(task.stretches[0].start_seconds, stop)
     watch = _Watch(tick)
     pictures = decode_range(
         source.path,
@@ -218,7 +216,7 @@ def _prepare_by_pyav(
         seconds = perf_counter() - started
         missing, watch.missing = watch.missing, []
         nothing = not (ready or missing or watch.shown)
-        if nothing and len(source.times(stretch.start_seconds, stretch.stop_seconds, fps)):
+        if nothing and len(source.times(stretch.start_seconds, stretch.stop_seconds)):
             reason = watch.reason or "no picture could be decoded"
             missing = [Missing(stretch.start_seconds, stretch.stop_seconds, reason)]
         decoded = watch.decoded - before
@@ -233,7 +231,7 @@ def _prepare_on_gpu(
     shown = _shown(task.source.path, task.source.stamp)
     for stretch in task.stretches:
         started = perf_counter()
-        times = task.source.times(stretch.start_seconds, stretch.stop_seconds, sampling.fps)
+        times = task.source.times(stretch.start_seconds, stretch.stop_seconds)
         ready = []
         frames = decode_on_gpu(task.source.path, times, gpu=gpu, shown=shown)
         while block := list(islice(frames, BLOCK)):

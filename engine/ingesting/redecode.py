@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import NotFoundError, VideoError
+from engine.ingesting.identify import stored_rate
 from engine.ingesting.tasks import stored_source
 from engine.storage.store import Store
 from engine.video.sample import get_frames_at
@@ -18,7 +19,7 @@ def redecode(
 
     Raises VideoError where the file has gone, has changed or no longer decodes.
     """
-    source = stored_source(store, video_id)
+    source = stored_source(store, video_id, stored_rate(store, video_id, space_key) or 1.0)
     table = store.rows(space_key, [video_id], ["frame", "seconds"])
     numbers, times = (table.column(name).to_pylist() for name in ("frame", "seconds"))
     stored = dict(zip(numbers, times, strict=True))

@@ -28,6 +28,7 @@ class IngestOptions:
     workers: int | None = None  # decoding threads; None: one per core
     streams: int | None = None  # stretches encoded side by side; None: by device
     stall_seconds: float = 60.0  # a decoder silent for that long is given up
+    replace: bool = False  # stored rows by coarser ones; else finer rows are kept
     weigh_from: int = (
         1000  # frames; with fewer `auto` is dense: weighing takes longer than it saves
     )
@@ -44,11 +45,6 @@ class IngestOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")
-
-    @property
-    def sampling(self) -> str:
-        """The name that rows sampled like this are stored under."""
-        return f"fps={self.fps:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +92,8 @@ class VideoReport:
     outcome: Outcome
     video_id: int | None = None
     reason: str | None = None  # why it was quarantined
+    fps: float | None = None  # that its rows are sampled at
+    note: str | None = None  # what became of rows that were there at another rate
     strategy: str | None = None
     choice: str | None = None  # why that strategy
     decoder: str | None = None  # which, and why
@@ -134,6 +132,11 @@ class IngestReport:
     def frames(self) -> int:
         """Frames embedded."""
         return sum(video.frames for video in self.videos)
+
+    @property
+    def seconds_of_video(self) -> float:
+        """How long the embedded frames stand for."""
+        return sum(video.frames / video.fps for video in self.videos if video.fps)
 
     @property
     def rows(self) -> int:

@@ -1,7 +1,7 @@
 """What is to be decoded: for files that are ingested, for parts that a query needs."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from engine.ingesting.identify import (
     names_for,
     shortfall,
     stored_gops,
+    stored_rate,
 )
 from engine.ingesting.journal import Journal
 from engine.ingesting.plan import Source, Stretch, Task, cut, tasks_for, uncovered
@@ -23,26 +24,34 @@ from engine.video.container import file_stamp
 
 
 def plan_files(journal: Journal, files: Sequence[Found]) -> Iterator[Task]:
-    """Identify files one after the other and yield what is not stored of each."""
+    """Identify files one after the other and yield what is not stored of each.
+
+    Rows that are finer than asked for are kept, and a video that lacks some goes on at their rate,
+    unless they are to be replaced.
+    """
     store, options = journal.store, journal.options
     entered: set[int] = set()
     for found, name in zip(files, names_for(store, files), strict=True):
         report = VideoReport(name, found.address, "interrupted")
         journal.reports.append(report)
         try:
-            source, info = identify(store, found, name)
+            known = identify(store, found, name)
         except VideoError as error:
             report.outcome, report.reason = "quarantined", str(error)
             continue
-        report.video_id = source.video_id
-        if source.video_id in entered:
+        report.video_id = known.video_id
+        if known.video_id in entered:
             report.outcome = "known"  # the same content as a file before it
             continue
-        entered.add(source.video_id)
-        done = committed(store, source.video_id, journal.space_key, options)
-        todo = uncovered(cut(source.gops, options.fps), done)
+        entered.add(known.video_id)
+        stored = stored_rate(store, known.video_id, journal.space_key)
+        fps = options.fps if options.replace else max(stored or 0.0, options.fps)
+        report.note = _said(stored, fps, options.fps)
+        source = Source(found.path, known.stamp, known.video_id, name, known.gops, fps)
+        done = committed(store, source, journal.space_key, options.strategy)
+        todo = uncovered(cut(source.gops, source.fps), done)
         if todo:
-            gap = shortfall(info, source.gops)
+            gap = shortfall(known.info, source.gops)
             report.missing += [gap] if gap else []
             store.catalog.set_status(source.video_id, "ingesting")
         journal.open(source, report, todo)
@@ -65,10 +74,7 @@ class Plan:
             if (task := next(tasks, None)) is None:
                 return cls(iter(seen), few=True)
             seen.append(task)
-            frames += sum(
-                len(task.source.times(part.start_seconds, part.stop_seconds, options.fps))
-                for part in task.stretches
-            )
+            frames += sum(task.source.frames(part) for part in task.stretches)
         return cls(chain(seen, tasks), few=False)
 
 
@@ -79,7 +85,7 @@ def register_files(store: Store, files: Sequence[Found]) -> list[VideoReport]:
         report = VideoReport(name, found.address, "known")
         reports.append(report)
         try:
-            report.video_id = identify(store, found, name)[0].video_id
+            report.video_id = identify(store, found, name).video_id
         except VideoError as error:
             report.outcome, report.reason = "quarantined", str(error)
     return reports
@@ -88,25 +94,25 @@ def register_files(store: Store, files: Sequence[Found]) -> list[VideoReport]:
 def plan_ranges(journal: Journal, ranges: Sequence[Range]) -> Iterator[Task]:
     """Yield what is not stored of the groups of pictures that ranges touch."""
     store, options = journal.store, journal.options
-    any_strategy = replace(options, strategy="auto")
     for video_id in dict.fromkeys(part.video_id for part in ranges):
         wanted = [part for part in ranges if part.video_id == video_id]
         report = VideoReport(store.catalog.video(video_id).name, "", "interrupted", video_id)
         journal.reports.append(report)
         try:
-            source = stored_source(store, video_id)
+            rate = stored_rate(store, video_id, journal.space_key)
+            source = stored_source(store, video_id, rate or options.fps)
         except VideoError as error:
             report.outcome, report.reason = "quarantined", str(error)
             continue
         report.path = str(source.path)
-        done = committed(store, video_id, journal.space_key, any_strategy)
+        done = committed(store, source, journal.space_key, "auto")
         todo = [
             stretch
             for part in wanted
             if (gops := source.between(part.start_seconds, part.stop_seconds))
-            for stretch in uncovered(cut(gops, options.fps), done)
+            for stretch in uncovered(cut(gops, source.fps), done)
         ]
-        rest = uncovered(cut(source.gops, options.fps), sorted([*done, *todo], key=_start))
+        rest = uncovered(cut(source.gops, source.fps), sorted([*done, *todo], key=_start))
         if todo:
             journal.open(source, report, todo, whole=not rest)
             yield from tasks_for(source, todo)
@@ -114,15 +120,27 @@ def plan_ranges(journal: Journal, ranges: Sequence[Range]) -> Iterator[Task]:
             report.outcome = "known"
 
 
+def _said(stored: float | None, fps: float, asked: float) -> str | None:
+    """Say what becomes of rows at another rate than asked for, or None."""
+    if stored is None or stored == asked:
+        return None
+    if fps == stored:
+        return f"kept at {stored:g} frames/s, finer than the {asked:g} asked for; see --replace"
+    return f"rows at {stored:g} frames/s give way to rows at {fps:g}"
+
+
 def _start(stretch: Stretch) -> float:
     return stretch.start_seconds
 
 
-def stored_source(store: Store, video_id: int) -> Source:
-    """Return a video that is on record; VideoError if its file has gone or changed."""
+def stored_source(store: Store, video_id: int, fps: float) -> Source:
+    """Return a video that is on record, to be sampled at a rate.
+
+    Raises VideoError if its file has gone or changed.
+    """
     video = store.catalog.video(video_id)
     path = Path(video.path)
     stamp = file_stamp(path)
     if stamp[1] != video.size_bytes:
         raise VideoError(f"{video.name} has changed since it was ingested", path=video.path)
-    return Source(path, stamp, video_id, video.name, stored_gops(store, video_id))
+    return Source(path, stamp, video_id, video.name, stored_gops(store, video_id), fps)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -191,9 +192,42 @@ def test_one_group_of_pictures_of_any_length(store, model, tmp_path, stored) -> 
 def test_other_rates(store, model, clips, fps) -> None:
     [video] = ingest(store, model, [clips / "long.mp4"], IngestOptions(fps, "dense")).videos
     assert video.rows == min(np.ceil(100 * fps), 400)  # no frame twice
-    other = ingest(store, model, [clips / "long.mp4"], DENSE).videos[0]
+    replacing = IngestOptions(strategy="dense", replace=True)
+    other = ingest(store, model, [clips / "long.mp4"], replacing).videos[0]
+    assert other.note == f"rows at {fps:g} frames/s give way to rows at 2"
     assert len(store.rows(model.space.key)) == other.rows == 200
     assert store.verify() == []
+
+
+def test_finer_rows_are_kept_unless_they_are_to_be_replaced(store, model, clips) -> None:
+    path = clips / "long.mp4"
+    coarse, fine = (IngestOptions(fps, "dense") for fps in (0.5, 4))
+    [first] = ingest(store, model, [path], coarse).videos
+    [finer] = ingest(store, model, [path], fine).videos
+    assert (first.note, first.rows, finer.rows, finer.fps) == (None, 50, 400, 4)
+    assert finer.note == "rows at 0.5 frames/s give way to rows at 4"
+    for options in (coarse, DENSE):
+        [kept] = ingest(store, model, [path], options).videos
+        assert (kept.outcome, kept.frames, kept.rows, kept.fps) == ("known", 0, 400, 4)
+        asked = f"{options.fps:g}"
+        assert kept.note == f"kept at 4 frames/s, finer than the {asked} asked for; see --replace"
+    assert len(store.rows(model.space.key)) == 400
+    [replaced] = ingest(store, model, [path], replace(coarse, replace=True)).videos
+    assert (replaced.outcome, replaced.rows, replaced.fps) == ("ready", 50, 0.5)
+    assert len(store.rows(model.space.key)) == 50
+    assert store.verify() == []
+
+
+def test_an_interrupted_ingest_goes_on_at_the_finer_rate(store, model, clips, listener) -> None:
+    path = clips / "long.mp4"
+    heard = listener("encode")
+    heard.act = lambda: setattr(heard, "stop", True)
+    fine = IngestOptions(4, "dense", streams=1, workers=1)
+    assert ingest(store, model, [path], fine, heard).interrupted
+    assert 0 < len(store.rows(model.space.key)) < 400
+    [video] = ingest(store, model, [path], DENSE).videos
+    assert (video.rows, video.fps) == (400, 4)
+    assert video.note == "kept at 4 frames/s, finer than the 2 asked for; see --replace"
 
 
 @pytest.mark.parametrize("strategy", ["earlygate", "interpolate", "auto"])

@@ -80,7 +80,7 @@ def test_stretches_of_an_ordinary_video() -> None:
 
 def test_tasks_share_a_long_group() -> None:
     gops = make_gops([8.0, 8.0, 400.0, 8.0])
-    source = Source(Path("a.mp4"), (0, 0, 0), 1, "a.mp4", gops)
+    source = Source(Path("a.mp4"), (0, 0, 0), 1, "a.mp4", gops, 2.0)
     tasks = tasks_for(source, cut(gops, 2))
     assert [task.entry_seconds for task in tasks] == [0.0, 16.0, 416.0]
     assert sum(len(task.stretches) for task in tasks) == len(cut(gops, 2))
@@ -104,5 +104,5 @@ def test_uncovered_is_the_difference(wanted, done) -> None:
 
 @pytest.mark.parametrize(("start", "stop", "found"), [(0, 8, [0]), (7.9, 8.1, [0, 1]), (8, 9, [1])])
 def test_groups_of_a_range(start, stop, found) -> None:
-    source = Source(Path("a.mp4"), (0, 0, 0), 1, "a.mp4", make_gops([8.0, 8.0]))
+    source = Source(Path("a.mp4"), (0, 0, 0), 1, "a.mp4", make_gops([8.0, 8.0]), 2.0)
     assert [gop.index for gop in source.between(start, stop)] == found

@@ -16,7 +16,7 @@ from engine.video.gop import Gop
 
 def make_task(number: int, stretches: int = 2, pictures: int = 10) -> Task:
     gops = (Gop(0, 0.0, 10.0 * stretches, pictures, 0),)
-    source = Source(Path(f"{number}.mp4"), (0, 0, 0), number, f"{number}.mp4", gops)
+    source = Source(Path(f"{number}.mp4"), (0, 0, 0), number, f"{number}.mp4", gops, 2.0)
     parts = tuple(Stretch(10.0 * at, 10.0 * at + 10) for at in range(stretches))
     return Task(source, parts, 0.0)
 

@@ -115,12 +115,13 @@ def _plain_loop(fps: float, path: Path) -> int:
 def _tasks(files: Sequence[Path], fps: float) -> Iterator[Task]:
     """Index one file after the other while those before it are decoded, as an ingest does."""
     for number, path in enumerate(files):
-        source = Source(path, file_stamp(path), number, path.name, tuple(index_gops(path)))
+        gops = tuple(index_gops(path))
+        source = Source(path, file_stamp(path), number, path.name, gops, fps)
         yield from tasks_for(source, cut(source.gops, fps))
 
 
 def _pipeline(files: Sequence[Path], fps: float, workers: int) -> int:
-    work = partial(prepare_task, Sampling(fps, SQUARE))
+    work = partial(prepare_task, Sampling(SQUARE))
     with Pool(_tasks(files, fps), work, workers=workers, ahead=workers) as pool:
         return sum(
             0 if isinstance(item, Failed) else _pictures(item.task, item.stretch) for item in pool

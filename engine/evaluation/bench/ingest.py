@@ -101,9 +101,11 @@ def _round(model: Model, options: IngestOptions, files: Sequence[Path], root: Pa
 def _prepared(model: Model, options: IngestOptions, files: Sequence[Path]) -> Iterator[Prepared]:
     tasks = []
     for number, path in enumerate(files):
-        source = Source(path, file_stamp(path), number, path.name, tuple(index_gops(path)))
+        source = Source(
+            path, file_stamp(path), number, path.name, tuple(index_gops(path)), options.fps
+        )
         tasks += tasks_for(source, cut(source.gops, options.fps))
-    work = partial(prepare_task, Sampling(options.fps, model.preprocessing))
+    work = partial(prepare_task, Sampling(model.preprocessing))
     workers = os.cpu_count() or 1
     with Pool(iter(tasks), work, workers=workers, ahead=workers) as pool:
         yield from (item for item in pool if isinstance(item, Prepared))
