@@ -21,8 +21,9 @@ test: install
 fuzz: install
 	$(BIN)/python -m tests.oracle.fuzz --seed $(or $(SEED),0) --count $(or $(COUNT),3000)
 
-# spoilt videos by the hundred, by seed
+# spoilt videos by the hundred, stores killed and damaged, by seed
 torture: install
+	$(BIN)/python -m tests.torture.run
 	$(BIN)/python -m tests.torture.files --seed $(or $(SEED),0) --count $(or $(COUNT),600)
 
 lint: install

@@ -22,6 +22,10 @@ _COPY_BYTES = 1 << 22
 _PATIENCE_SECONDS = 2.0  # for readers whose statements keep a checkpoint waiting
 
 
+# what DuckDB raises where a file is damaged, beside plain Error for a wrong checksum
+_DAMAGE = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException)
+
+
 class BusyError(StoreError):
     """Something must wait until no other thread reads."""
 
@@ -169,7 +173,9 @@ class Database:
     def _readable(self) -> Iterator[None]:
         try:
             yield
-        except (duckdb.IOException, duckdb.InternalException, duckdb.FatalException) as error:
+        except duckdb.Error as error:
+            if type(error) is not duckdb.Error and not isinstance(error, _DAMAGE):
+                raise
             text = f"the catalog {self.path} cannot be read: {_line(error)}; {REPAIR}"
             raise StoreError(text) from error
 

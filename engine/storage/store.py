@@ -111,8 +111,8 @@ class Store(Reader):
                 return
             started = monotonic()
             publish_copy(self.layout, self._database, self._reached)
+            self._settled = changes
             self._files.discard()
-            self._settled = self._database.changes
             took = monotonic() - started
             self._settle_at = monotonic() + max(PUBLISH_SECONDS, _PUBLISH_SHARE * took)
 
@@ -122,6 +122,7 @@ class Store(Reader):
             try:
                 if self._lock is not None:
                     self.settle()
+                    self.settle()  # once more where files were deleted, so that both are the same
             finally:
                 self._release()
 

@@ -2,6 +2,7 @@
 
 Started as a script it reads lines `FOLDER POINT COUNT`, runs the scenario on the folder in a child
 process that kills itself as it passes the point for the COUNT-th time, and prints what came of it.
+The point `time` means COUNT microseconds, and `repair` that the folder is repaired for so long.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.storage.records import Video
+from engine.storage.repair import repair
 from engine.storage.store import Rows, Store
 from engine.storage.vectors import Tuning
 from engine.video.container import VideoInfo
@@ -67,6 +69,7 @@ def _ingest(
     done: Callable[[str], None],
 ) -> None:
     """Write the stretches that are not there, unless another sampling has been finished since."""
+    store.embedded_spans(video.video_id, SPACE.key, sampling)  # reads the parts, as an ingest does
     segments = store.catalog.segments(video.video_id, SPACE.key)
     if any(s.num_frames is not None and s.sampling in (sampling, "fps=4") for s in segments):
         return
@@ -105,17 +108,28 @@ class Killer:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _live(folder: Path, point: str, count: int) -> None:
+    """Run until the end, or until it is killed."""
+    if point in ("time", "repair"):
+        # nothing handles the alarm: it ends the process as SIGKILL would
+        signal.setitimer(signal.ITIMER_REAL, count / 1e6)
+    if point == "repair":
+        repair(folder)
+        return
+    with (
+        folder.with_suffix(".done").open("a", buffering=1) as log,
+        open_store(folder, Killer(point, count).reached) as store,
+    ):
+        run(store, lambda step: print(step, file=log))
+
+
 def serve() -> None:
     """Fork a child per line of standard input; the imports are paid for once."""
     for line in sys.stdin:
         folder, point, count = line.rstrip("\n").split("\t")
         child = os.fork()
         if child == 0:
-            with (
-                Path(folder).with_suffix(".done").open("w", buffering=1) as log,
-                open_store(Path(folder), Killer(point, int(count)).reached) as store,
-            ):
-                run(store, lambda step: print(step, file=log))
+            _live(Path(folder), point, int(count))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
