@@ -9,9 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     {"schemas", "kernels", "engine.errors"},
+    {"engine.names"},
     {"engine.caller"},
     {"engine.video"},
     {"engine.world"},
+    {"engine.vision.strategies"},
     {"engine.vision.backbone"},
     {"engine.vision.fused"},
     {"engine.vision.model"},
@@ -35,7 +37,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 TWICE = 60
-LIGHT = ("kernels", "engine.errors", "engine.vision", "engine.training")
+LIGHT = ("kernels", "engine.errors", "engine.names", "engine.vision", "engine.training")
 HEAVY = {"av", "duckdb", "faiss", "pyarrow", "fastapi", "pydantic", "typer", "rich", "sqlglot"}
 
 

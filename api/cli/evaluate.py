@@ -1,6 +1,5 @@
 """`eval`: what a model and a strategy are worth on the tasks of the field."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,17 +10,11 @@ from engine.errors import UsageError, unknown
 from engine.evaluation.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from engine.answering.head import Reader
-    from engine.evaluation.datasets.base import Dataset
     from engine.vision.model import Model
     from engine.vision.streaming.strategy import Strategy
 
 TASKS = ("all", "retrieval", "qa", "grounding")
-# sampled frames a second and the most frames of a video, as the field's protocols have them
-PROTOCOL = {"msrvtt": (1.0, 12), "how2qa": (1.0, 600), "nextqa": (6.0, 32), "nextgqa": (6.0, 32)}
-
 Annotations = Annotated[Path | None, typer.Option(help="The dataset's own annotation file (csv).")]
 
 
@@ -90,34 +83,26 @@ def _on_files(
 ) -> Report:
     import torch
 
-    from engine.evaluation.datasets.how2qa import load_how2qa
-    from engine.evaluation.datasets.msrvtt import load_msrvtt
-    from engine.evaluation.datasets.nextqa import load_nextqa
+    from engine.evaluation.datasets.registry import DATASETS, AnnotatedSet
     from engine.evaluation.evaluate import at_most, evaluate_files, find_videos
     from engine.evaluation.files import sample_files
 
-    if name not in PROTOCOL:
-        raise UsageError(unknown("dataset", name, ("world", *PROTOCOL)))
+    if name not in (names := ("world", *DATASETS.all())):
+        raise UsageError(unknown("dataset", name, names))
+    annotated = DATASETS.find(name, AnnotatedSet)
     if videos is None or annotations is None:
         raise UsageError(f"dataset {name} needs --videos DIR and --annotations FILE")
-    if name == "nextgqa" and spans is None:
-        raise UsageError("dataset nextgqa needs --spans gsub_val.json or gsub_test.json")
-    loaders: dict[str, Callable[[Path], Dataset]] = {
-        "msrvtt": load_msrvtt,
-        "how2qa": load_how2qa,
-        "nextqa": load_nextqa,
-        "nextgqa": partial(load_nextqa, grounding=spans),
-    }
-    data = loaders[name](annotations)
+    if annotated.spans and spans is None:
+        raise UsageError(f"dataset {name} needs --spans {annotated.spans}")
+    data = annotated.load(annotations, spans)
     if (task == "retrieval") != bool(data.captions) and task != "all":
         has = "retrieval" if data.captions else "qa"
         raise UsageError(f"dataset {name} has no annotations for {task}; allowed: all, {has}")
-    fps, most = PROTOCOL[name]
     failed: list[tuple[str, str]] = []
     sampled = sample_files(
-        find_videos(videos, data.videos), fps, model.preprocessing, failed=failed
+        find_videos(videos, data.videos), annotated.fps, model.preprocessing, failed=failed
     )
-    thinned = (at_most(pixels, most) for pixels in sampled)
+    thinned = (at_most(pixels, annotated.most) for pixels in sampled)
     with torch.inference_mode():
         report = evaluate_files(model, judged, data, thinned, reader=reader)
     unusable = tuple(f"left out {video}: {reason}" for video, reason in failed)

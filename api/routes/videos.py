@@ -32,13 +32,13 @@ from api.deps import (
 from api.errors import Problem, without_paths
 from api.shelf import key_of
 from api.uploads import uploads_of
-from engine.errors import UsageError, unknown
+from engine.errors import UsageError
 from engine.session import Engine
 from engine.storage.records import Video
 from engine.video.decode import get_frame_at
 from engine.video.gop import Gop
 from engine.video.write import CLIP, cut_clip
-from engine.vision.registry import NAMES
+from engine.vision.strategies import check_strategy
 from schemas.video import Accepted, HowIn, VideoIn, VideoOut, VideoPage
 
 router = APIRouter(prefix="/videos", tags=["videos"], dependencies=[CanRead])
@@ -219,8 +219,8 @@ def _valid(kind: type[M], given: bytes | Mapping[str, object]) -> M:
 
 def _options(how: HowIn) -> dict[str, Any]:
     """Return what an ingest is told; a strategy that nobody knows is refused before it waits."""
-    if how.strategy is not None and how.strategy not in NAMES:
-        raise UsageError(unknown("strategy", how.strategy, NAMES))
+    if how.strategy is not None:
+        check_strategy(how.strategy)
     return how.model_dump(include=set(HowIn.model_fields), exclude_none=True)
 
 

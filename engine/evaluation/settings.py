@@ -16,7 +16,8 @@ from engine.vision.earlygate.limits import Limits
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.model import Model
 from engine.vision.registry import build_strategy
-from engine.vision.reusevit.strategy import ReuseViT, shipped_targets
+from engine.vision.reusevit.build import shipped_targets
+from engine.vision.reusevit.strategy import ReuseViT
 
 EVERY = (2, 3, 4, 6)  # of interpolation: each so many-th frame is embedded
 UNTRAINED = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6)  # one threshold for all layers

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from engine.errors import UsageError, unknown
 from engine.video.sample import check_fps
-from engine.vision.registry import NAMES
+from engine.vision.strategies import check_strategy
 
 Stage = Literal["decode", "encode", "write"]
 Decoder = Literal["auto", "pyav", "nvdec"]
@@ -35,8 +35,7 @@ class IngestOptions:
 
     def __post_init__(self) -> None:
         check_fps(self.fps)
-        if self.strategy not in NAMES:
-            raise UsageError(unknown("strategy", self.strategy, NAMES))
+        check_strategy(self.strategy)
         if self.max_drift is not None and not 0 < self.max_drift < 1:
             raise UsageError(f"max_drift must lie between 0 and 1, got {self.max_drift}")
         if self.decoder not in DECODERS:

@@ -1,7 +1,9 @@
 """Every k-th frame in full, the others on straight lines between their vectors: a baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,12 +11,19 @@ from torch import Tensor
 
 from engine.errors import UsageError
 from engine.vision.backbone.macs import dense_macs
+from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.streaming.call import Call
-from engine.vision.streaming.dense import Dense
+from engine.vision.streaming.dense import Dense, build_dense
 from engine.vision.streaming.driver import encode_streams
 from engine.vision.streaming.schedule import Schedule
-from engine.vision.streaming.strategy import Chunk, Encoded
+from engine.vision.streaming.strategy import (
+    Buildable,
+    Chunk,
+    Encoded,
+    check_no_parts,
+    check_options,
+)
 from engine.vision.streaming.streams import GroupedState, Stream, plan, received
 
 State = GroupedState[Tensor]  # the memory is the vector of the last frame encoded
@@ -88,3 +97,16 @@ def _lines(places: Sequence[int], known: Tensor, done: int) -> Tensor:
     span = (bounds[right] - bounds[left]).clamp(min=1)
     weight = ((frames - bounds[left]) / span).to(known.dtype)[:, None]
     return known[left] + (known[right] - known[left]) * weight
+
+
+def build_interpolate(
+    tower: VisionTower, space: Space | None, parts: Path | None, options: Mapping[str, Any]
+) -> Interpolate:
+    """Build it; the option is `every`."""
+    check_no_parts("interpolate", parts)
+    check_options("interpolate", options, ("every",))
+    dense = build_dense(tower, space, None, {})
+    return Interpolate(tower, int(options.get("every", 2)), dense)
+
+
+INTERPOLATE = Buildable(build_interpolate)

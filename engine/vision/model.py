@@ -16,21 +16,14 @@ from transformers import AutoTokenizer
 
 from engine.errors import ModelError, UsageError
 from engine.vision.backbone.device import check_device
+from engine.vision.backbone.families import family_of
 from engine.vision.backbone.locate import locate, read_json
 from engine.vision.backbone.precision import capable, quantise
 from engine.vision.backbone.preprocess import Preprocessing, prepare
 from engine.vision.backbone.space import Precision, Space
 from engine.vision.backbone.text import TextTower
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.backbone.weights import (
-    hash_files,
-    read_config,
-    read_tensors,
-    split_towers,
-    text_config,
-    vision_config,
-    weight_files,
-)
+from engine.vision.backbone.weights import hash_files, read_tensors, weight_files
 from engine.vision.fused.dense import FusedDense
 from engine.vision.fused.layers import fits, misfit
 
@@ -112,12 +105,14 @@ def load_model(
     folder, commit = locate(name, revision)
     place = pick_device(device)
     kind = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
-    config = read_config(folder)
+    raw = read_json(folder / "config.json")
+    family = family_of(str(raw.get("model_type")), folder)
+    config = family.read(folder)
     preprocessing = Preprocessing.from_config(read_json(folder / "preprocessor_config.json"))
     files = weight_files(folder)
     tensors = read_tensors(files)
-    vision, text = split_towers(tensors)
-    shape = vision_config(config, preprocessing.mean, preprocessing.std)
+    vision, text = family.split(tensors)
+    shape = family.vision(config, preprocessing.mean, preprocessing.std)
     if shape.image_size != preprocessing.size:
         raise ModelError(
             f"{folder}: the tower takes {shape.image_size} pixels, its processor gives "
@@ -125,7 +120,7 @@ def load_model(
         )
     check_precision(precision, place, shape)
     tower = _fill(VisionTower, shape, vision, "vision tower").to(place, kind)
-    text_tower = _fill(TextTower, text_config(config), text, "text tower").to(place, kind)
+    text_tower = _fill(TextTower, family.text(config), text, "text tower").to(place, kind)
     called = "builtin" if name == "builtin" else re.sub(r"[^\w.-]+", "-", Path(name).name)
     space = Space(
         name=f"{called}-fp8" if precision == "fp8" else called,

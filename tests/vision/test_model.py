@@ -183,7 +183,7 @@ def test_other_architectures_are_refused(folder, tmp_path) -> None:
     for file in folder.glob("*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(ModelError, match="model type 'bert'; allowed: clip, siglip"):
+    with pytest.raises(ModelError, match="unknown model type 'bert'; allowed: clip, siglip"):
         load_model(str(tmp_path), device="cpu")
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from engine.errors import UsageError, unknown
+from engine.errors import UsageError
 from engine.vision.backbone.locate import BUILTIN
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.earlygate.bridge import Bridge
-from engine.vision.earlygate.file import GateCard, GateFile, load_gate
+from engine.vision.earlygate.file import READABLE, GateCard, GateFile, load_gate
 from engine.vision.earlygate.fused import FusedGate
 from engine.vision.earlygate.learned import LearnedLimits
 from engine.vision.earlygate.limits import Limits
@@ -20,6 +20,7 @@ from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.fused.layers import fits
 from engine.vision.streaming.schedule import Schedule
+from engine.vision.streaming.strategy import Buildable, check_options
 
 OPTIONS = (
     *("threshold", "scale", "refresh", "cut", "budget", "bridge", "novelty", "sequential"),
@@ -38,9 +39,7 @@ def build_earlygate(
     interpolated), sequential, streams (that the fused forward has room for; used where it fits, on
     a GPU in half precision).
     """
-    for option in options:
-        if option not in OPTIONS:
-            raise UsageError(unknown("option of earlygate", option, OPTIONS))
+    check_options("earlygate", options, OPTIONS)
     if "threshold" in options and parts is not None:
         raise UsageError(f"threshold is for an untrained gate, got parts {parts} as well")
     gate = _limits(tower, space, parts, options)
@@ -83,3 +82,6 @@ def _limits(
         return load_gate(parts, tower.config, weight_hash=space.weight_hash if space else "")
     threshold = float(options.get("threshold", UNTRAINED))
     return GateFile(Limits.uniform(tower.config, threshold), GateCard("any", "", 0.0))
+
+
+EARLYGATE = Buildable(build_earlygate, READABLE)

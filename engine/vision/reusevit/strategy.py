@@ -2,21 +2,15 @@
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine.errors import UsageError, unknown
-from engine.vision.backbone.locate import BUILTIN
-from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.fused.layers import fits
 from engine.vision.reusevit.cue import check_cues, codec_cues, no_history, pixel_cues, windows
-from engine.vision.reusevit.file import load_parts
 from engine.vision.reusevit.fused import FusedReuse, fusible
 from engine.vision.reusevit.macs import frame_macs
 from engine.vision.reusevit.memory import fitting_streams
@@ -30,8 +24,6 @@ from engine.vision.streaming.stepper import run_rounds
 from engine.vision.streaming.strategy import Chunk, Encoded
 from engine.vision.streaming.streams import GroupedState, Stream, plan, received
 
-OPTIONS = ("target", "refresh", "bias")
-DEFAULT_TARGET = "0.80"
 SHIFT = 2.0  # of the logits, for a scale of e
 
 
@@ -125,40 +117,3 @@ class ReuseViT:
         history = no_history(config.side, device) if kept is None else kept.to(device)
         state.history = torch.cat([history, maps])[-len(history) :]
         return self.parts.cue(windows(history, maps))
-
-
-def build_reusevit(
-    tower: VisionTower, space: Space | None, parts: Path | None, options: Mapping[str, Any]
-) -> ReuseViT:
-    """Load reuse parts trained for this backbone, the shipped ones if none are named.
-
-    Options: `target` (which of the shipped ones), `refresh` (frames between full ones) and `bias`
-    (added to every logit of reuse).
-    """
-    for name in options:
-        if name not in OPTIONS:
-            raise UsageError(unknown("option of reusevit", name, OPTIONS))
-    path = parts or shipped_parts(space, options.get("target"))
-    loaded = load_parts(path, tower.config, weight_hash=space.weight_hash if space else "")
-    refresh = int(options.get("refresh", loaded.card.refresh))
-    bias = float(options.get("bias", 0.0))
-    return ReuseViT(tower, loaded.parts, schedule=Schedule(refresh), bias=bias)
-
-
-def shipped_parts(space: Space | None, target: Any = None) -> Path:
-    """Where the parts lie that ship with the built-in model; other models have none."""
-    if space is None or space.model != "builtin":
-        raise UsageError(
-            "reusevit needs parts trained for this model: name a file, or make one with "
-            "`dejavu-engine train reuse`"
-        )
-    wanted, found = DEFAULT_TARGET if target is None else str(target), shipped_targets()
-    if wanted not in found:
-        raise UsageError(unknown("target", wanted, found))
-    return BUILTIN / f"reusevit-{wanted}.safetensors"
-
-
-def shipped_targets() -> tuple[str, ...]:
-    """The targets of the parts that ship with the built-in model, least first."""
-    files = BUILTIN.glob("reusevit-*.safetensors")
-    return tuple(sorted(path.stem.removeprefix("reusevit-") for path in files))

@@ -1,15 +1,26 @@
 """Every frame in full: the definition that the other strategies are judged against."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from engine.vision.backbone.macs import dense_macs
+from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
-from engine.vision.fused.dense import FusedDense
-from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
+from engine.vision.fused.dense import FusedDense, fitting_batch
+from engine.vision.fused.layers import fits
+from engine.vision.streaming.strategy import (
+    Buildable,
+    Chunk,
+    Encoded,
+    StreamState,
+    check_no_parts,
+    check_options,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +73,18 @@ class Dense:
 def _advance(chunk: Chunk) -> StreamState:
     seen = chunk.state.num_frames if chunk.state else 0
     return StreamState(seen + len(chunk.pixels), chunk.pixels[:0])
+
+
+def build_dense(
+    tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
+) -> Dense:
+    """Build it, fused where that is the way to run the tower."""
+    check_no_parts("dense", parts)
+    check_options("dense", options, ())
+    if not fits(tower):
+        return Dense(tower)
+    free, _ = torch.cuda.mem_get_info(tower.device)
+    return Dense(tower, fused=FusedDense(tower, fitting_batch(tower.config, free)))
+
+
+DENSE = Buildable(build_dense)

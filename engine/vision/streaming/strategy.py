@@ -1,12 +1,14 @@
 """The interface of every way to encode a sequence of frames."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from engine.errors import UsageError
+from engine.errors import UsageError, unknown
+from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
 
 
@@ -95,3 +97,31 @@ def check_whole(strategy: Strategy, chunks: Sequence[Chunk]) -> None:
     """Refuse parts of streams, for a strategy that wants whole ones."""
     if any(chunk.state is not None or not chunk.last for chunk in chunks):
         raise UsageError(f"{strategy.name} takes whole streams, got a part of one")
+
+
+Build = Callable[[VisionTower, Space | None, Path | None, Mapping[str, Any]], Strategy]
+
+
+@dataclass(frozen=True, slots=True)
+class Buildable:
+    """A strategy that can be asked for by name.
+
+    `build` gets the backbone, the model's space (to find what ships with it, and to refuse what was
+    trained for another), a file of trained or calibrated parts, and options.
+    """
+
+    build: Build
+    formats: tuple[str, ...] = ()  # of files of parts, as their metadata say
+
+
+def check_options(name: str, options: Mapping[str, Any], allowed: Iterable[str]) -> None:
+    """Refuse an option that a strategy does not have."""
+    for option in options:
+        if option not in (known := tuple(allowed)):
+            raise UsageError(unknown(f"option of {name}", option, known))
+
+
+def check_no_parts(name: str, parts: Path | None) -> None:
+    """Refuse parts, for a strategy without any."""
+    if parts is not None:
+        raise UsageError(f"strategy {name} has no parts, got {parts}")

@@ -211,7 +211,7 @@ def test_files_that_are_no_parts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no parts at"):
         find_parts(tmp_path / "gone")
     save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors")
-    with pytest.raises(UsageError, match="neither gate limits nor reuse parts"):
+    with pytest.raises(UsageError, match="parts of no strategy"):
         find_parts(tmp_path)
     for name in "ab":
         path = tmp_path / f"{name}.safetensors"

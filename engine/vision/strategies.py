@@ -1,0 +1,21 @@
+"""The names of all ways to encode; nothing is imported by listing them."""
+
+from engine.errors import UsageError, unknown
+from engine.names import Names
+
+STRATEGIES = Names(
+    "dejavu_engine.strategies",
+    "strategy",
+    {
+        "dense": "engine.vision.streaming.dense:DENSE",
+        "earlygate": "engine.vision.earlygate.build:EARLYGATE",
+        "interpolate": "engine.vision.interpolate:INTERPOLATE",
+        "reusevit": "engine.vision.reusevit.build:REUSEVIT",
+    },
+)
+
+
+def check_strategy(name: str) -> None:
+    """Refuse a name that no strategy has; `auto` is the fastest that keeps the bound."""
+    if name not in (names := ("auto", *STRATEGIES.all())):
+        raise UsageError(unknown("strategy", name, names))

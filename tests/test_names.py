@@ -1,0 +1,199 @@
+"""Another distribution adds a strategy, a family of models and a dataset, and they go by name."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from engine.errors import ModelError, UsageError
+from engine.evaluation.datasets.registry import DATASETS, AnnotatedSet
+from engine.ingesting.report import IngestOptions
+from engine.names import Names
+from engine.vision.backbone.families import FAMILIES
+from engine.vision.backbone.locate import BUILTIN
+from engine.vision.model import load_model
+from engine.vision.registry import build_strategy, find_parts
+from engine.vision.strategies import STRATEGIES, check_strategy
+from engine.vision.streaming.strategy import Chunk
+
+CODE = '''
+import json
+from dataclasses import dataclass, field
+
+import torch
+from transformers import CLIPConfig
+
+from engine.evaluation.datasets.base import Captioned, Dataset
+from engine.evaluation.datasets.registry import AnnotatedSet
+from engine.vision.backbone.families import Family
+from engine.vision.backbone.weights import split_towers, text_config, vision_config
+from engine.vision.streaming.dense import Dense
+from engine.vision.streaming.driver import encode_streams
+from engine.vision.streaming.schedule import Schedule
+from engine.vision.streaming.strategy import Buildable
+from engine.vision.streaming.streams import GroupedState, Stream, plan, received
+
+
+@dataclass(frozen=True)
+class Held:
+    """Every other frame has the vector of the one before it."""
+
+    tower: object
+    name: str = field(default="held", init=False)
+    whole_streams: bool = field(default=False, init=False)
+
+    @torch.inference_mode()
+    def encode(self, chunks):
+        return encode_streams(self, chunks)
+
+    def receive(self, chunks):
+        states = [received(self.tower, chunk, GroupedState)[0] for chunk in chunks]
+        schedule = Schedule(refresh=1, group=1)
+        return [
+            Stream(state, plan(schedule, state, last=chunk.last), chunk.last)
+            for chunk, state in zip(chunks, states, strict=True)
+        ]
+
+    def run(self, streams, call):
+        for at, stream in zip(call.first, streams, strict=False):
+            for number, step in enumerate(stream.steps):
+                row = int(at) + number
+                if step.full:
+                    call.full[row] = True
+                    call.computed[row] = self.tower.config.tokens
+                    stream.memory = Dense(self.tower).embed(call.pixels[row : row + 1])[0]
+                call.embeddings[row] = stream.memory
+        return call.sent(call.full).double()
+
+
+def read(folder):
+    raw = json.loads((folder / "config.json").read_text())
+    names = ("vision_config", "text_config", "projection_dim")
+    return CLIPConfig(**{name: raw[name] for name in names}).to_dict()
+
+
+def load(file, spans):
+    return Dataset("tiny", (Captioned("1", "a.mp4", file.read_text()),))
+
+
+HELD = Buildable(lambda tower, space, parts, options: Held(tower), ("tiny-1",))
+FAMILY = Family(vision_config, text_config, split_towers, read)
+SET = AnnotatedSet(load, 2.0, 8)
+'''
+POINTS = """[dejavu_engine.strategies]
+held = tiny_extras:HELD
+gone = tiny_extras:GONE
+wrong = tiny_extras:SET
+
+[dejavu_engine.families]
+tiny = tiny_extras:FAMILY
+
+[dejavu_engine.datasets]
+tiny = tiny_extras:SET
+"""
+
+
+def add_distribution(folder: Path, name: str, points: str) -> None:
+    """Lay out what an installed distribution leaves in a folder of packages."""
+    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(points)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    packages = tmp_path / "packages"
+    add_distribution(packages, "tiny-extras", POINTS)
+    (packages / "tiny_extras.py").write_text(CODE)
+    monkeypatch.syspath_prepend(packages)
+    return packages
+
+
+def test_a_strategy_goes_by_its_name(installed: Path, small) -> None:
+    tower, [frames] = small.tower(), small.frames(1, 7)
+    held = build_strategy("held", tower)
+    [first] = held.encode([Chunk(frames[:4])])
+    [rest] = held.encode([Chunk(frames[4:], first.state, last=True)])
+    vectors = torch.cat([first.embeddings, rest.embeddings])
+    exact = build_strategy("dense", tower).encode([Chunk(frames, last=True)])[0].embeddings
+    torch.testing.assert_close(vectors, exact[[0, 0, 2, 2, 4, 4, 6]], rtol=1e-5, atol=1e-5)
+    assert IngestOptions(strategy="held").strategy == "held"
+
+
+def test_parts_of_another_strategy_are_known_by_their_format(installed: Path, tmp_path) -> None:
+    file = tmp_path / "parts.safetensors"
+    save_file({"a": torch.ones(1)}, file, {"format": "tiny-1"})
+    with pytest.raises(UsageError, match="cannot be loaded"):
+        find_parts(file)  # for one of that distribution's strategies is broken
+    points = installed / "tiny_extras-1.0.dist-info" / "entry_points.txt"
+    points.write_text("[dejavu_engine.strategies]\nheld = tiny_extras:HELD\n")
+    assert find_parts(file) == {"held": file}
+
+
+def test_a_family_reads_its_models(installed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for file in BUILTIN.glob("*.json"):
+        shutil.copy(file, folder)
+    shutil.copy(BUILTIN / "model.safetensors", folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "tiny"}))
+    theirs, ours = load_model(str(folder), device="cpu"), load_model(device="cpu")
+    texts = ["a red circle"]
+    assert np.array_equal(theirs.embed_texts(texts), ours.embed_texts(texts))
+
+
+def test_a_dataset_goes_by_its_name(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("a dog")
+    found = DATASETS.find("tiny", AnnotatedSet)
+    assert found.load(tmp_path / "notes.txt", None).captions[0].caption == "a dog"
+    assert found.fps == 2.0
+
+
+def test_unknown_names_list_what_there_is(installed: Path, small, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'helt'; allowed: dense, .*, held, .*; nearest: held"):
+        build_strategy("helt", small.tower())
+    with pytest.raises(UsageError, match=r"allowed: auto, dense, .*held"):
+        check_strategy("nothing")
+    with pytest.raises(UsageError, match="allowed: how2qa, msrvtt, nextgqa, nextqa, tiny"):
+        DATASETS.find("imagenet", AnnotatedSet)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ModelError, match="'bert'; allowed: clip, siglip, tiny"):
+        load_model(str(tmp_path), device="cpu")
+
+
+def test_what_cannot_be_loaded_is_said(installed: Path, small) -> None:
+    with pytest.raises(UsageError, match="'gone' of tiny-extras cannot be loaded"):
+        build_strategy("gone", small.tower())
+    with pytest.raises(UsageError, match="must be a Buildable, got a AnnotatedSet"):
+        build_strategy("wrong", small.tower())
+
+
+def test_no_name_is_given_twice(installed: Path, small) -> None:
+    add_distribution(installed, "other", "[dejavu_engine.strategies]\nheld = a:B\ndense = a:B\n")
+    with pytest.raises(UsageError, match="'held' is given by other and by tiny-extras"):
+        build_strategy("held", small.tower())
+    with pytest.raises(UsageError, match="'dense' is given by dejavu-engine and by other"):
+        build_strategy("dense", small.tower())
+
+
+@pytest.mark.parametrize("names", [STRATEGIES, FAMILIES, DATASETS], ids=lambda each: each.what)
+def test_ours_are_all_there(names: Names) -> None:
+    assert all(names.find(name, object) is not None for name in names.own)
+
+
+def test_listing_names_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, engine.vision.strategies as found\n"
+        "found.STRATEGIES.all()\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
