@@ -13,7 +13,8 @@ from fastapi import FastAPI
 
 from api.config import ServerSettings
 from api.deps import heavy_work
-from api.errors import document_errors, handle_errors
+from api.describe import describe
+from api.errors import handle_errors
 from api.guards import Bodies, Keys, OwnPagesOnly
 from api.jobs import Jobs, Tell, Work
 from api.middleware import Head, Problems, RequestId, Version
@@ -58,7 +59,7 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     handle_errors(app)
     for module in (query, videos, jobs, health, page):
         app.include_router(module.router)
-    document_errors(app)
+    describe(app)
     app.add_middleware(Problems)
     app.add_middleware(
         Bodies, max_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes

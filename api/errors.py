@@ -23,7 +23,6 @@ from engine.errors import (
     UsageError,
     VideoError,
 )
-from schemas import problem as schemas
 
 _STATUS: tuple[tuple[type[EngineError], int], ...] = (
     (NotFoundError, 404),
@@ -155,20 +154,3 @@ def _fault(error: Mapping[str, Any], kind: str) -> dict[str, str]:
     short = isinstance(given, str | int | float) and len(str(given)) < _SHORT
     got = f", got {given!r}" if short else ""
     return {"at": ".".join(map(str, place)), "problem": f"{error['msg']}{got}"}
-
-
-def document_errors(app: FastAPI) -> None:
-    """Let the API's description show errors as they are, in the place of the framework's own."""
-    document = app.openapi()
-    named = document["components"]["schemas"]
-    for stock in ("HTTPValidationError", "ValidationError"):
-        named.pop(stock, None)
-    own = schemas.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    named |= {**own.pop("$defs"), "Problem": own}
-    content = {MEDIA: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            answers = operation["responses"]
-            if "422" in answers:
-                answers["422"] = {"description": "The request is not valid", "content": content}
-            answers["default"] = {"description": "Any other error", "content": content}

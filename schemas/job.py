@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.query import example
 from schemas.times import Instant
 
 Status = Literal["queued", "running", "ready", "failed", "cancelled"]
@@ -19,12 +20,26 @@ class JobVideo(BaseModel):
 class JobOut(BaseModel):
     """Work in the background, as it stands."""
 
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            id="4f1c9a",
+            kind="ingest",
+            status="running",
+            videos=[{"name": "street.mp4", "id": None}],
+            progress={"stage": "encode", "frames": 120, "expected": 480, "fraction": 0.25},
+            error=None,
+            created_at="2026-03-01T12:00:00Z",
+            started_at="2026-03-01T12:00:01Z",
+            finished_at=None,
+        )
+    )
+
     id: str
-    kind: str
-    status: Status
-    videos: list[JobVideo]
+    kind: str = Field(description="ingest")
+    status: Status = Field(description="the last three are final")
+    videos: list[JobVideo] = Field(description="that it brings in")
     progress: dict[str, Any] = Field(description="stage, frames, frames_per_second, fraction, …")
-    error: str | None
-    created_at: Instant
-    started_at: Instant | None
-    finished_at: Instant | None
+    error: str | None = Field(description="why it failed")
+    created_at: Instant = Field(description="when it was asked for")
+    started_at: Instant | None = Field(description="null while it waits")
+    finished_at: Instant | None = Field(description="null until it has ended")

@@ -8,6 +8,11 @@ Mode = Literal["retrieval", "qa", "grounded_qa"]
 GroupBy = Literal["frame", "moment", "video"]
 
 
+def example(**values: Any) -> dict[str, Any]:
+    """Give a model one example, for the API's description."""
+    return {"examples": [values]}
+
+
 class Strict(BaseModel):
     """A request: a field that is not known is an error, not ignored."""
 
@@ -28,16 +33,24 @@ class QueryOptions(Strict):
 class QueryRequest(Strict):
     """A text to look for, or a question to answer."""
 
-    text: str = Field(min_length=1, max_length=2000)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra=example(text="a red circle moves left", top_k=3, videos=["holiday*"]),
+    )
+
+    text: str = Field(min_length=1, max_length=2000, description="to look for, or a question")
     videos: list[Annotated[int, Field(ge=0, lt=2**63)] | str] | None = Field(
         None, max_length=1000, description="ids, names or globs; null: all"
     )
-    mode: Mode = "retrieval"
-    choices: list[str] | None = Field(None, min_length=2, max_length=50)
-    top_k: int = Field(10, ge=1, le=1000)
-    group_by: GroupBy = "moment"
-    min_score: float | None = Field(None, ge=-1, le=1)
-    options: QueryOptions = QueryOptions()
+    mode: Mode = Field("retrieval", description="qa answers too, grounded_qa with its evidence")
+    choices: list[str] | None = Field(
+        None, min_length=2, max_length=50, description="answers to choose from"
+    )
+    top_k: int = Field(10, ge=1, le=1000, description="moments, frames or videos at most")
+    group_by: GroupBy = Field("moment", description="what one result stands for")
+    min_score: float | None = Field(None, ge=-1, le=1, description="the least cosine")
+    options: QueryOptions = Field(QueryOptions(), description="how the query runs")
 
     @model_validator(mode="after")
     def _choices_are_for_questions(self) -> Self:
@@ -46,43 +59,103 @@ class QueryRequest(Strict):
         return self
 
 
+_MOMENT = {
+    "video_id": 1,
+    "name": "street.mp4",
+    "start_seconds": 12.0,
+    "stop_seconds": 14.5,
+    "peak_seconds": 13.0,
+    "score": 0.31,
+    "thumbnail_url": "/videos/1/frames/13.000.jpg",
+    "clip_url": "/videos/1/clip.mp4?start=11.000&stop=15.500",
+}
+
+
 class MomentOut(BaseModel):
     """A stretch of a video that matches."""
 
+    model_config = ConfigDict(json_schema_extra=example(**_MOMENT))
+
     video_id: int
-    name: str
-    start_seconds: float
-    stop_seconds: float
-    peak_seconds: float
-    score: float
-    thumbnail_url: str
-    clip_url: str
+    name: str = Field(description="the video's")
+    start_seconds: float = Field(description="where it begins")
+    stop_seconds: float = Field(description="where it ends; this instant is not in it")
+    peak_seconds: float = Field(description="of its best frame")
+    score: float = Field(description="cosine of its best frame and the text")
+    thumbnail_url: str = Field(description="its best frame as JPEG")
+    clip_url: str = Field(description="it, with a second on each side, as MP4")
 
 
 class AnswerOut(BaseModel):
     """An answer with the seconds that hold its evidence."""
 
-    text: str
-    confidence: float
-    choice: int | None
+    text: str = Field(description="the answer")
+    confidence: float = Field(description="its probability among those that were weighed")
+    choice: int | None = Field(description="its place among the choices, from 0")
     scores: dict[str, float] = Field(description="probability of each choice")
     how: str = Field(description="what chose it: a trained head, or similarity")
-    evidence: list[MomentOut]
+    evidence: list[MomentOut] = Field(description="the seconds that show it; for grounded_qa")
 
 
 class QueryResponse(BaseModel):
     """Moments, best first, and the answer where one was asked for."""
 
-    moments: list[MomentOut]
-    answer: AnswerOut | None = None
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            moments=[_MOMENT],
+            answer=None,
+            coverage={"videos": 2, "frames": 900, "embedded": 0, "refined": 0, "complete": True},
+            plan=None,
+            timing={"encode": 0.004, "select": 0.001, "search": 0.002},
+        )
+    )
+
+    moments: list[MomentOut] = Field(description="best first")
+    answer: AnswerOut | None = Field(None, description="null in mode retrieval")
     coverage: dict[str, Any] = Field(description="what was searched, and how exact the order is")
-    plan: str | None = None
+    plan: str | None = Field(None, description="where options.explain asks for it")
     timing: dict[str, float] = Field(description="seconds by stage")
 
 
 class SqlRequest(Strict):
     """One SELECT over videos, gops, frames and moments."""
 
-    sql: str = Field(min_length=1, max_length=100_000)
-    params: dict[str, Any] | list[Any] | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra=example(
+            sql="SELECT video_id, seconds FROM frames WHERE CLIP_MATCH(frame, $t) > 0.3",
+            params={"t": "a star"},
+        ),
+    )
+
+    sql: str = Field(min_length=1, max_length=100_000, description="one SELECT")
+    params: dict[str, Any] | list[Any] | None = Field(
+        None, description="an object for $name, a list for ?"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="what the statement's own OPTIONS (…) may hold"
+    )
+
+
+class ColumnOut(BaseModel):
+    """A column of an answer."""
+
+    name: str
+    type: str = Field(description="Arrow's name of it")
+
+
+class RowsOut(BaseModel):
+    """The rows of a statement."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            columns=[{"name": "video_id", "type": "int64"}, {"name": "seconds", "type": "double"}],
+            rows=[{"video_id": 1, "seconds": 13.0}],
+            timing={"seconds": 0.012},
+        )
+    )
+
+    columns: list[ColumnOut] = Field(description="in their order")
+    rows: list[dict[str, Any]] = Field(description="each an object, by column")
+    timing: dict[str, float] = Field(description="seconds that the statement took")

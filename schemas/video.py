@@ -1,19 +1,23 @@
 """Requests and responses of `/videos`."""
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.query import Strict
+from schemas.query import Strict, example
 from schemas.times import Instant
 
 
 class HowIn(Strict):
     """How a video is embedded; what is null is as the server is configured."""
 
-    fps: float | None = Field(None, gt=0, le=240)
-    strategy: str | None = None
-    max_drift: float | None = Field(None, gt=0, lt=1)
+    fps: float | None = Field(None, gt=0, le=240, description="sampled frames a second of video")
+    strategy: str | None = Field(
+        None, description="auto, or one of dense, earlygate, interpolate, reusevit"
+    )
+    max_drift: float | None = Field(
+        None, gt=0, lt=1, description="the bound: mean of 1 - cosine to dense"
+    )
     replace: bool | None = Field(
         None, description="stored rows that are finer, by these; else kept"
     )
@@ -22,36 +26,61 @@ class HowIn(Strict):
 class VideoIn(HowIn):
     """A file that the server can already see, inside one of its video roots."""
 
-    path: str = Field(min_length=1, max_length=4096)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra=example(path="/videos/street.mp4", fps=2)
+    )
+
+    path: str = Field(min_length=1, max_length=4096, description="of a file or a folder")
 
 
 class Accepted(BaseModel):
     """Work that goes on after the response."""
 
-    id: str
-    job_url: str
-    status: str
+    model_config = ConfigDict(
+        json_schema_extra=example(id="4f1c9a", job_url="/jobs/4f1c9a", status="queued")
+    )
+
+    id: str = Field(description="of the job")
+    job_url: str = Field(description="where it is shown; with /events it is followed")
+    status: Literal["queued"] = "queued"
 
 
 class VideoOut(BaseModel):
-    """A video as the catalog has it."""
+    """A video as the catalog has it; of a quarantined one much may be null."""
 
-    id: int
-    name: str
-    duration_seconds: float | None
-    fps: float | None
-    width: int | None
-    height: int | None
-    codec: str | None
-    num_frames: int | None
-    ingested_at: Instant
-    status: str
-    error: str | None
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            id=1,
+            name="street.mp4",
+            duration_seconds=61.2,
+            fps=25.0,
+            width=1920,
+            height=1080,
+            codec="h264",
+            num_frames=1530,
+            ingested_at="2026-03-01T12:00:00Z",
+            status="ready",
+            error=None,
+            report={"strategy": "dense", "reuse_rate": 0.0, "drift": 0.0},
+        )
+    )
+
+    id: int = Field(description="stays the same for the same content")
+    name: str = Field(description="the first of its names")
+    duration_seconds: float | None = Field(description="from the first frame to the last one's end")
+    fps: float | None = Field(description="frames a second, as the container says")
+    width: int | None = Field(description="pixels, upright")
+    height: int | None = Field(description="pixels, upright")
+    codec: str | None = Field(description="of the pictures")
+    num_frames: int | None = Field(description="in the file, not those embedded")
+    ingested_at: Instant = Field(description="when it was first put on record")
+    status: str = Field(description="registered, ingesting, ready or quarantined")
+    error: str | None = Field(description="why it is quarantined")
     report: dict[str, Any] | None = Field(description="strategy, reuse, drift and cost of its rows")
 
 
 class VideoPage(BaseModel):
     """Some videos, and where the next ones begin."""
 
-    videos: list[VideoOut]
-    next_cursor: str | None
+    videos: list[VideoOut] = Field(description="in the order they came in")
+    next_cursor: str | None = Field(description="give it as cursor; null at the end")

@@ -10,6 +10,7 @@ from api.errors import Problem
 from schemas.health import AliveOut, MeOut, ReadyOut
 
 router = APIRouter(tags=["health"])
+_FIGURES = {"schema": {"type": "string"}, "example": 'dejavu_videos{status="ready"} 2.0\n'}
 VIDEOS = Gauge("dejavu_videos", "Videos in the store", ["status"])
 QUEUED = Gauge("dejavu_jobs_queued", "Jobs that wait")
 VECTORS = Gauge("dejavu_index_vectors", "Vectors in each index", ["space"])
@@ -36,13 +37,18 @@ def me(role: RoleDep) -> MeOut:
     return MeOut(role=role)
 
 
-@router.get("/metrics", dependencies=[CanRead])
+@router.get(
+    "/metrics",
+    dependencies=[CanRead],
+    response_class=Response,
+    responses={200: {"description": "Figures", "content": {"text/plain": _FIGURES}}},
+)
 def metrics(engine: EngineDep, jobs: JobsDep) -> Response:
     """Return the figures in Prometheus' text form."""
     VIDEOS.clear()
-    for video in engine.store.catalog.videos():
-        VIDEOS.labels(video.status).inc()
+    for status, count in engine.store.catalog.count_by_status().items():
+        VIDEOS.labels(status).set(count)
     QUEUED.set(jobs.num_queued())
-    for status in engine.store.index_status():
-        VECTORS.labels(status.space_key).set(status.num_rows)
+    for index in engine.store.index_status():
+        VECTORS.labels(index.space_key).set(index.num_rows)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.deps import CanRead, CanWrite, EngineDep, JobsDep, RoleDep, expect_room
+from api.describe import problems
 from api.errors import without_paths
 from engine.storage.records import Job
 from schemas.job import JobOut, JobVideo, Status
@@ -18,11 +19,17 @@ from schemas.video import Accepted
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[CanRead])
 ENDED = ("ready", "failed", "cancelled")
+_EVENTS = {
+    "text/event-stream": {
+        "schema": {"type": "string"},
+        "example": 'event: running\ndata: {"id": "4f1c9a", "status": "running", …}\n\n',
+    }
+}
 _LOOK_SECONDS = 0.1
 _BEAT_SECONDS = 10.0  # silence after which a comment is sent, so that proxies keep the line open
 
 
-@router.get("")
+@router.get("", responses=problems(404))
 def list_jobs(
     engine: EngineDep,
     role: RoleDep,
@@ -35,19 +42,24 @@ def list_jobs(
     return [_out(job, role) for job in jobs]
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", responses=problems(404))
 def show_job(engine: EngineDep, role: RoleDep, job_id: str) -> JobOut:
     """Show one job."""
     return _out(engine.store.catalog.job(job_id), role)
 
 
-@router.delete("/{job_id}", dependencies=[CanWrite])
+@router.delete("/{job_id}", responses=problems(404), dependencies=[CanWrite])
 def cancel_job(jobs: JobsDep, role: RoleDep, job_id: str) -> JobOut:
     """Cancel a job; a running one ends when the stretch in hand is committed."""
     return _out(jobs.cancel(job_id), role)
 
 
-@router.post("/{job_id}/retry", status_code=202, dependencies=[CanWrite, expect_room])
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    dependencies=[CanWrite, expect_room],
+    responses=problems(404, 409, 429),
+)
 def retry_job(response: Response, jobs: JobsDep, job_id: str) -> Accepted:
     """Queue once more what a job that failed or was cancelled was to do, as a new job."""
     job = jobs.retry(job_id)
@@ -55,7 +67,14 @@ def retry_job(response: Response, jobs: JobsDep, job_id: str) -> Accepted:
     return Accepted(id=job, job_url=f"/jobs/{job}", status="queued")
 
 
-@router.get("/{job_id}/events", response_class=StreamingResponse)
+@router.get(
+    "/{job_id}/events",
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "The job, at each change", "content": _EVENTS},
+        **problems(404),
+    },
+)
 async def watch_job(
     request: Request, engine: EngineDep, jobs: JobsDep, role: RoleDep, job_id: str
 ) -> StreamingResponse:

@@ -8,19 +8,27 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
 from api.deps import CanRead, EngineDep, HeavyDep, RoleDep
+from api.describe import problems
 from api.render import MEDIA, form_of, rendered
 from engine.ask import Answer
 from engine.caller import for_one_who
 from engine.errors import UsageError
 from engine.query import Moment
 from engine.sql import SqlResult
-from schemas.query import AnswerOut, MomentOut, QueryRequest, QueryResponse, SqlRequest
+from schemas.query import AnswerOut, MomentOut, QueryRequest, QueryResponse, RowsOut, SqlRequest
 
 router = APIRouter(tags=["query"], dependencies=[CanRead])
+_TEXT = {"schema": {"type": "string"}}
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+_ROWS = {
+    MEDIA["json"]: {"schema": RowsOut.model_json_schema()},
+    "text/csv": {**_TEXT, "example": '"video_id","seconds"\n1,13\n'},
+    MEDIA["arrow"]: _BYTES,
+}
 _SHOWN_SECONDS = 1.0  # added on each side of a clip, so that a short moment can be seen
 
 
-@router.post("/query")
+@router.post("/query", responses=problems(404))
 async def post_query(
     request: Request, body: QueryRequest, engine: EngineDep, heavy: HeavyDep
 ) -> QueryResponse:
@@ -52,7 +60,11 @@ async def post_query(
     return await heavy.queries.take(find, request)
 
 
-@router.post("/sql", response_model=None)
+@router.post(
+    "/sql",
+    response_class=StreamingResponse,
+    responses={200: {"description": "Rows", "content": _ROWS}, **problems(404)},
+)
 async def post_sql(
     request: Request,
     body: SqlRequest,

@@ -29,6 +29,7 @@ from api.deps import (
     expect_room,
     inside_roots,
 )
+from api.describe import problems
 from api.errors import Problem, without_paths
 from api.shelf import key_of
 from api.uploads import uploads_of
@@ -41,6 +42,17 @@ from engine.video.write import CLIP, cut_clip
 from engine.vision.strategies import check_strategy
 from schemas.video import Accepted, HowIn, VideoIn, VideoOut, VideoPage
 
+
+def _file(media: str) -> dict[int | str, dict[str, Any]]:
+    """Describe the answers that hold a file."""
+    content = {media: {"schema": {"type": "string", "format": "binary"}}}
+    return {
+        200: {"description": "The file", "content": content},
+        206: {"description": "The part of it that Range asks for", "content": content},
+        304: {"description": "If-None-Match names what it still is"},
+    }
+
+
 router = APIRouter(prefix="/videos", tags=["videos"], dependencies=[CanRead])
 _BLOCK = 1 << 20
 _LONGEST = 80  # letters of a name; at four bytes each it still fits a file system's 255
@@ -48,29 +60,40 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 M = TypeVar("M", bound=BaseModel)
 
 
-@router.post("", status_code=202, dependencies=[CanWrite, expect_room], openapi_extra={
+_VIDEO = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {"schema": VideoIn.model_json_schema()},
-            "multipart/form-data": {"schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {"type": "string", "format": "binary"},
-                    **HowIn.model_json_schema()["properties"],
-                },
-            }},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        **HowIn.model_json_schema()["properties"],
+                    },
+                }
+            },
         },
-    },
-})  # fmt: skip
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    dependencies=[CanWrite, expect_room],
+    responses=problems(404, 422, 429),
+    openapi_extra=_VIDEO,
+)
 async def post_video(
     request: Request, response: Response, engine: EngineDep, jobs: JobsDep, settings: SettingsDep
 ) -> Accepted:
     """Bring in a video: an upload as multipart form field `file`, or a path the server can see."""
     kind = request.headers.get("content-type", "")
     if kind.startswith("multipart/form-data"):
-        async with request.form(max_files=1, max_fields=4) as form:
+        async with request.form(max_files=1, max_fields=8) as form:
             how = _valid(HowIn, {name: form[name] for name in form if name != "file"})
             file = form.get("file")
             if not isinstance(file, UploadFile):
@@ -90,14 +113,13 @@ async def post_video(
 def list_videos(
     engine: EngineDep,
     role: RoleDep,
-    name: str | None = None,
+    name: Annotated[str | None, Query(description="a name or a glob")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: str | None = None,
+    cursor: Annotated[str | None, Query(description="next_cursor of the page before")] = None,
 ) -> VideoPage:
     """List videos in the order they came in; `name` may be a glob."""
-    after = _number(cursor) if cursor else -1
-    found = sorted(engine.store.catalog.videos(name), key=lambda video: video.video_id)
-    page = [video for video in found if video.video_id > after][: limit + 1]
+    after = 0 if cursor is None else _number(cursor)
+    page = engine.store.catalog.videos(name, after=after, limit=limit + 1)
     more = len(page) > limit
     return VideoPage(
         videos=[_out(video, role) for video in page[:limit]],
@@ -105,13 +127,13 @@ def list_videos(
     )
 
 
-@router.get("/{video_id}")
+@router.get("/{video_id}", responses=problems(404))
 def show_video(engine: EngineDep, role: RoleDep, video_id: VideoId) -> VideoOut:
     """Show one video and what its ingest reported."""
     return _out(engine.store.catalog.video(video_id), role)
 
 
-@router.delete("/{video_id}", status_code=204, dependencies=[CanWrite])
+@router.delete("/{video_id}", status_code=204, dependencies=[CanWrite], responses=problems(404))
 def remove_video(engine: EngineDep, video_id: VideoId) -> None:
     """Remove a video's rows from store and index; the file itself stays, uploads go too."""
     uploads = uploads_of(engine.store, video_id)
@@ -120,7 +142,11 @@ def remove_video(engine: EngineDep, video_id: VideoId) -> None:
         path.unlink(missing_ok=True)
 
 
-@router.get("/{video_id}/frames/{seconds}.jpg", response_class=Response)
+@router.get(
+    "/{video_id}/frames/{seconds}.jpg",
+    response_class=FileResponse,
+    responses={**_file("image/jpeg"), **problems(404, 409, 416)},
+)
 async def get_frame(
     engine: EngineDep,
     heavy: HeavyDep,
@@ -151,7 +177,11 @@ async def get_frame(
     return FileResponse(path, media_type="image/jpeg", headers=headers)
 
 
-@router.get("/{video_id}/clip.mp4", response_class=FileResponse)
+@router.get(
+    "/{video_id}/clip.mp4",
+    response_class=FileResponse,
+    responses={**_file("video/mp4"), **problems(404, 409, 416)},
+)
 async def get_clip(
     engine: EngineDep,
     heavy: HeavyDep,
@@ -245,8 +275,8 @@ def _keep(file: UploadFile, folder: Path) -> Path:
 
 
 def _number(cursor: str) -> int:
-    if not (cursor.isascii() and cursor.isdigit()):
-        raise UsageError(f"cursor {cursor!r} did not come from this list")
+    if not (cursor.isascii() and cursor.isdigit() and int(cursor) < 2**63):
+        raise UsageError(f"cursor {cursor[:80]!r} did not come from this list")
     return int(cursor)
 
 

@@ -35,6 +35,8 @@ _OF_A_VIDEO = (
 _VIDEO_COLUMNS = ", ".join(f.name for f in fields(Video) if f.name != "names")
 _SPACE_COLUMNS = "space_id, space_key, name, model, revision, weight_hash, preprocessing, dimension"
 
+_COMPARED = 2000  # names, for the nearest: among many more it takes seconds
+
 
 class Catalog(Jobs):
     """Typed access to the catalog; every method may be called from any thread.
@@ -177,6 +179,11 @@ class Catalog(Jobs):
         found = self._database.one("SELECT count(*) FROM videos")
         return int(found[0]) if found else 0
 
+    def count_by_status(self) -> dict[VideoStatus, int]:
+        """Return how many videos stand how."""
+        sql = "SELECT status, count(*) FROM videos GROUP BY status"
+        return dict(self._database.all(sql))
+
     def video(self, video: int | str) -> Video:
         """Return a video by its id or one of its names."""
         by_name = "video_id = (SELECT video_id FROM aliases WHERE name = ?)"
@@ -220,7 +227,7 @@ class Catalog(Jobs):
 
     def _no_video(self, video: int | str) -> str:
         names = [row[0] for row in self._database.all("SELECT name FROM aliases")]
-        near = get_close_matches(str(video), names, n=1)
+        near = get_close_matches(str(video), names, n=1) if len(names) <= _COMPARED else []
         nearest = f"; nearest: {near[0]}" if near else ""
         return f"no video {video!r} among the {len(names)} stored names{nearest}"
 

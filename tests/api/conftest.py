@@ -2,18 +2,22 @@
 
 import io
 import shutil
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.types import ASGIApp
 
 from api.app import create_app
 from api.cli.main import main
 from api.config import ServerSettings
+from api.connection import server_of
 from engine.session import Engine
 from engine.video.write import write_h264
 from engine.world.clip import make_clip
@@ -44,6 +48,20 @@ class Ran:
     def text(self) -> str:
         """What stood on stdout."""
         return self.out.decode()
+
+
+@contextmanager
+def serving(app: ASGIApp, settings: ServerSettings) -> Iterator[int]:
+    """A real server, in a thread; its port."""
+    server = server_of(app, settings)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(20)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +12,7 @@ import h11
 import pytest
 
 from api.config import ServerSettings
-from api.connection import server_of
+from tests.api.conftest import serving
 
 MIB = 1 << 20
 
@@ -46,15 +45,8 @@ def running(**limits: Any) -> Iterator[int]:
                 await receive()
                 await send({"type": f"lifespan.{kind}.complete"})
 
-    server = server_of(app, ServerSettings(**limits))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join(20)
+    with serving(app, ServerSettings(**limits)) as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
