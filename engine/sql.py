@@ -1,7 +1,8 @@
 """A SQL statement's story: prepare, run, report."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -16,13 +17,49 @@ from engine.search.work import Work
 
 
 @dataclass(frozen=True, slots=True)
+class Completeness:
+    """What an answer rests on.
+
+    `complete`: all frames that it asks about were embedded. `exact`: equal to a full scan over
+    dense vectors of the frames there are; approximate rows that could matter were made exact.
+    """
+
+    complete: bool
+    exact: bool
+    embedded: int  # frames embedded for it
+    refined: int  # approximate rows made exact for it
+    inexact: int  # approximate rows on which it rests
+    missing_seconds: float  # of video that was to be embedded and was not
+    budget: bool  # whether a budget ended something first
+
+    @classmethod
+    def of_work(cls, work: Work) -> "Completeness":
+        """Read it off what was done."""
+        whole = all(item.complete for item in work.embedded) and not work.missing_seconds
+        settled = all(item.complete for item in work.refined)
+        return cls(
+            complete=whole,
+            exact=settled and not work.approximate and not work.inexact,
+            embedded=sum(item.frames for item in work.embedded),
+            refined=sum(item.rows for item in work.refined),
+            inexact=work.inexact,
+            missing_seconds=work.missing_seconds,
+            budget=not (whole and settled),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SqlResult:
-    """The rows of a statement, and how they came about."""
+    """The rows of a statement, and how they came about.
+
+    The table's schema holds the coverage too, as JSON under `dejavu.coverage`.
+    """
 
     table: pa.Table
     explain: str  # the plan; after EXPLAIN ANALYZE or `analyze`, with what really happened
     work: Work
     seconds: float
+    coverage: Completeness
 
     def arrow(self) -> pa.Table:
         """Return the rows as an Arrow table."""
@@ -53,6 +90,7 @@ def run_sql(
         context.sandbox,
         false_match_rate=context.options.false_match_rate,
         max_rows=max_rows,
+        exact=context.options.exact,
         analyze=analyze,
     )
     options = context.options.override(prepared.statement.options)
@@ -83,4 +121,7 @@ def _lines(text: str) -> pa.Table:
 
 
 def _result(table: pa.Table, text: str, context: Context, started: float) -> SqlResult:
-    return SqlResult(table, text, context.work, perf_counter() - started)
+    coverage = Completeness.of_work(context.work)
+    told = {**(table.schema.metadata or {}), "dejavu.coverage": json.dumps(asdict(coverage))}
+    table = table.replace_schema_metadata(told)
+    return SqlResult(table, text, context.work, perf_counter() - started, coverage)

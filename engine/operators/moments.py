@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine.operators.base import Context, Operator, read_table, row_ids
 from engine.operators.frame_rows import FrameRows, as_frames
 from engine.search.moments import Span, Step, find_spans, sequence_spans
-from engine.search.nearest import settle_cutoff
+from engine.search.nearest import settle_cutoff, settle_scores
 from engine.search.scores import Match, cosine_at, line_of, place_scores
 from engine.storage.view import Places
 from schemas.tables import MOMENTS
@@ -79,6 +79,7 @@ class Moments:
         settle_cutoff(context, match, value, places)
         along = context.reading.rows.scores(line_of(context, match).vector, places)
         hits = np.flatnonzero(along >= cosine_at(context, match, value))
+        settle_scores(context, places if context.options.exact is not True else places[hits])
         curve = np.full(len(places), -np.inf)
         curve[hits] = place_scores(context, similarity, places[hits])
         return curve

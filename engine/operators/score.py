@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from engine.operators.base import Context, Operator, row_ids
 from engine.operators.frame_rows import FrameRows, as_frames, batches_of
-from engine.search.nearest import settle_cutoff
+from engine.search.nearest import settle_cutoff, settle_scores
 from engine.search.scores import Match, place_scores, score_rows
 from engine.storage.view import Places
 
@@ -17,12 +17,13 @@ class Score:
     """Add a column per match: the score of every row, no index involved.
 
     `cuts` are values that a match will be compared with: rows close to them are made exact first,
-    where the query asks for exact cut-offs.
+    where the query asks for exact answers. `exact`: every row is.
     """
 
     source: Operator
     matches: tuple[Match, ...]
     cuts: tuple[tuple[Match, float], ...] = ()
+    exact: bool = False
 
     @property
     def schema(self) -> pa.Schema:
@@ -61,5 +62,7 @@ class Score:
         return rows
 
     def _settle(self, context: Context, places: Places) -> None:
-        for match, value in self.cuts:
+        if self.exact or context.options.exact is not True:
+            settle_scores(context, places)
+        for match, value in self.cuts if not self.exact else ():
             settle_cutoff(context, match, value, places)

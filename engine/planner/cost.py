@@ -107,6 +107,11 @@ def _(plan: logical.Score, context: Context, inputs: list[Cost]) -> Cost:
 
 
 @estimate.register
+def _(plan: logical.Settle, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
+    return Cost(inputs[0].rows, _CALL)
+
+
+@estimate.register
 def _(plan: logical.Search, context: Context, inputs: list[Cost]) -> Cost:
     products = inputs[0].rows * _dimension(context)
     return Cost(min(plan.count, inputs[0].rows), _CALL + products * _PRODUCT)

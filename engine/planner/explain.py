@@ -40,7 +40,13 @@ def _(plan: logical.SemiJoin) -> str:
 def _(plan: logical.Score) -> str:
     listed = ", ".join(f"{match.name} = {match}" for match in plan.matches)
     cuts = ", ".join(f"{cut.name} at {cut.value:g}" for cut in plan.cuts)
-    return f"Score {listed}" + (f", cut {cuts}" if cuts else "")
+    exact = ", every row exact" if plan.exact else ""
+    return f"Score {listed}" + (f", exact near {cuts}" if cuts else "") + exact
+
+
+@describe.register
+def _(plan: logical.Settle) -> str:
+    return f"Make exact {', '.join(match.name for match in plan.matches)}"
 
 
 @describe.register

@@ -72,11 +72,23 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The source with one more column per match; `cuts` say where being exact matters."""
+    """The source with one more column per match; `cuts` say where being exact matters.
+
+    `exact`: it matters for every row.
+    """
 
     source: "Plan"
     matches: tuple[Match, ...]
     cuts: tuple[Cut, ...] = ()
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The source's rows, made exact, with the scores that they then have."""
+
+    source: "Plan"
+    matches: tuple[Match, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +177,18 @@ class Relational:
 
 
 Plan: TypeAlias = (
-    Scan | Embed | Filter | SemiJoin | Score | Search | Top | Limit | Moments | Answer | Relational
+    Scan
+    | Embed
+    | Filter
+    | SemiJoin
+    | Score
+    | Settle
+    | Search
+    | Top
+    | Limit
+    | Moments
+    | Answer
+    | Relational
 )
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 from engine.operators.answer import Answer
 from engine.operators.base import Operator
 from engine.operators.embed import Embed
+from engine.operators.exact import Exact
 from engine.operators.filter import Filter
 from engine.operators.limit import Limit
 from engine.operators.moments import Moments
@@ -72,7 +73,12 @@ def _(plan: logical.SemiJoin, build: Build) -> Operator:
 def _(plan: logical.Score, build: Build) -> Operator:
     matches = {match.name: _match(match) for match in plan.matches}
     cuts = tuple((matches[cut.name], cut.value) for cut in plan.cuts)
-    return Score(build.operator(plan.source), tuple(matches.values()), cuts)
+    return Score(build.operator(plan.source), tuple(matches.values()), cuts, plan.exact)
+
+
+@lower.register
+def _(plan: logical.Settle, build: Build) -> Operator:
+    return Exact(build.operator(plan.source), tuple(map(_match, plan.matches)))
 
 
 @lower.register

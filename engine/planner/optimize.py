@@ -8,7 +8,6 @@ from engine.planner.logical import Plan
 from engine.planner.rules.apply_joins import apply_joins
 from engine.planner.rules.apply_needs import apply_needs
 from engine.planner.rules.cut_before_next_score import cut_before_next_score
-from engine.planner.rules.mark_cuts import mark_cuts
 from engine.planner.rules.push_filter_below_embed import push_filter_below_embed
 from engine.planner.rules.push_filter_below_moments import push_filter_below_moments
 from engine.planner.rules.push_filter_below_score import push_filter_below_score
@@ -33,7 +32,6 @@ RULES: Final[tuple[Rule, ...]] = (
     push_filter_below_semi_join,
     push_filter_into_scan,
     cut_before_next_score,
-    mark_cuts,
     search_for_top,
 )
 _ROUNDS = 50  # far above what any plan needs; each rule only ever moves work down

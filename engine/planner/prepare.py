@@ -14,6 +14,7 @@ from engine.errors import ParseError, QueryError
 from engine.operators.base import Operator
 from engine.planner.bind import bind
 from engine.planner.bounds import nesting_bounded
+from engine.planner.exactness import settle
 from engine.planner.logical import Relational
 from engine.planner.lower import Build
 from engine.planner.optimize import optimize
@@ -41,6 +42,7 @@ def prepare(
     *,
     false_match_rate: float,
     max_rows: int,
+    exact: bool | None = None,
     analyze: bool = False,
 ) -> Prepared:
     """Plan a statement; whatever is wrong with it is said before anything is read."""
@@ -50,7 +52,9 @@ def prepare(
         naive = bind(statement, false_match_rate=false_match_rate)
         columns = _check(statement, naive, sandbox)
         plan, rules = optimize(naive)
-    assert isinstance(plan, Relational)
+        assert isinstance(plan, Relational)
+        if statement.options.get("exact", exact) is True:
+            plan = settle(plan)
     timed = analyze or statement.explain == "analyze"
     operator = Build(columns, max_rows, timed).operator(plan)
     log.debug("planned in %.1f ms", 1e3 * (perf_counter() - started))

@@ -24,11 +24,19 @@ def embed_gops(context: SearchContext, gops: pa.Table) -> None:
     if find_missing(context, gops):
         if context.reading.final:
             context.work.embedded.append(Embedded(complete=False))
+            _note_missing(context, gops)
             return
         context.reading.renew()  # others may have embedded them since this moment
         missing = find_missing(context, gops)
         if missing:
             context.embed_missing(missing)
+            if not context.work.embedded[-1].complete:
+                _note_missing(context, gops)
+
+
+def _note_missing(context: SearchContext, gops: pa.Table) -> None:
+    left = find_missing(context, gops)
+    context.work.missing_seconds += sum(item.stop_seconds - item.start_seconds for item in left)
 
 
 def find_missing(context: SearchContext, gops: pa.Table) -> list[Range]:

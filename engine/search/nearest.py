@@ -25,14 +25,18 @@ def find_best(
         _note(context, refined)
     else:
         hits = context.reading.rows.search(vector, count, places, exact=exact)
+        note_inexact(context, places)
     context.work.note_search(hits)
     return hits
 
 
 def settle_cutoff(context: SearchContext, match: Match, value: float, places: Places) -> None:
     """Make the rows exact that may lie on the other side of a cut-off, where the query asks it."""
+    if context.options.exact is not True:
+        return
     refiner = refiner_of(context)
-    if refiner is None or context.options.exact is not True:
+    if refiner is None:
+        note_inexact(context, places)
         return
     if context.reading.view.frames.exact[places].all():
         return
@@ -40,6 +44,26 @@ def settle_cutoff(context: SearchContext, match: Match, value: float, places: Pl
     vector = line_of(context, match).vector
     _, refined = refine_cutoff(refiner, vector, cutoff, places=places)
     _note(context, refined)
+
+
+def settle_scores(context: SearchContext, places: Places) -> None:
+    """Make all of these rows exact, where the query asks it, as far as its budget goes."""
+    frames = context.reading.view.frames
+    row_ids = frames.row_ids[places]
+    waiting = row_ids[~frames.exact[places]]
+    refiner = refiner_of(context)
+    if refiner is not None and context.options.exact is True:
+        while len(waiting) and refiner.refine_first(waiting):
+            waiting = waiting[~refiner.drifts_of(waiting)[1]]
+            waiting = waiting[~np.isin(waiting >> 32, list(refiner.unreadable))]
+        _note(context, refiner.report())
+    note_inexact(context, places)
+
+
+def note_inexact(context: SearchContext, places: Places | None) -> None:
+    """Note how many of these rows, or of all, are approximate: the answer rests on them."""
+    exact = context.reading.view.frames.exact
+    context.work.inexact += int((~(exact if places is None else exact[places])).sum())
 
 
 def refiner_of(context: SearchContext) -> Refiner | None:
@@ -51,7 +75,7 @@ def refiner_of(context: SearchContext) -> Refiner | None:
         context.redecode,
         context.encoder.embed_images,
         max_frames=context.options.refine_frames,
-        max_seconds=context.options.refine_seconds,
+        max_seconds=_least(context.options.refine_seconds, context.seconds_left),
     )
 
 
@@ -59,3 +83,7 @@ def _note(context: SearchContext, refined: Refined) -> None:
     """Note what refining did; where all rows were exact there was nothing to refine."""
     if refined != Refined():
         context.work.refined.append(refined)
+
+
+def _least(*limits: float | None) -> float | None:
+    return min((limit for limit in limits if limit is not None), default=None)

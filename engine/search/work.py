@@ -54,12 +54,15 @@ class Work:
     found: list[str] = field(default_factory=list)  # how each search went: index used or why not
     stored_frames: int = 0  # frames whose embedding was there already
     approximate: bool = False  # an index chose which rows to look at, and may have missed some
+    inexact: int = 0  # approximate rows on whose scores the answer rests
+    missing_seconds: float = 0.0  # of video that was to be embedded and was not
 
     def forget_reading(self) -> None:
         """Forget what an earlier reading of the same inputs has noted."""
         self.runs.clear()
         self.found.clear()
         self.stored_frames, self.approximate = 0, False
+        self.inexact, self.missing_seconds = 0, 0.0
 
     def note_search(self, hits: Hits) -> None:
         """Note how rows were found."""

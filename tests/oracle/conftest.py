@@ -1,6 +1,7 @@
 """The two worlds, each made once."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,5 +20,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def approximate_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A store most of whose rows are a little off; its twin knows the exact ones."""
     made = World(tmp_path_factory.mktemp("approximate") / "data", approximate=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def fresh_approximate_world(tmp_path: Path) -> Iterator[World]:
+    """Such a store of which no row has been made exact."""
+    made = World(tmp_path / "data", approximate=True)
     yield made
     made.close()

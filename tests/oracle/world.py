@@ -17,6 +17,7 @@ from engine.cage.sandbox import Sandbox
 from engine.operators.base import Context, Reply
 from engine.search.context import Background, Range
 from engine.search.options import Options
+from engine.search.reading import Reading
 from engine.search.work import Embedded
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
@@ -96,8 +97,7 @@ class World:
     def context(self, **options: Any) -> Context:
         """What a query reaches."""
         return Context(
-            store=self.store,
-            space=SPACE.key,
+            reading=Reading(self.store, SPACE.key),
             encoder=Hashes(),
             sandbox=self.sandbox,
             background=lambda: Background(BACKGROUND),
@@ -160,9 +160,8 @@ class World:
         """A stock DuckDB with the same rows; the functions look up what numpy computed."""
         twin = duckdb.connect(config={"threads": "1"})
         frames = self.store.rows(SPACE.key)
-        with self.store.catalog.connection() as cursor:
-            videos = cursor.sql("SELECT * FROM videos ORDER BY video_id").to_arrow_table()
-            gops = cursor.sql("SELECT * FROM gops ORDER BY video_id, gop").to_arrow_table()
+        view = Reading(self.store, SPACE.key).view
+        videos, gops = view.videos, view.gops
         names = (
             "video_id name path duration_seconds fps width height codec num_frames ingested_at"
             " status error"

@@ -13,7 +13,7 @@ from engine.planner.relations import FORMS, RELATIONS
 from engine.search.moments import Step
 from engine.search.options import Options
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "sql.md").read_text()
 EXAMPLES = [
     statement
     for block in re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
