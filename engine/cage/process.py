@@ -36,6 +36,7 @@ _SETTINGS = {
         dict.fromkeys(str(Path(str(module.__file__)).parents[1]) for module in (duckdb, pa, np))
     ),
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # others reserve by the gigabyte
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "MALLOC_ARENA_MAX": "2",
     "OPENBLAS_NUM_THREADS": "1",
 }
@@ -142,6 +143,8 @@ class Process:
             raise Ended("start", str(self._ended(begun=True)))
         if not reply["hard"]:
             log.warning("no hard limit on SQL's memory on this system: DuckDB's own alone holds")
+        if not reply["shut"]:
+            log.info("no Landlock on this system: DuckDB's own settings alone keep SQL from files")
         self._ready = True
 
     def _send(self, task: str, sql: str, relations: Mapping[str, pa.Table], rows: int) -> None:
@@ -165,9 +168,11 @@ class Process:
         self.kill()
         if not begun:
             return Ended("rest")
-        reason = signal.Signals(-code).name if code < 0 else said.rpartition("\n")[2]
         memory = code == -signal.SIGKILL or _MEMORY.search(said)  # the kernel kills for it
-        return Ended("memory" if memory else "crash", reason or f"exit code {code}")
+        last = said.rpartition("\n")[2] or f"exit code {code}"
+        log.debug("worker %d ended with code %d: %s", self.pid, code, said)
+        reason = signal.Signals(-code).name if code < 0 else last
+        return Ended("memory" if memory else "crash", reason)
 
 
 def _start(given: Mapping[str, Any], channel: int) -> subprocess.Popen[bytes]:

@@ -5,6 +5,7 @@ where they lie in shared memory; results go back in a shared file of their own. 
 here (a crash, a lack of memory, a statement without end) ends this process and no other.
 """
 
+import ctypes
 import fcntl
 import json
 import mmap
@@ -13,6 +14,7 @@ import re
 import resource
 import select
 import socket
+import struct
 import sys
 import tempfile
 from contextlib import suppress
@@ -29,7 +31,12 @@ BATCH_ROWS = 65_536
 _SLACK_BYTES = 32 << 20  # stacks and buffers beside what a statement computes
 _LONGEST_MESSAGE = 1000
 _LINUX = sys.platform.startswith("linux")
+_STATM = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC) if _LINUX else -1
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+# Landlock's numbers: of calls, the same on all machines, and how many rights of files it knows
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF, _NO_NEW_PRIVILEGES = 444, 445, 446, 38
+_FILE_RIGHTS = ((5, 16), (3, 15), (2, 14), (1, 13))  # since a version
+_CLOCK = ("/usr/share/zoneinfo", "/etc/localtime")  # what the time zone is read from
 _CHECKED = "SELECT * FROM ({}\n) LIMIT 0"
 _CLOSE_ON_EXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
@@ -47,10 +54,12 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     _end_with_parent()
     channel = socket.socket(fileno=given["channel"])
-    database = connect(memory=f"{given['memory']}B", threads=given["threads"])
+    database = connect(memory=f"{given['memory']}B")
+    shut = shut_out()  # before there are threads, which it would not hold for
+    lock(database, threads=given["threads"])
     worker = Worker(database, given["memory"])
     worker.warm()
-    send(channel, {"hard": limit(given["memory"], given["result"])})
+    send(channel, {"hard": limit(given["memory"], given["result"]), "shut": shut})
     while select.select([channel], [], [], given["idle_seconds"])[0]:
         request, files = receive(channel)
         if request is None:
@@ -73,13 +82,39 @@ def _end_with_parent() -> None:
         sys.exit()
 
 
-def connect(*, memory: str, threads: int) -> duckdb.DuckDBPyConnection:
-    """Open an in-memory database without files, network, extensions or settings."""
-    database = duckdb.connect(
+def shut_out() -> bool:
+    """Let the kernel refuse this process all files, TCP and signals to others (Landlock).
+
+    False where the kernel cannot; DuckDB's own settings refuse files and network anyway.
+    """
+    if not _LINUX:
+        return False
+    library = ctypes.CDLL(None, use_errno=True)
+    version = library.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    if version < 1:
+        return False
+    files = next(bits for since, bits in _FILE_RIGHTS if version >= since)
+    refused = struct.pack("=QQQ", (1 << files) - 1, 3 * (version >= 4), 3 * (version >= 6))
+    rules = library.syscall(_CREATE_RULESET, refused, ctypes.c_size_t(len(refused)), 0)
+    for path in filter(os.path.exists, _CLOCK):
+        folder = os.open(path, os.O_PATH)
+        may_read = struct.pack("=Qi", 12 if Path(path).is_dir() else 4, folder)
+        library.syscall(_ADD_RULE, rules, 1, may_read, 0)
+        os.close(folder)
+    library.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    done = library.syscall(_RESTRICT_SELF, rules, 0) == 0
+    os.close(rules)
+    return done
+
+
+def connect(*, memory: str) -> duckdb.DuckDBPyConnection:
+    """Open an in-memory database that looks for no files and no extensions; it has no threads."""
+    return duckdb.connect(
         ":memory:",
         config={
             "memory_limit": memory,
-            "threads": str(threads),
+            "threads": "1",
+            "async_threads": "0",
             "temp_directory": "",
             "python_enable_replacements": "false",
             "allow_community_extensions": "false",
@@ -88,10 +123,13 @@ def connect(*, memory: str, threads: int) -> duckdb.DuckDBPyConnection:
             "errors_as_json": "true",
         },
     )
-    # last, since nothing can be set after it
+
+
+def lock(database: duckdb.DuckDBPyConnection, *, threads: int) -> None:
+    """Give it its threads, and take files, the network and all settings from it."""
+    database.execute(f"SET threads = {threads}")
     database.execute("SET enable_external_access = false")
     database.execute("SET lock_configuration = true")
-    return database
 
 
 def limit(memory: int, result: int) -> bool:
@@ -107,8 +145,8 @@ def limit(memory: int, result: int) -> bool:
     return True
 
 
-def _statm() -> list[str]:
-    return Path("/proc/self/statm").read_text().split()
+def _statm() -> list[bytes]:
+    return os.pread(_STATM, 200, 0).split()
 
 
 def private_bytes() -> int:
@@ -199,8 +237,8 @@ def describe(error: BaseException, request: Request) -> dict[str, Any]:
         said = _parsed(found[1])
     kind = type(error).__name__
     if not isinstance(error, duckdb.Error):  # of a later batch, through Arrow
-        kind = f"{said['exception_type']}Exception" if said else kind
-        kind = "OutOfMemoryException" if isinstance(error, MemoryError) else kind.replace(" ", "")
+        words = said.get("exception_type", "Out of Memory" * isinstance(error, MemoryError))
+        kind = "".join(map(str.capitalize, words.split())) + "Exception" if words else kind
     position = int(said["position"]) if "position" in said else None
     if position is not None and request["task"] == "check":
         position -= _CHECKED.index("{")
