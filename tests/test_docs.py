@@ -3,6 +3,8 @@
 import ast
 import re
 import tomllib
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def test_links_lead_to_files(page: Path) -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    table = (ROOT / "README.md").read_text().partition("## What it is built on, and why")[2].lower()
+    table = (ROOT / "docs/explanation/dependencies.md").read_text().lower()
     names = [re.match(r"[\w-]+", line)[0].lower() for line in project["dependencies"]]
     assert [name for name in names if name not in table] == []
 
@@ -79,3 +81,15 @@ def test_every_setting_is_documented() -> None:
     fields.remove("found")
     text = "".join((ROOT / "docs/reference" / name).read_text() for name in ("cli.md", "http.md"))
     assert [name for name in fields if f"DEJAVU_{name.upper()}" not in text] == []
+
+
+def test_the_front_page_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= 700
+
+
+def test_what_the_architecture_names_exists() -> None:
+    text = (ROOT / "docs/explanation/architecture.md").read_text()
+    named = re.findall(r"`((?:engine|api)[\w.]*):([\w.]+)`", text)
+    assert len(named) >= 10
+    for module, path in named:
+        attrgetter(path)(import_module(module))

@@ -1,0 +1,60 @@
+"""Pages that the site makes of the code itself: every flag, every setting."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from typer.main import get_command
+
+from api.cli.main import app
+from api.config import ServerSettings
+from engine.config import Settings
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages (a hook of mkdocs)."""
+    for name, text in (("flags", _flags()), ("settings", _settings())):
+        files.append(File.generated(config, f"reference/{name}.md", content=text))
+    return files
+
+
+def _flags() -> str:
+    """List every command with its arguments and flags."""
+    return "\n".join(
+        ["# Every flag", "", "As `--help` says it.", "", *_command(get_command(app), "")]
+    )
+
+
+def _command(command: Any, name: str) -> Iterator[str]:
+    below = getattr(command, "commands", None)
+    if name:
+        yield from (f"## {name}", "", (command.help or "").strip(), "")
+    rows = [row for parameter in command.params if (row := _parameter(parameter))]
+    if rows:
+        yield from ("| | default | |", "|---|---|---|", *rows, "")
+    for each in below or ():
+        yield from _command(command.get_command(None, each), f"{name} {each}".strip())
+
+
+def _parameter(parameter: Any) -> str | None:
+    if getattr(parameter, "hidden", False):
+        return None
+    names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
+    default = parameter.default
+    shown = "" if default is None or callable(default) or default == [] else f"`{default}`"
+    said = " ".join((getattr(parameter, "help", "") or "").split())
+    return f"| {names} | {shown} | {said} |".replace("\n", " ")
+
+
+def _settings() -> str:
+    """List every setting with its variable, default and meaning."""
+    lines = ["# Settings", "", "Keyword arguments of `Engine.open` come before variables, and"]
+    lines += ["variables before defaults.", ""]
+    for title, model in (("Engine", Settings), ("Server", ServerSettings)):
+        lines += [f"## {title}", "", "| variable | default | |", "|---|---|---|"]
+        for name, field in model.model_fields.items():
+            said = " ".join((field.description or "").split())
+            lines.append(f"| `DEJAVU_{name.upper()}` | `{field.default!r}` | {said} |")
+        lines.append("")
+    return "\n".join(lines)
