@@ -1,18 +1,79 @@
 """dejavu-engine: a video-language query engine that reuses what it has already computed."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.client import Client as Client
+    from engine.config import Settings as Settings
+    from engine.errors import BindError as BindError
+    from engine.errors import CorruptVideoError as CorruptVideoError
+    from engine.errors import DataError as DataError
+    from engine.errors import EngineError as EngineError
+    from engine.errors import ExecutionError as ExecutionError
+    from engine.errors import LimitError as LimitError
+    from engine.errors import ModelError as ModelError
+    from engine.errors import NotFoundError as NotFoundError
+    from engine.errors import ParseError as ParseError
+    from engine.errors import QueryError as QueryError
+    from engine.errors import StoreError as StoreError
+    from engine.errors import UnsupportedCodecError as UnsupportedCodecError
+    from engine.errors import UsageError as UsageError
+    from engine.errors import VideoError as VideoError
+    from engine.ingesting.report import IngestOptions as IngestOptions
+    from engine.ingesting.report import IngestReport as IngestReport
+    from engine.ingesting.report import VideoReport as VideoReport
+    from engine.protocol import AnyEngine as AnyEngine
+    from engine.results import Answer as Answer
+    from engine.results import Coverage as Coverage
+    from engine.results import Moment as Moment
+    from engine.results import QueryResult as QueryResult
+    from engine.rows import Completeness as Completeness
+    from engine.rows import SqlResult as SqlResult
     from engine.session import Engine as Engine
+    from engine.storage.records import Job as Job
+    from engine.storage.records import Video as Video
 
-__all__ = ["Engine"]
+_HOMES = {  # name → module: what is heavy is imported by who asks for it
+    "Answer": "engine.results",
+    "AnyEngine": "engine.protocol",
+    "BindError": "engine.errors",
+    "Client": "engine.client",
+    "Completeness": "engine.rows",
+    "CorruptVideoError": "engine.errors",
+    "Coverage": "engine.results",
+    "DataError": "engine.errors",
+    "Engine": "engine.session",
+    "EngineError": "engine.errors",
+    "ExecutionError": "engine.errors",
+    "IngestOptions": "engine.ingesting.report",
+    "IngestReport": "engine.ingesting.report",
+    "Job": "engine.storage.records",
+    "LimitError": "engine.errors",
+    "ModelError": "engine.errors",
+    "Moment": "engine.results",
+    "NotFoundError": "engine.errors",
+    "ParseError": "engine.errors",
+    "QueryError": "engine.errors",
+    "QueryResult": "engine.results",
+    "Settings": "engine.config",
+    "SqlResult": "engine.rows",
+    "StoreError": "engine.errors",
+    "UnsupportedCodecError": "engine.errors",
+    "UsageError": "engine.errors",
+    "Video": "engine.storage.records",
+    "VideoError": "engine.errors",
+    "VideoReport": "engine.ingesting.report",
+}
+__all__ = sorted(_HOMES)
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # lazy, so that engine.vision imports on machines that have torch and little else
-    if name == "Engine":
-        from engine.session import Engine
+    if name not in _HOMES:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
 
-        return Engine
-    raise AttributeError(f"module 'engine' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

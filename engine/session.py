@@ -20,11 +20,12 @@ from engine.loading import ModelFiles, ModelOnDemand
 from engine.operators.base import Context, Reply
 from engine.query import query
 from engine.results import Answer, GroupBy, QueryResult
+from engine.rows import SqlResult
 from engine.search.context import Background, Range
 from engine.search.options import Options
 from engine.search.reading import Reading
 from engine.search.work import Embedded
-from engine.sql import SqlResult, run_sql
+from engine.sql import run_sql
 from engine.storage.records import Job, JobStatus, Video
 from engine.storage.store import Store
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from time import perf_counter
 from typing import Any
 
@@ -13,62 +13,7 @@ from engine.operators.base import Context, read_table
 from engine.planner.explain import explain_text, show
 from engine.planner.place import in_users_text
 from engine.planner.prepare import Prepared, prepare
-from engine.search.work import Work
-
-
-@dataclass(frozen=True, slots=True)
-class Completeness:
-    """What an answer rests on.
-
-    `complete`: all frames that it asks about were embedded. `exact`: equal to a full scan over
-    dense vectors of the frames there are; approximate rows that could matter were made exact.
-    """
-
-    complete: bool
-    exact: bool
-    embedded: int  # frames embedded for it
-    refined: int  # approximate rows made exact for it
-    inexact: int  # approximate rows on which it rests
-    missing_seconds: float  # of video that was to be embedded and was not
-    budget: bool  # whether a budget ended something first
-
-    @classmethod
-    def of_work(cls, work: Work) -> "Completeness":
-        """Read it off what was done."""
-        whole = all(item.complete for item in work.embedded) and not work.missing_seconds
-        settled = all(item.complete for item in work.refined)
-        return cls(
-            complete=whole,
-            exact=settled and not work.approximate and not work.inexact,
-            embedded=sum(item.frames for item in work.embedded),
-            refined=sum(item.rows for item in work.refined),
-            inexact=work.inexact,
-            missing_seconds=work.missing_seconds,
-            budget=not (whole and settled),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class SqlResult:
-    """The rows of a statement, and how they came about.
-
-    The table's schema holds the coverage too, as JSON under `dejavu.coverage`.
-    """
-
-    table: pa.Table
-    explain: str  # the plan; after EXPLAIN ANALYZE or `analyze`, with what really happened
-    work: Work
-    seconds: float
-    coverage: Completeness
-
-    def arrow(self) -> pa.Table:
-        """Return the rows as an Arrow table."""
-        return self.table
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the rows as dictionaries."""
-        listed: list[dict[str, Any]] = self.table.to_pylist()
-        return listed
+from engine.rows import Completeness, SqlResult
 
 
 def run_sql(

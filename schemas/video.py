@@ -52,6 +52,9 @@ class VideoOut(BaseModel):
         json_schema_extra=example(
             id=1,
             name="street.mp4",
+            names=["street.mp4", "copy.mp4"],
+            content_hash="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            size_bytes=1_048_576,
             duration_seconds=61.2,
             fps=25.0,
             width=1920,
@@ -67,6 +70,9 @@ class VideoOut(BaseModel):
 
     id: int = Field(description="stays the same for the same content")
     name: str = Field(description="the first of its names")
+    names: list[str] = Field(description="all names of this content, the first one included")
+    content_hash: str | None = Field(description="sha256 of the file")
+    size_bytes: int | None = Field(description="of the file")
     duration_seconds: float | None = Field(description="from the first frame to the last one's end")
     fps: float | None = Field(description="frames a second, as the container says")
     width: int | None = Field(description="pixels, upright")

@@ -18,7 +18,7 @@ from unittest.mock import patch
 import pytest
 
 from api.cli.main import main
-from api.remote import Remote
+from engine.client import Client
 from engine.errors import NotFoundError, QueryError
 from engine.session import Engine
 from engine.storage.lock import holder
@@ -106,7 +106,7 @@ def test_commands_answer_as_python_does(by_python: dict[str, Any], data: Path) -
 
 
 @pytest.fixture(scope="module")
-def server(data: Path, clips: Path, by_python: dict[str, Any]) -> Iterator[Remote]:
+def server(data: Path, clips: Path, by_python: dict[str, Any]) -> Iterator[Client]:
     """A server on the folder, found as a command finds it; it ends on SIGTERM."""
     arguments = [*COMMAND, "serve", "--port", "0", "--data", str(data)]
     process = subprocess.Popen(arguments, env=environment(DEJAVU_VIDEO_ROOTS=str(clips)))
@@ -117,28 +117,28 @@ def server(data: Path, clips: Path, by_python: dict[str, Any]) -> Iterator[Remot
             assert time.monotonic() < stop
             time.sleep(0.1)
         assert held.pid == process.pid
-        yield Remote(held.url, "end-to-end")
+        yield Client(held.url, "end-to-end")
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     assert holder(data) is None
 
 
-def test_http_answers_as_python_does(server: Remote, by_python: dict[str, Any]) -> None:
+def test_http_answers_as_python_does(server: Client, by_python: dict[str, Any]) -> None:
     for text, expected in zip(TEXTS, by_python["moments"], strict=True):
         same([asdict(moment) for moment in server.query(text, 5).moments], expected)
     answer, expected = asdict(server.ask(QUESTION, CHOICES)), by_python["answer"]
     assert answer["text"] == expected["text"]
     assert answer["how"] == expected["how"]
     assert answer["scores"] == pytest.approx(expected["scores"], abs=1e-3)
-    rows = server.sql(STATEMENT, text=TEXTS[0]).to_pylist()
+    rows = server.sql(STATEMENT, text=TEXTS[0]).rows()
     assert [row["name"] for row in rows] == ["one.mp4", "two.mp4"]
     best = [row["best"] for row in by_python["rows"]]
     assert [row["best"] for row in rows] == pytest.approx(best, abs=1e-4)
 
 
 def test_a_command_uses_the_server_that_runs(
-    server: Remote, data: Path, by_python: dict[str, Any], clips: Path
+    server: Client, data: Path, by_python: dict[str, Any], clips: Path
 ) -> None:
     found, said = command("query", TEXTS[0], "--top", 5, "--data", data)
     same(found["moments"], by_python["moments"][0])
@@ -159,7 +159,7 @@ def test_a_command_uses_the_server_that_runs(
     assert shown["status"] == "ready"
 
 
-def test_errors_come_through_as_the_engines_own(server: Remote) -> None:
+def test_errors_come_through_as_the_engines_own(server: Client) -> None:
     with pytest.raises(NotFoundError, match=r"three\.mp4"):
         server.query("a star", videos=["three.mp4"])
     with pytest.raises(QueryError) as caught:
@@ -169,7 +169,7 @@ def test_errors_come_through_as_the_engines_own(server: Remote) -> None:
         server.call("GET", "/videos/99")
 
 
-def test_a_command_that_needs_the_folder_names_who_has_it(server: Remote, data: Path) -> None:
+def test_a_command_that_needs_the_folder_names_who_has_it(server: Client, data: Path) -> None:
     listed = [*COMMAND, "videos", "verify", "--data", str(data)]
     done = subprocess.run(listed, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 1

@@ -28,10 +28,10 @@ LAYERS = [
     {"engine.planner"},
     {"engine.answering"},
     {"engine.training"},
-    {"engine.background", "engine.footage", "engine.ingesting", "engine.loading"},
+    {"engine.background", "engine.footage", "engine.ingesting", "engine.loading", "engine.rows"},
     {"engine.ingest", "engine.query", "engine.sql"},
     {"engine.ask"},
-    {"engine.session"},
+    {"engine.client", "engine.protocol", "engine.session"},
     {"engine.evaluation"},
     {"api"},
 ]

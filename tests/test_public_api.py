@@ -1,16 +1,52 @@
 """What a user imports."""
 
+import ast
+import inspect
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import engine
+from engine import errors
 
 
-def test_the_engine_is_all_there_is_to_import() -> None:
-    assert engine.__all__ == ["Engine"]
-    assert {name for name in dir(engine.Engine) if not name.startswith("_")} >= {
-        *("open", "close", "ingest", "query", "sql", "ask", "explain"),
-    }
+def test_what_is_exported_is_what_is_there() -> None:
+    assert engine.__all__ == sorted(name for name in dir(engine) if not name.startswith("_"))
+    for name in engine.__all__:
+        assert getattr(engine, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'Enigne'"):
+        engine.Enigne  # noqa: B018
+
+
+def test_every_export_has_its_type() -> None:
+    """What type checkers see is what is there."""
+    tree = ast.parse(Path(engine.__file__).read_text())
+    guarded = next(node for node in tree.body if isinstance(node, ast.If))
+    typed = [alias.name for node in guarded.body for alias in node.names]  # type: ignore[attr-defined]
+    assert sorted(typed) == engine.__all__
+
+
+def test_every_error_is_exported() -> None:
+    names = {name for name in vars(errors) if name.endswith("Error")}
+    assert len(names) > 10
+    assert names <= set(engine.__all__)
+
+
+@pytest.mark.parametrize("top", ["api", "engine", "kernels", "schemas"])
+def test_every_package_says_that_it_is_typed(top: str) -> None:
+    assert (Path(engine.__file__).parents[1] / top / "py.typed").exists()
+
+
+def test_engine_and_client_make_the_same_calls() -> None:
+    for name, told in inspect.getmembers(engine.AnyEngine, inspect.isfunction):
+        if name.startswith("_") and name not in ("__enter__", "__exit__"):
+            continue
+        expected = inspect.signature(told)
+        for kind in (engine.Engine, engine.Client):
+            found = inspect.signature(getattr(kind, name))
+            assert list(found.parameters.values()) == list(expected.parameters.values()), name
 
 
 def test_importing_the_package_is_light() -> None:

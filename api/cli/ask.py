@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from api.cli import flags, show
 from api.cli.connect import connect
-from api.remote import Remote
 from engine.errors import UsageError, unknown
 from engine.results import Answer, GroupBy, QueryResult
 
@@ -105,10 +104,7 @@ def sql(
         text = f"EXPLAIN {'ANALYZE ' if analyze else ''}{text}"
     named = dict(_parameter(given) for given in param or ())
     with connect(data, model, device) as engine:
-        if isinstance(engine, Remote):
-            table = engine.sql(text, **named)
-        else:
-            table = engine.sql(text, **named).arrow()
+        table = engine.sql(text, **named).arrow()
     write_table(table, "json" if as_json else form, plan=explain or analyze)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import engine
 from api.cli import show
-from api.remote import Remote
+from engine.client import Client
 from engine.errors import NotFoundError
 from engine.storage.lock import holder
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @contextmanager
 def connect(
     data: Path, model: str, device: str, *, create: bool = False
-) -> "Iterator[Engine | Remote]":
+) -> "Iterator[Engine | Client]":
     """Give the running server where there is one, else an engine of this process.
 
     Unless it is to `create`, an engine that only reads does where another process writes.
@@ -75,10 +75,10 @@ def check_folder(data: Path) -> None:
         )
 
 
-def find_server(data: Path) -> Remote | None:
+def find_server(data: Path) -> Client | None:
     """Return the server that has a data folder, if one runs."""
     held = holder(data)
     if held is None or held.url is None:
         return None
     keys = [key.partition(":")[2] for key in os.environ.get("DEJAVU_API_KEYS", "").split(",")]
-    return Remote(held.url, keys[0] or None)
+    return Client(held.url, keys[0] or None)

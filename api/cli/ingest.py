@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from api.cli import flags, show
 from api.cli.connect import connect
-from api.remote import Remote
+from engine.client import Client
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def ingest(
     Exit code 3: done, but some videos were quarantined.
     """
     with connect(data, model, device, create=True) as engine:
-        if isinstance(engine, Remote):
+        if isinstance(engine, Client):
             options = {"fps": fps, "strategy": strategy, "max_drift": max_drift}
             options |= {"replace": True} if replace else {}
             code = _by_server(engine, paths, options, as_json=as_json)
@@ -196,7 +195,7 @@ def _print_choices(report: "IngestReport") -> None:
 
 
 def _by_server(
-    server: Remote, paths: list[str], options: Mapping[str, Any], *, as_json: bool
+    server: Client, paths: list[str], options: Mapping[str, Any], *, as_json: bool
 ) -> int:
     """Have a server ingest; each path is one of its jobs."""
     ended, code = [], 0
@@ -209,10 +208,10 @@ def _by_server(
                     status.update(escape(f"{path}: ") + f"{progress.get('stage', '')} {done}")
 
             try:
-                job = server.ingest(Path(path), options, draw)
+                job = show.plain(server.ingest(path, progress=draw, **options))
             except EngineError as error:
                 job = {"status": "failed", "error": str(error)}
-        ended.append({"path": str(path), **job})
+        ended.append({"path": str(path), "id": job.pop("job_id", None), **job})
         code = 3 if job["status"] == "failed" else code
         if not as_json:
             show.out.print(

@@ -2,19 +2,13 @@
 
 import base64
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from api.cli import show
-from api.remote import Remote
 from engine.errors import EngineError
+from engine.protocol import AnyEngine
 from engine.results import Moment
-from engine.session import Engine
-from engine.video.decode import get_frame_at
-from engine.video.gop import index_gops
 
 _STYLE = (
     "body{font:15px/1.5 system-ui;margin:2rem auto;max-width:70rem;padding:0 1rem}"
@@ -26,7 +20,7 @@ _STYLE = (
 )
 
 
-def write_page(path: Path, text: str, moments: Sequence[Moment], engine: Engine | Remote) -> None:
+def write_page(path: Path, text: str, moments: Sequence[Moment], engine: AnyEngine) -> None:
     """Write the moments with a picture of each one's peak; where its file is gone, with why."""
     figures = "".join(_figure(moment, _picture(moment, engine)) for moment in moments)
     title = html.escape(text)
@@ -45,21 +39,9 @@ def _figure(moment: Moment, picture: str) -> str:
     )
 
 
-def _picture(moment: Moment, engine: Engine | Remote) -> str:
+def _picture(moment: Moment, engine: AnyEngine) -> str:
     try:
-        source = base64.b64encode(_jpeg(moment, engine)).decode()
+        source = base64.b64encode(engine.frame(moment.video_id, moment.peak_seconds)).decode()
     except EngineError as error:
         return f"<p>{html.escape(str(error))}</p>"
     return f'<img alt="" src="data:image/jpeg;base64,{source}">'
-
-
-def _jpeg(moment: Moment, engine: Engine | Remote) -> bytes:
-    if isinstance(engine, Remote):
-        return engine.fetch(f"/videos/{moment.video_id}/frames/{moment.peak_seconds:.3f}.jpg")
-    video = engine.store.catalog.video(moment.video_id).path
-    frame = get_frame_at(video, moment.peak_seconds, gops=index_gops(video))
-    picture = Image.fromarray(frame.image)
-    picture.thumbnail((480, 480))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=82)
-    return buffer.getvalue()

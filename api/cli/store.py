@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from api.cli import flags, show
 from api.cli.connect import find_server, open_store, read_store
-from engine.errors import NotFoundError, UsageError
+from engine.errors import UsageError
 
 if TYPE_CHECKING:
     from engine.storage.records import Video
@@ -36,7 +36,7 @@ def list_videos(
     """List the videos with how they were encoded."""
     remote = find_server(data)
     if remote is not None:
-        listed = [video for video in remote.videos(pattern) if video["id"] > after]
+        listed = [_record(each) for each in remote.videos(pattern) if each.video_id > after]
         found, more = listed[: limit or None], bool(limit) and len(listed) > limit
     else:
         with read_store(data) as store:
@@ -59,10 +59,7 @@ def show_video(which: Which, data: flags.Data = flags.DATA, as_json: flags.Json 
     """Show one video: its stream, and what its ingest did and cost."""
     remote = find_server(data)
     if remote is not None:
-        matches = [v for v in remote.videos() if which in (v["name"], str(v["id"]))]
-        if not matches:
-            raise NotFoundError(f"no video {which!r}")
-        found = matches[0]
+        found = _record(remote.video(flags.which(which)))
     else:
         with read_store(data) as store:
             found = _record(store.catalog.video(flags.which(which)))
@@ -75,8 +72,7 @@ def remove_video(which: Which, data: flags.Data = flags.DATA, as_json: flags.Jso
     """Remove a video's rows; the file itself stays."""
     remote = find_server(data)
     if remote is not None:
-        names = {video["name"]: video["id"] for video in remote.videos()}
-        remote.call("DELETE", f"/videos/{names.get(which, which)}")
+        remote.remove(flags.which(which))
     else:
         with open_store(data) as store:
             store.catalog.remove_video(flags.which(which))
@@ -202,7 +198,7 @@ def list_jobs(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> Non
     """List jobs, newest first."""
     remote = find_server(data)
     if remote is not None:
-        found = remote.call("GET", "/jobs")
+        found = [_job(job) for job in remote.jobs()]
     else:
         with read_store(data) as store:
             found = [_job(job) for job in store.catalog.jobs()]
@@ -218,7 +214,7 @@ def show_job(job_id: Job, data: flags.Data = flags.DATA, as_json: flags.Json = F
     """Show one job: how far it is, or why it failed."""
     remote = find_server(data)
     if remote is not None:
-        found = remote.call("GET", f"/jobs/{job_id}")
+        found = _job(remote.job(job_id))
     else:
         with read_store(data) as store:
             found = _job(store.catalog.job(job_id))
@@ -230,7 +226,7 @@ def cancel_job(job_id: Job, data: flags.Data = flags.DATA, as_json: flags.Json =
     """Cancel a job of the running server; without one, a job that waits."""
     remote = find_server(data)
     if remote is not None:
-        found = remote.call("DELETE", f"/jobs/{job_id}")
+        found = _job(remote.cancel(job_id))
     else:
         with open_store(data) as store:
             job = store.catalog.job(job_id)
@@ -245,7 +241,7 @@ def _print_record(record: dict[str, Any], *, as_json: bool) -> None:
         show.print_json(record)
         return
     for name, value in record.items():
-        if value not in (None, [], {}):
+        if value not in (None, [], {}, ""):
             show.out.print(f"[dim]{name.replace('_', ' '):>20}[/]  {escape(_said(value))}")
 
 

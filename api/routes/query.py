@@ -1,7 +1,6 @@
 """`POST /query` and `POST /sql`."""
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Request
@@ -14,7 +13,7 @@ from engine.ask import Answer
 from engine.caller import for_one_who
 from engine.errors import UsageError
 from engine.query import Moment
-from engine.sql import SqlResult
+from engine.rows import SqlResult
 from schemas.query import AnswerOut, MomentOut, QueryRequest, QueryResponse, RowsOut, SqlRequest
 
 router = APIRouter(tags=["query"], dependencies=[CanRead])
@@ -74,28 +73,18 @@ async def post_sql(
     accept: Annotated[str, Header()] = "application/json",
 ) -> StreamingResponse:
     """Run a SELECT; rows come as JSON, CSV or an Arrow stream, as Accept asks."""
-    sql = body.sql
-    if body.options:
-        listed = ", ".join(_option(name, value) for name, value in body.options.items())
-        sql = f"{sql.rstrip().rstrip(';')}\nOPTIONS ({listed})"
     positional = body.params if isinstance(body.params, list) else []
     named = body.params if isinstance(body.params, dict) else {}
+    if "options" in named:
+        raise UsageError("a parameter cannot be called options; allowed: any other name")
 
     def select() -> SqlResult:
         with for_one_who(sees_folders=role == "write"):
-            return engine.sql(sql, *positional, **named)
+            return engine.sql(body.sql, *positional, options=body.options, **named)
 
     result = await heavy.queries.take(select, request)
     table, form = result.arrow(), form_of(accept)
     return StreamingResponse(rendered(table, form, result.seconds), media_type=MEDIA[form])
-
-
-def _option(name: str, value: Any) -> str:
-    """Write an option as the statement's own OPTIONS clause has it."""
-    if not name.isidentifier() or not isinstance(value, str | int | float):
-        raise UsageError(f"options: {name!r} = {value!r}; expected a name with a text or a number")
-    escaped = value.replace("'", "''") if isinstance(value, str) else ""
-    return f"{name} = '{escaped}'" if isinstance(value, str) else f"{name} = {json.dumps(value)}"
 
 
 def _moment(moment: Moment) -> MomentOut:

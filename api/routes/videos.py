@@ -284,6 +284,9 @@ def _out(video: Video, role: str | None) -> VideoOut:
     return VideoOut(
         id=video.video_id,
         name=video.name,
+        names=list(video.names),
+        content_hash=video.content_hash,
+        size_bytes=video.size_bytes,
         duration_seconds=video.duration_seconds,
         fps=video.fps,
         width=video.width,

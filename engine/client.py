@@ -1,0 +1,283 @@
+"""A running server, held like an engine."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+from shutil import copyfileobj
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlencode
+
+from engine.errors import EngineError, ExecutionError, NotFoundError, QueryError, UsageError
+from engine.results import Answer, Coverage, GroupBy, Moment, QueryResult
+from engine.rows import Completeness, SqlResult
+from engine.storage.records import Job, JobStatus, Video
+
+ARROW = "application/vnd.apache.arrow.stream"
+ENDED = ("ready", "failed", "cancelled")
+_POLL_SECONDS = 0.3
+_PAGE = 500  # the most videos or jobs that a server lists at once
+_ERRORS: Mapping[int, type[EngineError]] = {
+    400: UsageError,
+    403: UsageError,
+    404: NotFoundError,
+    422: UsageError,
+}
+
+
+class Client:
+    """The engine behind a URL: the same calls, the same results, the same errors.
+
+    A server tells no paths: those of its videos are empty. `key` is one of its DEJAVU_API_KEYS.
+    """
+
+    def __init__(self, url: str, key: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._key = key
+
+    def query(
+        self,
+        text: str | bytes,
+        top_k: int = 10,
+        videos: Sequence[int | str] | None = None,
+        group_by: GroupBy = "moment",
+        min_score: float | None = None,
+        exact: bool | None = None,
+        **options: Any,
+    ) -> QueryResult:
+        """Find the moments that fit a text."""
+        if isinstance(text, bytes):
+            raise UsageError("a server takes texts; images need an engine on the data folder")
+        body = {
+            "text": text,
+            "top_k": top_k,
+            "videos": None if videos is None else list(videos),
+            "group_by": group_by,
+            "min_score": min_score,
+            "options": {"exact": exact, "explain": True, **options},
+        }
+        found = self.call("POST", "/query", body)
+        return QueryResult(
+            [_moment(moment) for moment in found["moments"]],
+            Coverage(**found["coverage"]),
+            found["timing"],
+            found["plan"],
+        )
+
+    def ask(
+        self,
+        question: str,
+        choices: Sequence[str] | None = None,
+        videos: Sequence[int | str] | None = None,
+    ) -> Answer:
+        """Answer a question, out of choices where given, with the moments that support it."""
+        body = {
+            "text": question,
+            "mode": "grounded_qa",
+            "choices": None if choices is None else list(choices),
+            "videos": None if videos is None else list(videos),
+        }
+        found = self.call("POST", "/query", body)["answer"]
+        evidence = [_moment(moment) for moment in found.pop("evidence")]
+        return Answer(evidence=evidence, **found)
+
+    def sql(
+        self, sql: str, /, *positional: Any, options: Mapping[str, Any] | None = None, **named: Any
+    ) -> SqlResult:
+        """Run a SELECT; `?` takes positional values, `$name` named ones, not both at once."""
+        import pyarrow as pa  # what lists videos needs none of it
+
+        if positional and named:
+            raise UsageError("a server takes positional values or named ones, got both")
+        started = perf_counter()
+        body = {"sql": sql, "params": list(positional) or named or None, "options": options or {}}
+        with self._open("POST", "/sql", body, accept=ARROW) as response:
+            table = pa.ipc.open_stream(response.read()).read_all()
+        coverage = Completeness(**json.loads(table.schema.metadata[b"dejavu.coverage"]))
+        return SqlResult(table, "", None, perf_counter() - started, coverage)
+
+    def explain(
+        self,
+        sql: str,
+        /,
+        *positional: Any,
+        analyze: bool = False,
+        options: Mapping[str, Any] | None = None,
+        **named: Any,
+    ) -> str:
+        """Return the plan of a SELECT; with `analyze` run it and say what it really did."""
+        asked = f"EXPLAIN {'ANALYZE ' if analyze else ''}{sql}"
+        lines = self.sql(asked, *positional, options=options, **named).table.column(0)
+        return "\n".join(lines.to_pylist())
+
+    def ingest(
+        self,
+        path: str | Path,
+        *,
+        progress: Callable[[Mapping[str, Any]], None] = lambda _: None,
+        **options: Any,
+    ) -> Job:
+        """Have the server bring in a path that it can see; return the job when it has ended."""
+        given = {"path": str(Path(path).resolve()), **options}
+        job = self.job(self.call("POST", "/videos", given)["id"])
+        while job.status not in ENDED:
+            progress(job.progress or {})
+            time.sleep(_POLL_SECONDS)
+            job = self.job(job.job_id)
+        return job
+
+    # what is stored
+
+    def videos(self, pattern: str | None = None) -> list[Video]:
+        """Return the videos, those only whose name is or matches a glob where one is given."""
+        return list(self._videos(pattern))
+
+    def video(self, video: int | str) -> Video:
+        """Return a video by its id or one of its names."""
+        if isinstance(video, int):
+            return _video(self.call("GET", f"/videos/{video}"))
+        found = next((each for each in self._videos(video) if video in each.names), None)
+        if found is None:
+            raise NotFoundError(f"no video {video!r}")
+        return found
+
+    def remove(self, video: int | str) -> None:
+        """Remove a video with its rows; its file stays, unless it was sent to the server."""
+        self.call("DELETE", f"/videos/{self.video(video).video_id}")
+
+    def frame(self, video: int | str, seconds: float, *, width: int = 480) -> bytes:
+        """Return the frame shown at an instant as JPEG, at most `width` wide."""
+        at = f"/videos/{self._id(video)}/frames/{seconds:.3f}.jpg?width={width}"
+        with self._open("GET", at, None, accept="image/jpeg") as response:
+            picture: bytes = response.read()
+            return picture
+
+    def clip(
+        self, video: int | str, start_seconds: float, stop_seconds: float, path: str | Path
+    ) -> Path:
+        """Cut `[start, stop)` of a video into an MP4 that browsers play; return its path."""
+        span = urlencode({"start": start_seconds, "stop": stop_seconds})
+        at = f"/videos/{self._id(video)}/clip.mp4?{span}"
+        with (
+            self._open("GET", at, None, accept="video/mp4") as response,
+            Path(path).open("wb") as out,
+        ):
+            copyfileobj(response, out)
+        return Path(path)
+
+    def jobs(self, status: JobStatus | None = None) -> list[Job]:
+        """Return the jobs, newest first."""
+        found: list[Job] = []
+        while True:
+            given = {"limit": _PAGE, "status": status, "after": found[-1].job_id if found else None}
+            page = [_job(job) for job in self.call("GET", f"/jobs?{_query(given)}")]
+            found += page
+            if len(page) < _PAGE:
+                return found
+
+    def job(self, job_id: str) -> Job:
+        """Return a job by its id."""
+        return _job(self.call("GET", f"/jobs/{job_id}"))
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job that has not ended; a running one ends at its next commit."""
+        return _job(self.call("DELETE", f"/jobs/{job_id}"))
+
+    def close(self) -> None:
+        """Hold nothing: every call is a connection of its own."""
+
+    def __enter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    # how it is asked
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Send a request and return its JSON; a problem becomes the engine's own error."""
+        with self._open(method, path, body, accept="application/json") as response:
+            data = response.read()
+        return json.loads(data) if data else None
+
+    def _id(self, video: int | str) -> int:
+        return video if isinstance(video, int) else self.video(video).video_id
+
+    def _videos(self, pattern: str | None) -> Iterator[Video]:
+        cursor: str | None = None
+        while True:
+            given = {"limit": _PAGE, "name": pattern, "cursor": cursor}
+            page = self.call("GET", f"/videos?{_query(given)}")
+            yield from map(_video, page["videos"])
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+    def _open(self, method: str, path: str, body: Any, *, accept: str) -> Any:
+        headers = {"Accept": accept, "Content-Type": "application/json"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        try:
+            data = None if body is None else json.dumps(body).encode()
+        except TypeError as error:
+            raise UsageError(f"a server takes what JSON has words for: {error}") from error
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            return urllib.request.urlopen(request)
+        except urllib.error.HTTPError as error:
+            raise _problem(error, body) from error
+        except OSError as error:
+            raise ExecutionError(f"the server at {self.url} does not answer: {error}") from error
+
+
+def _problem(error: urllib.error.HTTPError, body: Any) -> EngineError:
+    with error:
+        text = error.read()
+    try:
+        found = json.loads(text)
+        detail = str(found["detail"])
+    except (ValueError, KeyError, TypeError):
+        return ExecutionError(f"the server answered {error.code}")
+    if "position" in found:
+        return QueryError(detail, sql=body.get("sql", ""), position=found["position"])
+    if error.code == 401:
+        return UsageError(f"the server asks for a key ({detail}); set DEJAVU_API_KEYS")
+    return _ERRORS.get(error.code, ExecutionError)(detail)
+
+
+def _query(given: Mapping[str, Any]) -> str:
+    return urlencode({name: value for name, value in given.items() if value is not None})
+
+
+def _moment(found: Mapping[str, Any]) -> Moment:
+    return Moment(**{field.name: found[field.name] for field in fields(Moment)})
+
+
+def _video(found: Mapping[str, Any]) -> Video:
+    known = {field.name: found[field.name] for field in fields(Video) if field.name in found}
+    times = {"ingested_at": _time(found["ingested_at"]), "names": tuple(found["names"])}
+    return Video(**{**known, **times, "video_id": found["id"], "path": ""})
+
+
+def _job(found: Mapping[str, Any]) -> Job:
+    known = {field.name: found[field.name] for field in fields(Job) if field.name in found}
+    times = {name: _time(found[name]) for name in ("created_at", "started_at", "finished_at")}
+    return Job(**{**known, **times, "job_id": found["id"], "request": {}})
+
+
+def _time(text: str | None) -> Any:
+    """Read a time as the catalog has it: UTC, without a zone."""
+    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=None)

@@ -1,0 +1,91 @@
+"""What an engine answers, whether it runs in this process or behind a URL."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, runtime_checkable
+
+from engine.results import Answer, GroupBy, QueryResult
+from engine.rows import SqlResult
+from engine.storage.records import Job, JobStatus, Video
+
+
+@runtime_checkable
+class AnyEngine(Protocol):
+    """The calls that `Engine` and `Client` share; each means the same in both."""
+
+    def query(
+        self,
+        text: str | bytes,
+        top_k: int = 10,
+        videos: Sequence[int | str] | None = None,
+        group_by: GroupBy = "moment",
+        min_score: float | None = None,
+        exact: bool | None = None,
+        **options: Any,
+    ) -> QueryResult:
+        """Find the moments that fit a text, or an image's bytes."""
+
+    def ask(
+        self,
+        question: str,
+        choices: Sequence[str] | None = None,
+        videos: Sequence[int | str] | None = None,
+    ) -> Answer:
+        """Answer a question, out of choices where given, with the moments that support it."""
+
+    def sql(
+        self, sql: str, /, *positional: Any, options: Mapping[str, Any] | None = None, **named: Any
+    ) -> SqlResult:
+        """Run a SELECT; `?` takes positional values, `$name` named ones."""
+
+    def explain(
+        self,
+        sql: str,
+        /,
+        *positional: Any,
+        analyze: bool = False,
+        options: Mapping[str, Any] | None = None,
+        **named: Any,
+    ) -> str:
+        """Return the plan of a SELECT; with `analyze` run it and say what it really did."""
+
+    def videos(self, pattern: str | None = None) -> list[Video]:
+        """Return the videos, those only whose name is or matches a glob where one is given."""
+
+    def video(self, video: int | str) -> Video:
+        """Return a video by its id or one of its names."""
+
+    def remove(self, video: int | str) -> None:
+        """Remove a video with its rows; its file stays, unless it was sent to a server."""
+
+    def frame(self, video: int | str, seconds: float, *, width: int = 480) -> bytes:
+        """Return the frame shown at an instant as JPEG, at most `width` wide."""
+
+    def clip(
+        self, video: int | str, start_seconds: float, stop_seconds: float, path: str | Path
+    ) -> Path:
+        """Cut `[start, stop)` of a video into an MP4 that browsers play; return its path."""
+
+    def jobs(self, status: JobStatus | None = None) -> list[Job]:
+        """Return the jobs of servers, newest first."""
+
+    def job(self, job_id: str) -> Job:
+        """Return a job by its id."""
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job that has not ended; what has ended stays as it is."""
+
+    def close(self) -> None:
+        """Give back what is held."""
+
+    def __enter__(self) -> Self:
+        """Return the engine itself."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""

@@ -1,0 +1,129 @@
+"""One set of calls against an engine and against a server on the same folder: equal answers."""
+
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import uvicorn
+from PIL import Image
+
+from api.app import create_app
+from api.config import ServerSettings
+from engine import AnyEngine, Client, Engine, NotFoundError, QueryError, UsageError
+from engine.video.gop import index_gops
+
+
+@pytest.fixture(scope="module")
+def url(engine: Engine) -> Iterator[str]:
+    """A real server in a thread, on a port that is free."""
+    settings = ServerSettings(api_keys="write:conformance")
+    server = uvicorn.Server(uvicorn.Config(create_app(engine, settings), port=0, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+@pytest.fixture(params=["engine", "client"])
+def either(request: pytest.FixtureRequest, engine: Engine, url: str) -> AnyEngine:
+    """The engine, then the client."""
+    return engine if request.param == "engine" else Client(url, "conformance")
+
+
+def test_both_keep_the_protocol(either: AnyEngine) -> None:
+    assert isinstance(either, AnyEngine)
+
+
+def test_a_query_gives_the_same(either: AnyEngine, engine: Engine) -> None:
+    found = either.query("a red star", 3, videos=["*.mp4"], min_score=-1.0, exact=False)
+    expected = engine.query("a red star", 3, videos=["*.mp4"], min_score=-1.0, exact=False)
+    assert found.moments == expected.moments
+    assert len(found.moments) > 0
+    assert found.coverage == expected.coverage
+    assert found.plan == expected.plan
+
+
+def test_an_answer_is_the_same(either: AnyEngine, engine: Engine) -> None:
+    asked = ("what colour is it?", ["red", "blue"], [1])
+    assert either.ask(*asked) == engine.ask(*asked)
+
+
+def test_a_statement_gives_the_same(either: AnyEngine) -> None:
+    sql = "SELECT name, video_id FROM videos WHERE video_id >= $least ORDER BY name"
+    assert either.sql(sql, least=2).rows() == [{"name": "two.mp4", "video_id": 2}]
+    assert either.sql("SELECT ? AS a, ? AS b", 1, "x").rows() == [{"a": 1, "b": "x"}]
+    best = "SELECT frame FROM frames ORDER BY CLIP_MATCH(frame, 'a ring') DESC LIMIT 2"
+    found = either.sql(best, options={"exact": False})
+    assert found.arrow().num_rows == 2
+    assert found.coverage.complete
+    assert "Search best 2 by" in either.explain(best, options={"exact": False})
+    assert "index: " in either.explain(best, analyze=True)
+
+
+def test_what_is_stored_is_the_same(either: AnyEngine, engine: Engine) -> None:
+    def told(videos: list[object]) -> list[object]:
+        return [replace(video, path="") for video in videos]  # type: ignore[type-var]
+
+    assert told(either.videos()) == told(engine.videos())
+    assert [video.name for video in either.videos("t*.mp4")] == ["two.mp4"]
+    assert told([either.video("two.mp4")]) == told([either.video(2)]) == told([engine.video(2)])
+    assert either.jobs() == engine.jobs()
+
+
+def test_a_frame_and_a_clip_are_the_same(either: AnyEngine, engine: Engine, tmp_path: Path) -> None:
+    frame = either.frame("one.mp4", 1.0, width=60)
+    assert frame == engine.frame("one.mp4", 1.0, width=60)
+    assert Image.open(io.BytesIO(frame)).width == 60
+    cut = either.clip("one.mp4", 1.0, 2.0, tmp_path / "cut.mp4")
+    assert index_gops(cut)[-1].stop_seconds == pytest.approx(1.0, abs=0.1)
+
+
+def test_errors_are_the_same(either: AnyEngine, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no video 'three"):
+        either.query("a star", videos=["three.mp4"])
+    with pytest.raises(NotFoundError, match="no video"):
+        either.video("three.mp4")
+    with pytest.raises(NotFoundError, match="no video"):
+        either.remove(99)
+    with pytest.raises(NotFoundError, match="no job 'x'"):
+        either.job("x")
+    with pytest.raises(NotFoundError, match="no job 'x'"):
+        either.cancel("x")
+    with pytest.raises(UsageError, match="top_k"):
+        either.query("a star", 0)
+    with pytest.raises(QueryError) as caught:
+        either.sql("SELECT nam FROM videos")
+    assert caught.value.caret().startswith("SELECT nam FROM videos\n")
+    with pytest.raises(UsageError, match="option"):
+        either.sql("SELECT 1", options={"exat": True})
+    with pytest.raises(UsageError, match="the video is 0 to"):
+        either.clip("one.mp4", 50.0, 51.0, tmp_path / "none.mp4")
+    assert not (tmp_path / "none.mp4").exists()
+
+
+def test_what_a_server_cannot_be_asked_is_said(url: str) -> None:
+    client = Client(url, "conformance")
+    with pytest.raises(UsageError, match="images need an engine"):
+        client.query(b"an image")
+    with pytest.raises(UsageError, match="what JSON has words for"):
+        client.sql("SELECT $image", image=b"x")
+    with pytest.raises(UsageError, match="positional values or named ones"):
+        client.sql("SELECT ?, $a", 1, a=2)
+    with pytest.raises(UsageError, match="cannot be called options"):
+        client.call("POST", "/sql", {"sql": "SELECT $options", "params": {"options": 1}})
+    with pytest.raises(UsageError, match="asks for a key"):
+        Client(url).videos()
+
+
+def test_results_are_json_and_hold_no_connection(url: str) -> None:
+    with Client(url, "conformance") as client:
+        json.dumps(client.sql("SELECT name FROM videos").rows())
