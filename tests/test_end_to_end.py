@@ -170,7 +170,7 @@ def test_errors_come_through_as_the_engines_own(server: Client) -> None:
 
 
 def test_a_command_that_needs_the_folder_names_who_has_it(server: Client, data: Path) -> None:
-    listed = [*COMMAND, "videos", "verify", "--data", str(data)]
+    listed = [*COMMAND, "index", "compact", "--data", str(data)]
     done = subprocess.run(listed, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 1
     assert server.url in done.stderr
