@@ -302,7 +302,10 @@ def test_verify_finds_what_is_missing(cli: Cli, data: Path) -> None:
 
 def test_another_process_that_is_no_server(cli: Cli, data: Path) -> None:
     with Store.open(data):
-        ran = cli("videos", "ls", "--data", data)
+        listed = cli("videos", "ls", "--data", data)
+        assert listed.code == 0
+        assert "this is what it published last" in listed.err
+        ran = cli("videos", "rm", "one.mp4", "--data", data)
         assert ran.code == 1
         assert "in use by process" in ran.err
         found = json.loads(cli("doctor", "--data", data, "--json").out)
