@@ -1,9 +1,8 @@
 """Text to a syntax tree: DuckDB's dialect, with parameters, EXPLAIN, OPTIONS and sequences."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from typing import Any, Literal
 
 from sqlglot import exp
@@ -12,8 +11,9 @@ from sqlglot.errors import ParseError as GrammarError
 from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
-from engine.errors import BindError, ParseError, UsageError, unknown
+from engine.errors import BindError, ParseError, UsageError
 from engine.planner.bounds import check_length, check_tokens
+from engine.planner.parameters import bind_parameters, comma
 from engine.planner.sequence import rewrite_sequences
 from engine.search.options import Options
 
@@ -43,7 +43,7 @@ def parse(sql: str, positional: Sequence[Any] = (), named: Mapping[str, Any] = {
     explain, text = _split_explain(sql)
     try:
         tokens = list(_DIALECT.tokenize(text))
-        tokens, images = _bind_parameters(tokens, sql, positional, named)
+        tokens, images = bind_parameters(tokens, sql, positional, named)
         check_tokens(tokens, sql)
         tokens, options = _split_options(tokens, sql)
         trees = _DIALECT.parser().parse(rewrite_sequences(tokens, sql), text)
@@ -88,103 +88,6 @@ def _split_explain(sql: str) -> tuple[Explain, str]:
     return ("analyze" if found[1] else "plan"), " " * found.end() + sql[found.end() :]
 
 
-def _bind_parameters(
-    tokens: Sequence[Token], sql: str, positional: Sequence[Any], named: Mapping[str, Any]
-) -> tuple[list[Token], dict[str, bytes]]:
-    """Put literals where parameters stand; bytes stay placeholders for IMAGE_MATCH."""
-    bound: list[Token] = []
-    images: dict[str, bytes] = {}
-    used: set[str] = set()
-    count = 0
-    feed = iter(tokens)
-    for token in feed:
-        if token.token_type == TokenType.PLACEHOLDER:
-            count += 1
-            name = f"?{count}"
-        elif token.token_type == TokenType.PARAMETER:
-            name = next(feed, token).text
-        else:
-            bound.append(token)
-            continue
-        value = _look_up(name, sql, token, positional, named)
-        used.add(name)
-        if isinstance(value, (bytes, bytearray, memoryview)):
-            images[name.lstrip("?")] = bytes(value)
-            bound += [
-                _at(token, TokenType.PARAMETER, "$"),
-                _at(token, TokenType.VAR, name.lstrip("?")),
-            ]
-        else:
-            bound += _literal(value, token, sql)
-    spare = [f"${name}" for name in named if name not in used]
-    spare += [f"?{n + 1}" for n in range(len(positional)) if not _is_used(n + 1, used)]
-    if spare:
-        raise BindError(f"parameter {spare[0]} is given but the statement does not use it", sql=sql)
-    return bound, images
-
-
-def _is_used(number: int, used: set[str]) -> bool:
-    return f"?{number}" in used or str(number) in used
-
-
-def _look_up(
-    name: str, sql: str, token: Token, positional: Sequence[Any], named: Mapping[str, Any]
-) -> Any:
-    number = name.lstrip("?")
-    if number.isdigit() and int(number) <= len(positional):
-        return positional[int(number) - 1]
-    if name in named:
-        return named[name]
-    shown = "?" if name.startswith("?") else f"${name}"
-    near = unknown("parameter", name, named) if named and not number.isdigit() else ""
-    raise BindError(near or f"no value for parameter {shown}", sql=sql, position=token.start)
-
-
-def _literal(value: Any, anchor: Token, sql: str) -> list[Token]:
-    if value is None:
-        return [_at(anchor, TokenType.NULL, "NULL")]
-    if isinstance(value, bool):
-        return [_at(anchor, TokenType.TRUE if value else TokenType.FALSE, str(value).upper())]
-    if isinstance(value, str):
-        return [_at(anchor, TokenType.STRING, value)]
-    if isinstance(value, (int, float)) and abs(value) != float("inf") and value == value:
-        number = _at(anchor, TokenType.NUMBER, repr(abs(value)))
-        return [_at(anchor, TokenType.DASH, "-"), number] if value < 0 else [number]
-    if isinstance(value, date):
-        kind = "TIMESTAMP" if isinstance(value, datetime) else "DATE"
-        return list(_cast(value.isoformat(), kind, anchor))
-    if isinstance(value, (list, tuple)):
-        inner = [
-            token for item in value for token in (*_literal(item, anchor, sql), _comma(anchor))
-        ]
-        opening, closing = (
-            _at(anchor, TokenType.L_BRACKET, "["),
-            _at(anchor, TokenType.R_BRACKET, "]"),
-        )
-        return [opening, *inner[:-1], closing]
-    raise BindError(
-        f"a parameter may be a text, number, boolean, date, list, bytes or None, got {value!r}",
-        sql=sql,
-        position=anchor.start,
-    )
-
-
-def _cast(text: str, kind: str, anchor: Token) -> Iterator[Token]:
-    yield _at(anchor, TokenType.STRING, text)
-    yield _at(anchor, TokenType.DCOLON, "::")
-    yield _at(anchor, TokenType[kind], kind)
-
-
-def _comma(anchor: Token) -> Token:
-    return _at(anchor, TokenType.COMMA, ",")
-
-
-def _at(anchor: Token, kind: TokenType, text: str) -> Token:
-    return Token(
-        kind, text=text, line=anchor.line, col=anchor.col, start=anchor.start, end=anchor.end
-    )
-
-
 def _split_options(tokens: list[Token], sql: str) -> tuple[list[Token], dict[str, Any]]:
     """Cut `OPTIONS (name = value, …)` off the end."""
     tokens = tokens[:-1] if tokens and tokens[-1].token_type == TokenType.SEMICOLON else tokens
@@ -196,7 +99,7 @@ def _split_options(tokens: list[Token], sql: str) -> tuple[list[Token], dict[str
     if not starts or tokens[-1].token_type != TokenType.R_PAREN:
         return tokens, {}
     start = starts[-1]
-    inner = [*tokens[start + 2 : -1], _comma(tokens[-1])]
+    inner = [*tokens[start + 2 : -1], comma(tokens[-1])]
     if any(token.token_type == TokenType.R_PAREN for token in inner):
         return tokens, {}
     given, entry = {}, list[Token]()

@@ -1,0 +1,152 @@
+"""Values of `?` and `$name` as literals, put in their place after the text has been read."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from math import isfinite
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.tokenizer_core import Token, TokenType
+
+from engine.errors import BindError, unknown
+
+_DIALECT = DuckDB()
+_DECIMAL: Final = 38  # digits
+_TIGHTER = (TokenType.DCOLON, TokenType.DSTAR, TokenType.CARET, TokenType.DOT)
+
+
+def bind_parameters(
+    tokens: Sequence[Token], sql: str, positional: Sequence[Any], named: Mapping[str, Any]
+) -> tuple[list[Token], dict[str, bytes]]:
+    """Put literals where parameters stand; bytes stay placeholders for IMAGE_MATCH."""
+    bound: list[Token] = []
+    images: dict[str, bytes] = {}
+    used: set[str] = set()
+    count = 0
+    feed = iter(pairwise([*tokens, None]))
+    for token, after in feed:
+        assert token is not None
+        cast = token.token_type == TokenType.QDCOLON  # `?::` is one word
+        if cast or token.token_type == TokenType.PLACEHOLDER:
+            count += 1
+            name = f"?{count}"
+        elif token.token_type == TokenType.PARAMETER:
+            (named_by, after) = next(feed, (token, None))
+            name = named_by.text if named_by is not None else ""
+        else:
+            bound.append(token)
+            continue
+        value = _look_up(name, sql, token, positional, named)
+        used.add(name)
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            images[name.lstrip("?")] = bytes(value)
+            bound += [
+                _at(token, TokenType.PARAMETER, "$"),
+                _at(token, TokenType.VAR, name.lstrip("?")),
+            ]
+        else:
+            words = _literal(value, token, sql)
+            tight = cast or (after is not None and after.token_type in _TIGHTER)
+            bound += _in_brackets(words, token) if tight and len(words) > 1 else words
+        bound += [_at(token, TokenType.DCOLON, "::")] if cast else []
+    spare = [f"${name}" for name in named if name not in used]
+    spare += [f"?{n + 1}" for n in range(len(positional)) if not _is_used(n + 1, used)]
+    if spare:
+        raise BindError(f"parameter {spare[0]} is given but the statement does not use it", sql=sql)
+    return bound, images
+
+
+def _is_used(number: int, used: set[str]) -> bool:
+    return f"?{number}" in used or str(number) in used
+
+
+def _look_up(
+    name: str, sql: str, token: Token, positional: Sequence[Any], named: Mapping[str, Any]
+) -> Any:
+    number = name.lstrip("?")
+    if number.isdigit() and int(number) <= len(positional):
+        return positional[int(number) - 1]
+    if name in named:
+        return named[name]
+    shown = "?" if name.startswith("?") else f"${name}"
+    near = unknown("parameter", name, named) if named and not number.isdigit() else ""
+    raise BindError(near or f"no value for parameter {shown}", sql=sql, position=token.start)
+
+
+def _literal(value: Any, anchor: Token, sql: str) -> list[Token]:
+    """Write a value as the words of a literal."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return _listed([_literal(item, anchor, sql) for item in value], anchor)
+    if value is None:
+        return [_at(anchor, TokenType.NULL, "NULL")]
+    if isinstance(value, bool):
+        return [_at(anchor, TokenType.TRUE if value else TokenType.FALSE, str(value).upper())]
+    if isinstance(value, str):
+        return [_at(anchor, TokenType.STRING, value)]
+    if isinstance(value, (int, float)) and isfinite(value):
+        number = _at(anchor, TokenType.NUMBER, repr(abs(value)))
+        return [_at(anchor, TokenType.DASH, "-"), number] if value < 0 else [number]
+    typed = _typed(value)
+    if typed is None:
+        raise BindError(
+            "a parameter may be a text, number, boolean, date, time, duration, UUID, list, bytes"
+            f" or None, got {value!r}",
+            sql=sql,
+            position=anchor.start,
+        )
+    return _cast(*typed, anchor)
+
+
+def _typed(value: Any) -> tuple[str, str] | None:
+    """A value's text and the type that reads it."""
+    match value:
+        case datetime():
+            return value.isoformat(), "TIMESTAMP" if value.tzinfo is None else "TIMESTAMPTZ"
+        case date():
+            return value.isoformat(), "DATE"
+        case time():
+            return value.isoformat(), "TIME" if value.tzinfo is None else "TIMETZ"
+        case timedelta():
+            micros = value // timedelta(microseconds=1)
+            return f"{micros} microseconds", "INTERVAL"
+        case UUID():
+            return str(value), "UUID"
+        case Decimal() if value.is_finite():
+            _, digits, exponent = value.as_tuple()
+            scale = max(0, -int(exponent))
+            width = max(len(digits) + max(0, int(exponent)), scale, 1)
+            return (f"{value:f}", f"DECIMAL({width}, {scale})") if width <= _DECIMAL else None
+    return None
+
+
+def _listed(items: list[list[Token]], anchor: Token) -> list[Token]:
+    inner = [token for item in items for token in (*item, comma(anchor))]
+    opening = _at(anchor, TokenType.L_BRACKET, "[")
+    return [opening, *inner[:-1], _at(anchor, TokenType.R_BRACKET, "]")]
+
+
+def _in_brackets(words: list[Token], anchor: Token) -> list[Token]:
+    """A sign binds less than what follows: -1::VARCHAR is -(1::VARCHAR)."""
+    return [_at(anchor, TokenType.L_PAREN, "("), *words, _at(anchor, TokenType.R_PAREN, ")")]
+
+
+def _cast(text: str, kind: str, anchor: Token) -> list[Token]:
+    words = list(_DIALECT.tokenize(f"::{kind}"))
+    tail = [_at(anchor, token.token_type, token.text) for token in words]
+    return [_at(anchor, TokenType.STRING, text), *tail]
+
+
+def comma(anchor: Token) -> Token:
+    return _at(anchor, TokenType.COMMA, ",")
+
+
+def _at(anchor: Token, kind: TokenType, text: str) -> Token:
+    return Token(
+        kind, text=text, line=anchor.line, col=anchor.col, start=anchor.start, end=anchor.end
+    )

@@ -1,0 +1,65 @@
+"""Values of every type arrive in DuckDB as what they are."""
+
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import duckdb
+import numpy as np
+import pytest
+
+from engine.planner.parse import parse
+
+
+def value_of(sql: str, *positional: Any, **named: Any) -> Any:
+    """What a stock DuckDB makes of the statement once its values stand in it."""
+    rows = duckdb.execute(parse(sql, positional, named).query.sql("duckdb")).fetchall()
+    return rows[0][0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "it's", "", 3, -3, 2**40, 0.25, -1e-9, 1e300, True, False, None, [1, 2], ["a", None], [],
+        date(2020, 2, 29), datetime(2020, 1, 2, 3, 4, 5, 678), time(1, 2, 3, 4),
+        timedelta(days=-1, microseconds=5), timedelta(hours=30), UUID(int=7),
+        Decimal("1.20"), Decimal("-0.001"), Decimal("1E+3"), Decimal(0),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_value_comes_back(value: Any) -> None:
+    assert value_of("SELECT ?", value) == value
+    assert value_of("SELECT $x", x=value) == value
+
+
+def test_a_time_zone_stays() -> None:
+    at = datetime(2020, 1, 2, 3, tzinfo=timezone(timedelta(hours=2)))
+    assert "TIMESTAMPTZ" in parse("SELECT ?", (at,)).query.sql("duckdb")
+    sql = "SELECT epoch(?)"
+    assert value_of(sql, at) == at.timestamp()
+    assert value_of(sql, at.astimezone(UTC)) == at.timestamp()
+    assert value_of("SELECT ?", time(1, tzinfo=UTC)) == time(1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.float64(0.5), 0.5), (np.float32(0.5), 0.5), (np.int64(-7), -7), (np.bool_(True), True),
+        (np.str_("a"), "a"), (np.array([1, 2]), [1, 2]),
+        (np.datetime64("2020-01-02"), date(2020, 1, 2)),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_numbers_of_numpy_are_numbers(value: Any, expected: Any) -> None:
+    assert value_of("SELECT ?", value) == expected
+
+
+def test_a_parameter_may_be_cast() -> None:
+    assert value_of("SELECT ?::INT", "42") == 42
+    assert value_of("SELECT ?::INT + ?::INT", "40", -2) == 38
+    assert value_of("SELECT $x::VARCHAR", x=5) == "5"
+    assert value_of("SELECT $x::VARCHAR || $y::VARCHAR", x=date(2020, 1, 1), y=-1.5) == (
+        "2020-01-01-1.5"
+    )
+    assert value_of("SELECT CAST(? AS DOUBLE)", Decimal("0.1")) == 0.1
