@@ -19,7 +19,7 @@ REPLY = pa.struct(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Add what each row's video answers; a video is asked once, and only when pulled."""
+    """Add what each row's video answers; a statement asks a video once, and only when pulled."""
 
     source: Operator
     name: str
@@ -33,14 +33,18 @@ class Answer:
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Ask each video when its first row comes."""
-        replies: dict[int, Reply | None] = {}
         for batch in self.source.batches(context):
             videos = batch.column("video_id").to_pylist()
-            for video in videos:
-                if video not in replies:
-                    replies[video] = context.respond(video, self.question, self.choices)
-            column = pa.array([_struct(replies[video]) for video in videos], REPLY)
+            column = pa.array([_struct(self._reply(context, video)) for video in videos], REPLY)
             yield pa.RecordBatch.from_arrays([*batch.columns, column], schema=self.schema)
+
+    def _reply(self, context: Context, video: int | None) -> Reply | None:
+        if video is None:
+            return None
+        key = (video, self.question, self.choices)
+        if key not in context.replies:
+            context.replies[key] = context.respond(*key)
+        return context.replies[key]
 
 
 def _struct(reply: Reply | None) -> dict[str, object] | None:

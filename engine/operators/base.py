@@ -1,7 +1,7 @@
 """What every operator is, and what it may reach while it runs."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -35,6 +35,7 @@ class Reply:
     stop_seconds: float
 
 
+Question = tuple[int, str, tuple[str, ...] | None]  # video, text, choices
 Responder = Callable[[int, str, tuple[str, ...] | None], Reply | None]  # None: no frames
 
 
@@ -45,6 +46,8 @@ class Context(SearchContext):
     sandbox: Sandbox
     respond: Responder
     batch_rows: int = 65_536
+    shared: dict[str, pa.Table] = field(default_factory=dict)  # inputs that have been read
+    replies: dict[Question, Reply | None] = field(default_factory=dict)  # each asked just once
 
 
 def read_table(operator: Operator, context: Context) -> pa.Table:

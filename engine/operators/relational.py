@@ -37,7 +37,8 @@ class Relational:
             context.reading.final = tries == _READINGS - 1
             before = context.reading.renewals
             context.work.forget_reading()
-            tables = {name: read_table(source, context) for name, source in self.inputs}
+            for name, source in self.inputs:
+                context.shared[name] = read_table(source, context)
             if context.reading.renewals == before:
                 break
-        return tables
+        return {name: context.shared[name] for name, _ in self.inputs}

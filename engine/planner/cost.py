@@ -107,6 +107,11 @@ def _(plan: logical.Score, context: Context, inputs: list[Cost]) -> Cost:
 
 
 @estimate.register
+def _(plan: logical.Shared, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
+    return Cost(0, 0.0)
+
+
+@estimate.register
 def _(plan: logical.Settle, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
     return Cost(inputs[0].rows, _CALL)
 

@@ -25,6 +25,7 @@ from engine.planner.logical import (
     Search,
     SemiJoin,
     Settle,
+    Shared,
     Top,
 )
 
@@ -86,7 +87,7 @@ def _mark(plan: Plan, uses: Uses) -> Plan:
             return replace(plan, source=_mark(source, uses), cuts=cuts, exact=exact)
         case SemiJoin(source) | Answer(source) | Limit(source):
             return replace(plan, source=_mark(source, uses))
-        case Search() | Embed() | Moments() | Scan() | Settle() | Relational():
+        case Search() | Embed() | Moments() | Scan() | Settle() | Shared() | Relational():
             return plan
 
 

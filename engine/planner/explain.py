@@ -85,6 +85,11 @@ def _(plan: logical.Answer) -> str:
 
 
 @describe.register
+def _(plan: logical.Shared) -> str:
+    return f"Rows of {plan.input}"
+
+
+@describe.register
 def _(plan: logical.Relational) -> str:
     return f"Relational {plan.query.sql('duckdb')}"
 

@@ -36,10 +36,16 @@ def gather(scopes: Scopes) -> Facts:
         if body.readers != 1:
             pusher.visit(body)
     relations = {name: source.relation for name, (_, source) in scopes.references.items()}
-    # the catalog's own relations first: what is restricted by them then has all of it
-    pusher.facts.joins.sort(key=lambda join: _CATALOG.index(relations[join.left])
-                            if relations[join.left] in _CATALOG else len(_CATALOG))  # fmt: skip
+    # the catalog's own relations first: what is restricted by them then has all of it; last what
+    # is asked a question
+    pusher.facts.joins.sort(key=lambda join: _order(relations[join.left], relations[join.right]))
     return pusher.facts
+
+
+def _order(left: str, right: str) -> int:
+    if right not in _CATALOG:
+        return len(_CATALOG) + 1
+    return _CATALOG.index(left) if left in _CATALOG else len(_CATALOG)
 
 
 @dataclass(slots=True)
@@ -96,6 +102,8 @@ class _Pusher:
         own_type = _key_type(source.relation, column.name)
         if own_type is None or own_type != _key_type(other, key.name):
             return
+        if other not in _CATALOG and not is_asked(source):
+            return  # reading frames only pays where a question would be asked
         join = Join(source.name, right.name, column.name, key.name)
         if source.name != right.name and join not in self.facts.joins:
             self.facts.joins.append(join)
@@ -258,9 +266,14 @@ def origin(block: Scope, column: exp.Column) -> tuple[FromItem, str] | None:
 
 
 def _key(column: exp.Column, found: tuple[FromItem, str] | None) -> Iterator[exp.Expr]:
-    if found is not None and found[0].relation in _CATALOG:
+    if found is not None:
         names = [exp.Literal.string(found[0].name), exp.Literal.string(found[1])]
         yield exp.Anonymous(this=KEYS, expressions=[column.copy(), *names])
+
+
+def is_asked(source: FromItem) -> bool:
+    """Whether a question is asked of the videos of a relation."""
+    return source.relation == "videos" and any(name.startswith("__answer") for name in source.own)
 
 
 def _key_type(relation: str, column: str) -> object:

@@ -139,6 +139,13 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """The rows of another input, which is read before."""
+
+    input: str
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """One relation that the tail reads, under its own name."""
 
@@ -188,6 +195,7 @@ Plan: TypeAlias = (
     | Limit
     | Moments
     | Answer
+    | Shared
     | Relational
 )
 

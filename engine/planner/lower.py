@@ -1,6 +1,6 @@
 """Logical nodes to operators, one function per kind."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import singledispatch
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from engine.operators.filter import Filter
 from engine.operators.limit import Limit
 from engine.operators.moments import Moments
 from engine.operators.relational import Relational
+from engine.operators.rows_of import RowsOf
 from engine.operators.scan import Scan
 from engine.operators.score import Score
 from engine.operators.search import Search
@@ -33,6 +34,7 @@ class Build:
     max_rows: int
     timed: bool = False
     place: int = 0
+    schemas: dict[str, pa.Schema] = field(default_factory=dict)  # of the inputs built so far
 
     def operator(self, plan: Plan) -> Operator:
         """Return the operator of a node."""
@@ -107,9 +109,18 @@ def _(plan: logical.Answer, build: Build) -> Operator:
 
 
 @lower.register
+def _(plan: logical.Shared, build: Build) -> Operator:
+    return RowsOf(plan.input, build.schemas[plan.input])
+
+
+@lower.register
 def _(plan: logical.Relational, build: Build) -> Operator:
-    inputs = tuple((item.name, build.operator(item.plan)) for item in plan.inputs)
-    return Relational(plan.query.sql("duckdb"), inputs, build.columns, build.max_rows)
+    inputs = []
+    for item in plan.inputs:
+        operator = build.operator(item.plan)
+        build.schemas[item.name] = operator.schema
+        inputs.append((item.name, operator))
+    return Relational(plan.query.sql("duckdb"), tuple(inputs), build.columns, build.max_rows)
 
 
 def _sql(predicates: logical.Predicates) -> tuple[str, ...]:

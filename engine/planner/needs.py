@@ -3,7 +3,7 @@
 from sqlglot import exp
 
 from engine.planner.block import FromItem, Scope, own_nodes
-from engine.planner.facts import may_aggregate, owners_of
+from engine.planner.facts import is_asked, may_aggregate, owners_of
 from engine.planner.joins import pairs
 from engine.planner.logical import Need
 from engine.planner.predicates import is_by_row
@@ -110,8 +110,8 @@ def _keeps_rows(block: Scope, source: FromItem, scopes: Scopes) -> bool:
     others = [item for item in block.sources.values() if item is not source]
     if not source.relation or any(item.relation != "videos" for item in others):
         return False
-    if any(item.sampled for item in block.sources.values()):
-        return False
+    if any(item.sampled or is_asked(item) for item in block.sources.values()):
+        return False  # a question comes last, for the videos that all else has left
     if any(pair.kind != "inner" or pair.join.method for pair in pairs(block.tree)):
         return False
     joined = set()

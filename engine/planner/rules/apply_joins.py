@@ -2,11 +2,28 @@
 
 from dataclasses import replace
 
-from engine.planner.logical import Filter, Plan, Relational, Scan, SemiJoin, transform, walk
+from engine.planner.logical import (
+    Answer,
+    Filter,
+    Input,
+    Plan,
+    Relational,
+    Scan,
+    SemiJoin,
+    Shared,
+    transform,
+    walk,
+)
+from engine.planner.predicates import reads
+
+_CATALOG = ("videos", "gops")
 
 
 def apply_joins(plan: Plan) -> Plan:
-    """Turn joins with filtered relations into semi-joins of the inputs; others are forgotten."""
+    """Turn joins with filtered relations into semi-joins of the inputs; others are forgotten.
+
+    Videos that are asked a question wait for the frames that are left of the statement's others.
+    """
     return transform(plan, _apply)
 
 
@@ -15,12 +32,14 @@ def _apply(plan: Plan) -> Plan:
         return plan
     plans = {item.name: item.plan for item in plan.inputs}
     for join in plan.joins:  # in their order: what restricts others is restricted first
-        if _is_restricted(plans[join.right]):
-            plans[join.left] = SemiJoin(
-                plans[join.left], plans[join.right], join.left_key, join.right_key
-            )
-    inputs = tuple(replace(item, plan=plans[item.name]) for item in plan.inputs)
-    return replace(plan, inputs=inputs, joins=())
+        other = _without_answers(plans[join.right])
+        if not _is_catalog(other):
+            other = Shared(join.right)
+        elif not _is_restricted(other):
+            continue
+        plans[join.left] = SemiJoin(plans[join.left], other, join.left_key, join.right_key)
+    inputs = [replace(item, plan=plans[item.name]) for item in plan.inputs]
+    return replace(plan, inputs=tuple(sorted(inputs, key=_waits)), joins=())
 
 
 def _is_restricted(plan: Plan) -> bool:
@@ -28,3 +47,29 @@ def _is_restricted(plan: Plan) -> bool:
         isinstance(node, (Filter, SemiJoin)) or (isinstance(node, Scan) and node.predicates)
         for node in walk(plan)
     )
+
+
+def _is_catalog(plan: Plan) -> bool:
+    scans = [node.relation for node in walk(plan) if isinstance(node, Scan)]
+    return isinstance(plan, (Filter, SemiJoin, Scan)) and all(name in _CATALOG for name in scans)
+
+
+def _waits(item: Input) -> bool:
+    return any(isinstance(node, Shared) for node in walk(item.plan))
+
+
+def _without_answers(plan: Plan) -> Plan:
+    """The rows there are before a question is asked: more than will be left."""
+    names = {node.name for node in walk(plan) if isinstance(node, Answer)}
+    if not names:
+        return plan
+
+    def drop(node: Plan) -> Plan:
+        if isinstance(node, Answer):
+            return node.source
+        if isinstance(node, Filter):
+            kept = tuple(part for part in node.predicates if not reads(part) & names)
+            return replace(node, predicates=kept) if kept else node.source
+        return node
+
+    return transform(plan, drop)
