@@ -2,16 +2,19 @@
 
 import hmac
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from engine.config import FromFile
+from engine.config_file import SERVER, read_config
 
 Role = Literal["read", "write"]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-class ServerSettings(BaseSettings):
+class ServerSettings(FromFile):
     """What a server allows, and whom."""
 
     model_config = SettingsConfigDict(env_prefix="DEJAVU_", extra="forbid", frozen=True)
@@ -32,6 +35,10 @@ class ServerSettings(BaseSettings):
     max_queued_jobs: int = Field(100, gt=0)
     clip_seconds: float = Field(120.0, gt=0, description="the longest clip that is cut")
     clip_cache_bytes: int = Field(1 << 30, ge=0, description="of clips that were cut and are kept")
+
+    @classmethod
+    def _in_file(cls) -> dict[str, Any]:
+        return read_config(cls.model_fields, table=SERVER)
 
     @field_validator("api_keys")
     @classmethod

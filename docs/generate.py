@@ -49,8 +49,12 @@ def _parameter(parameter: Any) -> str | None:
 
 def _settings() -> str:
     """List every setting with its variable, default and meaning."""
-    lines = ["# Settings", "", "Keyword arguments of `Engine.open` come before variables, and"]
-    lines += ["variables before defaults.", ""]
+    lines = [
+        "# Settings",
+        "",
+        "Keyword arguments of `Engine.open` come before variables, variables",
+    ]
+    lines += ["before `dejavu.toml`, and that before defaults.", ""]
     for title, model in (("Engine", Settings), ("Server", ServerSettings)):
         lines += [f"## {title}", "", "| variable | default | |", "|---|---|---|"]
         for name, field in model.model_fields.items():

@@ -1,18 +1,40 @@
-"""One settings object, read once at the edge: keyword arguments before `DEJAVU_…` variables."""
+"""Settings, read once at the edge: arguments, then `DEJAVU_…` variables, then `dejavu.toml`."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
+from pydantic_settings import PydanticBaseSettingsSource as Source
 
+from engine.config_file import read_config
 from engine.errors import UsageError, unknown
 
 _SIZE = r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$"
 
 
-class Settings(BaseSettings):
+class FromFile(BaseSettings):
+    """Settings that also read their part of `dejavu.toml`."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: Source,
+        env_settings: Source,
+        *_unused: Source,
+        **_others: Source,
+    ) -> tuple[Source, ...]:
+        """Take arguments before variables, and variables before the file."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, cls._in_file())
+
+    @classmethod
+    def _in_file(cls) -> dict[str, Any]:
+        return read_config(cls.model_fields)
+
+
+class Settings(FromFile):
     """What holds for a whole engine; each field also reads an environment variable."""
 
     model_config = SettingsConfigDict(env_prefix="DEJAVU_", extra="forbid", frozen=True)

@@ -8,6 +8,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
+from engine.config_file import SERVER, config_path, read_config
+
 COMMANDS: Mapping[str, str] = {  # name → where it is defined, in the order of the help
     "demo": "api.cli.demo:demo",
     "ingest": "api.cli.ingest:ingest",
@@ -57,6 +59,32 @@ class _Commands(Mapping[str, Any]):
 
 
 def _load(name: str) -> Any:
+    command = _build(name)
+    if config_path() is not None:
+        _set_defaults(command, _configured())
+    return command
+
+
+def _configured() -> dict[str, Any]:
+    """Return what `dejavu.toml` sets, all of it checked."""
+    from api.config import ServerSettings  # pydantic's settings take as long as all else here
+    from engine.config import Settings
+
+    own = read_config(Settings.model_fields)
+    return own | read_config(ServerSettings.model_fields, table=SERVER)
+
+
+def _set_defaults(command: Any, given: Mapping[str, Any]) -> None:
+    """Let flags that read a variable stand, without one, at what the file says."""
+    for each in getattr(command, "commands", {}).values():
+        _set_defaults(each, given)
+    for parameter in command.params:
+        name = str(parameter.envvar or "").removeprefix("DEJAVU_").lower()
+        if name in given:
+            parameter.default = given[name]
+
+
+def _build(name: str) -> Any:
     module, _, attribute = COMMANDS[name].partition(":")  # KeyError: there is no such command
     defined = getattr(import_module(module), attribute)
     if isinstance(defined, typer.Typer):

@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from api.cli import flags, show
+from engine.config_file import SERVER, config_path, read_config
 from engine.errors import EngineError
 from engine.storage.lock import holder
 
@@ -38,7 +39,15 @@ def doctor(
     as_json: flags.Json = False,
 ) -> None:
     """Look at the installation, the device, the model and the data folder."""
-    findings = [_python(), *_packages(), _gpu(), _hardware_decode(), _disk(data), _store(data)]
+    findings = [
+        _python(),
+        _config(),
+        *_packages(),
+        _gpu(),
+        _hardware_decode(),
+        _disk(data),
+        _store(data),
+    ]
     findings.append(_model(model, device))
     if as_json:
         show.print_json(findings)
@@ -68,6 +77,20 @@ def _packages() -> list[Finding]:
             mend = f"pip install {name}"
             found.append(Finding(name, "bad", "not installed", mend))
     return found
+
+
+def _config() -> Finding:
+    from api.config import ServerSettings
+    from engine.config import Settings
+
+    path = config_path()
+    if path is None:
+        return Finding("configuration", "good", "no dejavu.toml here: variables and flags alone")
+    given = read_config(Settings.model_fields)
+    server = read_config(ServerSettings.model_fields, table=SERVER)
+    hidden = {name: "…" if name == "api_keys" else value for name, value in server.items()}
+    told = ", ".join(f"{name} = {value}" for name, value in {**given, **hidden}.items())
+    return Finding("configuration", "good", f"{path}: {told or 'empty'}")
 
 
 def _gpu() -> Finding:
