@@ -79,6 +79,21 @@ def search(
 
 
 @app.command()
+def query(
+    size: Annotated[list[int] | None, typer.Option(help="Vectors; repeatable.")] = None,
+    queries: Annotated[int, typer.Option(help="Queries of a top-k; scans take a tenth.")] = 100,
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Run SQL over 10⁵ and 10⁶ vectors beside the index alone, LanceDB and DuckDB."""
+    from engine.evaluation.bench import query as query_bench
+
+    with show.err.status("querying"):
+        report = query_bench.run(sizes=size or (100_000, 1_000_000), queries=queries)
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
 def match(
     clips: flags.Clips = 40,
     seed: int = 7,

@@ -16,29 +16,39 @@ from numpy.typing import NDArray
 from sqlglot import exp, parse_one
 
 Read: TypeAlias = Callable[[str], pa.ChunkedArray]  # a column by its name
+Flags: TypeAlias = NDArray[np.bool_]
+Comparison: TypeAlias = Callable[[Any, Any], Any]
 
-_COMPARE = {
-    exp.LT: "less",
-    exp.LTE: "less_equal",
-    exp.GT: "greater",
-    exp.GTE: "greater_equal",
-    exp.EQ: "equal",
-    exp.NEQ: "not_equal",
+_COMPARE: dict[type[exp.Expr], Comparison] = {
+    exp.LT: np.less,
+    exp.LTE: np.less_equal,
+    exp.GT: np.greater,
+    exp.GTE: np.greater_equal,
+    exp.EQ: np.equal,
+    exp.NEQ: np.not_equal,
 }
-_SWAPPED = {
-    "less": "greater",
-    "less_equal": "greater_equal",
-    "greater": "less",
-    "greater_equal": "less_equal",
+_SWAPPED: dict[Comparison, Comparison] = {
+    np.less: np.greater,
+    np.less_equal: np.greater_equal,
+    np.greater: np.less,
+    np.greater_equal: np.less_equal,
 }
 _DIGITS = 15  # so many of a decimal constant make the same double everywhere
 
 
-class Test(Protocol):
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """For each row whether a test is true and whether it is false; where neither, it is unknown."""
+
+    true: Flags
+    false: Flags
+
+
+class RowTest(Protocol):
     """One node of a condition."""
 
-    def evaluate(self, read: Read) -> pa.ChunkedArray:
-        """Return true, false or null for each row."""
+    def evaluate(self, read: Read) -> Truth:
+        """Return the truth of each row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +56,15 @@ class Compare:
     """A column against a constant."""
 
     column: str
-    function: str
+    function: Comparison
     value: Any
 
-    def evaluate(self, read: Read) -> pa.ChunkedArray:
-        """Compare; null is compared to null."""
+    def evaluate(self, read: Read) -> Truth:
+        """Compare; nothing is known of null."""
         column = read(self.column)
-        return pc.call_function(self.function, [column, pa.scalar(self.value, column.type)])
+        valid = _valid(column)
+        values = (column if valid is None else column.fill_null(0)).to_numpy()
+        return _known(np.asarray(self.function(values, self.value), bool), valid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +74,11 @@ class InList:
     column: str
     values: tuple[Any, ...]
 
-    def evaluate(self, read: Read) -> pa.ChunkedArray:
+    def evaluate(self, read: Read) -> Truth:
         """Look each value up; null is in no list and not outside of one."""
         column = read(self.column)
         found = pc.is_in(column, value_set=pa.array(self.values, column.type))
-        if not column.null_count:
-            return found
-        return pc.if_else(pc.is_valid(column), found, pa.scalar(None, pa.bool_()))
+        return _known(found.to_numpy().astype(bool), _valid(column))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,35 +87,58 @@ class IsNull:
 
     column: str
 
-    def evaluate(self, read: Read) -> pa.ChunkedArray:
+    def evaluate(self, read: Read) -> Truth:
         """Tell it of each row."""
-        return pc.is_null(read(self.column))
+        found = pc.is_null(read(self.column)).to_numpy().astype(bool)
+        return Truth(found, ~found)
 
 
 @dataclass(frozen=True, slots=True)
-class Combine:
-    """`and_kleene`, `or_kleene` or `invert` of others."""
+class Both:
+    """Two tests, both of which must be true, or with `either` one of them."""
 
-    function: str
-    parts: tuple[Test, ...]
+    left: RowTest
+    right: RowTest
+    either: bool = False
 
-    def evaluate(self, read: Read) -> pa.ChunkedArray:
-        """Combine as SQL does, with null for unknown."""
-        return pc.call_function(self.function, [part.evaluate(read) for part in self.parts])
+    def evaluate(self, read: Read) -> Truth:
+        """Combine as SQL does, with unknown between true and false."""
+        one, other = self.left.evaluate(read), self.right.evaluate(read)
+        if self.either:
+            return Truth(one.true | other.true, one.false & other.false)
+        return Truth(one.true & other.true, one.false | other.false)
+
+
+@dataclass(frozen=True, slots=True)
+class Opposite:
+    """What is true where a test is false."""
+
+    test: RowTest
+
+    def evaluate(self, read: Read) -> Truth:
+        """Swap the two; unknown remains unknown."""
+        found = self.test.evaluate(read)
+        return Truth(found.false, found.true)
 
 
 @dataclass(frozen=True, slots=True)
 class RowCondition:
     """What a row must meet."""
 
-    test: Test
+    test: RowTest
 
-    def holds(self, read: Read) -> NDArray[np.bool_]:
+    def holds(self, read: Read) -> Flags:
         """Return for each row whether it is met; unknown is not."""
-        found = self.test.evaluate(read)
-        if found.null_count:
-            found = pc.fill_null(found, False)
-        return np.asarray(found.to_numpy(), bool)
+        return self.test.evaluate(read).true
+
+
+def _valid(column: pa.ChunkedArray) -> Flags | None:
+    """Return which values of a column there are, None where none is null."""
+    return column.is_valid().to_numpy().astype(bool) if column.null_count else None
+
+
+def _known(found: Flags, valid: Flags | None) -> Truth:
+    return Truth(found, ~found) if valid is None else Truth(found & valid, ~found & valid)
 
 
 @lru_cache(256)
@@ -115,23 +148,21 @@ def read_condition(predicate: str, schema: pa.Schema) -> RowCondition | None:
     return None if test is None else RowCondition(test)
 
 
-def _read(node: exp.Expr, schema: pa.Schema) -> Test | None:
+def _read(node: exp.Expr, schema: pa.Schema) -> RowTest | None:
     if isinstance(node, exp.Paren):
         return _read(node.this, schema)
     if isinstance(node, (exp.And, exp.Or)):
-        name = "and_kleene" if isinstance(node, exp.And) else "or_kleene"
-        return _combine(name, [_read(node.this, schema), _read(node.expression, schema)])
+        left, right = _read(node.this, schema), _read(node.expression, schema)
+        return _both(left, right, either=isinstance(node, exp.Or))
     if isinstance(node, exp.Not):
-        return _combine("invert", [_read(node.this, schema)])
+        test = _read(node.this, schema)
+        return None if test is None else Opposite(test)
     if isinstance(node, exp.Between):
         low, high = node.args["low"], node.args["high"]
         if node.args.get("symmetric"):
             return None
-        tests = [
-            _compare(node.this, "greater_equal", low, schema),
-            _compare(node.this, "less_equal", high, schema),
-        ]
-        return _combine("and_kleene", tests)
+        above = _compare(node.this, np.greater_equal, low, schema)
+        return _both(above, _compare(node.this, np.less_equal, high, schema))
     if isinstance(node, exp.In):
         return _among(node, schema)
     if isinstance(node, exp.Is) and isinstance(node.expression, exp.Null):
@@ -146,22 +177,26 @@ def _read(node: exp.Expr, schema: pa.Schema) -> Test | None:
     return None
 
 
-def _combine(function: str, parts: list[Test | None]) -> Test | None:
-    known = tuple(part for part in parts if part is not None)
-    return Combine(function, known) if len(known) == len(parts) else None
+def _both(left: RowTest | None, right: RowTest | None, *, either: bool = False) -> RowTest | None:
+    return None if left is None or right is None else Both(left, right, either)
 
 
-def _compare(column: exp.Expr, function: str, constant: exp.Expr, schema: pa.Schema) -> Test | None:
+def _compare(
+    column: exp.Expr, function: Comparison, constant: exp.Expr, schema: pa.Schema
+) -> RowTest | None:
     name = _column(column, schema)
     value = None if name is None else _constant(constant, schema.field(name).type)
     if name is None or value is None:
         return None
-    if isinstance(value, str) and function not in ("equal", "not_equal"):
-        return None
+    if isinstance(value, str):
+        same = InList(name, (value,))
+        if function is np.not_equal:
+            return Opposite(same)
+        return same if function is np.equal else None
     return Compare(name, function, value)
 
 
-def _among(node: exp.In, schema: pa.Schema) -> Test | None:
+def _among(node: exp.In, schema: pa.Schema) -> RowTest | None:
     name = _column(node.this, schema)
     listed = node.expressions
     if (

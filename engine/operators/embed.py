@@ -36,7 +36,7 @@ class Embed:
         gops = read_table(self.source, context)
         embed_gops(context, gops)
         frames = context.reading.view.frames
-        places = frames.of_videos(gops.column("video_id").unique().to_numpy())
+        rows = FrameRows(frames, frames.of_videos(gops.column("video_id").unique().to_numpy()))
         fresh = sum(item.frames for item in context.work.embedded)
-        context.work.stored_frames += max(0, len(places) - fresh)
-        return FrameRows(frames, None if len(places) == len(frames) else places)
+        context.work.stored_frames += max(0, len(rows) - fresh)
+        return rows

@@ -32,7 +32,10 @@ class FrameRows:
     def take(self, which: NDArray[np.integer] | slice) -> Self:
         """Return some of these rows by their numbers, in that order."""
         computed = {name: values[which] for name, values in self.computed.items()}
-        return replace(self, places=self.listed[which], computed=computed)
+        # of all rows the number is the place
+        whole = self.places is None and not isinstance(which, slice)
+        places = np.asarray(which, np.int64) if whole else self.listed[which]
+        return replace(self, places=places, computed=computed)
 
     def at(self, places: Places) -> Self:
         """Return those of these rows that lie at places, in their order."""

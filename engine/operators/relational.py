@@ -26,11 +26,11 @@ class Relational:
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Run the statement once all inputs are there."""
-        answer = context.sandbox.run(self.sql, self._tables(context), max_rows=self.max_rows)
+        answer = context.sandbox.run(self.sql, self.read_inputs(context), max_rows=self.max_rows)
         answer = answer.rename_columns(self.columns.names).cast(self.columns)
         yield from answer.to_batches(context.batch_rows)
 
-    def _tables(self, context: Context) -> dict[str, pa.Table]:
+    def read_inputs(self, context: Context) -> dict[str, pa.Table]:
         """Read the inputs as of one moment: again where one had frames embedded in between."""
         for tries in range(_READINGS):
             # what others bring in all the while must not keep the statement from its answer

@@ -75,7 +75,9 @@ def _(plan: logical.Embed, context: Context, inputs: list[Cost]) -> Cost:  # noq
     missing = find_missing(context, gops)
     seconds = sum(item.stop_seconds - item.start_seconds for item in missing)
     videos = gops.column("video_id").unique().to_numpy()
-    stored = len(context.reading.view.frames.of_videos(videos))
+    frames = context.reading.view.frames
+    places = frames.of_videos(videos)
+    stored = len(frames) if places is None else len(places)
     fresh = seconds * (context.options.fps or 2.0)
     rates = context.store.catalog.calibration(context.space, "rates") or {}
     decode = seconds * rates.get("decode", DECODE)

@@ -14,7 +14,7 @@ _LEVEL = 0.6  # of the way from a floor to the video's peak; what lies above bel
 _SMOOTH_SECONDS = 0.2
 _STEP_FRAMES = 2  # on each side of a step
 _FEW = 4  # rows that may be the floor, made exact before looking again
-_BLOCK, _REACH = 32, 8.0  # frames at once; standard deviations beyond which nothing weighs
+_REACH = 8.0  # standard deviations beyond which nothing weighs
 _CLEAR, _LARGE = 8.0, 0.1  # times the usual change between frames; share of peak over average
 
 
@@ -115,7 +115,7 @@ def level_of(seconds: Floats, scores: Floats, average: float) -> tuple[Floats, f
     """
     even = smooth(seconds, scores, _SMOOTH_SECONDS)
     usual = min(float(np.median(even)), average)
-    floor = float(even.min()) if has_step(seconds, scores, average) else usual
+    floor = float(even.min()) if _has_step(even, scores, usual) else usual
     # the margin is for rounding: a flat curve is one moment
     return even, floor + _LEVEL * (float(even.max()) - floor) - 1e-9
 
@@ -127,24 +127,30 @@ def smooth(seconds: Floats, values: Floats, width_seconds: float) -> Floats:
     """
     if width_seconds <= 0 or len(values) < 2:
         return values
-    averaged = np.empty(len(values))
     shown, reach = np.gradient(seconds), _REACH * width_seconds
-    for start in range(0, len(values), _BLOCK):  # a long video must not need a square matrix
-        own = seconds[start : start + _BLOCK]
-        low, high = np.searchsorted(seconds, [own[0] - reach, own[-1] + reach])
-        apart = own[:, None] - seconds[None, low:high]
-        weights = np.exp(-0.5 * (apart / width_seconds) ** 2) * shown[None, low:high]
-        averaged[start : start + _BLOCK] = (weights @ values[low:high]) / weights.sum(1)
+    total, weight = values * shown, shown.copy()
+    for step in range(1, len(values)):  # all pairs of frames that far apart at once
+        apart = seconds[step:] - seconds[:-step]
+        if apart.min() > reach:
+            break
+        kernel = np.exp(-0.5 * (apart / width_seconds) ** 2)
+        for here, there in ((slice(step, None), slice(-step)), (slice(-step), slice(step, None))):
+            weight[here] += kernel * shown[there]
+            total[here] += kernel * (shown * values)[there]
+    averaged: Floats = total / weight
     return averaged
 
 
 def has_step(seconds: Floats, scores: Floats, average: float) -> bool:
     """Whether something begins or ends: the scores before and after an instant are far apart."""
     even = smooth(seconds, scores, _SMOOTH_SECONDS)
-    peak, usual = float(even.max()), min(float(np.median(even)), average)
+    return _has_step(even, scores, min(float(np.median(even)), average))
+
+
+def _has_step(even: Floats, scores: Floats, usual: float) -> bool:
     step = _largest_step(scores)
     change = float(np.median(np.abs(np.diff(scores)))) if len(scores) > 1 else 0.0
-    return step > _CLEAR * change and step > _LARGE * (peak - usual)
+    return step > _CLEAR * change and step > _LARGE * (float(even.max()) - usual)
 
 
 def _largest_step(scores: Floats) -> float:

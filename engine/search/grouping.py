@@ -112,12 +112,12 @@ class Grouping:
         if not videos:
             return
         frames = self.context.reading.view.frames
-        ids = frames.row_ids[frames.of_videos(list(videos))]
-        bounds = self.refiner.error_bounds(self.vector, ids) if self.refiner else np.zeros(len(ids))
-        frames = self.context.reading.view.frames  # an audit may have made some exact
         places = frames.of_videos(list(videos))
+        where = slice(None) if places is None else places
+        ids, seconds = frames.row_ids[where], frames.seconds[where]
+        # first, since an audit makes some rows exact
+        bounds = self.refiner.error_bounds(self.vector, ids) if self.refiner else np.zeros(len(ids))
         scores = self.context.reading.rows.scores(self.vector, places).astype(np.float64)
-        seconds = frames.seconds[places]
         for video in videos:
             own = slice(*np.searchsorted(ids, [video << 32, (video + 1) << 32]))
             order = np.argsort(seconds[own])

@@ -42,6 +42,8 @@ def _note_missing(context: SearchContext, gops: pa.Table) -> None:
 def find_missing(context: SearchContext, gops: pa.Table) -> list[Range]:
     """The GOPs that no committed stretch of the space covers, adjacent ones as one range."""
     view = context.reading.view
+    if not view.has_unsettled:
+        return []
     open_gops = gops.filter(pc.invert(pc.is_in(gops.column("video_id"), pa.array(view.settled))))
     open_gops = open_gops.sort_by([("video_id", "ascending"), ("start_seconds", "ascending")])
     videos, starts, stops = _spans(open_gops)

@@ -45,7 +45,5 @@ def select_frames(context: SearchContext, wanted: Sequence[int | str] | None) ->
     names = {video.video_id: video.name for video in videos}
     embed_videos(context, names)
     frames = context.reading.view.frames
-    if wanted is None:
-        return Selection(names, len(frames), None)
-    places = frames.of_videos(list(names))
-    return Selection(names, len(places), places)
+    places = None if wanted is None else frames.of_videos(list(names))
+    return Selection(names, len(frames) if places is None else len(places), places)

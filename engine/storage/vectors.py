@@ -77,9 +77,8 @@ class Index:
 
     @cached_property
     def list_of(self) -> np.ndarray:
-        """The inverted list of each position: int32 `[n]`."""
-        places = faiss.vector_to_array(self.by_position.direct_map.array)
-        return (places >> 32).astype(np.int32)
+        """The inverted list of each position: int64 `[n]`."""
+        return faiss.vector_to_array(self.by_position.direct_map.array) >> 32
 
     def save(self, path: Path) -> None:
         """Write a FAISS file whose ids are row ids."""

@@ -102,11 +102,13 @@ class FrameTable:
             raise NotFoundError(f"no row for frame {row_id & 0xFFFFFFFF} of video {row_id >> 32}")
         return places
 
-    def of_videos(self, video_ids: Sequence[int] | Ids) -> Places:
-        """Return the places of all rows of some videos, rising."""
+    def of_videos(self, video_ids: Sequence[int] | Ids) -> Places | None:
+        """Return the places of all rows of some videos, rising; None where that is every row."""
         videos = np.unique(np.asarray(video_ids, np.int64))
         starts = np.searchsorted(self.row_ids, videos << 32)
         counts = np.searchsorted(self.row_ids, (videos + 1) << 32) - starts
+        if counts.sum() == len(self):
+            return None
         # runs of following numbers, without a loop over the videos
         shifts = np.repeat(starts - np.cumsum(counts) + counts, counts)
         return np.arange(int(counts.sum()), dtype=np.int64) + shifts
@@ -229,6 +231,11 @@ class View:
     def frames(self) -> FrameTable:
         """What is known of each row."""
         return self.rows.frames
+
+    @cached_property
+    def has_unsettled(self) -> bool:
+        """Whether there is a video of which frames may be missing."""
+        return bool((~np.isin(self.videos.column("video_id").to_numpy(), self.settled)).any())
 
     @cached_property
     def gops(self) -> pa.Table:

@@ -14,6 +14,7 @@ import numpy as np
 from engine.evaluation.report import Report
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
+from engine.video.gop import Gop
 from engine.vision.backbone.space import Space
 
 DIMENSION = 512
@@ -152,11 +153,11 @@ def write(root: Path, num_rows: int, texts: Path | None) -> Truth:
     scores = np.empty((len(queries), 0), np.float32)
     writing = 0.0
     with Store.open(root) as store:
-        store.catalog.add_space(_SPACE)
+        store.catalog.add_space(SPACE)
         for video_id, vectors in _written(store, cone, num_rows):
             start = time.perf_counter()
-            store.write_part(video_id, _SPACE.key, "fps=2", "dense", 0, 0.0, 1.0, _rows(vectors))
-            store.finish_segment(video_id, _SPACE.key, "fps=2", "dense", len(vectors))
+            store.write_part(video_id, SPACE.key, "fps=2", "dense", 0, 0.0, 1.0, _rows(vectors))
+            store.finish_segment(video_id, SPACE.key, "fps=2", "dense", len(vectors))
             writing += time.perf_counter() - start
             own = (np.int64(video_id) << 32) + np.arange(len(vectors))
             rounded = vectors.astype(np.float16).astype(np.float32)
@@ -171,7 +172,7 @@ def build(root: Path) -> float:
     """Build the index from the parts and return the seconds that took."""
     with Store.open(root) as store:
         start = time.perf_counter()
-        store.build_index(_SPACE.key)
+        store.build_index(SPACE.key)
         return time.perf_counter() - start
 
 
@@ -183,9 +184,9 @@ def measure(
     frames, like_texts = queries_for(cone, num_rows)
     with Store.open(root) as store:
         start = time.perf_counter()
-        store.load_index(_SPACE.key)
+        store.load_index(SPACE.key)
         loading = time.perf_counter() - start
-        row_ids = store.rows(_SPACE.key, columns=["row_id"]).column("row_id").to_numpy()
+        row_ids = store.rows(SPACE.key, columns=["row_id"]).column("row_id").to_numpy()
         found, times = _search(store, np.concatenate([frames, like_texts]))
         hit = [len(np.intersect1d(a, b)) / TOP for a, b in zip(found, truth.nearest, strict=True)]
         one_video = row_ids[row_ids >> 32 == row_ids[0] >> 32]
@@ -202,13 +203,13 @@ def measure(
             float(np.percentile(times, 99)),
             float(np.mean(hit[:NUM_QUERIES])),
             float(np.mean(hit[NUM_QUERIES:])),
-            _median(lambda q: store.search(_SPACE.key, q, TOP, allowed=one_video), like_texts[:50]),
-            _median(lambda q: store.search(_SPACE.key, q, TOP, allowed=third), like_texts[:50]),
-            _median(lambda q: store.scores(_SPACE.key, q), like_texts[:5]),
+            _median(lambda q: store.search(SPACE.key, q, TOP, allowed=one_video), like_texts[:50]),
+            _median(lambda q: store.search(SPACE.key, q, TOP, allowed=third), like_texts[:50]),
+            _median(lambda q: store.scores(SPACE.key, q), like_texts[:5]),
         )
 
 
-_SPACE = Space("bench", "synthetic", "local", "0" * 64, "{}", DIMENSION)
+SPACE = Space("bench", "synthetic", "local", "0" * 64, "{}", DIMENSION)
 
 
 def _written(store: Store, cone: Cone, num_rows: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -217,10 +218,10 @@ def _written(store: Store, cone: Cone, num_rows: int) -> Iterator[tuple[int, np.
         info = VideoInfo(
             f"/{video}.mp4", "h264", 64, 64, 0, 30.0, count / 2, 0.0, None, 0, "yuv420p", False
         )
-        yield (
-            store.catalog.add_video(info, f"{video}", f"{video}"),
-            video_vectors(cone, video, count),
-        )
+        video_id = store.catalog.add_video(info, f"{video}", f"{video}")
+        gops = [Gop(at, 2.0 * at, 2.0 * at + 2, 60, at) for at in range(-(-count // 4))]
+        store.catalog.add_gops(video_id, gops)
+        yield video_id, video_vectors(cone, video, count)
 
 
 def _rows(vectors: np.ndarray) -> Rows:
@@ -233,7 +234,7 @@ def _search(store: Store, queries: np.ndarray) -> tuple[list[np.ndarray], list[f
     found, times = [], []
     for query in queries:
         start = time.perf_counter()
-        found.append(store.search(_SPACE.key, query, TOP).row_ids)
+        found.append(store.search(SPACE.key, query, TOP).row_ids)
         times.append((time.perf_counter() - start) * 1e3)
     return found, times
 

@@ -1,0 +1,293 @@
+"""SQL over many vectors against the index alone, LanceDB and DuckDB: one process, taking turns."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from engine.cage.sandbox import Sandbox
+from engine.errors import UsageError
+from engine.evaluation.bench import search as made
+from engine.evaluation.bench.peers import Duck, Lance, tune
+from engine.evaluation.report import Cell, Report
+from engine.operators.base import Context
+from engine.operators.relational import Relational
+from engine.planner.prepare import prepare
+from engine.query import query
+from engine.search.context import Background
+from engine.search.reading import Reading
+from engine.search.work import Embedded
+from engine.sql import run_sql
+from engine.storage.store import Store
+
+TOP = 10
+TUNED = 40  # queries by which the peer's probes are chosen
+DUCK_ROWS = 100_000  # a brute-force scan of more takes seconds a query
+_SECONDS = made.VIDEO_ROWS / 2
+FILTERS = {"none": 1.0, "50 %": 0.5, "5 %": 0.05, "0.5 %": 0.005}  # share of rows that pass
+_COLUMNS = "f.video_id, f.frame, f.seconds"
+Call = Callable[[int], Any]  # the number of a query
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Encodes `q7` as the query of that number: encoding is not what is measured here."""
+
+    vectors: np.ndarray  # float32 [n, E]
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors that the texts name."""
+        return np.stack([self.vectors[int(text[1:])] for text in texts])
+
+    def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """No picture is asked for."""
+        raise UsageError(f"{len(images)} images; allowed: texts")
+
+
+@dataclass(slots=True)
+class Bed:
+    """A filled store, its peers over the same rows, and the queries."""
+
+    store: Store
+    sandbox: Sandbox
+    queries: np.ndarray  # float32 [n, E], like texts
+    num_rows: int
+    lance: Lance | None
+    duck: Duck | None
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def context(self) -> Context:
+        """What a statement reaches."""
+        return Context(
+            reading=Reading(self.store, made.SPACE.key),
+            encoder=Named(self.queries),
+            sandbox=self.sandbox,
+            background=lambda: Background(()),
+            embed=lambda *_: Embedded(),
+            respond=lambda *_: None,
+        )
+
+    def sql(self, statement: str, number: int) -> Any:
+        """Run a statement in which `$q` names the query."""
+        text = statement.replace("$q", f"'q{number}'")
+        return run_sql(self.context(), text, max_rows=self.num_rows).table
+
+    def query(self, number: int) -> Any:
+        """Ask for the best moments without SQL."""
+        return query(self.context(), f"q{number}", top_k=TOP)
+
+    def parts(self, statement: str, number: int) -> tuple[float, float, float]:
+        """Return the milliseconds of planning, of reading inputs and of the sandbox."""
+        text, clock = statement.replace("$q", f"'q{number}'"), [perf_counter()]
+        prepared = prepare(
+            text, (), {}, self.sandbox, false_match_rate=0.01, max_rows=self.num_rows
+        )
+        clock.append(perf_counter())
+        tail = prepared.operator
+        assert isinstance(tail, Relational)
+        tables = tail.read_inputs(self.context())
+        clock.append(perf_counter())
+        self.sandbox.run(tail.sql, tables, max_rows=tail.max_rows)
+        clock.append(perf_counter())
+        plan, read, rest = (1e3 * np.diff(clock)).tolist()
+        return plan, read, rest
+
+
+def run(
+    *,
+    sizes: Sequence[int] = (100_000, 1_000_000),
+    queries: int = 100,
+    folder: Path | None = None,
+) -> Report:
+    """Measure every size in a process of its own."""
+    tables, built, notes = [], [], list[str]()
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+        for size in sizes:
+            with tempfile.TemporaryDirectory(dir=folder) as root:
+                write = pool.submit(made.write, Path(root) / "ours", size, None).result()
+                build = pool.submit(made.build, Path(root) / "ours").result()
+                done = pool.submit(measure, Path(root), size, queries).result()
+                tables += done.rows
+                built.append((size, write.write_seconds, build, *done.built))
+                notes += done.notes
+    return Report(
+        "SQL, the index alone and peers",
+        (
+            *("rows", "statement", "filter", "SQL p50", "p99", "plan", "read", "sandbox"),
+            *("index p50", "p99", "LanceDB p50", "p99", "DuckDB p50", "recall", "LanceDB's"),
+        ),
+        tables,
+        (
+            f"{made.DIMENSION} dimensions, queries like texts, one at a time, all in one process,"
+            " taking turns; ms; plan, read and sandbox are medians of the parts of the SQL",
+            *dict.fromkeys(notes),
+        ),
+        more=(
+            Report(
+                "What it takes, in seconds",
+                ("rows", "write", "build", "open + first", "LanceDB write", "LanceDB build"),
+                built,
+            ),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What one size gave."""
+
+    rows: list[list[Cell]]
+    built: tuple[Cell, ...]  # open and first search, and what the peer took
+    notes: list[str]
+
+
+def measure(root: Path, num_rows: int, count: int) -> Done:
+    """Open the store, write the peers, and let them take turns."""
+    _, texts = made.queries_for(made.cone_like(None), num_rows)
+    queries = texts[: max(count, TUNED)]
+    start = perf_counter()
+    with Store.open(root / "ours") as store:
+        store.search(made.SPACE.key, queries[0], TOP)
+        opened = perf_counter() - start
+        with _bed(root, store, queries, num_rows) as bed:
+            rows = [_top_k(bed, name, count) for name in FILTERS]
+            rows += _scans(bed, max(3, count // 10))
+            lance = bed.lance
+    peer: tuple[Cell, Cell] = (None, None)
+    notes = ["LanceDB is not installed: pip install lancedb"]
+    if lance is not None:
+        peer = lance.write_seconds, lance.build_seconds
+        notes = [f"LanceDB probes {lance.probes} lists of IVF_FLAT at {num_rows} rows"]
+    return Done(rows, (opened, *peer), notes)
+
+
+@contextmanager
+def _bed(root: Path, store: Store, queries: np.ndarray, num_rows: int) -> Iterator[Bed]:
+    cone = made.cone_like(None)
+
+    def rows() -> Iterator[tuple[int, np.ndarray]]:
+        for place, video in enumerate(store.catalog.videos()):
+            size = min(made.VIDEO_ROWS, num_rows - place * made.VIDEO_ROWS)
+            yield video.video_id, made.video_vectors(cone, place, size)
+
+    lance = Lance.write(root / "lance", rows())
+    if lance is not None:
+        lance.build(num_rows)
+    duck = None
+    if num_rows <= DUCK_ROWS:
+        duck = Duck.write(root / "duck.db", rows(), made.DIMENSION, 2)
+    with Sandbox() as sandbox:
+        yield Bed(store, sandbox, queries, num_rows, lance, duck)
+
+
+def _top_k(bed: Bed, name: str, count: int) -> list[Cell]:
+    """The best ten frames, of all or of those that a filter lets through."""
+    frames = bed.store.view(made.SPACE.key).frames
+    limit = FILTERS[name] * _SECONDS
+    where = "" if name == "none" else f"seconds < {limit:g}"
+    allowed = frames.row_ids[frames.seconds < limit] if where else None
+    statement = (
+        f"SELECT {_COLUMNS}, CLIP_MATCH(f.frame, $q) AS s FROM frames f"
+        f"{' WHERE f.' + where if where else ''} ORDER BY s DESC LIMIT {TOP}"
+    )
+    alone = partial(bed.store.search, made.SPACE.key, k=TOP, allowed=allowed)
+    truth = [alone(query=q, exact=True).row_ids for q in bed.queries]
+    found = [_ids(bed.sql(statement, number)) for number in range(len(truth))]
+    calls: dict[str, Call] = {
+        "sql": partial(bed.sql, statement),
+        "index": lambda n: alone(query=bed.queries[n]),
+    }
+    theirs = None
+    if (lance := bed.lance) is not None:
+        ask = partial(lance.search, k=TOP, where=where)
+        ours = _recall(found[:TUNED], truth[:TUNED])
+        probes = tune(ask, bed.queries[:TUNED], truth[:TUNED], ours)
+        lance.probes[name] = probes
+        theirs = _recall([ask(query, probes=probes) for query in bed.queries], truth)
+        calls["lance"] = lambda n: ask(bed.queries[n], probes=probes)
+    if (duck := bed.duck) is not None:
+        sql = f"SELECT row_id, score AS s FROM frames{' WHERE ' + where if where else ''}"
+        calls["duck"] = lambda n: duck.run(f"{sql} ORDER BY s DESC LIMIT {TOP}", bed.queries[n])
+    times = _take_turns(calls, count)
+    return _row(bed, f"top {TOP}", name, statement, times, count, (_recall(found, truth), theirs))
+
+
+def _scans(bed: Bed, count: int) -> Iterator[list[Cell]]:
+    """Statements that need the score of every row."""
+    view, key = bed.store.view(made.SPACE.key), made.SPACE.key
+    scores = np.concatenate([view.rows.scores(q) for q in bed.queries[:3]])
+    cut = float(np.quantile(scores, 0.999))
+    above = f"SELECT {_COLUMNS} FROM frames f WHERE CLIP_MATCH(f.frame, $q) > {cut:.6f}"
+    best = "SELECT f.video_id, max(CLIP_MATCH(f.frame, $q)) AS s FROM frames f GROUP BY 1"
+    spans = f"SELECT * FROM moments($q, min_score => {cut:.6f})"
+    cases: list[tuple[str, str, dict[str, Call]]] = [
+        ("cut-off", above, {"index": lambda n: view.rows.above(bed.queries[n], cut)}),
+        ("best per video", best, {"index": lambda n: bed.store.scores(key, bed.queries[n])}),
+        ("moments", spans, {"index": lambda n: view.rows.above(bed.queries[n], cut)}),
+        ("Engine.query", "", {}),
+    ]
+    if (lance := bed.lance) is not None:
+        cases[0][2]["lance"] = lambda n: lance.above(bed.queries[n], cut, bed.num_rows)
+    if (duck := bed.duck) is not None:
+        sql = f"SELECT row_id FROM frames WHERE score > {cut}"
+        cases[0][2]["duck"] = lambda n: duck.run(sql, bed.queries[n])
+        by_video = "SELECT video_id, max(score) FROM frames GROUP BY 1"
+        cases[1][2]["duck"] = lambda n: duck.run(by_video, bed.queries[n])
+    for name, statement, calls in cases:
+        whole: Call = partial(bed.sql, statement)
+        if not statement:
+            whole = bed.query
+        asked = {"sql": whole, **calls}
+        yield _row(bed, name, "none", statement, _take_turns(asked, count), count, (None, None))
+
+
+def _take_turns(calls: dict[str, Call], count: int) -> dict[str, list[float]]:
+    """Time every call for every query, each in turn, in another order each time."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    names = list(calls)
+    for call in calls.values():
+        call(0)
+    for number in range(count):
+        for name in np.roll(names, number):
+            start = perf_counter()
+            calls[name](number)
+            times[name].append(1e3 * (perf_counter() - start))
+    return times
+
+
+def _row(
+    bed: Bed,
+    name: str,
+    filtered: str,
+    statement: str,
+    times: dict[str, list[float]],
+    count: int,
+    recalls: tuple[float | None, float | None],
+) -> list[Cell]:
+    parts: list[Cell] = [None] * 3
+    if statement:
+        found = [bed.parts(statement, number) for number in range(min(count, 20))]
+        parts = [float(value) for value in np.median(found, axis=0)]
+    figures = [
+        float(np.percentile(times[who], share)) if who in times else None
+        for who, share in (("index", 50), ("index", 99), ("lance", 50), ("lance", 99), ("duck", 50))
+    ]
+    sql = [float(np.percentile(times["sql"], share)) for share in (50, 99)]
+    return [bed.num_rows, name, filtered, *sql, *parts, *figures, *recalls]
+
+
+def _ids(table: Any) -> np.ndarray:
+    return (table.column("video_id").to_numpy() << 32) | table.column("frame").to_numpy()
+
+
+def _recall(found: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> float:
+    shares = [len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, truth, strict=True)]
+    return float(np.mean(shares))
