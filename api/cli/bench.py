@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from api.cli import flags, show
+from api.cli import bench_search, flags, show
 from engine.errors import UsageError
 
 app = typer.Typer(help="Measure: ratios within one run, medians.", no_args_is_help=True)
+app.registered_commands += bench_search.app.registered_commands
 
 
 @app.command()
@@ -60,73 +61,6 @@ def reuse(
 
     with show.err.status("measuring"):
         report = reuse_bench.run()
-    show.print_report(report, as_json=as_json, path=out)
-
-
-@app.command()
-def search(
-    size: Annotated[list[int] | None, typer.Option(help="Vectors; repeatable.")] = None,
-    texts: Annotated[Path | None, typer.Option(help="Real text vectors, .npy.")] = None,
-    out: flags.OutFile = None,
-    as_json: flags.Json = False,
-) -> None:
-    """Search stores of 10⁴, 10⁵ and 10⁶ vectors: time, recall, memory."""
-    from engine.evaluation.bench import search as search_bench
-
-    with show.err.status("searching"):
-        report = search_bench.run(sizes=size or (10_000, 100_000, 1_000_000), texts=texts)
-    show.print_report(report, as_json=as_json, path=out)
-
-
-@app.command()
-def query(
-    size: Annotated[list[int] | None, typer.Option(help="Vectors; repeatable.")] = None,
-    queries: Annotated[int, typer.Option(help="Queries of a top-k; scans take a tenth.")] = 100,
-    out: flags.OutFile = None,
-    as_json: flags.Json = False,
-) -> None:
-    """Run SQL over 10⁵ and 10⁶ vectors beside the index alone, LanceDB and DuckDB."""
-    from engine.evaluation.bench import query as query_bench
-
-    with show.err.status("querying"):
-        report = query_bench.run(sizes=size or (100_000, 1_000_000), queries=queries)
-    show.print_report(report, as_json=as_json, path=out)
-
-
-@app.command()
-def match(
-    clips: flags.Clips = 40,
-    seed: int = 7,
-    model: flags.ModelName = "builtin",
-    device: flags.Device = "auto",
-    out: flags.OutFile = None,
-    as_json: flags.Json = False,
-) -> None:
-    """Look how often a bare CLIP_MATCH is wrong, against the rate that was asked for."""
-    from engine.evaluation.bench import match as match_bench
-
-    with show.err.status("matching"):
-        report = match_bench.run(model=model, device=device, clips=clips, seed=seed)
-    show.print_report(report, as_json=as_json, path=out)
-
-
-@app.command()
-def moments(
-    clips: flags.Clips = 60,
-    seed: int = 23,
-    workers: flags.Workers = 2,
-    model: flags.ModelName = "builtin",
-    device: flags.Device = "auto",
-    out: flags.OutFile = None,
-    as_json: flags.Json = False,
-) -> None:
-    """Hold the best moment of a video against the times at which a text is true."""
-    from engine.evaluation.bench import moments as moments_bench
-
-    with show.err.status("finding moments"):
-        report = moments_bench.run(
-            model=model, device=device, clips=clips, seed=seed, workers=workers
-        )
     show.print_report(report, as_json=as_json, path=out)
 
 
