@@ -31,6 +31,7 @@ from api.deps import (
 )
 from api.describe import problems
 from api.errors import Problem, without_paths
+from api.forms import form_of
 from api.shelf import key_of
 from api.uploads import uploads_of
 from engine.errors import UsageError
@@ -93,7 +94,7 @@ async def post_video(
     """Bring in a video: an upload as multipart form field `file`, or a path the server can see."""
     kind = request.headers.get("content-type", "")
     if kind.startswith("multipart/form-data"):
-        async with request.form(max_files=1, max_fields=8) as form:
+        async with form_of(request, engine.store.layout.uploads) as form:
             how = _valid(HowIn, {name: form[name] for name in form if name != "file"})
             file = form.get("file")
             if not isinstance(file, UploadFile):

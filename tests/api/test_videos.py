@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,3 +220,40 @@ def test_a_file_that_went_away(server: TestClient, roots: Path, own_engine: Engi
         answer = server.get(f"/videos/{video.video_id}/{view}")
         assert 400 <= answer.status_code < 500, answer.text
         assert "gone.mp4" in answer.json()["detail"]
+
+
+def num_open() -> int:
+    """How many descriptors this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.mp4"\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (PART + b"x" * 2_000_000, 422),  # never ends
+        (PART + b"x" * 10 + b"\r\n" + PART + b"y\r\n--b--\r\n", 400),  # two files
+        (b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--\r\n", 400),
+        (b"nothing of the kind", 400),
+    ],
+)
+def test_forms_that_break_off_leave_nothing(server: TestClient, body: bytes, status: int) -> None:
+    uploads: Path = server.app.state.engine.store.layout.uploads  # type: ignore[attr-defined]
+    before, opened = list(uploads.iterdir()), num_open()
+    answer = server.post("/videos", content=body, headers=FORM)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert list(uploads.iterdir()) == before
+    assert num_open() <= opened + 1
+
+
+def test_an_upload_goes_where_it_stays(
+    server: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))  # as if /tmp were full
+    answer = server.post("/videos", files={"file": ("big.mp4", b"x" * 3_000_000)})
+    assert answer.status_code == 202
+    assert ended(server, answer.json())["status"] == "failed"

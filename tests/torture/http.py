@@ -170,6 +170,7 @@ def hostile(port: int, seed: int) -> str:
             status = found[9:12].decode() or status
             if status.isdigit():
                 assert int(status) in ALLOWED, f"seed {seed}, {way.__name__}: {found[:500]!r}"
+            line.settimeout(0.5)
             while chance.random() < 0.9 and line.recv(1 << 20):
                 pass
     return f"{way.__name__[1:]} {status}"
