@@ -73,6 +73,7 @@ def ask(
         ],
         scores=dict(zip(best.choices, best.probabilities, strict=True)),
         how=best.how,
+        caution=context.caution,
     )
 
 

@@ -68,6 +68,7 @@ class Client:
             Coverage(**found["coverage"]),
             found["timing"],
             found["plan"],
+            found["caution"],
         )
 
     def ask(

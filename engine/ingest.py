@@ -22,6 +22,7 @@ from engine.ingesting.report import IngestReport as IngestReport
 from engine.ingesting.report import Progress as Progress
 from engine.ingesting.tasks import Plan, plan_files, plan_ranges, register_files
 from engine.ingesting.write import Writer
+from engine.knowledge import caution
 from engine.search.context import Range
 from engine.search.work import Embedded
 from engine.storage.store import Store
@@ -59,6 +60,7 @@ def ingest(
         choice=encoder.choice,
         choices=encoder.choices_made,
         interrupted=not complete,
+        caution=caution(model.space.model),
     )
 
 

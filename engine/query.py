@@ -12,6 +12,7 @@ from engine.results import Coverage as Coverage
 from engine.results import GroupBy as GroupBy
 from engine.results import Moment as Moment
 from engine.results import QueryResult as QueryResult
+from engine.search.clear import are_clear
 from engine.search.context import SearchContext
 from engine.search.grouping import VideoSpan
 from engine.search.ranking import Ranking, Wanted
@@ -44,8 +45,9 @@ def query(
     ranking = Ranking(context, vector, selection, wanted)
     while not ranking.settled:
         ranking.deepen()
+    clear = are_clear(context, subject, ranking.spans[:top_k])
     clock.append(perf_counter())
-    return _report(ranking, np.diff(clock).tolist())
+    return _report(ranking, clear, np.diff(clock).tolist())
 
 
 def _check(
@@ -61,23 +63,31 @@ def _check(
         raise UsageError("the text to look for is empty")
 
 
-def _report(ranking: Ranking, seconds: list[float]) -> QueryResult:
+def _report(ranking: Ranking, clear: list[bool | None], seconds: list[float]) -> QueryResult:
     selection, wanted = ranking.selection, ranking.wanted
     return QueryResult(
         moments=[
-            _moment(item, selection.names[item.video_id]) for item in ranking.spans[: wanted.top_k]
+            _moment(item, selection.names[item.video_id], sure)
+            for item, sure in zip(ranking.spans, clear, strict=False)
         ],
         coverage=_coverage(selection, ranking.context),
         timing=dict(zip(("encode", "select", "search"), seconds, strict=True)),
         plan=f"best {ranking.depth} frames by {ranking.index}, grouped by {wanted.group_by},"
         f" {ranking.num_duplicates} duplicates",
+        caution=ranking.context.caution,
     )
 
 
-def _moment(item: VideoSpan, name: str) -> Moment:
+def _moment(item: VideoSpan, name: str, clear: bool | None) -> Moment:
     span = item.span
     return Moment(
-        item.video_id, name, span.start_seconds, span.stop_seconds, span.peak_seconds, span.score
+        item.video_id,
+        name,
+        span.start_seconds,
+        span.stop_seconds,
+        span.peak_seconds,
+        span.score,
+        clear,
     )
 
 

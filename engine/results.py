@@ -16,6 +16,7 @@ class Moment:
     stop_seconds: float
     peak_seconds: float
     score: float
+    clear: bool | None = None  # whether unrelated texts seldom score as high; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class QueryResult:
     coverage: Coverage
     timing: dict[str, float]  # seconds per stage
     plan: str
+    caution: str | None = None  # what has to be known before it is relied on
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +53,4 @@ class Answer:
     evidence: list[Moment]
     scores: dict[str, float]  # probability per choice
     how: str
+    caution: str | None = None  # what has to be known before it is relied on

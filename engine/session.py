@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from engine.cage.sandbox import Sandbox
 from engine.config import Settings, read_settings
 from engine.errors import UsageError
+from engine.knowledge import caution, knows
 from engine.loading import ModelFiles, ModelOnDemand
 from engine.operators.base import Context, Reply
 from engine.query import query
@@ -331,6 +332,8 @@ class Engine:
             encoder=self._model,
             sandbox=self._sandbox,
             background=lambda: self._background,
+            content=knows(settings.model),
+            caution=caution(settings.model),
             embed=self._embed,
             respond=self._respond,
             redecode=None if self.store.read_only else self._redecode,

@@ -66,6 +66,7 @@ _MOMENT = {
     "stop_seconds": 14.5,
     "peak_seconds": 13.0,
     "score": 0.31,
+    "clear": True,
     "thumbnail_url": "/videos/1/frames/13.000.jpg",
     "clip_url": "/videos/1/clip.mp4?start=11.000&stop=15.500",
 }
@@ -82,6 +83,7 @@ class MomentOut(BaseModel):
     stop_seconds: float = Field(description="where it ends; this instant is not in it")
     peak_seconds: float = Field(description="of its best frame")
     score: float = Field(description="cosine of its best frame and the text")
+    clear: bool | None = Field(description="unrelated texts seldom score as high; null: not known")
     thumbnail_url: str = Field(description="its best frame as JPEG")
     clip_url: str = Field(description="it, with a second on each side, as MP4")
 
@@ -94,6 +96,7 @@ class AnswerOut(BaseModel):
     choice: int | None = Field(description="its place among the choices, from 0")
     scores: dict[str, float] = Field(description="probability of each choice")
     how: str = Field(description="what chose it: a trained head, or similarity")
+    caution: str | None = Field(description="what has to be known before it is relied on")
     evidence: list[MomentOut] = Field(description="the seconds that show it; for grounded_qa")
 
 
@@ -107,6 +110,7 @@ class QueryResponse(BaseModel):
             coverage={"videos": 2, "frames": 900, "embedded": 0, "refined": 0, "complete": True},
             plan=None,
             timing={"encode": 0.004, "select": 0.001, "search": 0.002},
+            caution=None,
         )
     )
 
@@ -115,6 +119,7 @@ class QueryResponse(BaseModel):
     coverage: dict[str, Any] = Field(description="what was searched, and how exact the order is")
     plan: str | None = Field(None, description="where options.explain asks for it")
     timing: dict[str, float] = Field(description="seconds by stage")
+    caution: str | None = Field(description="what has to be known before they are relied on")
 
 
 class SqlRequest(Strict):

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     {"schemas", "kernels", "engine.errors"},
     {"engine.names", "engine.config_file"},
-    {"engine.caller"},
+    {"engine.caller", "engine.knowledge"},
     {"engine.video"},
     {"engine.world"},
     {"engine.vision.strategies"},

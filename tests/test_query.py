@@ -8,8 +8,9 @@ import pytest
 from engine.cage.sandbox import Sandbox
 from engine.errors import NotFoundError, UsageError
 from engine.query import QueryResult, query
-from engine.search.context import Range
+from engine.search.context import Background, Range
 from engine.search.selection import select_videos
+from engine.sql import run_sql
 from tests.asking import Videos, hash_vector
 
 
@@ -41,6 +42,36 @@ def test_frames_are_ranked_exactly(shared_videos: Videos, sandbox: Sandbox, top_
     )
     assert [m.score for m in found.moments] == pytest.approx(scores[:top_k], abs=2e-3)
     assert all(m.start_seconds == m.peak_seconds for m in found.moments)
+
+
+@pytest.mark.parametrize("text", ["a dog", "a cat", "qwertyuiop zzzz", "nothing of the kind"])
+@pytest.mark.parametrize("group_by", ["moment", "frame", "video"])
+def test_a_clear_match_is_one_that_moments_has_too(
+    shared_videos: Videos, sandbox: Sandbox, text: str, group_by: Any
+) -> None:
+    sql = f"SELECT * FROM moments('{text}')"
+    spans = run_sql(shared_videos.context(sandbox), sql, (), {}, max_rows=1000).rows()
+    found = ask(shared_videos, sandbox, text, top_k=60, group_by=group_by).moments
+    for moment in found:
+        assert moment.clear == any(
+            span["video_id"] == moment.video_id
+            and span["start_seconds"] < moment.stop_seconds
+            and moment.start_seconds < span["stop_seconds"]
+            for span in spans
+        )
+    if text in ("a dog", "a cat"):
+        assert any(moment.clear for moment in found)
+
+
+def test_matches_of_pictures_and_without_a_background_are_not_judged(
+    videos: Videos, sandbox: Sandbox
+) -> None:
+    context = videos.context(sandbox)
+    context.background = lambda: Background(())
+    found = query(context, "a dog", top_k=3).moments
+    assert [moment.clear for moment in found] == [None] * 3
+    vector = hash_vector(b"a dog")
+    assert [m.clear for m in query(videos.context(sandbox), vector, top_k=3).moments] == [None] * 3
 
 
 def test_by_video_each_comes_once(shared_videos: Videos, sandbox: Sandbox) -> None:

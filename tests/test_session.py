@@ -5,13 +5,16 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from engine import Engine
+from engine.background import background_of
 from engine.errors import ModelError, NotFoundError, StoreError, UsageError
+from engine.knowledge import knows
 from engine.video.decode import decode_range
 from engine.video.gop import index_gops
 from engine.vision.backbone.locate import BUILTIN
@@ -132,6 +135,28 @@ def test_explain_shows_the_plan(engine: Engine) -> None:
     assert rates["decode"] > 0
     assert rates["encode"] > 0
     assert "index: " in engine.explain(sql, analyze=True, t="a")
+
+
+def test_the_built_in_model_says_what_its_answers_are_worth(engine: Engine, clips: Path) -> None:
+    found = engine.query("qwertyuiop zzzz")
+    assert found.moments
+    assert [moment.clear for moment in found.moments] == [False] * len(found.moments)
+    told = "the built-in model knows made-up clips only"
+    assert found.caution is not None
+    assert told in found.caution
+    assert engine.ask("what does he do?", ["cooks", "sleeps"]).caution == found.caution
+    assert engine.ingest(clips).caution == found.caution
+    assert engine.store.catalog.calibration(engine.space, "null")["content"] == "made-up clips, 1"
+
+
+def test_a_background_that_changes_has_a_new_number() -> None:
+    """A store keeps its null until the number says that it is another one's."""
+    seen = {model: background_of(model).texts for model in ("builtin", "openai/clip-vit")}
+    hashes = {
+        knows(model): sha256("\n".join(texts).encode()).hexdigest()[:8]
+        for model, texts in seen.items()
+    }
+    assert hashes == {"made-up clips, 1": "4558c64f", "everyday life, 1": "65a151cb"}
 
 
 def test_a_bare_match_is_calibrated_on_the_models_own_world(engine: Engine) -> None:

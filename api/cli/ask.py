@@ -17,6 +17,7 @@ from engine.results import Answer, GroupBy, QueryResult
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_CLEAR = {True: "clear", False: "not clear", None: ""}
 FORMATS = ("table", "json", "csv", "parquet")
 
 
@@ -117,12 +118,17 @@ def print_moments(found: QueryResult) -> None:
             f"{show.clock(moment.start_seconds)} – {show.clock(moment.stop_seconds)}",
             show.clock(moment.peak_seconds),
             round(moment.score, 4),
+            _CLEAR[moment.clear],
         )
         for place, moment in enumerate(found.moments, start=1)
     ]
     covered = found.coverage
     if rows:
-        show.print_table(("#", "video", "moment", "best at", "score"), rows)
+        show.print_table(("#", "video", "moment", "best at", "score", "match"), rows)
+        if not any(moment.clear in (True, None) for moment in found.moments):
+            show.out.print(
+                "[yellow]no clear match: unrelated texts score as high; these come nearest[/]"
+            )
     elif covered.frames:
         show.out.print("nothing scores as high as --min-score asks for")
     else:
@@ -136,13 +142,14 @@ def print_moments(found: QueryResult) -> None:
     parts += ["by an index that may miss some: --exact looks at all"] if covered.approximate else []
     milliseconds = 1000 * sum(found.timing.values())
     show.out.print(f"[dim]{escape(', '.join(parts))}, {milliseconds:.0f} ms; {found.plan}[/]")
+    show.print_caution(found.caution)
 
 
 def print_answer(answered: Answer) -> None:
     """Print an answer, its choices and its evidence."""
-    show.out.print(
-        f"[bold]{escape(answered.text)}[/]  {answered.confidence:.0%}  [dim]{answered.how}[/]"
-    )
+    guess = "" if answered.caution is None else "its guess: "
+    said = f"{guess}[bold]{escape(answered.text)}[/]"
+    show.out.print(f"{said}  {answered.confidence:.0%}  [dim]{answered.how}[/]")
     ranked = sorted(answered.scores.items(), key=lambda pair: -pair[1])[:6]
     widest = max(len(choice) for choice, _ in ranked)
     for choice, share in ranked:
@@ -153,6 +160,7 @@ def print_answer(answered: Answer) -> None:
     for moment in answered.evidence[:5]:
         span = f"{show.clock(moment.start_seconds)} – {show.clock(moment.stop_seconds)}"
         show.out.print(f"  [dim]seen in[/] {escape(moment.name)} [bold]{span}[/]")
+    show.print_caution(answered.caution)
 
 
 def write_table(table: "pa.Table", form: str, *, plan: bool = False) -> None:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from api.cli import flags, show
 from engine.config_file import SERVER, config_path, read_config
 from engine.errors import EngineError
+from engine.knowledge import caution
 from engine.storage.lock import holder
 
 PACKAGES = ("torch", "triton", "transformers", "av", "duckdb", "pyarrow", "faiss-cpu", "fastapi")
@@ -154,4 +155,7 @@ def _model(name: str, device: str) -> Finding:
         return Finding("model", "bad", str(error))
     config = model.tower.config
     shape = f"{config.layers} layers, width {config.width}, {config.tokens} tokens"
-    return Finding("model", "good", f"{model.space.key} on {model.device}, {shape}")
+    said = f"{model.space.key} on {model.device}, {shape}"
+    if (worth := caution(name)) is not None:
+        return Finding("model", "note", f"{said}; {worth}", "give another with --model")
+    return Finding("model", "good", said)

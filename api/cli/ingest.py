@@ -157,6 +157,7 @@ def print_report(report: "IngestReport") -> None:
     if report.frames:
         _print_choices(report)
         show.out.print(f"[dim]decoder: {escape(report.decoder)}[/]")
+    show.print_caution(report.caution if report.rows else None)
     if report.resume:
         show.out.print(f"[yellow]{report.resume}[/]")
 

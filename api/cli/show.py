@@ -72,6 +72,12 @@ def print_reasons(reasons: Iterable[tuple[str, str]]) -> None:
         out.print(f"[yellow]{escape(said)}[/]", soft_wrap=True)
 
 
+def print_caution(caution: str | None) -> None:
+    """Print what has to be known before an answer is relied on."""
+    if caution is not None:
+        out.print(f"[yellow]{escape(caution)}[/]", soft_wrap=True)
+
+
 def print_report(report: Report, *, as_json: bool, path: Path | None = None) -> None:
     """Print a measured table and, if asked for, write it as JSON too."""
     if path is not None:

@@ -54,6 +54,7 @@ async def post_query(
             },
             plan=found.plan if body.options.explain else None,
             timing=found.timing,
+            caution=found.caution,
         )
 
     return await heavy.queries.take(find, request)
@@ -100,6 +101,7 @@ def _moment(moment: Moment) -> MomentOut:
         stop_seconds=moment.stop_seconds,
         peak_seconds=moment.peak_seconds,
         score=moment.score,
+        clear=moment.clear,
         thumbnail_url=f"{base}/frames/{moment.peak_seconds:.3f}.jpg",
         clip_url=f"{base}/clip.mp4?{urlencode(shown)}",
     )
@@ -112,5 +114,6 @@ def _answer(answered: Answer, *, grounded: bool) -> AnswerOut:
         choice=answered.choice,
         scores=answered.scores,
         how=answered.how,
+        caution=answered.caution,
         evidence=[_moment(moment) for moment in answered.evidence] if grounded else [],
     )

@@ -51,7 +51,7 @@ function card(moment, best) {
       make("span", { className: "name", textContent: moment.name, title: moment.name }),
       make("span", { className: "when" },
         make("span", { textContent: `${clock(moment.start_seconds)} – ${clock(moment.stop_seconds)}` }),
-        make("span", { textContent: moment.score.toFixed(3) })),
+        make("span", { textContent: moment.clear === false ? `${moment.score.toFixed(3)} · not clear` : moment.score.toFixed(3) })),
       make("div", { className: "meter" }, meter)));
   node.addEventListener("click", () => play(moment));
   return node;
@@ -114,7 +114,9 @@ $("find-form").addEventListener("submit", (event) => {
     const result = await send("/query", {
       text: form.text.value, group_by: form.group_by.value, top_k: Number(form.top_k.value),
     });
-    say("find-said", result.moments.length ? cost(result) : "Nothing here yet. Add a video first, under Videos.");
+    const unclear = result.moments.length > 0 && result.moments.every((moment) => moment.clear === false);
+    const told = [unclear && "No clear match: unrelated texts score as high", cost(result), result.caution].filter(Boolean).join("; ");
+    say("find-said", result.moments.length ? told : "Nothing here yet. Add a video first, under Videos.");
     show("find-results", result.moments);
   });
 });
@@ -131,10 +133,10 @@ $("ask-form").addEventListener("submit", (event) => {
       text: form.text.value, mode: "grounded_qa", top_k: 8, ...(choices.length > 1 && { choices }),
     });
     const { answer } = result;
-    say("ask-said", `${cost(result)}; ${answer.how}`);
+    say("ask-said", [cost(result), answer.how, answer.caution].filter(Boolean).join("; "));
     const ranked = Object.entries(answer.scores).sort((a, b) => b[1] - a[1]).slice(0, 8);
     $("ask-answer").replaceChildren(make("div", { className: "answer" },
-      make("h2", { textContent: answer.text },
+      make("h2", { textContent: answer.caution ? `Its guess: ${answer.text}` : answer.text },
         make("small", { textContent: `${(answer.confidence * 100).toFixed(0)} %` })),
       ...ranked.map(([choice, share]) => {
         const meter = make("i");
@@ -143,7 +145,7 @@ $("ask-form").addEventListener("submit", (event) => {
           make("div", { className: "meter" }, meter),
           make("span", { textContent: `${(share * 100).toFixed(1)} %` }));
       })));
-    $("ask-answer").querySelector("h2").firstChild.textContent = `${answer.text} `;
+    $("ask-answer").querySelector("h2").firstChild.textContent = `${answer.caution ? "Its guess: " : ""}${answer.text} `;
     show("ask-results", answer.evidence);
   });
 });

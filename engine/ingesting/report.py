@@ -121,6 +121,7 @@ class IngestReport:
     choice: str = "not embedded"  # why this strategy, in words
     choices: list[dict[str, Any]] = field(default_factory=list)  # of `auto`, with what it weighed
     interrupted: bool = False
+    caution: str | None = None  # what has to be known before the model is relied on
 
     @property
     def quarantined(self) -> list[VideoReport]:

@@ -69,6 +69,8 @@ class SearchContext:
     work: Work = field(default_factory=Work)
     vectors: dict[str | bytes, NDArray[np.float32]] = field(default_factory=dict)
     null: Null | None = None
+    content: str = "unnamed"  # what `background` shows: a null of other content is measured anew
+    caution: str | None = None  # what has to be known before the model is relied on
 
     @property
     def store(self) -> Store:

@@ -6,7 +6,6 @@ lead. The width of the null is that of its upper half; but some background texts
 frames, so it is held against the lower half, where no true match lies.
 """
 
-from hashlib import sha256
 from math import erf, sqrt
 from statistics import NormalDist
 from typing import Any
@@ -35,6 +34,13 @@ def quantile(null: Null, share: float) -> float:
     return null.middle + null.width * NormalDist().inv_cdf(share)
 
 
+def has_null(context: SearchContext) -> bool:
+    """Whether scores are calibrated for the space, or can be: there are texts to hold against."""
+    if context.null is not None or _stored(context) is not None:
+        return True
+    return bool(context.background().texts)
+
+
 def load_null(context: SearchContext) -> Null:
     """The null of the query's space, looked up once per query."""
     if context.null is None:
@@ -45,19 +51,16 @@ def load_null(context: SearchContext) -> Null:
 def _find(context: SearchContext) -> Null:
     """The stored null, or a new one where there is none or the store has outgrown it."""
     ids = context.reading.view.frames.row_ids
-    background = context.background()
-    texts = background.texts
-    key = sha256("\n".join(texts).encode()).hexdigest()[:16]
-    stored = context.store.catalog.calibration(context.space, "null")
-    if stored and stored["background"] == key and len(ids) <= _GROWTH * max(stored["rows"], 64):
+    if (stored := _stored(context)) is not None:
         return _read(stored)
+    background = context.background()
     if len(ids) + len(background.images) < 2:
         raise ExecutionError("no frames to calibrate a match against", operator="null")
     sample = ids[:: max(1, len(ids) // _SAMPLE)]
     frames = context.reading.rows.vectors(sample)
     null = measure_null(context.encoder, background, frames)
     stored = {
-        "background": key,
+        "content": context.content,
         "rows": len(ids),
         "mean_text": null.mean_text.tolist(),
         "mean_frame": null.mean_frame.tolist(),
@@ -66,6 +69,15 @@ def _find(context: SearchContext) -> Null:
     }
     context.store.catalog.set_calibration(context.space, "null", stored)
     return null
+
+
+def _stored(context: SearchContext) -> dict[str, Any] | None:
+    """Return the null on record, if it was measured for this content and the store is as large."""
+    stored = context.store.catalog.calibration(context.space, "null")
+    num_rows = len(context.reading.view.frames)
+    if stored is None or stored.get("content") != context.content:
+        return None
+    return stored if num_rows <= _GROWTH * max(stored["rows"], 64) else None
 
 
 def measure_null(

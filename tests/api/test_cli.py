@@ -309,6 +309,9 @@ def test_another_process_that_is_no_server(cli: Cli, data: Path) -> None:
         assert ran.code == 1
         assert "in use by process" in ran.err
         found = json.loads(cli("doctor", "--data", data, "--json").out)
+        model = next(f for f in found if f["what"] == "model")
+        assert model["state"] == "note"
+        assert "knows made-up clips only" in model["found"]
         assert "held by process" in next(f["found"] for f in found if f["what"] == "store")
 
 

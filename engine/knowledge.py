@@ -1,0 +1,19 @@
+"""What a model was trained to know, and what its word on anything else is worth."""
+
+BUILTIN = "builtin"
+
+
+def knows(model: str) -> str:
+    """Name the content that a model's scores are calibrated for.
+
+    The number is raised where what `engine/background.py` makes of it changes: the null that a
+    store keeps is then measured anew.
+    """
+    return "made-up clips, 1" if model == BUILTIN else "everyday life, 1"
+
+
+def caution(model: str) -> str | None:
+    """Say what has to be known before an answer of a model is relied on, or None."""
+    if model != BUILTIN:
+        return None
+    return "the built-in model knows made-up clips only: do not rely on what it says of other video"
