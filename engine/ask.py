@@ -9,8 +9,8 @@ from torch import Tensor
 
 from engine.answering.answer import Answered, Asked, answer_all
 from engine.answering.candidates import candidates
-from engine.answering.head import Reader
-from engine.answering.looker import Looker
+from engine.answering.head import VectorReader
+from engine.answering.looker import PatchReader
 from engine.answering.seek import seek, support
 from engine.answering.watch import STRETCHES, Places, watch
 from engine.errors import NotFoundError, UsageError, VideoError
@@ -31,8 +31,8 @@ _AT_ONCE = 8  # pictures that are held while they are prepared to be looked at
 class Heads:
     """What was trained to answer for a model: from stored vectors, and by looking at frames."""
 
-    reader: Reader | None = None
-    looker: Looker | None = None
+    reader: VectorReader | None = None
+    looker: PatchReader | None = None
 
 
 def ask(
@@ -149,7 +149,7 @@ def answer_video(
 class _Shown:
     """Shows a video's stored frames to a looker, a few pictures at a time."""
 
-    looker: Looker
+    looker: PatchReader
     redecode: Redecode
     video_id: int
     frames: Sequence[int]  # their numbers, in time order

@@ -310,10 +310,10 @@ class Engine:
     def _heads(self) -> "Heads":
         """What was trained to answer for the model, where it was."""
         from engine.answering.head import shipped_reader
-        from engine.answering.looker import shipped_looker
+        from engine.answering.looker import shipped_patch_reader
         from engine.ask import Heads
 
-        return Heads(shipped_reader(self.model), shipped_looker(self.model))
+        return Heads(shipped_reader(self.model), shipped_patch_reader(self.model))
 
     def _context(self, given: Mapping[str, Any]) -> Context:
         settings = self.settings

@@ -22,7 +22,7 @@ class Starts(NamedTuple):
     cache: Tensor  # the cached reference's, of the next layer
 
 
-class Packed(NamedTuple):
+class PackedGroups(NamedTuple):
     """Computed tokens and reused ones, packed in any order; `[M]` and `[M, D]`, M = S B N."""
 
     counts: Tensor  # int32 [2], computed and reused; zero before the call
@@ -37,7 +37,7 @@ class Packed(NamedTuple):
     @classmethod
     def empty(
         cls, slots: int, streams: int, tokens: int, like: Tensor, *, differences: bool = True
-    ) -> "Packed":
+    ) -> "PackedGroups":
         """Room for a group of `[S, B, N]` tokens as wide and of the type of `like` `[*, D]`."""
         rows, device = slots * streams * tokens, like.device
         integers = [torch.empty(rows, dtype=torch.int32, device=device) for _ in range(4)]
@@ -85,7 +85,7 @@ def chain(
     decision: Tensor,
     sizes: Tensor,
     starts: Starts,
-    packed: Packed,
+    packed: PackedGroups,
     *,
     cue: Tensor | None = None,
     full: Tensor | None = None,
@@ -144,7 +144,7 @@ def chain_reference(
     decision: Tensor,
     sizes: Tensor,
     starts: Starts,
-    packed: Packed,
+    packed: PackedGroups,
     cue: Tensor | None,
     full: Tensor | None,
     forced: Tensor | None,

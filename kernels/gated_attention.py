@@ -5,15 +5,15 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels.launch import runs_triton
-from kernels.narrow import Packed
-from kernels.pool_keys import Pool
+from kernels.narrow import PackedRows
+from kernels.pool_keys import KeyPool
 
 
 def gated_attention(
     table: Tensor,
     page: Tensor,
-    packed: Packed,
-    pool: Pool,
+    packed: PackedRows,
+    pool: KeyPool,
     heads: int,
     out: Tensor,
     *,
@@ -66,7 +66,7 @@ def gated_attention(
 def gated_attention_reference(
     table: Tensor,
     page: Tensor,
-    packed: Packed,
+    packed: PackedRows,
     heads: int,
     out: Tensor,
     *,

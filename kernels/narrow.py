@@ -28,7 +28,7 @@ class Tokens(NamedTuple):
     spare: Tensor  # int32 [B, N], a table row that nothing refers to
 
 
-class Packed(NamedTuple):
+class PackedRows(NamedTuple):
     """The tokens computed at a layer, packed: class tokens first, then patches in any order."""
 
     normed: Tensor  # [P, D], LayerNorm of their hidden states
@@ -63,7 +63,7 @@ def narrow(
     h: Tensor,
     compared: Compared,
     tokens: Tokens,
-    packed: Packed,
+    packed: PackedRows,
     norm: Norm,
     references: Sequence[Sequence[int]],
 ) -> None:
@@ -115,7 +115,7 @@ def narrow_reference(
     h: Tensor,
     compared: Compared,
     tokens: Tokens,
-    packed: Packed,
+    packed: PackedRows,
     norm: Norm,
     references: Sequence[Sequence[int]],
 ) -> None:

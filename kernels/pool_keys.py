@@ -11,7 +11,7 @@ from kernels.launch import runs_triton
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class KeyPool:
     """For each stream the table rows that its frames name, and which frames name each."""
 
     rows: Tensor  # int32 [B, S N], position by position of slot 0, then what only others name
@@ -19,7 +19,7 @@ class Pool:
     num: Tensor  # int32 [B]
 
 
-def pool_keys(page: Tensor, row_of: Tensor, pool: Pool) -> None:
+def pool_keys(page: Tensor, row_of: Tensor, pool: KeyPool) -> None:
     """List each table row of a stream once per position.
 
     Args:
@@ -47,7 +47,7 @@ def pool_keys(page: Tensor, row_of: Tensor, pool: Pool) -> None:
     return None
 
 
-def pool_keys_reference(page: Tensor, row_of: Tensor, pool: Pool) -> None:
+def pool_keys_reference(page: Tensor, row_of: Tensor, pool: KeyPool) -> None:
     """Walk over slots and positions, adding a row or a bit to one that is already there."""
     slots, streams, _ = page.shape
     for stream in range(streams):

@@ -14,7 +14,7 @@ EPS = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class ChosenRoots:
     """Row numbers into the tables `[B + T, N]`; a computed token names itself in both."""
 
     roots: Tensor  # int32 [T, N], the computed or cached row where the token's chain starts
@@ -32,7 +32,7 @@ def select(
     full: Tensor | None = None,
     bias: float = 0.0,
     forced: Tensor | None = None,
-) -> Selection:
+) -> ChosenRoots:
     """Decide slot by slot, each against the references left by the slots before it.
 
     Frames lie slot by slot, `counts[s]` streams in slot `s`, the first ones of all B streams, and
@@ -71,7 +71,7 @@ def select_reference(
     full: Tensor | None = None,
     bias: float = 0.0,
     forced: Tensor | None = None,
-) -> Selection:
+) -> ChosenRoots:
     """Compare, pick the nearer reference, decide.
 
     A reused token stands for its root from then on: later slots compare with the root's P. So the
@@ -115,7 +115,7 @@ def select_reference(
             reuse = reuse & ~full[:, None]
         roots[rows, fixed:] = torch.where(reuse, root[:, fixed:], roots[rows, fixed:])
         sources[rows, fixed:] = torch.where(reuse, source[:, fixed:], sources[rows, fixed:])
-    return Selection(roots, sources)
+    return ChosenRoots(roots, sources)
 
 
 def decide(

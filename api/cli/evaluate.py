@@ -10,7 +10,7 @@ from engine.errors import UsageError, unknown
 from engine.evaluation.report import Report
 
 if TYPE_CHECKING:
-    from engine.answering.head import Reader
+    from engine.answering.head import VectorReader
     from engine.vision.model import Model
     from engine.vision.streaming.strategy import Strategy
 
@@ -79,7 +79,7 @@ def _on_files(
     annotations: Path | None,
     spans: Path | None,
     task: str,
-    reader: "Reader | None",
+    reader: "VectorReader | None",
 ) -> Report:
     import torch
 

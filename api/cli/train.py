@@ -81,14 +81,14 @@ def reuse(
     """Train ReuseViT's parts for a frozen tower; started again, a run goes on where it stopped."""
     import torch
 
-    from engine.training.reusevit.config import TrainConfig
+    from engine.training.reusevit.config import ReuseTraining
     from engine.training.reusevit.train import Trainer
     from engine.vision.model import load_model
     from engine.vision.reusevit.parts import ReuseConfig
 
     _log()
     loaded = load_model(model, device=device, dtype=torch.float32)
-    config = TrainConfig(
+    config = ReuseTraining(
         target=target,
         gates=gates,  # type: ignore[arg-type]
         epochs=epochs,
@@ -148,7 +148,7 @@ def answers(
     as_json: flags.Json = False,
 ) -> None:
     """Train the head that answers questions from a model's vectors."""
-    from engine.training.answers import TrainConfig as HeadConfig
+    from engine.training.answers import AnswerTraining as HeadConfig
     from engine.training.answers import train_head
     from engine.vision.model import load_model
 
@@ -171,12 +171,12 @@ def looker(
     as_json: flags.Json = False,
 ) -> None:
     """Train what answers questions by looking at frames again; at its best on a GPU."""
-    from engine.training.gaze.train import GazeTraining, train_gaze
+    from engine.training.gaze.train import PatchReaderTraining, train_gaze
     from engine.vision.model import load_model
 
     _log()
     loaded = load_model(model, device=device)
-    config = GazeTraining(
+    config = PatchReaderTraining(
         out=str(out),
         seconds=seconds,
         rate=rate,
@@ -205,7 +205,7 @@ def calibrate(
     from engine.evaluation.files import sample_file, video_files
     from engine.training.earlygate.calibrate import calibrate as calibrate_gate
     from engine.vision.earlygate.file import GateFile, save_gate
-    from engine.vision.earlygate.limits import Limits
+    from engine.vision.earlygate.limits import FixedLimits
     from engine.vision.earlygate.strategy import EarlyGate
     from engine.vision.model import load_model
 
@@ -215,7 +215,7 @@ def calibrate(
     if not files:
         raise NotFoundError(f"no file below {videos}")
     streams = [sample_file(file, fps, loaded.preprocessing).pixels[:frames] for file in files]
-    start = EarlyGate(loaded.tower, Limits.uniform(loaded.tower.config, 0.2))
+    start = EarlyGate(loaded.tower, FixedLimits.uniform(loaded.tower.config, 0.2))
     found = calibrate_gate(
         start, streams, max_drift=max_drift, memo=out.with_suffix(".trials.json")
     )

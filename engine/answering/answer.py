@@ -10,7 +10,7 @@ from engine.answering import head
 from engine.answering.candidates import candidates
 from engine.answering.choose import Chosen, choose, statements
 from engine.answering.ground import Grounded, ground
-from engine.answering.head import Reader
+from engine.answering.head import VectorReader
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -42,7 +42,7 @@ class Asked:
 
 
 def answer_all(
-    asked: Sequence[Asked], embed_texts: Embed, *, reader: Reader | None = None
+    asked: Sequence[Asked], embed_texts: Embed, *, reader: VectorReader | None = None
 ) -> list[Answered]:
     """Answer questions on videos, read together.
 
@@ -58,7 +58,7 @@ def answer_all(
     ]
     pairs = list(zip(asked, vectors, strict=True))
     if reader is not None and all(len(each.frames) for each in asked):
-        read = [head.Asked(each.seconds, each.frames, texts) for each, texts in pairs]
+        read = [head.ReaderInput(each.seconds, each.frames, texts) for each, texts in pairs]
         chosen = reader.read_all(read)
     else:
         chosen = [choose(each.frames, texts) for each, texts in pairs]

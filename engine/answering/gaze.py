@@ -12,7 +12,7 @@ from engine.vision.backbone.tower import VisionConfig
 
 
 @dataclass(frozen=True, slots=True)
-class GazeConfig:
+class PatchNetworkConfig:
     """Shape of the network."""
 
     depth: int = 9  # layers of the vision tower that its tokens come through
@@ -45,7 +45,7 @@ class Attention(nn.Module):
         return rows.view(batch, count, self.heads, width // self.heads).transpose(1, 2)
 
 
-class Block(nn.Module):
+class PatchLayer(nn.Module):
     """Glances look into their frame, then all rows of a statement meet."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -74,7 +74,7 @@ class Block(nn.Module):
         return x + self.down(F.gelu(self.up(third(x))))
 
 
-class Gaze(nn.Module):
+class PatchNetwork(nn.Module):
     """Scores statements on videos by looking at patches.
 
     Every statement has a few glances in every frame: rows that begin as what the statement's words
@@ -82,7 +82,7 @@ class Gaze(nn.Module):
     happens to a thing over time can be told. Rows that belong to no frame gather the verdict.
     """
 
-    def __init__(self, config: GazeConfig, vision: VisionConfig, text: TextConfig) -> None:
+    def __init__(self, config: PatchNetworkConfig, vision: VisionConfig, text: TextConfig) -> None:
         super().__init__()
         self.config = config
         self.vision = vision
@@ -93,7 +93,7 @@ class Gaze(nn.Module):
         self.listeners = nn.Parameter(torch.randn(2 * config.glances, width) * 0.5)
         self.listen = Attention(width, config.heads)
         self.time = nn.Linear(VALUES, width)
-        self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(PatchLayer(width, config.heads) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(width)
         self.score = nn.Linear(width, 1)
         self.relevance = nn.Linear(width, 1)

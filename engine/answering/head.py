@@ -96,7 +96,7 @@ class AnswerHead(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReaderInput:
     """What a reader reads: a video's frames and the statements on it."""
 
     seconds: NDArray[np.float64]  # [F], rising
@@ -110,7 +110,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class VectorReader:
     """A head for one embedding space."""
 
     head: AnswerHead
@@ -123,10 +123,10 @@ class Reader:
         statements: NDArray[np.float32],
     ) -> Chosen:
         """Choose among statements and give each one's relevance over time."""
-        return self.read_all([Asked(seconds, frames, statements)])[0]
+        return self.read_all([ReaderInput(seconds, frames, statements)])[0]
 
     @torch.inference_mode()
-    def read_all(self, asked: Sequence[Asked]) -> list[Chosen]:
+    def read_all(self, asked: Sequence[ReaderInput]) -> list[Chosen]:
         """Read many, those of like length together, on the device that the head is on."""
         order = sorted(range(len(asked)), key=lambda at: asked[at].shape)
         found: dict[int, Chosen] = {}
@@ -138,7 +138,7 @@ class Reader:
             found |= zip(alike, self._read([asked[at] for at in alike]), strict=True)
         return [found[at] for at in range(len(asked))]
 
-    def _read(self, asked: Sequence[Asked]) -> list[Chosen]:
+    def _read(self, asked: Sequence[ReaderInput]) -> list[Chosen]:
         lengths = torch.tensor([len(each.frames) for each in asked])
         shown = torch.arange(int(lengths.max())) < lengths[:, None]
         times = [torch.from_numpy(each.seconds - each.seconds[0]).float() for each in asked]
@@ -155,14 +155,14 @@ class Reader:
         ]
 
 
-def save_reader(reader: Reader, path: Path) -> None:
+def save_reader(reader: VectorReader, path: Path) -> None:
     """Write a head in half precision, with its shape and the model it belongs to."""
     tensors = {name: value.half() for name, value in reader.head.state_dict().items()}
     meta = {"config": json.dumps(asdict(reader.head.config)), "weight_hash": reader.weight_hash}
     save_file(tensors, path, metadata=meta)
 
 
-def load_reader(path: Path, weight_hash: str) -> Reader:
+def load_reader(path: Path, weight_hash: str) -> VectorReader:
     """Read a head; one that was trained on another model's vectors is an error."""
     with safe_open(path, framework="pt") as opened:
         meta = opened.metadata() or {}
@@ -174,10 +174,10 @@ def load_reader(path: Path, weight_hash: str) -> Reader:
         )
     head = AnswerHead(HeadConfig(**json.loads(meta["config"])))
     head.load_state_dict(tensors)
-    return Reader(head.eval().requires_grad_(False), weight_hash)
+    return VectorReader(head.eval().requires_grad_(False), weight_hash)
 
 
-def shipped_reader(model: Model) -> Reader | None:
+def shipped_reader(model: Model) -> VectorReader | None:
     """Return the head that ships for a model, if one does, on the model's device."""
     path = BUILTIN / "answers.safetensors"
     if model.space.model != "builtin" or not path.exists():

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.answering.choose import Chosen
-from engine.answering.gaze import Gaze, GazeConfig
+from engine.answering.gaze import PatchNetwork, PatchNetworkConfig
 from engine.errors import ModelError
 from engine.vision.backbone.locate import BUILTIN
 from engine.vision.model import Model
@@ -22,11 +22,11 @@ _FRAMES = 16  # that the tower is given at once
 
 
 @dataclass(frozen=True, slots=True)
-class Looker:
+class PatchReader:
     """A trained gaze on one model's tokens of pictures and of texts."""
 
     model: Model
-    gaze: Gaze
+    gaze: PatchNetwork
 
     @torch.inference_mode()
     def see(self, pixels: Tensor) -> Tensor:
@@ -66,14 +66,14 @@ def spoken(ids: Tensor, end: int) -> Tensor:
     return ends.cumsum(-1) - ends == 0
 
 
-def save_gaze(gaze: Gaze, weight_hash: str, path: Path) -> None:
+def save_patch_network(gaze: PatchNetwork, weight_hash: str, path: Path) -> None:
     """Write a gaze in half precision, with its shape and the model it belongs to."""
     tensors = {name: value.half().contiguous() for name, value in gaze.state_dict().items()}
     meta = {"config": json.dumps(asdict(gaze.config)), "weight_hash": weight_hash}
     save_file(tensors, path, metadata=meta)
 
 
-def load_looker(path: Path, model: Model) -> Looker:
+def load_patch_reader(path: Path, model: Model) -> PatchReader:
     """Read a gaze; one that was trained on another model's patches is an error."""
     with safe_open(path, framework="pt") as opened:
         meta = opened.metadata() or {}
@@ -84,15 +84,15 @@ def load_looker(path: Path, model: Model) -> Looker:
             f"{path.name} looks at patches of model {meta.get('weight_hash', 'unknown')[:12]}, not "
             f"of {known[:12]}; train one with `dejavu-engine train looker`"
         )
-    config = GazeConfig(**json.loads(meta["config"]))
-    gaze = Gaze(config, model.tower.config, model.text.config)
+    config = PatchNetworkConfig(**json.loads(meta["config"]))
+    gaze = PatchNetwork(config, model.tower.config, model.text.config)
     gaze.load_state_dict(tensors)
-    return Looker(model, gaze.eval().requires_grad_(False).to(model.device))
+    return PatchReader(model, gaze.eval().requires_grad_(False).to(model.device))
 
 
-def shipped_looker(model: Model) -> Looker | None:
+def shipped_patch_reader(model: Model) -> PatchReader | None:
     """Return the looker that ships for a model, if one does."""
     path = BUILTIN / "looker.safetensors"
     if model.space.model != "builtin" or not path.exists():
         return None
-    return load_looker(path, model)
+    return load_patch_reader(path, model)

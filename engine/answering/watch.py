@@ -12,7 +12,7 @@ from engine.answering.answer import Answered, Asked, Embed, tell
 from engine.answering.candidates import candidates
 from engine.answering.choose import statements
 from engine.answering.ground import hold
-from engine.answering.looker import Looker
+from engine.answering.looker import PatchReader
 from engine.answering.seek import seek, support
 
 Places = NDArray[np.intp]
@@ -22,7 +22,9 @@ STRETCHES = 3  # of a video at most
 _FPS = 2.0  # what is looked at lies no closer, as the looker was trained
 
 
-def watch(asked: Asked, see: See, looker: Looker, embed: Embed, most: int = STRETCHES) -> Answered:
+def watch(
+    asked: Asked, see: See, looker: PatchReader, embed: Embed, most: int = STRETCHES
+) -> Answered:
     """Answer a question on one video from at most so many of its stretches.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.answering.head import Reader
+from engine.answering.head import VectorReader
 from engine.evaluation.datasets.base import Dataset
 from engine.evaluation.encodings import Encodings, Pixels
 from engine.evaluation.evaluate import encode_by_all
@@ -96,7 +96,7 @@ def world_points(
     encodings: Mapping[str, Encodings],
     dataset: Dataset,
     texts: Texts,
-    reader: Reader | None,
+    reader: VectorReader | None,
 ) -> Iterator[Point]:
     """Score every setting on the tasks, item by item against the first, which is dense."""
     dense = encodings[settings[0].label]

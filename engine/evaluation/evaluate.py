@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine.answering.head import Reader
+from engine.answering.head import VectorReader
 from engine.errors import NotFoundError, UsageError
 from engine.evaluation.datasets.base import Dataset
 from engine.evaluation.datasets.world import world_dataset
@@ -31,7 +31,7 @@ def evaluate_world(
     fps: float = 2.0,
     workers: int = 2,
     streams: int = 8,
-    reader: Reader | None = None,
+    reader: VectorReader | None = None,
 ) -> Report:
     """Judge strategies on a pool of made-up clips with distinct captions; the first is dense."""
     pool: list[Clip] = []
@@ -61,7 +61,7 @@ def evaluate_files(
     videos: Iterable[Pixels],
     *,
     streams: int = 8,
-    reader: Reader | None = None,
+    reader: VectorReader | None = None,
 ) -> Report:
     """Judge strategies on an annotated set of real videos; annotations without a video go.
 
@@ -96,7 +96,7 @@ def encode_by_all(
 
 
 def judge(
-    dataset: Dataset, encodings: Mapping[str, Encodings], model: Model, reader: Reader | None
+    dataset: Dataset, encodings: Mapping[str, Encodings], model: Model, reader: VectorReader | None
 ) -> list[Scores]:
     """Score every strategy's vectors on every task; the first one is the reference."""
     dense = next(iter(encodings.values()))

@@ -12,7 +12,7 @@ from engine.vision.backbone.tower import VisionTower
 from engine.vision.earlygate.bridge import Bridge
 from engine.vision.earlygate.build import build_earlygate
 from engine.vision.earlygate.learned import LearnedLimits
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.model import Model
 from engine.vision.registry import build_strategy
@@ -34,9 +34,9 @@ def plain_settings(tower: VisionTower) -> list[Setting]:
         found.append(Setting(INTERPOLATE, str(every), fewer))
     gate = build_earlygate(tower, None, None, {})
     for threshold in UNTRAINED:
-        limits = Limits.uniform(tower.config, threshold)
+        limits = FixedLimits.uniform(tower.config, threshold)
         found.append(Setting(f"{GATE} untrained", f"{threshold:g}", replace(gate, limits=limits)))
-    limits = Limits.single(tower.config, 0.2)
+    limits = FixedLimits.single(tower.config, 0.2)
     bridged = replace(gate, limits=limits, bridge=Bridge(limit=0.04, novelty=0.4), fused=None)
     return found + [
         Setting(f"{GATE} bridged", f"×{scale:g}", bridged.with_scale(scale)) for scale in BRIDGED

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.answering.answer import Answered, Asked, answer_all
 from engine.answering.choose import statements
-from engine.answering.head import Reader
+from engine.answering.head import VectorReader
 from engine.evaluation.datasets.base import Dataset, Question
 from engine.evaluation.encodings import Drift, Encodings, Vectors, drift, stack_means
 from engine.evaluation.metrics import (
@@ -79,7 +79,7 @@ def embed_dataset(dataset: Dataset, embed_texts: Embed) -> Texts:
 
 
 def outcomes(
-    dataset: Dataset, encodings: Encodings, texts: Texts, reader: Reader | None
+    dataset: Dataset, encodings: Encodings, texts: Texts, reader: VectorReader | None
 ) -> Outcomes:
     """Run every task that the dataset is annotated for, item by item."""
     names = list(dict.fromkeys(item.video for item in dataset.captions))
@@ -102,7 +102,7 @@ def score(
     dense: Encodings,
     texts: Texts,
     *,
-    reader: Reader | None = None,
+    reader: VectorReader | None = None,
 ) -> Scores:
     """Sum up what comes of the tasks."""
     found = outcomes(dataset, encodings, texts, reader)

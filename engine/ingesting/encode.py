@@ -1,4 +1,4 @@
-"""Prepared stretches to rows: several streams side by side through one strategy."""
+"""PreparedStretch stretches to rows: several streams side by side through one strategy."""
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,17 +12,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.ingesting.plan import Source, Stretch
-from engine.ingesting.prepare import Decoded, Prepared
+from engine.ingesting.prepare import Decoded, PreparedStretch
 from engine.ingesting.report import IngestOptions
 from engine.storage.store import Rows
 from engine.vision.backbone.macs import dense_macs
-from engine.vision.bounded.auto import Auto, Choice
+from engine.vision.bounded.auto import Auto, StrategyChoice
 from engine.vision.bounded.bound import Bounded, Scalable
 from engine.vision.model import Model
 from engine.vision.registry import build_strategy, fitting
 from engine.vision.reusevit.strategy import ReuseViT
-from engine.vision.streaming.batcher import Batcher
-from engine.vision.streaming.batcher import Source as Stream
+from engine.vision.streaming.batcher import Batcher, StreamSource
 from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, reuse_rate
 
 LANE_FRAMES = 64  # of a lane in one turn: about a stretch
@@ -56,7 +55,7 @@ class Encoder:
 
     model: Model
     options: IngestOptions
-    choices: Mapping[str, Choice] | None = None
+    choices: Mapping[str, StrategyChoice] | None = None
     few: bool = False
     strategy: Strategy = field(init=False)
 
@@ -104,7 +103,7 @@ class Encoder:
         by_device = 64 if self.model.device.type == "cuda" else 4
         return self.options.streams or by_device
 
-    def run(self, items: Iterable[Prepared]) -> Generator[list[Done], None, None]:
+    def run(self, items: Iterable[PreparedStretch]) -> Generator[list[Done], None, None]:
         """Encode stretches, each a stream of its own; turn by turn those that are done.
 
         Lanes are kept full while stretches end and begin; the next turn is put together, and on a
@@ -113,10 +112,10 @@ class Encoder:
         batcher = Batcher(self.strategy, lanes=self.streams, frames=LANE_FRAMES, lookahead=1)
         waiting: dict[int, Decoded] = {}
 
-        def sources() -> Iterator[Stream[int]]:
+        def sources() -> Iterator[StreamSource[int]]:
             for number, prepared in enumerate(items):
                 waiting[number] = prepared.event
-                yield Stream(number, [_chunk(prepared, self.model)], len(prepared.frames))
+                yield StreamSource(number, [_chunk(prepared, self.model)], len(prepared.frames))
 
         spent = 0.0
         for ended in batcher.whole(sources()):
@@ -163,7 +162,7 @@ class Encoder:
         )
 
 
-def _chunk(prepared: Prepared, model: Model) -> Chunk:
+def _chunk(prepared: PreparedStretch, model: Model) -> Chunk:
     size = model.tower.config.image_size
     if not prepared.frames:
         return Chunk(torch.empty(0, 3, size, size, dtype=torch.uint8))

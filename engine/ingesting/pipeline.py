@@ -11,11 +11,11 @@ import torch
 from engine.errors import ModelError
 from engine.ingesting.encode import Done, Encoder
 from engine.ingesting.plan import Task
-from engine.ingesting.pool import Failed, Pool
-from engine.ingesting.prepare import Decoded, Prepared, prepare_task, sampling_of
+from engine.ingesting.pool import DecodePool, Failed
+from engine.ingesting.prepare import Decoded, PreparedStretch, prepare_task, sampling_of
 from engine.ingesting.report import IngestOptions
 from engine.vision.backbone.space import Precision
-from engine.vision.bounded.auto import Choice
+from engine.vision.bounded.auto import StrategyChoice
 from engine.vision.model import load_model
 from engine.vision.streaming.spread import spread
 
@@ -35,14 +35,14 @@ def run_tasks(
     yield from _run_here(encoder, _until_chosen(encoder, tasks), workers, stopped)
     if stopped():
         return
-    job = Job.of(encoder, max(1, workers // len(options.devices)))
+    job = DeviceJob.of(encoder, max(1, workers // len(options.devices)))
     found = spread(job, tasks, list(options.devices), held=2 * encoder.streams, stopped=stopped)
     for _, events in found:
         yield events
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class DeviceJob:
     """What the process of one device does; pickled."""
 
     name: str
@@ -51,12 +51,12 @@ class Job:
     precision: Precision
     space: str
     options: IngestOptions
-    choices: Mapping[str, Choice]
+    choices: Mapping[str, StrategyChoice]
     few: bool
     workers: int
 
     @classmethod
-    def of(cls, encoder: Encoder, workers: int) -> "Job":
+    def of(cls, encoder: Encoder, workers: int) -> "DeviceJob":
         """Return the job that does what this encoder does."""
         model, options = encoder.model, encoder.options
         revision = None if model.space.revision == "local" else model.space.revision
@@ -89,7 +89,7 @@ def _run_here(
 ) -> Generator[list[Event], None, None]:
     options = encoder.options
     sampling = sampling_of(options, encoder.model, encoder.cue_side)
-    pool = Pool(
+    pool = DecodePool(
         tasks=tasks,
         prepare=partial(prepare_task, sampling),
         workers=workers,
@@ -98,10 +98,10 @@ def _run_here(
     )
     told: deque[Decoded | Failed] = deque()  # by the thread that puts turns together
 
-    def prepared() -> Iterator[Prepared]:
+    def prepared() -> Iterator[PreparedStretch]:
         for item in pool:
-            told.append(item.event if isinstance(item, Prepared) else item)
-            if isinstance(item, Prepared):
+            told.append(item.event if isinstance(item, PreparedStretch) else item)
+            if isinstance(item, PreparedStretch):
                 yield item
 
     with pool:

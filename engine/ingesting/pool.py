@@ -13,14 +13,14 @@ from typing import Self, TypeVar
 
 from engine.errors import VideoError
 from engine.ingesting.plan import Task
-from engine.ingesting.prepare import Prepared
+from engine.ingesting.prepare import PreparedStretch
 from engine.video.limits import PICTURE_SECONDS
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
 
 T = TypeVar("T")
-Prepare = Callable[[Task, Callable[[], None]], Iterator[Prepared]]
+Prepare = Callable[[Task, Callable[[], None]], Iterator[PreparedStretch]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class _Worker:
 
 
 @dataclass(slots=True, eq=False)
-class Pool:
+class DecodePool:
     """Tasks in, prepared stretches out, in whatever order they are done.
 
     `tasks` is drawn from in a thread of its own, a few tasks ahead. At most `ahead` stretches wait
@@ -62,7 +62,7 @@ class Pool:
     ahead: int
     stall_seconds: float = 60.0
     _todo: "queue.Queue[Task | None]" = field(init=False)
-    _done: "queue.Queue[Prepared | Failed | BaseException | None]" = field(init=False)
+    _done: "queue.Queue[PreparedStretch | Failed | BaseException | None]" = field(init=False)
     _ended: int = field(init=False, default=0)
     _stop: threading.Event = field(init=False, default_factory=threading.Event)
     _crew: list[_Worker] = field(init=False, default_factory=list)
@@ -94,21 +94,21 @@ class Pool:
         """Begin no further stretch."""
         self._stop.set()
 
-    def __iter__(self) -> Iterator[Prepared | Failed]:
+    def __iter__(self) -> Iterator[PreparedStretch | Failed]:
         """Yield until every task is done, or until stopped."""
         while self._ended < self.workers and not self._stop.is_set():
             yield from self._give_up_stalled()
             if (item := self._take(POLL_SECONDS)) is not None:
                 yield item
 
-    def ready(self, most: int) -> list[Prepared | Failed]:
+    def ready(self, most: int) -> list[PreparedStretch | Failed]:
         """Return up to `most` items that can be had without waiting."""
-        items: list[Prepared | Failed] = []
+        items: list[PreparedStretch | Failed] = []
         while len(items) < most and (item := self._take(0)) is not None:
             items.append(item)
         return items
 
-    def _take(self, seconds: float) -> Prepared | Failed | None:
+    def _take(self, seconds: float) -> PreparedStretch | Failed | None:
         try:
             item = self._done.get(timeout=seconds) if seconds else self._done.get_nowait()
         except queue.Empty:

@@ -98,7 +98,7 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedStretch:
     """The sampled frames of one stretch: work for the encoder."""
 
     task: Task
@@ -164,7 +164,9 @@ class _Watch:
         self._broken = None
 
 
-def prepare_task(sampling: Sampling, task: Task, tick: Callable[[], None]) -> Iterator[Prepared]:
+def prepare_task(
+    sampling: Sampling, task: Task, tick: Callable[[], None]
+) -> Iterator[PreparedStretch]:
     """Decode a task in one pass and yield its stretches; `tick` is called for every picture."""
     if sampling.gpu is None:
         with reading(task.source.path):
@@ -185,7 +187,7 @@ def prepare_task(sampling: Sampling, task: Task, tick: Callable[[], None]) -> It
 
 def _prepare_by_pyav(
     sampling: Sampling, task: Task, tick: Callable[[], None]
-) -> Iterator[Prepared]:
+) -> Iterator[PreparedStretch]:
     source, stop = task.source, task.stretches[-1].stop_seconds
     times = source.times(task.stretches[0].start_seconds, stop)
     watch = _Watch(tick)
@@ -220,13 +222,13 @@ def _prepare_by_pyav(
             reason = watch.reason or "no picture could be decoded"
             missing = [Missing(stretch.start_seconds, stretch.stop_seconds, reason)]
         decoded = watch.decoded - before
-        yield Prepared(task, stretch, ready, missing, decoded, seconds, sampling.decoder)
+        yield PreparedStretch(task, stretch, ready, missing, decoded, seconds, sampling.decoder)
     source.check_unchanged()
 
 
 def _prepare_on_gpu(
     sampling: Sampling, gpu: int, task: Task, tick: Callable[[], None]
-) -> Iterator[Prepared]:
+) -> Iterator[PreparedStretch]:
     """Decode, resize and keep the pictures on the GPU; their types are not known there."""
     shown = _shown(task.source.path, task.source.stamp)
     for stretch in task.stretches:
@@ -242,7 +244,7 @@ def _prepare_on_gpu(
                 for frame, each in zip(block, pixels, strict=True)
             ]
         seconds = perf_counter() - started
-        yield Prepared(task, stretch, ready, [], len(ready), seconds, sampling.decoder)
+        yield PreparedStretch(task, stretch, ready, [], len(ready), seconds, sampling.decoder)
     task.source.check_unchanged()
 
 

@@ -17,7 +17,7 @@ from engine.storage.records import (
     Segment,
     StoredGop,
     StoredSpace,
-    Stretch,
+    StoredStretch,
     Video,
     VideoStatus,
 )
@@ -335,7 +335,7 @@ class Catalog(Jobs):
         )
         return [Segment(*row) for row in rows]
 
-    def stretches(self, video_id: int, space_key: str) -> list[Stretch]:
+    def stretches(self, video_id: int, space_key: str) -> list[StoredStretch]:
         """Return the committed stretches of the shown sampling, in the order of their times."""
         rows = self._database.all(
             "SELECT s.video_id, sampling, strategy, stretch, start_seconds, stop_seconds,"
@@ -344,7 +344,7 @@ class Catalog(Jobs):
             " WHERE shown AND s.video_id = ? AND space_id = ? ORDER BY start_seconds, strategy",
             [video_id, self.space(space_key).space_id],
         )
-        return [Stretch(*row) for row in rows]
+        return [StoredStretch(*row) for row in rows]
 
 
 def _delete_videos(cursor: Any, video_ids: Sequence[int]) -> None:

@@ -73,7 +73,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class StoredStretch:
     """A committed run of GOPs of a segment: `[start_seconds, stop_seconds)`."""
 
     video_id: int

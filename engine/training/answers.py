@@ -17,18 +17,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.answering.choose import statements
-from engine.answering.head import AnswerHead, HeadConfig, Reader, save_reader
+from engine.answering.head import AnswerHead, HeadConfig, VectorReader, save_reader
 from engine.vision.model import Model
 from engine.world.clip import make_clip
 from engine.world.render import render_at
-from engine.world.scene import Question
+from engine.world.scene import WorldQuestion
 from engine.world.splits import Split
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class TrainConfig:
+class AnswerTraining:
     """Everything that decides a training run."""
 
     clips: int = 6000
@@ -57,7 +57,7 @@ class Example:
     kind: str
 
 
-def train_head(model: Model, config: TrainConfig, out: Path) -> dict[str, float]:
+def train_head(model: Model, config: AnswerTraining, out: Path) -> dict[str, float]:
     """Train a head for `model`, write it and its log to `out`, and return validation scores."""
     torch.manual_seed(config.seed)
     out.mkdir(parents=True, exist_ok=True)
@@ -89,13 +89,13 @@ def train_head(model: Model, config: TrainConfig, out: Path) -> dict[str, float]
                 values = [round(v.item(), 5) for v in (loss, choice_loss, relevance_loss)]
                 writer.writerow([step, *values, round(time.monotonic() - start, 1)])
                 log.info("step %d: loss %.3f, choice %.3f, relevance %.3f", step, *values)
-    reader = Reader(head.float().cpu().eval().requires_grad_(False), model.space.weight_hash)
+    reader = VectorReader(head.float().cpu().eval().requires_grad_(False), model.space.weight_hash)
     save_reader(reader, out / "answers.safetensors")
     return score(reader, checks)
 
 
 def losses(
-    head: AnswerHead, picked: Sequence[Example], config: TrainConfig, device: torch.device
+    head: AnswerHead, picked: Sequence[Example], config: AnswerTraining, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of the choices, and of the right choice's relevance against its spans."""
     frames, seconds, shown, texts, answers, inside = _collate(picked, device)
@@ -108,7 +108,7 @@ def losses(
     return choice_loss, (per_frame * shown).sum() / shown.sum()
 
 
-def score(reader: Reader, examples: Sequence[Example]) -> dict[str, float]:
+def score(reader: VectorReader, examples: Sequence[Example]) -> dict[str, float]:
     """Accuracy in percent, overall and by kind of question."""
     hits: dict[str, list[bool]] = {}
     for example in examples:
@@ -125,7 +125,7 @@ def score(reader: Reader, examples: Sequence[Example]) -> dict[str, float]:
 
 
 def make_examples(
-    model: Model, config: TrainConfig, split: Split, clips: int, seed: int
+    model: Model, config: AnswerTraining, split: Split, clips: int, seed: int
 ) -> Iterator[Example]:
     """Render clips on all workers, encode their frames and their questions' statements."""
     draw = np.random.default_rng([seed, len(split)])
@@ -158,7 +158,7 @@ def make_examples(
 
 def _render(
     job: tuple[int, Split, float, float],
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], tuple[Question, ...]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], tuple[WorldQuestion, ...]]:
     seed, split, duration, fps = job
     clip = make_clip(seed, split, duration_seconds=duration)
     seconds = np.arange(int(clip.duration_seconds * fps)) / fps

@@ -35,7 +35,7 @@ class Recipe(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class RingWork:
     """What a worker needs; worker `index` of `workers` takes every so many-th chunk of seeds."""
 
     index: int
@@ -46,7 +46,7 @@ class Work:
     folder: str
 
 
-def _buffers(work: Work) -> Arrays:
+def _buffers(work: RingWork) -> Arrays:
     """A worker's two slots for chunks, in files that both sides map."""
     folder = Path(work.folder)
     found = []
@@ -57,7 +57,7 @@ def _buffers(work: Work) -> Arrays:
     return tuple(found)
 
 
-def _produce(work: Work, free: "Queue[int]", ready: "Queue[tuple[int, int]]") -> None:
+def _produce(work: RingWork, free: "Queue[int]", ready: "Queue[tuple[int, int]]") -> None:
     """Render chunk after chunk into the free slots."""
     buffers = _buffers(work)
     number = work.index
@@ -91,7 +91,7 @@ class Ring:
         self._ready: Queue[tuple[int, int]] = context.Queue()
         self._free: list[Queue[int]] = [context.Queue() for _ in range(workers)]
         works = [
-            Work(index, workers, seed, chunk, self.recipe, self._folder.name)
+            RingWork(index, workers, seed, chunk, self.recipe, self._folder.name)
             for index in range(workers)
         ]
         self._buffers = [_buffers(work) for work in works]

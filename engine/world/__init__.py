@@ -2,9 +2,16 @@
 
 from engine.world.clip import make_clip, make_pool
 from engine.world.render import render_at, render_frames
-from engine.world.scene import Clip, Question, Span
+from engine.world.scene import Clip, WorldQuestion, WorldSpan
 from engine.world.splits import Split
 
 __all__ = [
-    "Clip", "Question", "Span", "Split", "make_clip", "make_pool", "render_at", "render_frames",
+    "Clip",
+    "Split",
+    "WorldQuestion",
+    "WorldSpan",
+    "make_clip",
+    "make_pool",
+    "render_at",
+    "render_frames",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from engine.world.draw import Draw
-from engine.world.scene import TICKS, Act, Backdrop, Script, Shot, Span, Thing
+from engine.world.scene import TICKS, Act, Backdrop, Shot, Thing, WorldScript, WorldSpan
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 DOES = {
@@ -103,7 +103,7 @@ def tell_shot(shot: Shot, mentioned: int = MENTIONED) -> str:
     return f"{told}, {CAMERAS[shot.camera]}" if CAMERAS[shot.camera] else told
 
 
-def tell_clip(script: Script) -> str:
+def tell_clip(script: WorldScript) -> str:
     """Caption a whole clip."""
     mentioned = (MENTIONED, 2, 1)[len(script.shots) - 1]
     told = ", then ".join(tell_shot(shot, mentioned) for shot in script.shots)
@@ -137,7 +137,7 @@ def tell_moment(shot: Shot, tick: int, draw: Draw | None = None) -> str:
     return f"{told} {name_backdrop(shot.backdrop)}" if draw is None or draw.chance(60) else told
 
 
-def make_spans(script: Script) -> tuple[Span, ...]:
+def make_spans(script: WorldScript) -> tuple[WorldSpan, ...]:
     """Describe every span of a clip."""
     spans = []
     for shot in script.shots:
@@ -145,5 +145,5 @@ def make_spans(script: Script) -> tuple[Span, ...]:
         for start, stop in pairwise(ticks):
             if stop - start >= SHORTEST:
                 told = tell_moment(shot, (start + stop) // 2)
-                spans.append(Span(start / TICKS, stop / TICKS, told))
+                spans.append(WorldSpan(start / TICKS, stop / TICKS, told))
     return tuple(spans)

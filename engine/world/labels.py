@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.world.render import camera_at, place
-from engine.world.scene import Script, Thing, position_at
+from engine.world.scene import Thing, WorldScript, position_at
 from engine.world.splits import COLOURS, MOTIONS, PATTERNS, SHAPES, SIZES
 
 _ACTS = ("still", *MOTIONS)
@@ -18,7 +18,7 @@ KINDS = {
 }
 
 
-def label_patches(script: Script, tick: int, side: int) -> npt.NDArray[np.uint8]:
+def label_patches(script: WorldScript, tick: int, side: int) -> npt.NDArray[np.uint8]:
     """Labels `[kinds, side * side]` of the patches of a frame cut into `side`×`side`."""
     shot = script.shot_at(tick)
     view = camera_at(shot, tick)

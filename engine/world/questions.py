@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from engine.world.captions import DOES, NUMBERS, name_act, name_thing, plural
 from engine.world.draw import Draw
-from engine.world.scene import TICKS, Question, Script, Shot, Thing
+from engine.world.scene import TICKS, Shot, Thing, WorldQuestion, WorldScript
 from engine.world.splits import (
     COLOURS,
     MOTIONS,
@@ -20,7 +20,7 @@ Spans = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class WorldEvent:
     """Something that happens at one tick."""
 
     tick: int
@@ -30,7 +30,7 @@ class Event:
     lasting: bool  # what it leads to can be seen from then on
 
 
-def make_questions(script: Script) -> tuple[Question, ...]:
+def make_questions(script: WorldScript) -> tuple[WorldQuestion, ...]:
     """Ask one question of every kind that a clip gives ground for."""
     draw = Draw("questions", script.seed, script.split)
     makers = (_colour, _shape, _count, _pattern, _motion, _first, _after, _brief, _brief_colour)
@@ -44,7 +44,7 @@ def the(thing: Thing, tick: int) -> str:
     return f"the {thing.colour_at(tick)} {plural(thing.shape)}"
 
 
-def events_of(script: Script) -> list[Event]:
+def events_of(script: WorldScript) -> list[WorldEvent]:
     """Return what happens in a clip, in order; brief things apart."""
     found = []
     for shot in script.shots:
@@ -52,32 +52,32 @@ def events_of(script: Script) -> list[Event]:
             s = "" if thing.count > 1 else "s"
             name, es = the(thing, thing.start), "es" if s else ""
             if thing.start > shot.start:
-                found.append(Event(thing.start, f"{name} appear{s}", thing, shot, True))
+                found.append(WorldEvent(thing.start, f"{name} appear{s}", thing, shot, True))
             if thing.stop < shot.stop:
                 last = the(thing, thing.stop - 1)
-                found.append(Event(thing.stop, f"{last} vanish{es}", thing, shot, False))
+                found.append(WorldEvent(thing.stop, f"{last} vanish{es}", thing, shot, False))
             found += [
-                Event(tick, f"{name} turn{s} {colour}", thing, shot, True)
+                WorldEvent(tick, f"{name} turn{s} {colour}", thing, shot, True)
                 for tick, colour in thing.colours[1:]
             ]
     return sorted(found, key=lambda event: event.tick)
 
 
-def lasting_things(script: Script) -> list[tuple[Shot, Thing]]:
+def lasting_things(script: WorldScript) -> list[tuple[Shot, Thing]]:
     """Return all things that are not there for a moment only."""
     return [(shot, thing) for shot in script.shots for thing in shot.things if not thing.brief]
 
 
 def _ask(
     kind: str, text: str, right: str, wrong: list[str], spans: list[tuple[int, int]], draw: Draw
-) -> Question | None:
+) -> WorldQuestion | None:
     """Mix the right choice with the first distractors that differ from it, if there are enough."""
     others = [choice for choice in dict.fromkeys(wrong) if choice != right][: CHOICES - 1]
     if len(others) < CHOICES - 1:
         return None
     choices = draw.sample([right, *others], CHOICES)
     seconds: Spans = tuple((start / TICKS, stop / TICKS) for start, stop in spans)
-    return Question(kind, text, tuple(choices), choices.index(right), seconds)
+    return WorldQuestion(kind, text, tuple(choices), choices.index(right), seconds)
 
 
 def _mixed(present: list[str], names: tuple[str, ...], draw: Draw) -> list[str]:
@@ -94,7 +94,7 @@ def fair(split: Split, shape: str, colour: str) -> bool:
     return split != "train" or colour in colours_of(split, shape)
 
 
-def _colour(script: Script, draw: Draw) -> Question | None:
+def _colour(script: WorldScript, draw: Draw) -> WorldQuestion | None:
     things = [(shot, thing) for shot, thing in lasting_things(script) if len(thing.colours) == 1]
     if not things:
         return None
@@ -108,7 +108,7 @@ def _colour(script: Script, draw: Draw) -> Question | None:
     return _ask("colour", text, thing.colours[0][1], wrong, spans, draw)
 
 
-def _shape(script: Script, draw: Draw) -> Question | None:
+def _shape(script: WorldScript, draw: Draw) -> WorldQuestion | None:
     things = [pair for pair in lasting_things(script) if pair[1].count == 1]
     if not things:
         return None
@@ -121,7 +121,7 @@ def _shape(script: Script, draw: Draw) -> Question | None:
     return _ask("shape", text, thing.shape, wrong, [(max(start, thing.start), stop)], draw)
 
 
-def _count(script: Script, draw: Draw) -> Question | None:
+def _count(script: WorldScript, draw: Draw) -> WorldQuestion | None:
     things = [pair for pair in lasting_things(script) if pair[1].count > 1]
     if not things or draw.chance(10):
         things = lasting_things(script)
@@ -136,7 +136,7 @@ def _count(script: Script, draw: Draw) -> Question | None:
     return _ask("count", text, NUMBERS[thing.count], wrong, spans, draw)
 
 
-def _pattern(script: Script, draw: Draw) -> Question | None:
+def _pattern(script: WorldScript, draw: Draw) -> WorldQuestion | None:
     things = lasting_things(script)
     if not things or draw.chance(50):
         return None
@@ -147,7 +147,7 @@ def _pattern(script: Script, draw: Draw) -> Question | None:
     return _ask("pattern", text, thing.pattern, wrong, [(thing.start, thing.stop)], draw)
 
 
-def _doings(script: Script, thing: Thing, draw: Draw) -> list[str]:
+def _doings(script: WorldScript, thing: Thing, draw: Draw) -> list[str]:
     """What else a thing might be said to do: its own other acts, those of others, then any."""
     things = lasting_things(script)
     own = [act.motion for act in thing.acts]
@@ -165,7 +165,7 @@ def _doings(script: Script, thing: Thing, draw: Draw) -> list[str]:
     return told
 
 
-def _motion(script: Script, draw: Draw) -> Question | None:
+def _motion(script: WorldScript, draw: Draw) -> WorldQuestion | None:
     things = [
         (shot, thing)
         for shot, thing in lasting_things(script)
@@ -182,7 +182,7 @@ def _motion(script: Script, draw: Draw) -> Question | None:
     )
 
 
-def _first(script: Script, draw: Draw) -> Question | None:
+def _first(script: WorldScript, draw: Draw) -> WorldQuestion | None:
     events = events_of(script)
     if len(events) < 2 or events[1].tick - events[0].tick < 700:
         return None
@@ -201,7 +201,7 @@ def _first(script: Script, draw: Draw) -> Question | None:
     return _ask("first", "What happens first?", first.text, happened + never, [span], draw)
 
 
-def _after(script: Script, draw: Draw) -> Question | None:
+def _after(script: WorldScript, draw: Draw) -> WorldQuestion | None:
     found = [
         (shot, thing, event)
         for shot, thing in lasting_things(script)
@@ -219,12 +219,12 @@ def _after(script: Script, draw: Draw) -> Question | None:
     return _ask("after", text, right, wrong, [(act.start, min(act.stop, thing.stop))], draw)
 
 
-def _brief_of(script: Script, draw: Draw) -> tuple[Shot, Thing] | None:
+def _brief_of(script: WorldScript, draw: Draw) -> tuple[Shot, Thing] | None:
     found = [(shot, thing) for shot in script.shots for thing in shot.things if thing.brief]
     return draw.choice(found) if found else None
 
 
-def _brief(script: Script, draw: Draw) -> Question | None:
+def _brief(script: WorldScript, draw: Draw) -> WorldQuestion | None:
     found = _brief_of(script, draw)
     if found is None:
         return None
@@ -251,7 +251,7 @@ def _brief(script: Script, draw: Draw) -> Question | None:
     return _ask("brief", "What is there only for a moment?", right, wrong, spans, draw)
 
 
-def _brief_colour(script: Script, draw: Draw) -> Question | None:
+def _brief_colour(script: WorldScript, draw: Draw) -> WorldQuestion | None:
     found = _brief_of(script, draw)
     if found is None or draw.chance(50):
         return None

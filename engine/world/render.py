@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from engine.world.backdrops import CANVAS, texture
 from engine.world.draw import Draw
-from engine.world.scene import TICKS, UNITS, Clip, Script, Shot, Thing, position_at
+from engine.world.scene import TICKS, UNITS, Clip, Shot, Thing, WorldScript, position_at
 from engine.world.sprites import ghost, sprite
 
 Image = npt.NDArray[np.uint8]
@@ -44,7 +44,7 @@ def render_sampled(clip: Clip, fps: float, size: int) -> Image:
     return np.stack([render_planes(clip.script, tick, size) for tick in ticks])
 
 
-def render_planes(script: Script, tick: int, size: int) -> Image:
+def render_planes(script: WorldScript, tick: int, size: int) -> Image:
     """Return the frame `[3, size, size]` at a tick."""
     shot = script.shot_at(tick)
     view = camera_at(shot, tick)
@@ -153,7 +153,7 @@ def _paint(
     part >>= 8
 
 
-def _sense(script: Script, canvas: Canvas, tick: int) -> Image:
+def _sense(script: WorldScript, canvas: Canvas, tick: int) -> Image:
     """Apply the light of the moment and the sensor's noise."""
     gain = light_at(script, tick)
     if gain != 256:
@@ -170,7 +170,7 @@ def _sense(script: Script, canvas: Canvas, tick: int) -> Image:
     return canvas.astype(np.uint8)
 
 
-def light_at(script: Script, tick: int) -> int:
+def light_at(script: WorldScript, tick: int) -> int:
     """Return the gain of the light at a tick, in 256ths."""
     done = min(max(tick * 256 // script.duration, 0), 256)
     if script.light == "dims":

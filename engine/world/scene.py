@@ -107,7 +107,7 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class WorldSpan:
     """A stretch of a clip over which nothing changes but positions, described."""
 
     start_seconds: float
@@ -116,7 +116,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class WorldQuestion:
     """A multiple-choice question; `spans` are the times that answer it."""
 
     kind: str
@@ -127,7 +127,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class WorldScript:
     """All that decides a clip's pixels."""
 
     split: Split
@@ -148,11 +148,11 @@ class Clip:
     """A script with everything said about it."""
 
     name: str
-    script: Script
+    script: WorldScript
     fps: float
     caption: str
-    spans: tuple[Span, ...]
-    questions: tuple[Question, ...]
+    spans: tuple[WorldSpan, ...]
+    questions: tuple[WorldQuestion, ...]
 
     @property
     def duration_seconds(self) -> float:

@@ -7,7 +7,7 @@ from engine.errors import UsageError
 from engine.world.backdrops import SURFACES, VIEWS, tones_of
 from engine.world.draw import Draw
 from engine.world.motion import chase_keys, collide_keys, make_keys
-from engine.world.scene import Act, Backdrop, Key, Script, Shot, Thing, position_at
+from engine.world.scene import Act, Backdrop, Key, Shot, Thing, WorldScript, position_at
 from engine.world.splits import PATTERNS, SHAPES, SIZES, Split, colours_of, motions_of
 
 CELLS = tuple((x, y) for y in (900, 2048, 3196) for x in (900, 2048, 3196))
@@ -48,7 +48,9 @@ class _Cast:
         return colour
 
 
-def make_script(seed: int, split: Split, duration: int | None, redundancy: int | None) -> Script:
+def make_script(
+    seed: int, split: Split, duration: int | None, redundancy: int | None
+) -> WorldScript:
     """Make up a script; `duration` in ticks and `redundancy` in percent are drawn if not given."""
     if duration is not None and not 2000 <= duration <= 600_000:
         raise UsageError(f"duration {duration / 1000} s; allowed: 2 to 600 s")
@@ -64,7 +66,7 @@ def make_script(seed: int, split: Split, duration: int | None, redundancy: int |
     shots = tuple(_shot(cast, start, stop, still, len(cuts) > 2) for start, stop in pairwise(cuts))
     light = draw.choice(("dims", "brightens", "flickers")) if draw.chance(20) else "steady"
     noise = draw.between(0, 3) if still > 60 else draw.between(1, 7)
-    return Script(split, seed, still, duration, shots, light, noise)
+    return WorldScript(split, seed, still, duration, shots, light, noise)
 
 
 def _duration(draw: Draw) -> int:

@@ -8,18 +8,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.answering.gaze import Gaze, GazeConfig
-from engine.answering.looker import Looker, load_looker, save_gaze, spoken
+from engine.answering.gaze import PatchNetwork, PatchNetworkConfig
+from engine.answering.looker import PatchReader, load_patch_reader, save_patch_network, spoken
 from engine.errors import ModelError
-from engine.training.gaze.data import CONTEXT, FRAMES, SETS, GazeRecipe, make_sets, sample_ticks
-from engine.training.gaze.train import GazeTraining, losses, start_gaze, train_gaze
+from engine.training.gaze.data import (
+    CONTEXT,
+    FRAMES,
+    SETS,
+    PatchReaderRecipe,
+    make_sets,
+    sample_ticks,
+)
+from engine.training.gaze.train import PatchReaderTraining, losses, start_gaze, train_gaze
 from engine.vision.model import Model, load_model
 from engine.world import make_clip
 from engine.world.draw import Draw
 from engine.world.phrases import PHRASES
 from engine.world.scene import TICKS
 
-SMALL = GazeConfig(depth=1, width=24, heads=2, blocks=2, glances=2)
+SMALL = PatchNetworkConfig(depth=1, width=24, heads=2, blocks=2, glances=2)
 TEXTS = ["What colour is the star? red", "What colour is the star? blue", "a ring"]
 
 
@@ -30,10 +37,10 @@ def model() -> Model:
 
 
 @pytest.fixture
-def gaze(model: Model) -> Gaze:
+def gaze(model: Model) -> PatchNetwork:
     """Make a small gaze with random weights."""
     torch.manual_seed(0)
-    return Gaze(SMALL, model.tower.config, model.text.config).eval().requires_grad_(False)
+    return PatchNetwork(SMALL, model.tower.config, model.text.config).eval().requires_grad_(False)
 
 
 def inputs(model: Model, frames: int) -> tuple[Tensor, ...]:
@@ -48,7 +55,7 @@ def inputs(model: Model, frames: int) -> tuple[Tensor, ...]:
     return tokens, seconds, shown, words, spoken(ids, model.text.config.end_token)[None]
 
 
-def test_padding_changes_nothing(model: Model, gaze: Gaze) -> None:
+def test_padding_changes_nothing(model: Model, gaze: PatchNetwork) -> None:
     tokens, seconds, shown, words, said = inputs(model, 5)
     alone = gaze(tokens, seconds, shown, words, said)
     longer = [torch.cat([x, torch.zeros_like(x[:, :3])], dim=1) for x in (tokens, seconds, shown)]
@@ -59,7 +66,7 @@ def test_padding_changes_nothing(model: Model, gaze: Gaze) -> None:
     assert torch.allclose(alone[1], padded[1][..., :5], atol=1e-5)
 
 
-def test_a_statement_is_judged_by_itself(model: Model, gaze: Gaze) -> None:
+def test_a_statement_is_judged_by_itself(model: Model, gaze: PatchNetwork) -> None:
     tokens, seconds, shown, words, said = inputs(model, 4)
     together = gaze(tokens, seconds, shown, words, said)
     for at in range(len(TEXTS)):
@@ -68,7 +75,7 @@ def test_a_statement_is_judged_by_itself(model: Model, gaze: Gaze) -> None:
         assert torch.allclose(one[1][:, 0], together[1][:, at], atol=1e-5)
 
 
-def test_order_place_and_words_matter(model: Model, gaze: Gaze) -> None:
+def test_order_place_and_words_matter(model: Model, gaze: PatchNetwork) -> None:
     tokens, seconds, shown, words, said = inputs(model, 4)
     scores = gaze(tokens, seconds, shown, words, said)[0]
     turned = gaze(tokens.flip(1), seconds, shown, words, said)[0]
@@ -83,12 +90,12 @@ def test_only_words_up_to_the_first_end_are_heard() -> None:
 
 
 def test_a_stored_gaze_judges_alike_and_only_for_its_model(
-    model: Model, gaze: Gaze, tmp_path: Path
+    model: Model, gaze: PatchNetwork, tmp_path: Path
 ) -> None:
     path = tmp_path / "looker.safetensors"
-    save_gaze(gaze, model.space.weight_hash, path)
+    save_patch_network(gaze, model.space.weight_hash, path)
     pixels = torch.randint(256, (5, 3, 224, 224), dtype=torch.uint8)
-    lookers = (Looker(model, gaze), load_looker(path, model))
+    lookers = (PatchReader(model, gaze), load_patch_reader(path, model))
     chosen = [looker.judge(looker.see(pixels), np.arange(5) / 2, TEXTS) for looker in lookers]
     assert np.allclose(chosen[0].probabilities, chosen[1].probabilities, atol=2e-3)
     assert sum(chosen[0].probabilities) == pytest.approx(1)
@@ -96,7 +103,7 @@ def test_a_stored_gaze_judges_alike_and_only_for_its_model(
     assert chosen[0].relevance.shape == (3, 5)
     other = replace(model, space=replace(model.space, weight_hash="b" * 64))
     with pytest.raises(ModelError, match="not of bbbbbbbbbbbb; train one with"):
-        load_looker(path, other)
+        load_patch_reader(path, other)
 
 
 def test_what_is_learned_from_is_true(model: Model) -> None:
@@ -117,8 +124,8 @@ def test_what_is_learned_from_is_true(model: Model) -> None:
 
 def test_some_steps_on_a_few_clips_lower_the_loss(model: Model) -> None:
     torch.manual_seed(0)
-    gaze = Gaze(SMALL, model.tower.config, model.text.config)
-    recipe = GazeRecipe(model.tokenizer.backend_tokenizer.to_str(), 224)
+    gaze = PatchNetwork(SMALL, model.tower.config, model.text.config)
+    recipe = PatchReaderRecipe(model.tokenizer.backend_tokenizer.to_str(), 224)
     pixels, *rest = (torch.from_numpy(part) for part in recipe.render(range(1)))
     pixels, seconds, shown, inside = pixels[:, :3], *(part[:, :3] for part in rest[:2]), rest[3]
     with torch.no_grad():
@@ -138,7 +145,7 @@ def test_some_steps_on_a_few_clips_lower_the_loss(model: Model) -> None:
 
 @pytest.mark.slow
 def test_a_short_run_leaves_a_gaze_a_log_and_scores(model: Model, tmp_path: Path) -> None:
-    config = GazeTraining(
+    config = PatchReaderTraining(
         out=str(tmp_path), seconds=4, clips=2, kept=32, workers=1, chunk=2, scored=2, depth=1,
         width=24, heads=2, blocks=1,
     )  # fmt: skip
@@ -148,5 +155,5 @@ def test_a_short_run_leaves_a_gaze_a_log_and_scores(model: Model, tmp_path: Path
     assert (tmp_path / "log.csv").read_text().startswith("step,seconds,rendered")
     start = str(tmp_path / "looker.safetensors")
     going_on = start_gaze(model, replace(config, start=start)).state_dict()
-    left = load_looker(tmp_path / "looker.safetensors", model).gaze.state_dict()
+    left = load_patch_reader(tmp_path / "looker.safetensors", model).gaze.state_dict()
     assert all(torch.equal(going_on[name], value) for name, value in left.items())

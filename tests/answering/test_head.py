@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from engine.answering.head import AnswerHead, Asked, HeadConfig, Reader, load_reader, save_reader
+from engine.answering.head import (
+    AnswerHead,
+    HeadConfig,
+    ReaderInput,
+    VectorReader,
+    load_reader,
+    save_reader,
+)
 from engine.errors import ModelError
-from engine.training.answers import Example, TrainConfig, losses
+from engine.training.answers import AnswerTraining, Example, losses
 
 SMALL = HeadConfig(dimension=16, width=32, layers=1, heads=2)
 
@@ -40,7 +47,7 @@ def test_padding_changes_nothing(head) -> None:
 def test_the_order_of_frames_matters(head) -> None:
     random = np.random.default_rng(1)
     frames, texts = rows(random, 9), rows(random, 3)
-    reader = Reader(head, "abc")
+    reader = VectorReader(head, "abc")
     seconds = np.arange(9) / 2
     forward = reader.read(seconds, frames, texts)
     backward = reader.read(seconds, frames[::-1].copy(), texts)
@@ -51,9 +58,9 @@ def test_a_stored_head_answers_alike_and_only_for_its_model(head, tmp_path) -> N
     random = np.random.default_rng(2)
     frames, texts, seconds = rows(random, 6), rows(random, 4), np.arange(6) / 2
     path = tmp_path / "answers.safetensors"
-    save_reader(Reader(head, "a" * 64), path)
+    save_reader(VectorReader(head, "a" * 64), path)
     stored = load_reader(path, "a" * 64).read(seconds, frames, texts)
-    direct = Reader(head, "a" * 64).read(seconds, frames, texts)
+    direct = VectorReader(head, "a" * 64).read(seconds, frames, texts)
     assert np.allclose(stored.probabilities, direct.probabilities, atol=1e-3)
     with pytest.raises(ModelError, match="vectors of model aaaaaaaaaaaa, not of bbbbbbbbbbbb"):
         load_reader(path, "b" * 64)
@@ -77,7 +84,7 @@ def test_training_learns_which_event_came_first() -> None:
 
     head = AnswerHead(SMALL)
     optimiser = torch.optim.AdamW(head.parameters(), 3e-3)
-    config = TrainConfig(frame_noise=0.0)
+    config = AnswerTraining(frame_noise=0.0)
     for _ in range(150):
         choice, relevance = losses(
             head, [example() for _ in range(32)], config, torch.device("cpu")
@@ -86,7 +93,7 @@ def test_training_learns_which_event_came_first() -> None:
         (choice + relevance).backward()
         optimiser.step()
     head.eval()
-    reader = Reader(head, "x")
+    reader = VectorReader(head, "x")
     checks = [example() for _ in range(50)]
     chosen = [
         reader.read(
@@ -108,8 +115,8 @@ def test_training_learns_which_event_came_first() -> None:
 def test_reading_many_at_once_is_reading_each(head) -> None:
     random = np.random.default_rng(4)
     sizes = ((9, 4), (3, 4), (9, 2), (1, 4), (17, 2))
-    asked = [Asked(np.arange(f) / 2 + 3, rows(random, f), rows(random, c)) for f, c in sizes]
-    reader = Reader(head, "abc")
+    asked = [ReaderInput(np.arange(f) / 2 + 3, rows(random, f), rows(random, c)) for f, c in sizes]
+    reader = VectorReader(head, "abc")
     for one, many in zip(asked, reader.read_all(asked), strict=True):
         alone = reader.read(one.seconds, one.frames, one.statements)
         assert many.relevance.shape == (len(one.statements), len(one.frames))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from engine.evaluation.bench.bound import keep_bound, run_plain
 from engine.evaluation.bench.refine import run as run_refine
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.strategy import EarlyGate
 
 CONFIG = VisionConfig(layers=4, width=32, heads=2, mlp=64, patch=8, image_size=32, dimension=16)
@@ -22,7 +22,7 @@ def gate() -> EarlyGate:
     tower = VisionTower(CONFIG).eval().requires_grad_(False)
     for parameter in tower.parameters():
         torch.nn.init.normal_(parameter, std=0.25)
-    return EarlyGate(tower, Limits.uniform(CONFIG, 0.2))
+    return EarlyGate(tower, FixedLimits.uniform(CONFIG, 0.2))
 
 
 def stream(seed: int) -> Tensor:

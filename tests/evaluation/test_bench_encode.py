@@ -9,7 +9,7 @@ from engine.evaluation.bench.encode import (
     ENTRIES,
     RATES,
     TOWERS,
-    Setting,
+    TimedSetting,
     kernel_tables,
     reuse_macs,
     run,
@@ -62,7 +62,7 @@ def test_kernels_are_listed_by_rate_the_longest_first() -> None:
 
 def test_eight_bits_move_fewer_bytes_and_do_the_same_work() -> None:
     tower = VisionTower(VisionConfig(2, 32, 2, 64, 4, 8, 8)).eval().requires_grad_(False)
-    setting = Setting(tower, 1, (0.5,))
+    setting = TimedSetting(tower, 1, (0.5,))
     [full], [eight] = ENTRIES["dense"](setting), ENTRIES["dense-fp8"](setting)
     assert (eight.name, eight.macs, eight.frames) == ("dense-fp8", full.macs, full.frames)
     assert isinstance(tower.layer(0).qkv, torch.nn.Linear)  # the other's is a copy

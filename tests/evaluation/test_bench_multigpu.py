@@ -7,11 +7,11 @@ import torch
 
 from engine.errors import UsageError
 from engine.evaluation.bench import encode, multigpu
-from engine.evaluation.bench.multigpu import SIZES, Build, Noise, of_lengths, run
+from engine.evaluation.bench.multigpu import SIZES, Noise, StrategyMaker, of_lengths, run
 from engine.vision.backbone.tower import VisionConfig
 from engine.vision.fused.dense import FusedDense
 from engine.vision.reusevit.fused import FusedReuse
-from engine.vision.streaming.batcher import Batcher, Source
+from engine.vision.streaming.batcher import Batcher, StreamSource
 from engine.vision.streaming.parallel import Room
 
 TINY = VisionConfig(layers=2, width=32, heads=2, mlp=64, patch=8, image_size=16, dimension=16)
@@ -32,10 +32,10 @@ def test_what_the_timed_part_runs_ran_before_the_clock(
     sizes: set[tuple[int, ...]] = set()  # a graph is recorded for each; its values do not matter
     monkeypatch.setattr(fused, "_forward", lambda _self, *size: sizes.add(size))
     room = Room(lanes=4, frames=8)
-    made = Build(strategy, TINY, room, get_context("spawn").Barrier(1))(CPU)
+    made = StrategyMaker(strategy, TINY, room, get_context("spawn").Barrier(1))(CPU)
     warm, sizes = sizes, set()
     for many in (1, 2, 9):
-        sources = (Source(at, Noise(at, n, 16)(CPU)) for at, n in enumerate(of_lengths(many)))
+        sources = (StreamSource(at, Noise(at, n, 16)(CPU)) for at, n in enumerate(of_lengths(many)))
         list(Batcher(made, lanes=room.lanes, frames=room.frames).whole(sources))
     assert sizes
     assert sizes <= warm
@@ -45,7 +45,7 @@ def test_warming_up_hands_streams_on_from_turn_to_turn(monkeypatch: pytest.Monke
     loaded: list[int] = []
     monkeypatch.setattr(FusedReuse, "_forward", lambda *_: None)
     monkeypatch.setattr(FusedReuse, "load", lambda _self, saved: loaded.append(len(saved)))
-    Build("reusevit", TINY, Room(lanes=2, frames=8), get_context("spawn").Barrier(1))(CPU)
+    StrategyMaker("reusevit", TINY, Room(lanes=2, frames=8), get_context("spawn").Barrier(1))(CPU)
     assert sum(loaded)
 
 

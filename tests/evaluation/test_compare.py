@@ -24,7 +24,7 @@ from engine.evaluation.settings import plain_settings, scaled_settings
 from engine.evaluation.tables import tabulate_comparison
 from engine.evaluation.tasks import embed_dataset
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.strategy import EarlyGate
 
 CONFIG = VisionConfig(3, 32, 2, 64, 16, 32, 16)
@@ -44,7 +44,7 @@ def compared() -> Comparison:
     for parameter in tower.parameters():
         torch.nn.init.normal_(parameter, std=0.25)
     settings = plain_settings(tower)
-    settings += scaled_settings(EarlyGate(tower, Limits.uniform(CONFIG, 0.2)))
+    settings += scaled_settings(EarlyGate(tower, FixedLimits.uniform(CONFIG, 0.2)))
     pool = list(render_pool("test", 3, seed=5, fps=1.0, size=32, workers=0))
     videos = (pixels for _, pixels in pool)
     encodings = encode_settings(settings, videos, torch.device("cpu"), streams=2)

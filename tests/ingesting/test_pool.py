@@ -9,8 +9,8 @@ import pytest
 
 from engine.errors import CorruptVideoError
 from engine.ingesting.plan import Source, Stretch, Task
-from engine.ingesting.pool import Failed, Pool
-from engine.ingesting.prepare import Prepared
+from engine.ingesting.pool import DecodePool, Failed
+from engine.ingesting.prepare import PreparedStretch
 from engine.video.gop import Gop
 
 
@@ -21,14 +21,16 @@ def make_task(number: int, stretches: int = 2, pictures: int = 10) -> Task:
     return Task(source, parts, 0.0)
 
 
-def simple(task: Task, tick: Callable[[], None]) -> Iterator[Prepared]:
+def simple(task: Task, tick: Callable[[], None]) -> Iterator[PreparedStretch]:
     for stretch in task.stretches:
         tick()
-        yield Prepared(task, stretch, [], [], 1, 0.0, "pyav")
+        yield PreparedStretch(task, stretch, [], [], 1, 0.0, "pyav")
 
 
-def make_pool(tasks, prepare=simple, **settings) -> Pool:
-    return Pool(**{"tasks": iter(tasks), "prepare": prepare, "workers": 2, "ahead": 3, **settings})
+def make_pool(tasks, prepare=simple, **settings) -> DecodePool:
+    return DecodePool(
+        **{"tasks": iter(tasks), "prepare": prepare, "workers": 2, "ahead": 3, **settings}
+    )
 
 
 def threads() -> set[str]:
@@ -71,7 +73,7 @@ def test_what_is_ready_is_had_without_waiting() -> None:
     with make_pool([make_task(n) for n in range(5)]) as pool:
         first = next(iter(pool))
         time.sleep(0.2)
-        assert isinstance(first, Prepared)
+        assert isinstance(first, PreparedStretch)
         assert len(pool.ready(2)) == 2
         assert pool.ready(0) == []
 
@@ -143,7 +145,7 @@ def test_a_slow_reader_is_no_stall() -> None:
     tasks = [make_task(n, pictures=0) for n in range(4)]
     with make_pool(tasks, ahead=1, stall_seconds=0.3) as pool:
         for item in pool:
-            assert isinstance(item, Prepared)
+            assert isinstance(item, PreparedStretch)
             time.sleep(0.2)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kernels.chain import Packed, Starts, chain, chain_reference, pack_decision
+from kernels.chain import PackedGroups, Starts, chain, chain_reference, pack_decision
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TYPE = torch.bfloat16 if torch.cuda.is_available() else torch.float32
@@ -46,7 +46,7 @@ def run_both(
     results = []
     for reference in (False, True):
         streams, tokens, _ = cached.shape
-        packed = Packed.empty(slots, streams, tokens, mixed, differences=differences)
+        packed = PackedGroups.empty(slots, streams, tokens, mixed, differences=differences)
         packed.mixed.fill_(float("nan"))
         if differences:
             packed.difference.fill_(float("nan"))
@@ -61,7 +61,7 @@ def run_both(
     return results
 
 
-def sort_packed(packed: Packed) -> dict[str, torch.Tensor]:
+def sort_packed(packed: PackedGroups) -> dict[str, torch.Tensor]:
     """Both lists by their target rows, since the kernel appends in any order."""
     kept, taken = packed.counts.tolist()
     by_after, by_target = packed.after[:kept].argsort(), packed.target[:taken].argsort()
@@ -71,7 +71,7 @@ def sort_packed(packed: Packed) -> dict[str, torch.Tensor]:
     for name in ("difference", "root", "target"):
         rows = getattr(packed, name)
         sorted_[name] = None if rows is None else rows[:taken][by_target]
-    assert set(sorted_) == set(Packed._fields)
+    assert set(sorted_) == set(PackedGroups._fields)
     return sorted_
 
 

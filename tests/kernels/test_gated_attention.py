@@ -5,8 +5,8 @@ import torch
 
 from kernels.gated_attention import gated_attention
 from kernels.launch import runs_triton
-from kernels.narrow import Packed
-from kernels.pool_keys import Pool, pool_keys
+from kernels.narrow import PackedRows
+from kernels.pool_keys import KeyPool, pool_keys
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # where there is a GPU all of this belongs to its suite
@@ -17,7 +17,7 @@ DTYPES = [torch.float32, torch.bfloat16 if DEVICE == "cuda" else torch.float16]
 
 def case(
     slots: int, tokens: int, heads: int, head: int, dtype: torch.dtype, same: float
-) -> tuple[torch.Tensor, torch.Tensor, Packed, Pool, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, PackedRows, KeyPool, torch.Tensor]:
     """A table in any order, two streams, of whose tokens a share stands for all slots.
 
     Few queries where many are the same, else none but the class token's, all, and some in between.
@@ -28,7 +28,7 @@ def case(
     page = torch.randint(2 * rows, (slots, 2, tokens), dtype=torch.int32, device=DEVICE)
     shared = torch.rand(2, tokens, device=DEVICE) < same
     page[1:] = page[0].where(shared, page[1:])
-    pool = Pool(
+    pool = KeyPool(
         page.new_empty(2, slots * tokens), page.new_empty(2, slots * tokens), page.new_empty(2)
     )
     pool_keys(page, torch.zeros_like(page), pool)
@@ -43,7 +43,7 @@ def case(
         queries[frame, :count] = starts[frame] + torch.randperm(count).int()
     target = torch.randperm(2 * rows)[:rows].int().to(DEVICE)
     none = torch.empty(0, device=DEVICE)
-    packed = Packed(none, None, none, target, queries.to(DEVICE), counts.to(DEVICE), none)
+    packed = PackedRows(none, None, none, target, queries.to(DEVICE), counts.to(DEVICE), none)
     out = torch.full((rows, width), torch.nan, dtype=dtype, device=DEVICE)
     return table, page, packed, pool, out
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kernels.launch import runs_triton
-from kernels.narrow import Compared, Norm, Packed, Tokens, narrow, narrow_reference
+from kernels.narrow import Compared, Norm, PackedRows, Tokens, narrow, narrow_reference
 
 REFERENCES = ((0,), (0, 1), (0, 2), (2, 1))
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -48,10 +48,10 @@ def start(
     return h.to(DEVICE, dtype), roots.to(DEVICE, dtype), ints
 
 
-def empty(frames: int, tokens: int, width: int, dtype: torch.dtype) -> Packed:
+def empty(frames: int, tokens: int, width: int, dtype: torch.dtype) -> PackedRows:
     ints = {"dtype": torch.int32, "device": DEVICE}
     rows = frames * tokens
-    return Packed(
+    return PackedRows(
         torch.full((rows, width), torch.nan, dtype=dtype, device=DEVICE),
         None,
         torch.full((rows,), -7, **ints),
@@ -91,7 +91,9 @@ def test_equals_the_definition(
         h = h[given.origin.clamp(min=0).long()] + 0.3 * torch.randn_like(h)
 
 
-def check(state: Tokens, given: Packed, expected_state: Tokens, expected: Packed, num: int) -> None:
+def check(
+    state: Tokens, given: PackedRows, expected_state: Tokens, expected: PackedRows, num: int
+) -> None:
     """Compare token by token: the order of packed rows is free."""
     assert torch.equal(state.follows, expected_state.follows)
     assert torch.equal(state.root, expected_state.root)

@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from kernels.launch import runs_triton
-from kernels.pool_keys import Pool, pool_keys, pool_keys_reference
+from kernels.pool_keys import KeyPool, pool_keys, pool_keys_reference
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # where there is a GPU all of this belongs to its suite
 pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
 
 
-def empty(streams: int, keys: int) -> Pool:
+def empty(streams: int, keys: int) -> KeyPool:
     ints = {"dtype": torch.int32, "device": DEVICE}
-    return Pool(
+    return KeyPool(
         torch.full((streams, keys), -7, **ints),
         torch.full((streams, keys), -7, **ints),
         torch.full((streams,), -7, **ints),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from engine.answering.choose import statements
-from engine.answering.looker import shipped_looker
+from engine.answering.looker import shipped_patch_reader
 from engine.evaluation.encodings import render_clip
 from engine.vision.backbone.locate import BUILTIN
 from engine.vision.earlygate.build import build_earlygate
@@ -22,7 +22,7 @@ CLIPS, FRAMES, ASKED = 40, 6, 14
 @pytest.mark.slow
 def test_looking_again_answers_rightly() -> None:
     model = load_model("builtin", device="cpu")
-    looker = shipped_looker(model)
+    looker = shipped_patch_reader(model)
     assert looker is not None
     right = []
     for clip in make_pool("test", ASKED, 7):

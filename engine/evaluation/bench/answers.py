@@ -10,13 +10,13 @@ from torch import Tensor
 
 from engine.answering.answer import Answered, Asked, answer_all
 from engine.answering.head import shipped_reader
-from engine.answering.looker import Looker
+from engine.answering.looker import PatchReader
 from engine.answering.watch import STRETCHES, Places, watch
 from engine.evaluation.encodings import Encodings, render_clip
 from engine.evaluation.metrics import grounding
 from engine.evaluation.report import Cell
 from engine.vision.model import Model
-from engine.world.scene import Clip, Question
+from engine.world.scene import Clip, WorldQuestion
 
 WAYS = ("similarity", "trained head", "looking")
 
@@ -26,13 +26,15 @@ class Eyes:
     """Answers on a pool's clips, each way; what was seen of a clip is kept."""
 
     model: Model
-    looker: Looker
+    looker: PatchReader
     encodings: Encodings
     clips: dict[str, Clip]
     fps: float
     seen: dict[str, Tensor] = field(default_factory=dict)
 
-    def answer(self, video: str, question: Question, way: str, most: int = STRETCHES) -> Answered:
+    def answer(
+        self, video: str, question: WorldQuestion, way: str, most: int = STRETCHES
+    ) -> Answered:
         """Answer one question on one video."""
         known, embed = self.encodings.videos[video], self.model.embed_texts
         asked = Asked(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.answering.looker import shipped_looker
+from engine.answering.looker import shipped_patch_reader
 from engine.answering.seek import seek, support
 from engine.ask import LOOKED
 from engine.errors import UsageError
@@ -16,20 +16,20 @@ from engine.evaluation.bench.world import dense_world
 from engine.evaluation.encodings import Encodings
 from engine.evaluation.report import Cell, Report
 from engine.vision.model import Model, load_model
-from engine.world.scene import Clip, Question
+from engine.world.scene import Clip, WorldQuestion
 from engine.world.splits import COLOURS, SHAPES, Split
 
 SIZES = (8, 20)  # videos of a store
 _DRAWS = 40  # times that all clips are dealt out to stores
 _SUBJECT = re.compile(rf"\b(?:({'|'.join(COLOURS)}) )?({'|'.join(SHAPES)}|object)(?:e?s)?\b")
-Score = Callable[[str, Question], float]
+Score = Callable[[str, WorldQuestion], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """A question that only one video of a store can be about."""
 
-    question: Question
+    question: WorldQuestion
     video: str
     store: tuple[str, ...]
 
@@ -58,7 +58,7 @@ def run(
         cases: questions to stores that are answered by looking; right videos are counted over all.
     """
     loaded = load_model(model, device=device)
-    looker = shipped_looker(loaded)
+    looker = shipped_patch_reader(loaded)
     if looker is None:
         raise UsageError(f"no looker ships for {model}; allowed: builtin")
     pool, encodings = dense_world(loaded, split, clips, seed, fps=fps, workers=workers)
@@ -149,7 +149,7 @@ def _plain(model: Model, encodings: Encodings) -> Score:
     """The best frame for the question's own text."""
     known: dict[str, NDArray[np.float32]] = {}
 
-    def score(video: str, question: Question) -> float:
+    def score(video: str, question: WorldQuestion) -> float:
         if question.text not in known:
             known[question.text] = model.embed_texts([question.text])[0]
         return float((encodings.videos[video].frames @ known[question.text]).max())
@@ -161,7 +161,7 @@ def _sought(model: Model, encodings: Encodings) -> Score:
     """What `ask` looks for."""
     known: dict[tuple[str, tuple[str, ...]], NDArray[np.float32]] = {}
 
-    def score(video: str, question: Question) -> float:
+    def score(video: str, question: WorldQuestion) -> float:
         key = question.text, question.choices
         if key not in known:
             known[key] = seek(*key, model.embed_texts)

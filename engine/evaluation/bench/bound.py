@@ -20,7 +20,7 @@ from engine.vision.bounded.bound import Bounded, Scalable
 from engine.vision.earlygate.bridge import Bridge
 from engine.vision.earlygate.build import build_earlygate
 from engine.vision.earlygate.file import load_gate
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.interpolate import Interpolate
 from engine.vision.model import Model, load_model
@@ -46,7 +46,7 @@ def run(
     rendered = render_pool("test", clips, seed, size=loaded.tower.config.image_size, workers=0)
     streams = [frames.pixels for _, frames in rendered]
     tower = loaded.tower
-    wild = EarlyGate(tower, Limits.uniform(tower.config, 1.0))
+    wild = EarlyGate(tower, FixedLimits.uniform(tower.config, 1.0))
     strategies: dict[str, Scalable] = {"interpolate": Interpolate(tower, 3), "loose": wild}
     strategies |= _trained(loaded)
     return keep_bound(tower, streams, strategies, max_drift=max_drift)
@@ -68,7 +68,7 @@ def run_plain(
     """
     tower = load_plain(weights)
     streams, failed = plain_streams(tower, videos, fps=fps, frames=frames)
-    gate = EarlyGate(tower, Limits.uniform(tower.config, UNTRAINED))
+    gate = EarlyGate(tower, FixedLimits.uniform(tower.config, UNTRAINED))
     strategies: dict[str, Scalable] = {
         "interpolate": Interpolate(tower, 3),
         "untrained": gate,

@@ -15,7 +15,7 @@ from engine.training.earlygate.calibrate import calibrate
 from engine.vision.backbone.macs import dense_macs
 from engine.vision.backbone.plain import load_plain
 from engine.vision.backbone.tower import VisionTower
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.interpolate import Interpolate
 from engine.vision.streaming.cuts import brightness, changes, kind_of, sketch
@@ -73,7 +73,7 @@ def cross_validate(
         float(changes(brightness(sketch(stream, patch)), None)[1:].mean()) for stream in streams
     ]
     order = sorted(range(len(streams)), key=lambda at: moves[at])
-    untrained = EarlyGate(tower, Limits.uniform(tower.config, START))
+    untrained = EarlyGate(tower, FixedLimits.uniform(tower.config, START))
     found: Found = {"untrained": _judge(tower, untrained, streams, range(len(streams)))}
     for every in (2, 3, 4):
         strategy = Interpolate(tower, every)

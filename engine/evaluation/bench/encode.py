@@ -25,7 +25,7 @@ from engine.vision.backbone.precision import capable, quantise
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.forward import SOURCES, step_macs
 from engine.vision.earlygate.fused import FusedGate
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.fused.dense import FusedDense
 from engine.vision.reusevit.fused import FusedReuse
 from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
@@ -44,7 +44,7 @@ EIGHT = "-fp8"  # behind the name of what runs in eight bits
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TimedEntry:
     """One way to encode, ready to be timed: a step that encodes `frames` frames, and its counts."""
 
     name: str
@@ -62,7 +62,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class TimedSetting:
     """What all entries share."""
 
     tower: VisionTower
@@ -98,7 +98,7 @@ def run(
     for model in models:
         if model not in TOWERS:
             raise UsageError(unknown("model", model, TOWERS))
-        setting = Setting(random_tower(TOWERS[model], torch.device(device)), streams, rates)
+        setting = TimedSetting(random_tower(TOWERS[model], torch.device(device)), streams, rates)
         speed: dict[str, float] = {}  # frames per second
         for entry in _chosen(only, setting):
             row, micros = _time(entry, model, repeats)
@@ -171,35 +171,37 @@ def random_pixels(tower: VisionTower, frames: int) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, device=tower.device)
 
 
-def dense_entries(setting: Setting) -> Iterator[Entry]:
+def dense_entries(setting: TimedSetting) -> Iterator[TimedEntry]:
     """Dense by our kernels: the baseline of all others."""
     tower, frames = setting.tower, setting.streams * GROUP
     dense = FusedDense(tower, frames)
     dense.pixels.copy_(random_pixels(tower, frames))
     macs = float(dense_macs(tower.config))
-    yield Entry("dense", lambda: dense.run(frames), frames, macs, kernels=True)
+    yield TimedEntry("dense", lambda: dense.run(frames), frames, macs, kernels=True)
 
 
-def compiled_entries(setting: Setting) -> Iterator[Entry]:
+def compiled_entries(setting: TimedSetting) -> Iterator[TimedEntry]:
     """Dense as torch.compile makes it of the plain tower, in the same precision."""
     tower, frames = setting.tower, setting.streams * GROUP
     pixels = random_pixels(tower, frames)
     forward = torch.compile(lambda values: tower(tower.normalise(values)))
     with torch.inference_mode():
         forward(pixels)
-    yield Entry("compiled", _inference(forward, pixels), frames, float(dense_macs(tower.config)))
+    yield TimedEntry(
+        "compiled", _inference(forward, pixels), frames, float(dense_macs(tower.config))
+    )
 
 
-def eager_entries(setting: Setting) -> Iterator[Entry]:
+def eager_entries(setting: TimedSetting) -> Iterator[TimedEntry]:
     """Float32, eager, attention by hand: the kind of baseline that published gains stand on."""
     tower, frames = setting.tower, setting.streams
     eager = Eager(tower)
     pixels = random_pixels(tower, frames)
     macs = float(dense_macs(tower.config))
-    yield Entry("eager-fp32", _inference(eager.encode, pixels), frames, macs)
+    yield TimedEntry("eager-fp32", _inference(eager.encode, pixels), frames, macs)
 
 
-def reusevit_entries(setting: Setting) -> Iterator[Entry]:
+def reusevit_entries(setting: TimedSetting) -> Iterator[TimedEntry]:
     """ReuseViT at each rate, groups of four frames of every stream."""
     tower, streams = setting.tower, setting.streams
     parts = ReuseParts(tower.config, ReuseConfig(cue="none")).to(tower.device)
@@ -214,7 +216,7 @@ def reusevit_entries(setting: Setting) -> Iterator[Entry]:
     memory.sizes.fill_(GROUP)
     for rate in setting.rates:
         memory.forced.copy_(torch.rand(memory.forced.shape, device=tower.device) < rate)
-        yield Entry(
+        yield TimedEntry(
             "reusevit", lambda: fused.run(GROUP, streams), GROUP * streams,
             reuse_macs(tower.config, rate), rate, memory.state_bytes, kernels=True,
         )  # fmt: skip
@@ -233,10 +235,10 @@ def reuse_macs(config: VisionConfig, rate: float, narrow: int = 64, hidden: int 
     return first + gates * each + last
 
 
-def earlygate_entries(setting: Setting) -> Iterator[Entry]:
+def earlygate_entries(setting: TimedSetting) -> Iterator[TimedEntry]:
     """The early gate at each rate, groups of four frames of every stream, one random mask each."""
     tower, streams, config = setting.tower, setting.streams, setting.tower.config
-    limits = Limits.uniform(config, 0.0)
+    limits = FixedLimits.uniform(config, 0.0)
     fused = FusedGate(tower, limits, streams, forced=True)
     fused.begin(streams)
     pixels = random_pixels(tower, GROUP * streams)
@@ -250,19 +252,19 @@ def earlygate_entries(setting: Setting) -> Iterator[Entry]:
         fused.force(torch.where(reused, torch.inf, -1.0).expand_as(fused.memory.thresholds))
         stepped = fused.step(Batch(slots, places, gated, pixels))
         macs = float(step_macs(config, limits, stepped.computed, candidates).mean())
-        yield Entry(
+        yield TimedEntry(
             "earlygate", fused.run, len(slots), macs, rate, fused.memory.state_bytes(),
             kernels=True,
         )  # fmt: skip
 
 
-Entries = Callable[[Setting], Iterator[Entry]]
+Entries = Callable[[TimedSetting], Iterator[TimedEntry]]
 
 
 def in_eight(entries: Entries) -> Entries:
     """The same with the tower's large products in e4m3."""
 
-    def made(setting: Setting) -> Iterator[Entry]:
+    def made(setting: TimedSetting) -> Iterator[TimedEntry]:
         tower = quantise(deepcopy(setting.tower))
         for entry in entries(replace(setting, tower=tower)):
             yield replace(entry, name=f"{entry.name}{EIGHT}")
@@ -284,7 +286,7 @@ ENTRIES: dict[str, Entries] = {
 BASELINES = ("dense", "dense-fp8")
 
 
-def _chosen(only: tuple[str, ...], setting: Setting) -> Iterator[Entry]:
+def _chosen(only: tuple[str, ...], setting: TimedSetting) -> Iterator[TimedEntry]:
     """Dense, and what else was asked for or can run."""
     for name in only:
         if name not in ENTRIES:
@@ -303,7 +305,7 @@ def _inference(forward: Callable[[Tensor], Tensor], pixels: Tensor) -> Callable[
     return step
 
 
-def _time(entry: Entry, model: str, repeats: int) -> tuple[list[Any], dict[str, float]]:
+def _time(entry: TimedEntry, model: str, repeats: int) -> tuple[list[Any], dict[str, float]]:
     """Median of single steps by CUDA events, then the kernels of one step where asked for."""
     torch.cuda.reset_peak_memory_stats()
     for _ in range(3):
@@ -330,7 +332,7 @@ def _event() -> torch.cuda.Event:
     return torch.cuda.Event(enable_timing=True)
 
 
-def _bytes(model: str, entry: Entry) -> float:
+def _bytes(model: str, entry: TimedEntry) -> float:
     """Fewest bytes that a frame moves: weights once a step, the layers' rows once each way."""
     config = TOWERS[model]
     size = 1 if entry.name.endswith(EIGHT) else 2  # of what large products read, but P

@@ -17,8 +17,8 @@ from engine.evaluation.report import Report
 from engine.ingest import IngestOptions, ingest
 from engine.ingesting.encode import Encoder
 from engine.ingesting.plan import Source, cut, tasks_for
-from engine.ingesting.pool import Pool
-from engine.ingesting.prepare import Prepared, Sampling, prepare_task
+from engine.ingesting.pool import DecodePool
+from engine.ingesting.prepare import PreparedStretch, Sampling, prepare_task
 from engine.storage.store import Store
 from engine.video.container import file_stamp
 from engine.video.gop import index_gops
@@ -32,7 +32,7 @@ LONGER = 4  # the second file of the memory measurement, in lengths of the first
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class TimedRound:
     """Sampled frames per second."""
 
     decode: float  # decoding, sampling and resizing alone
@@ -82,7 +82,7 @@ def run(
     )
 
 
-def _round(model: Model, options: IngestOptions, files: Sequence[Path], root: Path) -> Round:
+def _round(model: Model, options: IngestOptions, files: Sequence[Path], root: Path) -> TimedRound:
     started = perf_counter()
     prepared = list(_prepared(model, options, files))
     frames = sum(len(item.frames) for item in prepared)
@@ -95,10 +95,12 @@ def _round(model: Model, options: IngestOptions, files: Sequence[Path], root: Pa
     with Store.open(root) as store:
         started = perf_counter()
         report = ingest(store, model, files, options)
-        return Round(decode, encode, report.frames / (perf_counter() - started))
+        return TimedRound(decode, encode, report.frames / (perf_counter() - started))
 
 
-def _prepared(model: Model, options: IngestOptions, files: Sequence[Path]) -> Iterator[Prepared]:
+def _prepared(
+    model: Model, options: IngestOptions, files: Sequence[Path]
+) -> Iterator[PreparedStretch]:
     tasks = []
     for number, path in enumerate(files):
         source = Source(
@@ -107,8 +109,8 @@ def _prepared(model: Model, options: IngestOptions, files: Sequence[Path]) -> It
         tasks += tasks_for(source, cut(source.gops, options.fps))
     work = partial(prepare_task, Sampling(model.preprocessing))
     workers = os.cpu_count() or 1
-    with Pool(iter(tasks), work, workers=workers, ahead=workers) as pool:
-        yield from (item for item in pool if isinstance(item, Prepared))
+    with DecodePool(iter(tasks), work, workers=workers, ahead=workers) as pool:
+        yield from (item for item in pool if isinstance(item, PreparedStretch))
 
 
 def _peaks(model: Model, options: IngestOptions, root: Path) -> list[float]:

@@ -19,7 +19,7 @@ from engine.evaluation.bench.encode import GROUP, TOWERS, random_tower
 from engine.evaluation.report import Report
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.fused import FusedGate
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.fused.dense import FusedDense
@@ -27,9 +27,9 @@ from engine.vision.reusevit.fused import FusedReuse
 from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
 from engine.vision.reusevit.plain import ServedGate
 from engine.vision.reusevit.strategy import ReuseViT
-from engine.vision.streaming.batcher import Batcher, Source
+from engine.vision.streaming.batcher import Batcher, StreamSource
 from engine.vision.streaming.dense import Dense
-from engine.vision.streaming.parallel import Room, Stretch, encode_parallel
+from engine.vision.streaming.parallel import RemoteStream, Room, encode_parallel
 from engine.vision.streaming.strategy import Chunk, Strategy
 
 STRATEGIES = ("dense", "reusevit", "earlygate")
@@ -51,7 +51,7 @@ SIZES = {"cuda": Size("L/14", 640, 64), "cpu": Size("Ti/16", 1, 1)}  # a CPU is 
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
+class StrategyMaker:
     """Make a strategy with random weights, the same in every process, and make it warm."""
 
     strategy: str
@@ -80,7 +80,7 @@ class Build:
         """Encode streams of so many frames, none of them of the timed part."""
         device, size = batcher.strategy.tower.device, self.config.image_size
         for _ in batcher.whole(
-            Source(at, Noise(~at, frames, size)(device), frames)
+            StreamSource(at, Noise(~at, frames, size)(device), frames)
             for at, frames in enumerate(lengths)
         ):
             pass
@@ -93,7 +93,7 @@ class Build:
             reuse = ReuseViT(tower, ReuseParts(tower.config, ReuseConfig(cue="none")))
             reuse.stepper = FusedReuse(tower, similar_gates(tower), streams=streams)
             return reuse
-        limits = Limits.uniform(tower.config, 0.2)
+        limits = FixedLimits.uniform(tower.config, 0.2)
         return EarlyGate(tower, limits, Refresh(cut=1.0), fused=FusedGate(tower, limits, streams))
 
 
@@ -141,7 +141,7 @@ class Noise:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class WorkerRun:
     """One number of devices: its speed, and its results by stretch."""
 
     frames_per_second: float
@@ -187,7 +187,7 @@ def run(
     for strategy in strategies:
         if strategy not in STRATEGIES:
             raise UsageError(unknown("strategy", strategy, STRATEGIES))
-        first: Run | None = None
+        first: WorkerRun | None = None
         for count in counts:
             devices = [f"{device}:{at}" if device == "cuda" else device for at in range(count)]
             measured = _measure(strategy, model, devices, stretches * count, lanes)
@@ -219,16 +219,18 @@ def run(
     return report
 
 
-def _measure(strategy: str, model: str, devices: list[str], stretches: int, lanes: int) -> Run:
+def _measure(
+    strategy: str, model: str, devices: list[str], stretches: int, lanes: int
+) -> WorkerRun:
     barrier = get_context("spawn").Barrier(len(devices) + 1)
     config, room = TOWERS[model], Room(lanes)
-    build = Build(strategy, config, room, barrier)
+    build = StrategyMaker(strategy, config, room, barrier)
     began: list[float] = []
     watch = Thread(target=lambda: began.append(_meet(barrier)), daemon=True)
     watch.start()
     lengths = of_lengths(stretches)
-    work: Iterable[Stretch[int]] = (
-        Stretch(at, Noise(at, length, config.image_size), length)
+    work: Iterable[RemoteStream[int]] = (
+        RemoteStream(at, Noise(at, length, config.image_size), length)
         for at, length in enumerate(lengths)
     )
     frames = dict.fromkeys(range(len(devices)), 0)
@@ -241,7 +243,7 @@ def _measure(strategy: str, model: str, devices: list[str], stretches: int, lane
         computed.append(float(finished.computed[:, 1:].mean()))
     spread = max(frames.values()) / max(1, min(frames.values()))
     reuse = 1 - float(np.mean(computed)) / config.tokens
-    return Run(sum(lengths) / (last - began[0]), spread, reuse, embeddings)
+    return WorkerRun(sum(lengths) / (last - began[0]), spread, reuse, embeddings)
 
 
 def _meet(barrier: Barrier) -> float:
@@ -250,7 +252,7 @@ def _meet(barrier: Barrier) -> float:
     return perf_counter()
 
 
-def _same(first: Run, other: Run) -> float:
+def _same(first: WorkerRun, other: WorkerRun) -> float:
     """Largest difference over the stretches that both encoded."""
     return max(
         float(np.abs(value - other.embeddings[key]).max())

@@ -13,7 +13,7 @@ from engine.evaluation.encodings import Pixels, render_pool
 from engine.evaluation.report import Cell, Report
 from engine.vision.model import load_model
 from engine.vision.registry import build_strategy
-from engine.vision.streaming.batcher import Batcher, Source
+from engine.vision.streaming.batcher import Batcher, StreamSource
 from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, reuse_rate
 
 NAMES = ("dense", "reusevit", "earlygate")
@@ -95,7 +95,7 @@ def _encode(strategy: Strategy, streams: Sequence[Pixels], lanes: int, frames: i
     device = strategy.tower.device
     batcher = Batcher(strategy, lanes=lanes, frames=frames)
     sources = [
-        Source(number, [Chunk(stream.pixels)], len(stream.pixels))
+        StreamSource(number, [Chunk(stream.pixels)], len(stream.pixels))
         for number, stream in enumerate(streams)
     ]
     if device.type == "cuda":

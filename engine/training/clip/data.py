@@ -24,7 +24,7 @@ TEXTS = 1 + FRAMES + SETS * PHRASES  # the caption, one for each frame, and the 
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class WorldBatch:
     """The clips of one step."""
 
     pixels: Tensor  # uint8 [B, FRAMES, 3, S, S]
@@ -64,7 +64,7 @@ def make_texts(seed: int, clip: Clip) -> tuple[list[int], list[str], npt.NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class ClipRecipe:
+class WorldRecipe:
     """Frames at `size`, without noise, and texts as ids of a tokenizer, given as JSON."""
 
     tokenizer: str
@@ -73,7 +73,7 @@ class ClipRecipe:
 
     @property
     def shapes(self) -> dict[str, Shape]:
-        """The fields of `Batch`, for one clip."""
+        """The fields of `WorldBatch`, for one clip."""
         return {
             "pixels": ((FRAMES, 3, self.size, self.size), np.uint8),
             "ids": ((TEXTS, self.context), np.int16),

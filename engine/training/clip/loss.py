@@ -11,7 +11,7 @@ SHARPNESS = 30.0  # how far the frames that matter outweigh the rest, as when an
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
+class ClipLosses:
     """The parts of the loss, and how often a choice of four was right."""
 
     caption: Tensor

@@ -104,7 +104,7 @@ def run_layer(layer: nn.Module, h: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class EmbeddedFrames:
     """Unit embeddings of frames `[B, E]`, and patches half-way up `[B, n, D]` with their places."""
 
     embeddings: Tensor
@@ -112,7 +112,9 @@ class Seen:
     places: Tensor  # [B, n]
 
 
-def embed_frames(tower: VisionTower, values: Tensor, kept: int, layer: Any = run_layer) -> Seen:
+def embed_frames(
+    tower: VisionTower, values: Tensor, kept: int, layer: Any = run_layer
+) -> EmbeddedFrames:
     """Embed frames from `kept` random patches of each, and the class token."""
     h = tower.embed(values)
     patches = tower.config.tokens - 1
@@ -127,7 +129,7 @@ def embed_frames(tower: VisionTower, values: Tensor, kept: int, layer: Any = run
         if index == READ:
             middle = h
     embeddings = F.normalize(tower.finish(h[:, 0]).float(), dim=-1)
-    return Seen(embeddings, middle[:, 1:], places)
+    return EmbeddedFrames(embeddings, middle[:, 1:], places)
 
 
 def embed_ids(tower: TextTower, ids: Tensor, layer: Any = run_layer) -> Tensor:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.training.augment import spoil
-from engine.training.clip.data import FRAMES, SETS, SPREAD, Batch, ClipRecipe
+from engine.training.clip.data import FRAMES, SETS, SPREAD, WorldBatch, WorldRecipe
 from engine.training.clip.export import save_clip
-from engine.training.clip.loss import Losses, choice_loss, contrast, patch_loss, time_loss
+from engine.training.clip.loss import ClipLosses, choice_loss, contrast, patch_loss, time_loss
 from engine.training.clip.score import score
 from engine.training.clip.towers import (
     CONTEXT,
@@ -75,7 +75,7 @@ def train(config: ClipTraining) -> dict[str, Any]:
     torch.set_float32_matmul_precision("high")
     towers = make_towers(config.start, device, layers=config.layers, text_layers=config.text_layers)
     size = towers.vision.config.image_size
-    ring = Ring(config.ring, ClipRecipe(towers.tokenizer.to_str(), size, CONTEXT), device)
+    ring = Ring(config.ring, WorldRecipe(towers.tokenizer.to_str(), size, CONTEXT), device)
     ring.start(config.workers, config.chunk, (config.seed + 1) << 32)
     try:
         ring.fill(4 * config.clips)
@@ -122,7 +122,7 @@ def _run(config: ClipTraining, towers: Towers, ring: Ring, out: Path) -> int:
                 frozen.follow()
             with torch.autocast(device.type, torch.bfloat16):
                 if frozen is None:
-                    batch = Batch(*ring.draw(config.clips, shuffle))
+                    batch = WorldBatch(*ring.draw(config.clips, shuffle))
                     losses = _losses(towers, batch, noise, kept, layer)
                 else:
                     losses = frozen.losses(config.clips, shuffle)
@@ -149,7 +149,9 @@ def _optimizer(config: ClipTraining, towers: Towers) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.98), eps=1e-8, fused=cuda)
 
 
-def _losses(towers: Towers, batch: Batch, noise: torch.Generator, kept: int, layer: Any) -> Losses:
+def _losses(
+    towers: Towers, batch: WorldBatch, noise: torch.Generator, kept: int, layer: Any
+) -> ClipLosses:
     """Return the losses of one step for both towers."""
     seen = embed_frames(
         towers.vision, spoil(batch.pixels.flatten(0, 1), towers.vision.config, noise), kept, layer
@@ -166,11 +168,11 @@ def _losses(towers: Towers, batch: Batch, noise: torch.Generator, kept: int, lay
 def text_losses(
     towers: Towers,
     frames: Tensor,
-    batch: Batch,
+    batch: WorldBatch,
     noise: torch.Generator,
     layer: Any,
     patch: Tensor,
-) -> Losses:
+) -> ClipLosses:
     """Return the losses of one step, from the frames' unit embeddings `[B, FRAMES, E]`."""
     clips, device = len(frames), frames.device
     rows = torch.arange(clips, device=device)
@@ -185,7 +187,7 @@ def text_losses(
         clip = F.normalize(frames[:, :SPREAD].mean(1), dim=-1)
         relevance = choices @ frames.repeat_interleave(SETS, 0).mT  # [B * SETS, C, F]
         choice, accuracy = choice_loss(relevance, scale)
-        return Losses(
+        return ClipLosses(
             caption=contrast(captions, clip, scale),
             moment=contrast(moments, frames[rows, moment], scale),
             choice=choice,
@@ -218,16 +220,16 @@ class FrozenFrames:
             self._kept[rows] = seen.embeddings.view(len(rows), FRAMES, -1)
         self._done = rendered
 
-    def losses(self, clips: int, shuffle: torch.Generator) -> Losses:
+    def losses(self, clips: int, shuffle: torch.Generator) -> ClipLosses:
         """Return the losses of one step for the text tower."""
         rows = self._ring.pick(clips, shuffle, self._done)
         none = torch.zeros((), device=rows.device)
-        batch = Batch(none, *self._ring.take(rows, first=1))
+        batch = WorldBatch(none, *self._ring.take(rows, first=1))
         return text_losses(self._towers, self._kept[rows], batch, self._noise, run_layer, none)
 
 
 def _row(
-    step: int, seconds: float, ring: Ring, rate: float, towers: Towers, losses: Losses
+    step: int, seconds: float, ring: Ring, rate: float, towers: Towers, losses: ClipLosses
 ) -> list[Any]:
     parts = (losses.caption, losses.moment, losses.choice, losses.time, losses.patch)
     values = [round(float(part.detach()), 4) for part in (*parts, losses.accuracy)]

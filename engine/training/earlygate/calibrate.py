@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from engine.errors import UsageError
 from engine.vision.backbone.macs import dense_macs
 from engine.vision.earlygate.learned import LearnedLimits
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.streaming.cuts import kind_of
 from engine.vision.streaming.dense import Dense
@@ -40,7 +40,7 @@ class Trial:
 class Calibrated:
     """The limits found, and what they do."""
 
-    limits: Limits | LearnedLimits
+    limits: FixedLimits | LearnedLimits
     trial: Trial
     report: Mapping[str, Any]
 
@@ -163,10 +163,10 @@ def layer_groups(gates: int) -> list[range]:
 
 
 def with_thresholds(
-    limits: Limits | LearnedLimits, thresholds: Sequence[float]
-) -> Limits | LearnedLimits:
+    limits: FixedLimits | LearnedLimits, thresholds: Sequence[float]
+) -> FixedLimits | LearnedLimits:
     """Return the same limits with other thresholds."""
-    plain = Limits(tuple(thresholds))
+    plain = FixedLimits(tuple(thresholds))
     return replace(limits, base=plain) if isinstance(limits, LearnedLimits) else plain
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from engine.vision.backbone.tower import Layer, VisionTower
 from engine.vision.earlygate.bridge import Bridge, novelty
 from engine.vision.earlygate.learned import LearnedLimits
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.streaming.schedule import ORDER
 from kernels.select import KINDS, REFERENCES
 
@@ -57,7 +57,7 @@ class SoftLimits(nn.Module):
             learned = getattr(self, name).detach()
             tensors[name] = learned.new_zeros(self.layers - 1, *learned.shape[1:])
             tensors[name][[gate - 1 for gate in self.gates]] = learned
-        return LearnedLimits.of_tensors(Limits(tuple(thresholds)), tensors)
+        return LearnedLimits.of_tensors(FixedLimits(tuple(thresholds)), tensors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def clip_slots(groups: int) -> tuple[Slot, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class SoftResult:
+class SoftGated:
     """What a clip gave, in the order of its slots."""
 
     embeddings: Tensor  # [B, S, E]
@@ -101,7 +101,7 @@ class SoftResult:
 
 def encode_soft(
     tower: VisionTower, limits: SoftLimits, values: Tensor, slots: Sequence[Slot], heat: Tensor
-) -> SoftResult:
+) -> SoftGated:
     """Run clips `[B, F, 3, S, S]` with hard gates whose gradient is a sigmoid's of width `heat`."""
     config = tower.config
     ordered = torch.stack([values[:, slot.frame] for slot in slots], 1)
@@ -124,12 +124,12 @@ def encode_soft(
         shares.append(torch.cat(chain.active[1:], 1).mean(2))
         h = _attend(layer, q, torch.cat(keys_values, 1), h)
     embeddings = tower.finish(h[:, :, 0].flatten(0, 1)).unflatten(0, h.shape[:2])
-    return SoftResult(embeddings, torch.stack(shares, -1))
+    return SoftGated(embeddings, torch.stack(shares, -1))
 
 
 def bridge_soft(
-    bridge: Bridge, result: SoftResult, slots: Sequence[Slot], sketches: Tensor
-) -> SoftResult:
+    bridge: Bridge, result: SoftGated, slots: Sequence[Slot], sketches: Tensor
+) -> SoftGated:
     """Interpolate the frames whose sides agree, as is served; they count as not computed.
 
     `sketches` are the frames' `[B, F, 3, side, side]`. That a frame followed one which now lies on
@@ -150,7 +150,7 @@ def bridge_soft(
         vectors[place] = torch.where(spanned[:, None], line, vectors[place])
         kept.append((~spanned).float())
     share = torch.stack(kept, 1)[..., None]
-    return SoftResult(torch.stack(vectors, 1), result.active * share)
+    return SoftGated(torch.stack(vectors, 1), result.active * share)
 
 
 def _stages(slots: Sequence[Slot]) -> list[tuple[int, int]]:

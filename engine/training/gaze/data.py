@@ -22,7 +22,7 @@ FPS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class GazeRecipe:
+class PatchReaderRecipe:
     """Frames of training clips at `size`, and sets of statements, the true one first."""
 
     tokenizer: str  # JSON

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.answering.choose import statements
-from engine.answering.gaze import Gaze, GazeConfig
-from engine.answering.looker import Looker, load_looker, save_gaze, spoken
+from engine.answering.gaze import PatchNetwork, PatchNetworkConfig
+from engine.answering.looker import PatchReader, load_patch_reader, save_patch_network, spoken
 from engine.training.augment import spoil
-from engine.training.gaze.data import CONTEXT, FPS, FRAMES, SETS, GazeRecipe
+from engine.training.gaze.data import CONTEXT, FPS, FRAMES, SETS, PatchReaderRecipe
 from engine.training.ring import Ring
 from engine.training.schedule import warm_cosine
 from engine.vision.model import Model
@@ -36,7 +36,7 @@ COLUMNS = ("step", "seconds", "rendered", "rate", "choice", "relevance", "accura
 
 
 @dataclass(frozen=True, slots=True)
-class GazeTraining:
+class PatchReaderTraining:
     """One run; the schedule follows the clock."""
 
     out: str
@@ -59,21 +59,21 @@ class GazeTraining:
     blocks: int = 4
 
 
-def train_gaze(model: Model, config: GazeTraining) -> dict[str, Any]:
+def train_gaze(model: Model, config: PatchReaderTraining) -> dict[str, Any]:
     """Train, save the gaze, the log and the scores under `out`, and return the scores."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     out, tower = Path(config.out), model.tower
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     gaze = start_gaze(model, config).to(model.device)
-    recipe = GazeRecipe(model.tokenizer.backend_tokenizer.to_str(), tower.config.image_size)
+    recipe = PatchReaderRecipe(model.tokenizer.backend_tokenizer.to_str(), tower.config.image_size)
     ring = Ring(STAGED, recipe, model.device)
     ring.start(config.workers, config.chunk, (config.seed + 101) << 32)
     try:
-        steps = _run(model, gaze, config, Seen(model, ring, config), out)
+        steps = _run(model, gaze, config, RenderedTokens(model, ring, config), out)
     finally:
         ring.close()
-    save_gaze(gaze, model.space.weight_hash, out / "looker.safetensors")
+    save_patch_network(gaze, model.space.weight_hash, out / "looker.safetensors")
     scores = {
         split: score(model, gaze, split, min(clips, config.scored), config.workers)
         for split, clips in SCORED.items()
@@ -85,18 +85,18 @@ def train_gaze(model: Model, config: GazeTraining) -> dict[str, Any]:
     return result
 
 
-def start_gaze(model: Model, config: GazeTraining) -> Gaze:
+def start_gaze(model: Model, config: PatchReaderTraining) -> PatchNetwork:
     """Make a gaze, or take that of `start`."""
     if config.start is not None:
-        return load_looker(Path(config.start), model).gaze.requires_grad_(True).train()
-    shape = GazeConfig(config.depth, config.width, config.heads, config.blocks)
-    return Gaze(shape, model.tower.config, model.text.config)
+        return load_patch_reader(Path(config.start), model).gaze.requires_grad_(True).train()
+    shape = PatchNetworkConfig(config.depth, config.width, config.heads, config.blocks)
+    return PatchNetwork(shape, model.tower.config, model.text.config)
 
 
-class Seen:
+class RenderedTokens:
     """The tokens of the clips that were rendered last, with their times and statements."""
 
-    def __init__(self, model: Model, ring: Ring, config: GazeTraining) -> None:
+    def __init__(self, model: Model, ring: Ring, config: PatchReaderTraining) -> None:
         self.ring = ring
         self._model, self._config = model, config
         self._noise = torch.Generator(model.device).manual_seed(config.seed)
@@ -152,7 +152,7 @@ class Seen:
         return self._tokens[rows], seconds, shown, ids[each, sets].long(), inside[each, sets]
 
 
-def _room(model: Model, config: GazeTraining) -> int:
+def _room(model: Model, config: PatchReaderTraining) -> int:
     """Clips in whole chunks whose tokens fit half of the GPU's memory, or a gigabyte of a CPU's."""
     shape, device = model.tower.config, model.device
     cuda = device.type == "cuda"
@@ -161,7 +161,9 @@ def _room(model: Model, config: GazeTraining) -> int:
     return max(fitting // config.chunk, 1) * config.chunk
 
 
-def _run(model: Model, gaze: Gaze, config: GazeTraining, seen: Seen, out: Path) -> int:
+def _run(
+    model: Model, gaze: PatchNetwork, config: PatchReaderTraining, seen: RenderedTokens, out: Path
+) -> int:
     """Train until the time is up; return the number of steps."""
     device = model.device
     cuda = device.type == "cuda"
@@ -197,13 +199,13 @@ def _run(model: Model, gaze: Gaze, config: GazeTraining, seen: Seen, out: Path) 
                 log.writerow([step, passed, seen.ring.rendered, f"{rate:.2e}", *values])
                 file.flush()
             if step % 1000 == 0:
-                save_gaze(gaze, model.space.weight_hash, out / "looker.safetensors")
+                save_patch_network(gaze, model.space.weight_hash, out / "looker.safetensors")
     return step
 
 
 def losses(
     model: Model,
-    gaze: Gaze,
+    gaze: PatchNetwork,
     tokens: Tensor,
     seconds: Tensor,
     shown: Tensor,
@@ -237,11 +239,13 @@ def losses(
 
 
 @torch.inference_mode()
-def score(model: Model, gaze: Gaze, split: Split, clips: int, workers: int) -> dict[str, float]:
+def score(
+    model: Model, gaze: PatchNetwork, split: Split, clips: int, workers: int
+) -> dict[str, float]:
     """Accuracy in percent on a pool's clips, all frames at two a second; overall and by kind."""
-    plain = Gaze(gaze.config, model.tower.config, model.text.config).to(model.device).eval()
+    plain = PatchNetwork(gaze.config, model.tower.config, model.text.config).to(model.device).eval()
     plain.load_state_dict(gaze.state_dict())
-    looker = Looker(model, plain)
+    looker = PatchReader(model, plain)
     right: dict[str, list[bool]] = defaultdict(list)
     pool = list(make_pool(split, clips, 7))
     render = partial(render_sampled, fps=FPS, size=model.tower.config.image_size)

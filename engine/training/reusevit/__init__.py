@@ -1,14 +1,14 @@
 """Training the reuse parts of a frozen tower on its own embeddings."""
 
-from engine.training.reusevit.config import TrainConfig
+from engine.training.reusevit.config import ReuseTraining
 from engine.training.reusevit.frames import FrameSource, StoredFrames, Window, WorldFrames
 from engine.training.reusevit.train import Trainer
 from engine.training.reusevit.validate import Validation, validate
 
 __all__ = [
     "FrameSource",
+    "ReuseTraining",
     "StoredFrames",
-    "TrainConfig",
     "Trainer",
     "Validation",
     "Window",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from engine.training.reusevit.clips import Batch
+from engine.training.reusevit.clips import ClipBatch
 from engine.training.reusevit.pattern import Pattern
 from engine.training.reusevit.soft import encode_clips
 from engine.vision.backbone.tower import VisionTower
@@ -22,7 +22,7 @@ SPAN = 8.0  # logits up or down by which trained parts are moved at most
 
 @torch.no_grad()
 def calibrate(
-    tower: VisionTower, parts: ReuseParts, batch: Batch, pattern: Pattern, target: float
+    tower: VisionTower, parts: ReuseParts, batch: ClipBatch, pattern: Pattern, target: float
 ) -> None:
     """Find the threshold by halving: what is reused makes later layers more similar.
 
@@ -60,7 +60,7 @@ def calibrate(
 
 @torch.no_grad()
 def shift(
-    tower: VisionTower, parts: ReuseParts, batch: Batch, pattern: Pattern, target: float
+    tower: VisionTower, parts: ReuseParts, batch: ClipBatch, pattern: Pattern, target: float
 ) -> None:
     """Move the decisions of trained parts to another rate: one number more on every logit."""
     parts.eval()

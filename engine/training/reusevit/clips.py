@@ -13,7 +13,7 @@ from engine.vision.reusevit.parts import ReuseParts
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ClipBatch:
     """Clips of one step."""
 
     pixels: Tensor  # uint8 [B, F, 3, S, S], in slot order
@@ -30,7 +30,7 @@ def batches(
     skip: int,
     patch: int,
     device: torch.device,
-) -> Iterator[Batch]:
+) -> Iterator[ClipBatch]:
     """Full batches of an epoch after the first `skip`; what is left over at the end is dropped."""
     waiting: list[Window] = []
     number = 0
@@ -72,10 +72,10 @@ def cue_maps(
 
 def _batch(
     clips: list[Window], pattern: Pattern, parts: ReuseParts, patch: int, device: torch.device
-) -> Batch:
+) -> ClipBatch:
     slots = list(pattern.offsets)
     maps = cue_maps(parts, clips, patch, device)
-    return Batch(
+    return ClipBatch(
         pixels=torch.stack([clip.pixels[slots] for clip in clips]).to(device, non_blocking=True),
         maps=None if maps is None else maps[:, slots],
     )

@@ -11,7 +11,7 @@ GATES = ("soft", "straight")
 
 
 @dataclass(frozen=True, slots=True)
-class TrainConfig:
+class ReuseTraining:
     """What is trained, on what loss, with which optimiser."""
 
     target: float = 0.85  # reuse rate below which the loss pays

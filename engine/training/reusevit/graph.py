@@ -5,12 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from engine.training.reusevit.clips import Batch
-from engine.training.reusevit.loss import Losses
+from engine.training.reusevit.clips import ClipBatch
+from engine.training.reusevit.loss import ReuseLosses
 
 WARM_UP = 3  # steps run plainly before one is recorded
 
-Step = Callable[[Batch], Losses]
+Step = Callable[[ClipBatch], ReuseLosses]
 
 
 class Recorded:
@@ -21,10 +21,10 @@ class Recorded:
         self._runs = 0
         self._stream = torch.cuda.Stream()
         self._graph = torch.cuda.CUDAGraph()
-        self._batch: Batch | None = None
-        self._losses: Losses | None = None
+        self._batch: ClipBatch | None = None
+        self._losses: ReuseLosses | None = None
 
-    def __call__(self, batch: Batch) -> Losses:
+    def __call__(self, batch: ClipBatch) -> ReuseLosses:
         """Take one step; the losses returned are overwritten by the next one."""
         self._runs += 1
         if self._runs <= WARM_UP:
@@ -34,7 +34,7 @@ class Recorded:
             torch.cuda.current_stream().wait_stream(self._stream)
             return losses
         if self._batch is None or self._losses is None:
-            self._batch = Batch(batch.pixels.clone(), _clone(batch.maps))
+            self._batch = ClipBatch(batch.pixels.clone(), _clone(batch.maps))
             with torch.cuda.graph(self._graph, stream=self._stream):
                 self._losses = self._step(self._batch)
         self._batch.pixels.copy_(batch.pixels)

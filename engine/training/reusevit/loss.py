@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.training.reusevit.config import TrainConfig
-from engine.training.reusevit.soft import SoftResult
+from engine.training.reusevit.config import ReuseTraining
+from engine.training.reusevit.soft import SoftReused
 from engine.vision.backbone.tower import VisionTower
 
 
@@ -21,7 +21,7 @@ class Teacher:
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
+class ReuseLosses:
     """The loss and its parts, and the reuse rate that it saw."""
 
     total: Tensor
@@ -42,7 +42,9 @@ def teach(tower: VisionTower, values: Tensor) -> Teacher:
     return Teacher(tower.finish(h).unflatten(0, (clips, frames)), hidden)
 
 
-def reuse_loss(result: SoftResult, teacher: Teacher, config: TrainConfig, scored: int) -> Losses:
+def reuse_loss(
+    result: SoftReused, teacher: Teacher, config: ReuseTraining, scored: int
+) -> ReuseLosses:
     """Score the last `scored` slots of the clips, against the teacher's view of those."""
     similarity = worst_frame(result.embeddings[:, -scored:], teacher.embeddings)
     hidden = torch.zeros_like(similarity)
@@ -53,7 +55,7 @@ def reuse_loss(result: SoftResult, teacher: Teacher, config: TrainConfig, scored
     rate = reuse_rate(result.shares[:, -scored:], config.cap)
     reuse = (config.target - rate).relu()
     total = config.weight_similarity * similarity + hidden + config.weight_reuse * reuse
-    return Losses(total, similarity, hidden, reuse, rate)
+    return ReuseLosses(total, similarity, hidden, reuse, rate)
 
 
 def worst_frame(ours: Tensor, theirs: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from engine.vision.reusevit.parts import ReuseParts
 
 
 @dataclass(frozen=True, slots=True)
-class SoftResult:
+class SoftReused:
     """What a clip's frames became."""
 
     embeddings: Tensor  # [B, F, E], projected, not normalised
@@ -34,7 +34,7 @@ def encode_clips(
     cues: Tensor | None,
     pattern: Pattern,
     policy: Policy,
-) -> SoftResult:
+) -> SoftReused:
     """Encode clips slot by slot within each layer, computing everything.
 
     Args:
@@ -72,7 +72,7 @@ def encode_clips(
         hidden.append(h.unflatten(0, (clips, slots)))
     last = tower.layer(config.layers - 1)
     h = last.finish(h, last.attend(qkv))
-    return SoftResult(
+    return SoftReused(
         tower.finish(h).unflatten(0, (clips, slots)),
         torch.stack(shares, 2),
         hidden,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import ModelError
-from engine.training.reusevit.config import TrainConfig
+from engine.training.reusevit.config import ReuseTraining
 from engine.training.reusevit.frames import StoredFrames, Window, WorldFrames
 from engine.training.reusevit.pattern import pattern
 from engine.training.reusevit.train import Trainer
@@ -21,7 +21,7 @@ HELD_OUT_SPAN = 33  # frames: a full one and eight groups
 
 
 @dataclass(frozen=True, slots=True)
-class Frames:
+class SweepFrames:
     """What all runs learn from, and what they are judged on."""
 
     learned: Tensor  # uint8 [W, F, 3, S, S]
@@ -29,15 +29,15 @@ class Frames:
 
     @classmethod
     def render(
-        cls, learned: WorldFrames, held_out: WorldFrames, config: TrainConfig, *, workers: int
-    ) -> "Frames":
+        cls, learned: WorldFrames, held_out: WorldFrames, config: ReuseTraining, *, workers: int
+    ) -> "SweepFrames":
         """Render one pass of each."""
         span = pattern(config.pattern).span
         return cls(learned.load(span, workers), held_out.load(HELD_OUT_SPAN, workers))
 
 
 def train_side_by_side(
-    model: str, configs: Mapping[str, TrainConfig], frames: Frames, out: Path
+    model: str, configs: Mapping[str, ReuseTraining], frames: SweepFrames, out: Path
 ) -> dict[str, Validation]:
     """Train each configuration in the folder of its name below `out`.
 
@@ -62,8 +62,8 @@ def train_side_by_side(
 def _train(
     name: str,
     model: str,
-    config: TrainConfig,
-    frames: Frames,
+    config: ReuseTraining,
+    frames: SweepFrames,
     out: Path,
     results: "dict[str, Validation]",
 ) -> None:

@@ -18,11 +18,11 @@ from torch.optim import AdamW
 
 from engine.errors import ModelError
 from engine.training.reusevit.calibrate import calibrate, shift
-from engine.training.reusevit.clips import Batch, batches
-from engine.training.reusevit.config import TrainConfig
+from engine.training.reusevit.clips import ClipBatch, batches
+from engine.training.reusevit.config import ReuseTraining
 from engine.training.reusevit.frames import FrameSource, Window
 from engine.training.reusevit.graph import Recorded
-from engine.training.reusevit.loss import Losses, reuse_loss, teach
+from engine.training.reusevit.loss import ReuseLosses, reuse_loss, teach
 from engine.training.reusevit.pattern import pattern
 from engine.training.reusevit.soft import encode_clips
 from engine.training.reusevit.validate import Validation, layer_drift, validate
@@ -49,7 +49,7 @@ class Trainer:
     def __init__(
         self,
         tower: VisionTower,
-        config: TrainConfig,
+        config: ReuseTraining,
         out: Path,
         *,
         space: Space | None = None,
@@ -120,7 +120,7 @@ class Trainer:
             done = max(done, (self.spent + time.perf_counter() - self.began) / config.seconds)
         return min(done, 1.0)
 
-    def train_step(self, batch: Batch) -> Losses:
+    def train_step(self, batch: ClipBatch) -> ReuseLosses:
         """Take one step on one batch."""
         self.parts.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -131,7 +131,7 @@ class Trainer:
         self.optimizer.step()
         return losses
 
-    def _losses(self, batch: Batch) -> Losses:
+    def _losses(self, batch: ClipBatch) -> ReuseLosses:
         values = self.tower.normalise(batch.pixels.flatten(0, 1))
         values = values.unflatten(0, batch.pixels.shape[:2])
         cues: Tensor | None = None
@@ -157,7 +157,7 @@ class Trainer:
             reach = shift
         reach(self.tower, self.parts, found, self.pattern, self.config.target)
 
-    def _batches(self, source: FrameSource) -> Iterator[Batch]:
+    def _batches(self, source: FrameSource) -> Iterator[ClipBatch]:
         """What is left of this epoch."""
         return batches(
             source,
@@ -232,7 +232,7 @@ class Trainer:
             figures=self.figures,
         )
 
-    def _log(self, losses: Losses, seconds: float) -> None:
+    def _log(self, losses: ReuseLosses, seconds: float) -> None:
         names = COLUMNS[2:-1]
         numbers = torch.stack([losses.total, *(getattr(losses, name) for name in names[1:])])
         values = [round(value, 6) for value in numbers.detach().tolist()]
@@ -286,7 +286,7 @@ class Trainer:
             torch.cuda.set_rng_state(state["random_cuda"], self.tower.device)
 
 
-def parameter_groups(parts: ReuseParts, config: TrainConfig) -> list[dict[str, Any]]:
+def parameter_groups(parts: ReuseParts, config: ReuseTraining) -> list[dict[str, Any]]:
     """Three groups with a learning rate each: codec net, restorations, decisions."""
     named = list(parts.named_parameters())
     groups = (

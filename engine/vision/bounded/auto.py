@@ -34,7 +34,7 @@ class Weighed:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class StrategyChoice:
     """The strategy for streams of one kind, and what it was chosen by."""
 
     kind: str  # still, moving or cut
@@ -66,7 +66,7 @@ class Auto:
 
     candidates: Mapping[str, Strategy]  # dense among them
     max_drift: float | None
-    choices: dict[str, Choice] = field(default_factory=dict)
+    choices: dict[str, StrategyChoice] = field(default_factory=dict)
     given: bool = False  # choices are not added to, nor changed
     clock: Callable[[], float] = perf_counter
     saved: float = field(init=False, default=0.0)  # seconds, against dense
@@ -124,7 +124,7 @@ class Auto:
             self._note(choice, seconds, sum(len(streams[at].pixels) for at in left))
         return done | {at: replace(e, strategy=name) for at, e in zip(left, encoded, strict=True)}
 
-    def _chosen(self, kind: str) -> Choice | None:
+    def _chosen(self, kind: str) -> StrategyChoice | None:
         if self.given and self.choices:
             return self.choices.get(kind) or next(iter(self.choices.values()))
         return self.choices.get(kind)
@@ -139,7 +139,7 @@ class Auto:
                 frames += len(each.pixels)
         return picked
 
-    def _weigh(self, kind: str, streams: Sequence[Chunk]) -> tuple[Choice, list[Encoded]]:
+    def _weigh(self, kind: str, streams: Sequence[Chunk]) -> tuple[StrategyChoice, list[Encoded]]:
         """Encode by every candidate; return the choice and its vectors, made exact."""
         warm = [_begun(each) for each in (streams if self._on_gpu else streams[:1])]
         found = {}
@@ -149,7 +149,7 @@ class Auto:
         exact, _ = found[DENSE]
         weighed = [_weighed(name, *each, exact) for name, each in found.items()]
         fastest = self._fastest(weighed)
-        choice = self.choices[kind] = Choice(kind, fastest.strategy, tuple(weighed))
+        choice = self.choices[kind] = StrategyChoice(kind, fastest.strategy, tuple(weighed))
         self._reason(choice)
         logger.info("%s", choice)
         self._save(choice, fastest.seconds * fastest.frames, fastest.frames)
@@ -159,7 +159,7 @@ class Auto:
             for dense, macs in zip(exact, spent, strict=True)
         ]
 
-    def _note(self, choice: Choice, seconds: float, frames: int) -> None:
+    def _note(self, choice: StrategyChoice, seconds: float, frames: int) -> None:
         """Average the time of the strategy that serves, and change it if another is faster."""
         self._save(choice, seconds, frames)
         if self.given or not frames:
@@ -171,11 +171,11 @@ class Auto:
         weighed = list(choice.weighed)
         weighed[at] = replace(before, seconds=mean, frames=before.frames + frames)
         fastest = self._fastest(weighed).strategy
-        self.choices[choice.kind] = Choice(choice.kind, fastest, tuple(weighed))
+        self.choices[choice.kind] = StrategyChoice(choice.kind, fastest, tuple(weighed))
         if fastest != choice.strategy:
             self._reason(self.choices[choice.kind])
 
-    def _reason(self, *choices: Choice) -> None:
+    def _reason(self, *choices: StrategyChoice) -> None:
         """Keep what a choice was made by, before it is measured further."""
         for choice in choices:
             self.reasons.setdefault((choice.kind, choice.strategy), str(choice))
@@ -190,7 +190,7 @@ class Auto:
     def _on_gpu(self) -> bool:
         return self.tower.device.type == "cuda"
 
-    def _save(self, choice: Choice, seconds: float, frames: int) -> None:
+    def _save(self, choice: StrategyChoice, seconds: float, frames: int) -> None:
         [dense] = [w for w in choice.weighed if w.strategy == DENSE]
         self.saved += dense.seconds * frames - seconds
         self.served += frames

@@ -16,7 +16,7 @@ from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.bounded.audit import EARLY, LEAST, audit_size, look_size, upper_early, upper_mean
 from engine.vision.bounded.controller import TIGHTEST, Controller, rungs_to, scale
-from engine.vision.bounded.run import Block, Run, alone, assemble, draw
+from engine.vision.bounded.run import SteeredBlock, SteeredStream, alone, assemble, draw
 from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, check_whole
 
 logger = logging.getLogger(__name__)
@@ -109,19 +109,19 @@ class Bounded:
         rest = iter(empty)
         return [assemble(runs[at]) if at in runs else next(rest) for at in range(len(chunks))]
 
-    def _start(self, pixels: Tensor, cues: Tensor | None) -> Run:
+    def _start(self, pixels: Tensor, cues: Tensor | None) -> SteeredStream:
         first = zlib.crc32(pixels[0].cpu().numpy().tobytes())
         random = np.random.default_rng([self.seed, first, len(pixels)])
-        run = Run(pixels, cues, random, max(SHORTEST, -(-len(pixels) // BLOCKS)))
+        run = SteeredStream(pixels, cues, random, max(SHORTEST, -(-len(pixels) // BLOCKS)))
         if len(pixels) < SHORTEST:
             run.rung, run.fell_back, run.block = TIGHTEST - 1, True, len(pixels)
         return run
 
-    def _advance(self, runs: Sequence[Run]) -> None:
+    def _advance(self, runs: Sequence[SteeredStream]) -> None:
         """Encode the next block of every run, those with the same scale together, and audit it."""
         encoded = self._encode([(run.rung, run.chunk()) for run in runs])
         pairs = [
-            (run, Block.of(run.done, run.rung, each))
+            (run, SteeredBlock.of(run.done, run.rung, each))
             for run, each in zip(runs, encoded, strict=True)
         ]
         self._audit(
@@ -143,11 +143,11 @@ class Bounded:
             found.update(zip(group, encoded, strict=True))
         return [found[at] for at in range(len(work))]
 
-    def _size(self, run: Run) -> int:
+    def _size(self, run: SteeredStream) -> int:
         """Frames of a full audit; a block done again passes by its sample, so that grows."""
         return audit_size(len(run.pixels), self._confidence(run)) * (1 + run.again)
 
-    def _audit(self, work: Sequence[tuple[Run, Sequence[Block], int]]) -> None:
+    def _audit(self, work: Sequence[tuple[SteeredStream, Sequence[SteeredBlock], int]]) -> None:
         """Draw frames of blocks until each has its share of `size` of the stream, and compare."""
         drawn = [draw(run, blocks, size) for run, blocks, size in work]
         self._embed([run for run, _, _ in work], drawn)
@@ -156,7 +156,7 @@ class Bounded:
             for block in blocks:
                 run.seen += block.audit(run.exact, frames)
 
-    def _embed(self, runs: Sequence[Run], picked: Sequence[Sequence[int]]) -> None:
+    def _embed(self, runs: Sequence[SteeredStream], picked: Sequence[Sequence[int]]) -> None:
         """Embed the picked frames densely, all runs together; those known stay."""
         missing = [
             [frame for frame in frames if frame not in run.exact]
@@ -171,7 +171,7 @@ class Bounded:
             run.exact.update(zip(frames, encoded.embeddings, strict=True))
             run.price = encoded if frames else run.price
 
-    def _judge(self, run: Run, block: Block) -> list[int]:
+    def _judge(self, run: SteeredStream, block: SteeredBlock) -> list[int]:
         """Accept the block or do it again, and set the scale of the next.
 
         Returns the frames that must be embedded densely, where the block would not do tighter.
@@ -201,7 +201,7 @@ class Bounded:
             run.fell_back |= run.left
         return left
 
-    def _settle(self, runs: Sequence[Run]) -> None:
+    def _settle(self, runs: Sequence[SteeredStream]) -> None:
         """Audit in full what the first look did not settle, then mend until the bound holds."""
         unsettled = [run for run in runs if run.alert or self._upper(run) > self.max_drift]
         for run in unsettled:
@@ -210,7 +210,7 @@ class Bounded:
         while above := [run for run in unsettled if self._upper(run) > self.max_drift]:
             self._mend(above)
 
-    def _mend(self, runs: Sequence[Run]) -> None:
+    def _mend(self, runs: Sequence[SteeredStream]) -> None:
         """Encode the worst block of each run tighter, or densely where that would not do."""
         worst = [max(run.open, key=lambda block: block.mean) for run in runs]
         tighter, densely = [], []
@@ -229,23 +229,23 @@ class Bounded:
         encoded = self._encode([(rung, alone(run, block)) for run, block, rung in tighter])
         for (run, block, rung), each in zip(tighter, encoded, strict=True):
             run.wasted += float(block.encoded.macs.sum())
-            again = Block.of(block.start, rung, each, mended=True)
+            again = SteeredBlock.of(block.start, rung, each, mended=True)
             again.audit(run.exact, block.drifts)
             run.blocks[run.blocks.index(block)] = again
 
-    def _pays(self, run: Run, block: Block, rung: int, frames: int) -> bool:
+    def _pays(self, run: SteeredStream, block: SteeredBlock, rung: int, frames: int) -> bool:
         """Say whether the block at a tighter rung costs clearly less than `frames` embedded."""
         if rung < TIGHTEST or run.price is None:
             return False
         expected = float(block.encoded.macs.sum()) * DEARER ** (block.rung - rung)
         return expected < PAYS * frames * float(run.price.macs[0])
 
-    def _confidence(self, run: Run) -> float:
+    def _confidence(self, run: SteeredStream) -> float:
         """Return the confidence of the look at hand: the risk is shared between the two."""
         risk = 1 - self.confidence
         return 1 - risk * ((1 - EARLY) if run.alert else EARLY)
 
-    def _upper(self, run: Run) -> float:
+    def _upper(self, run: SteeredStream) -> float:
         """Upper confidence bound of the mean drift of the stream's vectors as they stand."""
         blocks = run.open
         if not blocks:
@@ -264,7 +264,7 @@ class Bounded:
         left = sum(len(run.inexact(block)) for block in blocks)
         return upper(weighted, self._confidence(run)) * left / len(run.pixels)
 
-    def _tell(self, run: Run) -> StreamReport:
+    def _tell(self, run: SteeredStream) -> StreamReport:
         drifts = [drift for block in run.open for drift in block.drifts.values()]
         left = sum(len(run.inexact(block)) for block in run.open)
         return StreamReport(

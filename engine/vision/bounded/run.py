@@ -14,7 +14,7 @@ from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
 
 
 @dataclass(slots=True)
-class Block:
+class SteeredBlock:
     """Frames that were encoded in one step of the controller."""
 
     start: int
@@ -25,7 +25,7 @@ class Block:
     mended: bool  # encoded once more, tighter
 
     @classmethod
-    def of(cls, start: int, rung: int, encoded: Encoded, *, mended: bool = False) -> "Block":
+    def of(cls, start: int, rung: int, encoded: Encoded, *, mended: bool = False) -> "SteeredBlock":
         """Begin with nothing audited."""
         reused = (~encoded.full).nonzero().flatten().tolist()
         return cls(start, rung, encoded, [start + at for at in reused], {}, mended)
@@ -47,7 +47,7 @@ class Block:
 
 
 @dataclass(slots=True)
-class Run:
+class SteeredStream:
     """A stream while it is encoded block by block."""
 
     pixels: Tensor
@@ -64,7 +64,7 @@ class Run:
     alert: bool = False  # a first look is not enough
     audited: int = 0
     seen: list[float] = field(default_factory=list)  # drifts, also of what was done again
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[SteeredBlock] = field(default_factory=list)
     exact: dict[int, Tensor] = field(default_factory=dict)
     price: Encoded | None = None  # what dense frames cost
     wasted: float = 0.0  # multiply-accumulates of blocks done again
@@ -79,11 +79,11 @@ class Run:
         return len(self.pixels) if len(self.pixels) - stop < self.block // 2 else stop
 
     @property
-    def open(self) -> list[Block]:
+    def open(self) -> list[SteeredBlock]:
         """Blocks with frames that are not exact."""
         return [block for block in self.blocks if self.inexact(block)]
 
-    def inexact(self, block: Block) -> list[int]:
+    def inexact(self, block: SteeredBlock) -> list[int]:
         return [frame for frame in block.frames if frame not in self.exact]
 
     def chunk(self) -> Chunk:
@@ -99,7 +99,7 @@ class Run:
         return Chunk(self.pixels[start:stop], last=True, cues=cues)
 
 
-def draw(run: Run, blocks: Sequence[Block], size: int) -> list[int]:
+def draw(run: SteeredStream, blocks: Sequence[SteeredBlock], size: int) -> list[int]:
     """Draw frames that are not yet audited, for each block its share of `size` of the stream.
 
     They are spread over the block, one at random from each of as many equal parts: a change within
@@ -116,12 +116,12 @@ def draw(run: Run, blocks: Sequence[Block], size: int) -> list[int]:
     return drawn
 
 
-def alone(run: Run, block: Block) -> Chunk:
+def alone(run: SteeredStream, block: SteeredBlock) -> Chunk:
     """Return a block as a stream of its own."""
     return run.part(block.start, block.start + len(block.encoded.full))
 
 
-def assemble(run: Run) -> Encoded:
+def assemble(run: SteeredStream) -> Encoded:
     """Join the blocks; exact vectors take the place of approximate ones and are counted."""
     embeddings, computed, macs, full = (
         torch.cat([getattr(block.encoded, name) for block in run.blocks])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Frames:
+class StepFrames:
     """The frames of one step, slot after slot and stream after stream within a slot."""
 
     slots: Tensor  # int64 [F]
@@ -36,16 +36,16 @@ class Frames:
 
 
 @dataclass(slots=True)
-class Packed:
+class PackedTokens:
     """The tokens still computed: which they are, and the way from a token to its row."""
 
-    frames: Frames
+    frames: StepFrames
     homes: Tensor  # int64 [R], ascending
     row_of: Tensor  # int32 [S, B, N]; negative: not computed
     follows: Tensor  # int8 [S, B, N]; negative: no such frame here
 
     @classmethod
-    def everything(cls, frames: Frames) -> "Packed":
+    def everything(cls, frames: StepFrames) -> "PackedTokens":
         """Every token computed, each following itself."""
         homes = frames.homes()
         follows = torch.full(frames.shape, -1, dtype=torch.int8, device=homes.device)
@@ -79,7 +79,7 @@ class Packed:
         return page.view(slots * streams, tokens)[self.frames.index]
 
 
-def _rows(frames: Frames, homes: Tensor) -> Tensor:
+def _rows(frames: StepFrames, homes: Tensor) -> Tensor:
     row_of = torch.full(frames.shape, -1, dtype=torch.int32, device=homes.device)
     row_of.view(-1)[homes] = torch.arange(len(homes), dtype=torch.int32, device=homes.device)
     return row_of

@@ -14,7 +14,7 @@ from engine.vision.earlygate.bridge import Bridge
 from engine.vision.earlygate.file import READABLE, GateCard, GateFile, load_gate
 from engine.vision.earlygate.fused import FusedGate
 from engine.vision.earlygate.learned import LearnedLimits
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.memory import fitting_streams
 from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
@@ -65,7 +65,7 @@ def build_earlygate(
 
 
 def _fuse(
-    tower: VisionTower, limits: Limits | LearnedLimits, options: Mapping[str, Any]
+    tower: VisionTower, limits: FixedLimits | LearnedLimits, options: Mapping[str, Any]
 ) -> FusedGate:
     free, _ = torch.cuda.mem_get_info(tower.device)
     most = fitting_streams(tower.config, limits.width(tower.config), free)
@@ -81,7 +81,7 @@ def _limits(
     if parts is not None:
         return load_gate(parts, tower.config, weight_hash=space.weight_hash if space else "")
     threshold = float(options.get("threshold", UNTRAINED))
-    return GateFile(Limits.uniform(tower.config, threshold), GateCard("any", "", 0.0))
+    return GateFile(FixedLimits.uniform(tower.config, threshold), GateCard("any", "", 0.0))
 
 
 EARLYGATE = Buildable(build_earlygate, READABLE)

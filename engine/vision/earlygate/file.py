@@ -14,7 +14,7 @@ from engine.errors import ModelError
 from engine.vision.backbone.tower import VisionConfig
 from engine.vision.earlygate.bridge import Bridge
 from engine.vision.earlygate.learned import LearnedLimits
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.refresh import Refresh
 
 FORMAT = "dejavu-earlygate-2"
@@ -37,7 +37,7 @@ class GateCard:
 class GateFile:
     """Limits with what their file says."""
 
-    limits: Limits | LearnedLimits
+    limits: FixedLimits | LearnedLimits
     card: GateCard
 
 
@@ -86,7 +86,7 @@ def load_gate(path: Path, config: VisionConfig, *, weight_hash: str) -> GateFile
         raise ModelError(
             f"{path}: {len(thresholds)} thresholds, the tower has {config.layers - 1} gates"
         )
-    base = Limits(tuple(thresholds.tolist()))
+    base = FixedLimits(tuple(thresholds.tolist()))
     refresh = Refresh(said["cut"], said["budget"])
     bridge = Bridge(said.get("bridge", 0.0), said.get("novelty", Bridge().novelty))
     card = GateCard(

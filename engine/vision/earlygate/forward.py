@@ -13,10 +13,10 @@ from engine.vision.backbone.macs import (
     project_macs,
 )
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.earlygate.batch import Frames, Packed
+from engine.vision.earlygate.batch import PackedTokens, StepFrames
 from engine.vision.earlygate.group import Group
 from engine.vision.earlygate.learned import LearnedLimits
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.roots import RootTable, extend
 from engine.vision.streaming.stepper import Stepped
 from kernels.compare import choose_roots
@@ -29,9 +29,9 @@ SOURCES = tuple(tuple(reference + 1 for reference in allowed) for allowed in REF
 
 def encode_step(
     tower: VisionTower,
-    limits: Limits | LearnedLimits,
+    limits: FixedLimits | LearnedLimits,
     roots: RootTable,
-    frames: Frames,
+    frames: StepFrames,
     pixels: Tensor,
     whole: Tensor,
     group: Group,
@@ -51,7 +51,7 @@ def encode_step(
         more: whether frames of the group are still to come.
     """
     config = tower.config
-    packed = Packed.everything(frames)
+    packed = PackedTokens.everything(frames)
     h = tower.layer(0)(tower.embed(tower.normalise(pixels))).flatten(0, 1)
     fixed = whole[:, None].expand(-1, config.tokens).clone()
     if config.class_token:
@@ -91,7 +91,7 @@ def _run_layer(
     tower: VisionTower,
     index: int,
     h: Tensor,
-    packed: Packed,
+    packed: PackedTokens,
     page: Tensor,
     roots: RootTable,
     group: Group,
@@ -116,7 +116,7 @@ def _run_layer(
 
 
 def step_macs(
-    config: VisionConfig, limits: Limits | LearnedLimits, computed: Tensor, candidates: Tensor
+    config: VisionConfig, limits: FixedLimits | LearnedLimits, computed: Tensor, candidates: Tensor
 ) -> Tensor:
     """Multiply-accumulates done for each frame, float64 `[F]`, by the rows really multiplied.
 

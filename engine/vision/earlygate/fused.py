@@ -13,8 +13,8 @@ from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.earlygate.forward import SOURCES
 from engine.vision.earlygate.learned import LearnedLimits
-from engine.vision.earlygate.limits import Limits
-from engine.vision.earlygate.memory import SLOTS, Memory
+from engine.vision.earlygate.limits import FixedLimits
+from engine.vision.earlygate.memory import SLOTS, GateMemory
 from engine.vision.earlygate.roots import Roots
 from engine.vision.fused.capture import capture
 from engine.vision.fused.layers import (
@@ -45,10 +45,10 @@ class FusedGate:
     """
 
     tower: VisionTower
-    limits: Limits | LearnedLimits
+    limits: FixedLimits | LearnedLimits
     room: int = 64
     forced: bool = False
-    memory: Memory = field(init=False)
+    memory: GateMemory = field(init=False)
     _embedding: Embedding = field(init=False)
     _gated: Tensor = field(init=False)
     _graph: torch.cuda.CUDAGraph | None = field(init=False, default=None)
@@ -56,7 +56,7 @@ class FusedGate:
     def __post_init__(self) -> None:
         check_tower(self.tower)
         config = self.tower.config
-        self.memory = Memory.allocate(
+        self.memory = GateMemory.allocate(
             self.tower, self.room, self.limits.width(config), forced=self.forced
         )
         self._embedding = Embedding(self.tower, self.memory.frames)
@@ -65,7 +65,7 @@ class FusedGate:
         if self.tower.device.type == "cuda":
             self._graph = capture(self._forward)
 
-    def limited(self, limits: Limits | LearnedLimits) -> "FusedGate":
+    def limited(self, limits: FixedLimits | LearnedLimits) -> "FusedGate":
         """Return the same memory and graph, to be used in turn, with other thresholds.
 
         Of the limits nothing else may vary.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from engine.vision.earlygate.batch import Packed
+from engine.vision.earlygate.batch import PackedTokens
 from engine.vision.earlygate.roots import RootTable, put
 
 
@@ -27,14 +27,14 @@ class Group:
     layers: dict[int, Kept] = field(default_factory=dict)
     outputs: Tensor | None = None  # [R, D] after the last layer, of its computed rows
 
-    def follows(self, gate: int, packed: Packed) -> Tensor:
+    def follows(self, gate: int, packed: PackedTokens) -> Tensor:
         """Whom each token of the group follows before this gate: those done, and those here."""
         if gate not in self.layers:
             return packed.follows.clamp(min=0)
         earlier = grown(self.layers[gate].follows, packed.follows)
         return torch.where(earlier >= 0, earlier, packed.follows).clamp(min=0)
 
-    def row_of(self, gate: int, packed: Packed) -> Tensor:
+    def row_of(self, gate: int, packed: PackedTokens) -> Tensor:
         """Each token's row among those kept followed by those here."""
         if gate not in self.layers:
             return packed.row_of
@@ -52,7 +52,13 @@ class Group:
         return torch.cat([self.layers[gate].keys_values, rows]) if gate in self.layers else rows
 
     def keep(
-        self, gate: int, packed: Packed, rows: Tensor | None, keys_values: Tensor, *, more: bool
+        self,
+        gate: int,
+        packed: PackedTokens,
+        rows: Tensor | None,
+        keys_values: Tensor,
+        *,
+        more: bool,
     ) -> None:
         """Take in the computed rows of a layer, after the gate has decided.
 

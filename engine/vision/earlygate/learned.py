@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.vision.backbone.tower import VisionConfig
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +18,13 @@ class LearnedLimits:
     `exp(w_l · h / rms(h) + b_l[slot])`: tokens that matter may change less.
     """
 
-    base: Limits
+    base: FixedLimits
     projection: Tensor  # [L - 1, C, D]
     weight: Tensor  # [L - 1, D]
     bias: Tensor  # [L - 1, 4]
 
     @classmethod
-    def of_tensors(cls, base: Limits, tensors: Mapping[str, Tensor]) -> "LearnedLimits":
+    def of_tensors(cls, base: FixedLimits, tensors: Mapping[str, Tensor]) -> "LearnedLimits":
         """Put a file's tensors to their names."""
         return cls(base, tensors["projection"], tensors["weight"], tensors["bias"])
 

@@ -9,7 +9,7 @@ from engine.vision.backbone.tower import VisionConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FixedLimits:
     """Largest relative difference of the hidden state that is reused, for layers 1 to L - 1.
 
     A negative one: the layer has no gate, its rows are those of the layer before.
@@ -19,12 +19,12 @@ class Limits:
     scale: float = 1.0
 
     @classmethod
-    def uniform(cls, config: VisionConfig, threshold: float) -> "Limits":
+    def uniform(cls, config: VisionConfig, threshold: float) -> "FixedLimits":
         """Use the same threshold in every layer."""
         return cls((threshold,) * (config.layers - 1))
 
     @classmethod
-    def single(cls, config: VisionConfig, threshold: float) -> "Limits":
+    def single(cls, config: VisionConfig, threshold: float) -> "FixedLimits":
         """Gate layer 1 alone, where nearly everything is decided."""
         return cls((threshold, *(-1.0,) * (config.layers - 2)))
 
@@ -37,7 +37,7 @@ class Limits:
         """The layers that have a gate."""
         return tuple(index for index in range(1, len(self.thresholds) + 1) if self.gated(index))
 
-    def scaled(self, factor: float) -> "Limits":
+    def scaled(self, factor: float) -> "FixedLimits":
         """Multiply every threshold; 0 reuses nothing but exact copies."""
         return replace(self, scale=self.scale * factor)
 

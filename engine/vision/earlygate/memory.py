@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.fused.layers import MOST_STREAMS, Work, patch_columns, quartered
-from kernels.narrow import Packed, Tokens
-from kernels.pool_keys import Pool
+from engine.vision.fused.layers import MOST_STREAMS, Workspace, patch_columns, quartered
+from kernels.narrow import PackedRows, Tokens
+from kernels.pool_keys import KeyPool
 
 SLOTS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class GateMemory:
     """Buffers of B streams in 4 slots: F = 4 B frames, P = F N packed rows.
 
     Table rows below T are the streams': for each position one root per gated layer and one spare.
@@ -26,7 +26,7 @@ class Memory:
     pixels: Tensor  # uint8 [F, 3, S, S], frames that are there, one after the other
     control: Tensor  # int32 [2 + 3 F]: patches, tokens, then place, whole and order by frame
     h: Tensor  # [P, D]
-    work: Work
+    work: Workspace
     mixed: Tensor  # [P, D]
     keys: Tensor | None  # [P, C], where they are not h itself
     roots: Tensor  # [T, C]
@@ -39,7 +39,7 @@ class Memory:
     origin: Tensor  # int32 [P]
     target: Tensor  # int32 [P]
     queries: Tensor  # int32 [F, N]
-    pool: Pool
+    pool: KeyPool
     num_queries: Tensor  # int32 [L - 1, F]
     count: Tensor  # int32 [1 + L], of patches, then of the rows of each layer
     thresholds: Tensor  # float32 [L - 1, 4, B, 1], or for each token
@@ -49,7 +49,7 @@ class Memory:
     @classmethod
     def allocate(
         cls, tower: VisionTower, streams: int, key_width: int, *, forced: bool
-    ) -> "Memory":
+    ) -> "GateMemory":
         """Allocate for that many streams; `forced` makes room for a threshold per token."""
         config = tower.config
         frames, tokens, gates = SLOTS * streams, config.tokens, config.layers - 1
@@ -71,7 +71,7 @@ class Memory:
             pixels=torch.zeros(bytes_shape, dtype=torch.uint8, device=tower.device),
             control=ints(2 + 3 * frames),
             h=values(packed, config.width),
-            work=Work.allocate(tower, packed),
+            work=Workspace.allocate(tower, packed),
             mixed=values(packed, config.width),
             keys=values(packed, key_width) if key_width != config.width else None,
             roots=values(cached, key_width),
@@ -84,7 +84,9 @@ class Memory:
             origin=ints(packed),
             target=ints(packed),
             queries=ints(frames, tokens),
-            pool=Pool(ints(streams, SLOTS * tokens), ints(streams, SLOTS * tokens), ints(streams)),
+            pool=KeyPool(
+                ints(streams, SLOTS * tokens), ints(streams, SLOTS * tokens), ints(streams)
+            ),
             num_queries=ints(gates, frames),
             count=ints(1 + config.layers),
             thresholds=limits,
@@ -118,9 +120,9 @@ class Memory:
         """Return where the tokens stand, with the roots of that gate."""
         return Tokens(self.row_of, self.follows, self.page, self.root[gate], self.spare)
 
-    def packed_of(self, gate: int) -> Packed:
+    def packed_of(self, gate: int) -> PackedRows:
         """Return the packed rows, with the counts of that gate."""
-        return Packed(
+        return PackedRows(
             self.work.normed,
             self.work.units,
             self.origin,

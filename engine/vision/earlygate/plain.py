@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from engine.vision.backbone.tower import VisionTower
-from engine.vision.earlygate.batch import Frames
+from engine.vision.earlygate.batch import StepFrames
 from engine.vision.earlygate.forward import encode_step
 from engine.vision.earlygate.group import Group
 from engine.vision.earlygate.learned import LearnedLimits
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.roots import Roots, RootTable
 from engine.vision.streaming.schedule import GROUP
 from engine.vision.streaming.stepper import Batch, Stepped
@@ -29,7 +29,7 @@ class PlainGate:
     def __init__(
         self,
         tower: VisionTower,
-        limits: Limits | LearnedLimits,
+        limits: FixedLimits | LearnedLimits,
         waves: Sequence[Sequence[int]] = WHOLE,
     ) -> None:
         self.tower = tower
@@ -56,7 +56,7 @@ class PlainGate:
         if batch.slots[0] == 0:
             self._close()
         device, last = self.tower.device, int(batch.slots[-1])
-        frames = Frames(
+        frames = StepFrames(
             torch.from_numpy(batch.slots).to(device), torch.from_numpy(batch.places).to(device),
             last + 1, self._places, self.tower.config.tokens,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from engine.vision.earlygate.bridge import Bridge
 from engine.vision.earlygate.forward import step_macs
 from engine.vision.earlygate.fused import FusedGate
 from engine.vision.earlygate.learned import LearnedLimits
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.plain import WAVES, PlainGate
 from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.stream import GateState, GateStream, Lines
@@ -38,7 +38,7 @@ class EarlyGate:
     """
 
     tower: VisionTower
-    limits: Limits | LearnedLimits
+    limits: FixedLimits | LearnedLimits
     refresh: Refresh = field(default_factory=Refresh)
     schedule: Schedule = field(default_factory=Schedule)
     sequential: bool = False

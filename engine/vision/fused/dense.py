@@ -9,7 +9,7 @@ from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.fused.capture import capture
 from engine.vision.fused.layers import (
     Embedding,
-    Work,
+    Workspace,
     check_tower,
     finish_classes,
     finish_rows,
@@ -48,7 +48,7 @@ class FusedDense:
         )  # fmt: skip
         self.embeddings = like.new_empty(batch, config.dimension)
         self._embedding = Embedding(tower, batch)
-        self._work = Work.allocate(tower, rows)
+        self._work = Workspace.allocate(tower, rows)
         self._h = like.new_empty(rows, config.width)
         self._mixed = like.new_empty(rows, config.width)
         self._qkv = like.new_empty(rows, 3 * config.width)

@@ -50,7 +50,7 @@ def quartered(most: int, bytes_each: int, free_bytes: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Workspace:
     """Room for the rows of one layer: M tokens."""
 
     after: Tensor  # [M, D], h behind attention
@@ -59,7 +59,7 @@ class Work:
     wide: Tensor  # [M, mlp]
 
     @classmethod
-    def allocate(cls, tower: VisionTower, rows: int) -> "Work":
+    def allocate(cls, tower: VisionTower, rows: int) -> "Workspace":
         """Allocate for that many rows, on the tower's device and in its type."""
         config, like, layer = tower.config, tower.position, tower.layer(0)
         eight = isinstance(layer.up, Linear8)
@@ -70,10 +70,10 @@ class Work:
             like.new_empty(rows, config.mlp, dtype=layer.down.weight.dtype),
         )
 
-    def first(self, rows: int) -> "Work":
+    def first(self, rows: int) -> "Workspace":
         """Return the first rows of each."""
         units = None if self.units is None else self.units[:rows]
-        return Work(self.after[:rows], self.normed[:rows], units, self.wide[:rows])
+        return Workspace(self.after[:rows], self.normed[:rows], units, self.wide[:rows])
 
 
 def norm_rows(
@@ -119,7 +119,7 @@ def multiply(
 def project_rows(
     layer: Layer,
     h: Tensor,
-    work: Work,
+    work: Workspace,
     out: Tensor,
     *,
     source: Tensor | None = None,
@@ -135,7 +135,7 @@ def finish_rows(
     layer: Layer,
     mixed: Tensor,
     residual: Tensor,
-    work: Work,
+    work: Workspace,
     out: Tensor,
     *,
     source: Tensor | None = None,
@@ -157,7 +157,7 @@ def finish_classes(
     tower: VisionTower,
     mixed: Tensor,
     h: Tensor,
-    work: Work,
+    work: Workspace,
     out: Tensor,
     *,
     source: Tensor | None = None,

@@ -25,7 +25,7 @@ class TimeMixer(nn.Module):
         return (x + y.movedim(-1, 2)).relu()
 
 
-class Encoder(nn.Module):
+class CodecStage(nn.Module):
     """Convolution, norm, pooling to half the side, rounded up."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -52,7 +52,7 @@ class CodecNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.encoders = nn.ModuleList(
-            Encoder(i, o) for i, o in ((CHANNELS, 16), (16, 32), (32, 64))
+            CodecStage(i, o) for i, o in ((CHANNELS, 16), (16, 32), (32, 64))
         )
         self.decoders = nn.ModuleList(
             nn.ConvTranspose2d(i, o, 2, stride=2) for i, o in ((64, 32), (64, 16), (32, 16))

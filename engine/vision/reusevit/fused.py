@@ -26,7 +26,7 @@ from engine.vision.reusevit.references import References
 from engine.vision.streaming.stepper import Batch, Stepped
 from kernels.attention import attend
 from kernels.carry import carry
-from kernels.chain import Packed, Starts, chain, pack_decision
+from kernels.chain import PackedGroups, Starts, chain, pack_decision
 from kernels.correct import correct
 
 
@@ -173,7 +173,7 @@ class FusedReuse:
         project_rows(layer, h, work, qkv, source=rows, target=rows, count=count)
 
     def _gate(
-        self, index: int, gate: ServedGate, starts: Starts, packed: Packed, frames: int
+        self, index: int, gate: ServedGate, starts: Starts, packed: PackedGroups, frames: int
     ) -> None:
         """Attend, decide, compute the next layer's states of what is kept, correct the rest."""
         memory, config = self.memory, self.tower.config

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.fused.layers import MOST_STREAMS, Work, quartered
+from engine.vision.fused.layers import MOST_STREAMS, Workspace, quartered
 from engine.vision.fused.upload import upload
-from kernels.chain import Packed, Starts
+from kernels.chain import PackedGroups, Starts
 
 SLOTS = 4
 
@@ -45,9 +45,9 @@ class ReuseMemory:
     cached: Tensor  # [L - 1, B, N, D]
     mixed: Tensor  # [4 B N, D]
     weights: Tensor  # float32 [4 B, H, N]
-    work: Work
+    work: Workspace
     narrow: Tensor  # [4 B N, 4C]
-    packed: Packed
+    packed: PackedGroups
     counts: Tensor  # int32 [L - 1, 2]
     reused: Tensor  # int8 [L - 1, 4 B N]
     first: Tensor  # [4 B, D]
@@ -83,9 +83,11 @@ class ReuseMemory:
             cached=values(gates, streams, tokens, width),
             mixed=values(rows, width),
             weights=zeros(frames, config.heads, tokens, dtype=torch.float32),
-            work=Work.allocate(tower, rows),
+            work=Workspace.allocate(tower, rows),
             narrow=values(rows, 4 * narrow),
-            packed=Packed.empty(SLOTS, streams, tokens, values(1, width), differences=narrow > 0),
+            packed=PackedGroups.empty(
+                SLOTS, streams, tokens, values(1, width), differences=narrow > 0
+            ),
             counts=zeros(gates, 2, dtype=torch.int32),
             reused=zeros(gates, rows, dtype=torch.int8),
             first=values(frames, width),
@@ -125,7 +127,7 @@ class ReuseMemory:
         slot = torch.arange(slots, device=self.sizes.device)
         return slot[:, None] < self.sizes[:streams]
 
-    def gate(self, index: int, slots: int, streams: int) -> Packed:
+    def gate(self, index: int, slots: int, streams: int) -> PackedGroups:
         """Return the packed rows with that gate's counts and map."""
         shape = (slots, streams, self.tokens)
         reused = self.reused[index, : slots * streams * self.tokens].view(shape)

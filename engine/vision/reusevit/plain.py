@@ -15,13 +15,13 @@ from engine.vision.reusevit.references import References, ReferenceTable
 from engine.vision.streaming.places import Numbers
 from engine.vision.streaming.stepper import Batch, Stepped
 from kernels.restore import restore
-from kernels.select import Selection, select
+from kernels.select import ChosenRoots, select
 
 Forced = Callable[[int, int], Tensor]  # gate and number of frames to bool [T, patches], as they lie
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class StepLayout:
     """How the plain forward wants a step's frames: slot by slot, the larger groups first.
 
     So slot n belongs to the first `counts[n]` of the streams.
@@ -33,7 +33,7 @@ class Layout:
     places: tuple[int, ...]  # [B], the streams' places in the table
 
     @classmethod
-    def of(cls, batch: Batch) -> "Layout":
+    def of(cls, batch: Batch) -> "StepLayout":
         """Sort the streams of a batch by the size of their groups."""
         first = batch.slots == 0
         places, full = batch.places[first], batch.full[first]
@@ -101,7 +101,7 @@ class PlainReuse:
 
     def step(self, batch: Batch) -> Stepped:
         """Encode a batch layer by layer; leave slot 0 of each stream as its next reference."""
-        layout = Layout.of(batch)
+        layout = StepLayout.of(batch)
         order = torch.from_numpy(layout.order).to(self.tower.device)
         cues = None if batch.cues is None else batch.cues.index_select(0, order)
         stepped = self._encode(batch.pixels.index_select(0, order), cues, layout, order)
@@ -109,7 +109,7 @@ class PlainReuse:
         return Stepped(stepped.embeddings[back], stepped.computed[back])
 
     def _encode(
-        self, pixels: Tensor, cues: Tensor | None, layout: Layout, order: Tensor
+        self, pixels: Tensor, cues: Tensor | None, layout: StepLayout, order: Tensor
     ) -> Stepped:
         config, layer = self.tower.config, self.tower.layer(0)
         streams, frames, width = len(layout.full), len(pixels), config.width
@@ -139,13 +139,13 @@ class PlainReuse:
         index: int,
         mixed: Tensor,
         importance: Tensor,
-        layout: Layout,
+        layout: StepLayout,
         cues: Tensor | None,
         order: Tensor,
-    ) -> Selection:
+    ) -> ChosenRoots:
         if all(layout.full):
             own = _own(mixed[len(layout.full) :, :, 0], len(layout.full))
-            return Selection(own, own)
+            return ChosenRoots(own, own)
         return select(
             mixed,
             importance,
@@ -163,8 +163,8 @@ class PlainReuse:
         index: int,
         states: Tensor,
         mixed: Tensor,
-        chosen: Selection,
-        layout: Layout,
+        chosen: ChosenRoots,
+        layout: StepLayout,
         places: Tensor,
     ) -> None:
         """Replace the states of layer `index` by those of the next, computed or restored."""
@@ -197,7 +197,7 @@ class PlainReuse:
         index: int,
         states: Tensor,
         mixed: Tensor,
-        chosen: Selection,
+        chosen: ChosenRoots,
         counts: tuple[int, ...],
     ) -> None:
         """Restore all reused tokens, slot by slot where a later one builds on an earlier one."""

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from engine.errors import UsageError
 from engine.vision.streaming.ahead import ahead
-from engine.vision.streaming.results import Ended, fetch
+from engine.vision.streaming.results import EndedStreams, fetch
 from engine.vision.streaming.strategy import Chunk, Encoded, Looking, Strategy, StreamState
 
 K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
-class Source(Generic[K]):
+class StreamSource(Generic[K]):
     """One stream to encode: its frames as blocks of any size, decoded as they are asked for."""
 
     key: K
@@ -29,7 +29,7 @@ class Source(Generic[K]):
 
 
 @dataclass(frozen=True, slots=True)
-class Part(Generic[K]):
+class TurnResult(Generic[K]):
     """What one turn gave for one stream, without its state; `last` ends it."""
 
     key: K
@@ -72,33 +72,33 @@ class Batcher:
         """Share of the turns' room that held a frame."""
         return self.encoded / max(1, self.turns * self.lanes * self.frames)
 
-    def run(self, sources: Iterable[Source[K]]) -> Iterator[Part[K]]:
+    def run(self, sources: Iterable[StreamSource[K]]) -> Iterator[TurnResult[K]]:
         """Encode all streams; a stream's parts come in order, those of different ones mixed."""
         for turn in self._encoded(sources):
             yield from turn
 
-    def whole(self, sources: Iterable[Source[K]]) -> Iterator[list[tuple[K, Encoded]]]:
+    def whole(self, sources: Iterable[StreamSource[K]]) -> Iterator[list[tuple[K, Encoded]]]:
         """Encode all streams; turn by turn those that ended, each with all its frames.
 
         On a GPU a turn's results are brought to the host when the next has been sent off, so that
         the device works while they are read.
         """
         parts: dict[K, list[Encoded]] = {}
-        held: Ended[K] | None = None
+        held: EndedStreams[K] | None = None
         for turn in self._encoded(sources):
             if held is not None:
                 yield held.read(self._reading)
             for part in turn:
                 parts.setdefault(part.key, []).append(part.encoded)
             ended = [(part.key, parts.pop(part.key)) for part in turn if part.last]
-            held = Ended(ended) if ended else None
+            held = EndedStreams(ended) if ended else None
             if held is not None and self._reading is None:
                 yield held.read(None)
                 held = None
         if held is not None:
             yield held.read(self._reading)
 
-    def _encoded(self, sources: Iterable[Source[K]]) -> Iterator[list[Part[K]]]:
+    def _encoded(self, sources: Iterable[StreamSource[K]]) -> Iterator[list[TurnResult[K]]]:
         states: dict[int, StreamState | None] = {}
         staged = map(self._stage, self._turns(iter(sources)))
         # frames made on a GPU wait there behind a turn that is sent off: make them a turn earlier
@@ -118,11 +118,11 @@ class Batcher:
                 if not piece.last:
                     states[piece.number] = encoded.state
             yield [
-                Part(piece.key, replace(encoded, state=None), piece.last)
+                TurnResult(piece.key, replace(encoded, state=None), piece.last)
                 for piece, encoded in zip(pieces, results, strict=True)
             ]
 
-    def _turns(self, sources: Iterator[Source[K]]) -> Iterator[list["_Piece[K]"]]:
+    def _turns(self, sources: Iterator[StreamSource[K]]) -> Iterator[list["_Piece[K]"]]:
         """Cut the streams into turns: those that go on first, then those that begin, long first."""
         waiting = _Waiting(sources, self.lookahead, self.strategy.tower.config.image_size)
         if self.strategy.whole_streams:
@@ -222,7 +222,7 @@ class _Turn(Generic[K]):
 class _Open(Generic[K]):
     """A stream that has begun, with the frames decoded but not yet handed out."""
 
-    def __init__(self, number: int, source: Source[K], size: int) -> None:
+    def __init__(self, number: int, source: StreamSource[K], size: int) -> None:
         self.number = number
         self._size = size
         self.source = source
@@ -248,11 +248,11 @@ class _Open(Generic[K]):
 class _Waiting(Generic[K]):
     """Streams not yet begun: of those in sight the longest comes next."""
 
-    def __init__(self, sources: Iterator[Source[K]], lookahead: int, size: int) -> None:
+    def __init__(self, sources: Iterator[StreamSource[K]], lookahead: int, size: int) -> None:
         self._sources = enumerate(sources)
         self._size = size
         self._lookahead = lookahead
-        self._seen: list[tuple[int, int, Source[K]]] = []  # a heap
+        self._seen: list[tuple[int, int, StreamSource[K]]] = []  # a heap
         self._number = 0
 
     def next(self) -> _Open[K] | None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.vision.streaming.batcher import Batcher, Source
+from engine.vision.streaming.batcher import Batcher, StreamSource
 from engine.vision.streaming.spread import spread
 from engine.vision.streaming.strategy import Chunk, Encoded, Strategy
 
@@ -17,7 +17,7 @@ K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch(Generic[K]):
+class RemoteStream(Generic[K]):
     """A stream for a worker to open: `open` and `key` are pickled and run there."""
 
     key: K
@@ -48,7 +48,7 @@ class Room:
 
 def encode_parallel(
     build: Callable[[torch.device], Strategy],
-    stretches: Iterable[Stretch[K]],
+    stretches: Iterable[RemoteStream[K]],
     devices: list[str],
     room: Room | None = None,
 ) -> Iterator[Finished[K]]:
@@ -75,16 +75,16 @@ class _Encoding:
     room: Room
 
     def __call__(
-        self, device: torch.device, stretches: Iterator[Stretch[K]]
+        self, device: torch.device, stretches: Iterator[RemoteStream[K]]
     ) -> Iterator[Finished[K]]:
         """Encode what is taken; each stretch's result comes when it is whole."""
         room, keys = self.room, dict[int, K]()
         batcher = Batcher(self.build(device), lanes=room.lanes, frames=room.frames, lookahead=1)
 
-        def sources() -> Iterator[Source[int]]:
+        def sources() -> Iterator[StreamSource[int]]:
             for at, stretch in zip(count(), stretches, strict=False):
                 keys[at] = stretch.key
-                yield Source(at, stretch.open(device), stretch.num_frames)
+                yield StreamSource(at, stretch.open(device), stretch.num_frames)
 
         for ended in batcher.whole(sources()):
             for at, encoded in ended:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.vision.streaming.schedule import GROUP, ORDER, Step
+from engine.vision.streaming.schedule import GROUP, ORDER, PlannedStep
 from kernels.select import REFERENCES
 
 Numbers = NDArray[np.int64]
@@ -65,7 +65,7 @@ class Round:
         return list(zip(self.streams[chosen].tolist(), self.places[chosen].tolist(), strict=True))
 
 
-def rounds(steps: Sequence[Sequence[Step]], room: int) -> Iterator[Round]:
+def rounds(steps: Sequence[Sequence[PlannedStep]], room: int) -> Iterator[Round]:
     """Place streams, those with the most steps first, and yield what runs side by side.
 
     Args:

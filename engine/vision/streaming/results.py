@@ -11,7 +11,7 @@ from engine.vision.streaming.strategy import Encoded
 K = TypeVar("K")
 
 
-class Ended(Generic[K]):
+class EndedStreams(Generic[K]):
     """The streams that ended with a turn, one or more, all their frames side by side, in float32.
 
     On a GPU joining waits for nothing, and reading for this turn alone, not for later ones.

@@ -11,7 +11,7 @@ ORDER: dict[int, tuple[int, ...]] = {1: (0,), 2: (1, 0), 3: (2, 1, 0), 4: (3, 1,
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PlannedStep:
     """The next `size` waiting frames: one full frame, or a group."""
 
     size: int
@@ -37,7 +37,7 @@ class Schedule:
 
     def step(
         self, since: int | None, waiting: int, *, last: bool, cuts: Sequence[bool] = ()
-    ) -> Step | None:
+    ) -> PlannedStep | None:
         """Say what to encode next, or None to wait for more frames.
 
         Args:
@@ -50,12 +50,12 @@ class Schedule:
             return None
         left = self.refresh - since if self.refresh and since is not None else self.group
         if since is None or left <= 0 or (len(cuts) > 0 and cuts[0]):
-            return Step(1, full=True)
+            return PlannedStep(1, full=True)
         ahead = next((at for at, cut in enumerate(cuts[:waiting]) if cut), None)
         size = min(self.group, left, waiting if ahead is None else ahead)
         if size < min(self.group, left) and not last and ahead is None:
             return None
-        return Step(size, full=False)
+        return PlannedStep(size, full=False)
 
     def steps(
         self,
@@ -64,9 +64,9 @@ class Schedule:
         *,
         last: bool,
         cuts: Sequence[bool] = (),
-    ) -> list[Step]:
+    ) -> list[PlannedStep]:
         """Say all that can be encoded of the waiting frames."""
-        steps: list[Step] = []
+        steps: list[PlannedStep] = []
         done = 0
         while step := self.step(
             since,
@@ -80,7 +80,7 @@ class Schedule:
         return steps
 
 
-def since_full(since: int | None, steps: Sequence[Step]) -> int | None:
+def since_full(since: int | None, steps: Sequence[PlannedStep]) -> int | None:
     """Count the frames since the last full one after these steps; None before the first."""
     for step in steps:
         since = 0 if step.full else (since or 0) + step.size

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionTower
-from engine.vision.streaming.schedule import Schedule, Step, since_full
+from engine.vision.streaming.schedule import PlannedStep, Schedule, since_full
 from engine.vision.streaming.strategy import Chunk, StreamState
 
 M = TypeVar("M")
@@ -34,7 +34,7 @@ class Stream(Generic[S, M]):
     """
 
     state: S
-    steps: list[Step]
+    steps: list[PlannedStep]
     last: bool
     cues: Tensor | None = None  # [P, patches] of the waiting frames, where a method has some
 
@@ -74,7 +74,9 @@ def received(tower: VisionTower, chunk: Chunk, kind: type[S]) -> tuple[S, Tensor
     return replace(before, num_frames=before.num_frames + len(pixels), pending=waiting), pixels
 
 
-def plan(schedule: Schedule, state: S, *, last: bool, cuts: Sequence[bool] = ()) -> list[Step]:
+def plan(
+    schedule: Schedule, state: S, *, last: bool, cuts: Sequence[bool] = ()
+) -> list[PlannedStep]:
     """Say in which steps the waiting frames are encoded; count on from the last full one."""
     steps = schedule.steps(state.since, len(state.pending), last=last, cuts=cuts)
     state.since = since_full(state.since, steps)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, CLIPModel
 
 from engine.training.augment import augment
-from engine.training.clip.data import FRAMES, SETS, TEXTS, ClipRecipe, make_texts
+from engine.training.clip.data import FRAMES, SETS, TEXTS, WorldRecipe, make_texts
 from engine.training.clip.export import save_clip
 from engine.training.clip.loss import choice_loss, choice_scores, patch_loss, time_loss
 from engine.training.clip.towers import Towers, embed_frames, embed_ids, make_towers
@@ -71,7 +71,7 @@ def test_training_and_inference_embed_alike(towers: Towers) -> None:
 
 
 def test_a_chunk_holds_frames_texts_spans_and_labels(towers: Towers) -> None:
-    pixels, ids, inside, labels = ClipRecipe(towers.tokenizer.to_str(), 224, 96).render(range(3))
+    pixels, ids, inside, labels = WorldRecipe(towers.tokenizer.to_str(), 224, 96).render(range(3))
     assert pixels.shape == (3, FRAMES, 3, 224, 224)
     assert ids.shape == (3, TEXTS, 96)
     assert labels.shape == (3, FRAMES, 5, 196)
@@ -132,7 +132,7 @@ def test_augmented_pictures_stay_near_and_in_range() -> None:
 
 
 def render_chunk_pixels() -> np.ndarray:
-    recipe = ClipRecipe(small_towers().tokenizer.to_str(), 224, 96)
+    recipe = WorldRecipe(small_towers().tokenizer.to_str(), 224, 96)
     return recipe.render(range(2))[0].reshape(-1, 3, 224, 224)[:8]
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from engine.errors import UsageError
 from engine.training.earlygate.calibrate import AIM, calibrate, layer_groups
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.streaming.cuts import kind_of
 
@@ -23,7 +23,7 @@ def gate() -> EarlyGate:
     tower = VisionTower(CONFIG).eval().requires_grad_(False)
     for parameter in tower.parameters():
         torch.nn.init.normal_(parameter, std=0.25)
-    return EarlyGate(tower, Limits.uniform(CONFIG, 0.2))
+    return EarlyGate(tower, FixedLimits.uniform(CONFIG, 0.2))
 
 
 def stream(seed: int, moved: float) -> Tensor:

@@ -16,7 +16,7 @@ from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.bridge import Bridge
 from engine.vision.earlygate.file import GateCard, GateFile, load_gate, save_gate
 from engine.vision.earlygate.learned import LearnedLimits
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.streaming.cuts import sketch
@@ -100,7 +100,7 @@ def test_training_lowers_what_drift_and_computation_cost(tmp_path: Path) -> None
     assert limits.projection.shape == (3, 8, 32)
     [dense] = Dense(tower).encode([Chunk(clips.flatten(0, 1), last=True)])
 
-    def cost(limits: Limits | LearnedLimits) -> float:
+    def cost(limits: FixedLimits | LearnedLimits) -> float:
         gate = EarlyGate(tower, limits, Refresh(cut=1.0))
         encoded = gate.encode([Chunk(clip, last=True) for clip in clips])
         vectors = torch.cat([each.embeddings for each in encoded])
@@ -108,7 +108,7 @@ def test_training_lowers_what_drift_and_computation_cost(tmp_path: Path) -> None
         share = torch.cat([each.computed for each in encoded])[:, 1:] / CONFIG.tokens
         return float(drift.mean() + config.price * share.mean())
 
-    assert cost(limits) < 0.8 * cost(Limits.uniform(CONFIG, 0.02))
+    assert cost(limits) < 0.8 * cost(FixedLimits.uniform(CONFIG, 0.02))
     with pytest.raises(UsageError, match="steps"):
         GateTraining(steps=0)
 
@@ -123,8 +123,8 @@ def test_limits_survive_their_file(tmp_path: Path) -> None:
     assert isinstance(loaded.limits, LearnedLimits)
     assert torch.equal(loaded.limits.projection, learned.projection)
     assert loaded.limits.base.thresholds == pytest.approx(learned.base.thresholds)
-    save_gate(path, GateFile(Limits((0.1, 0.2, 0.3), 2.0), card))
-    assert load_gate(path, CONFIG, weight_hash="abc").limits == Limits(
+    save_gate(path, GateFile(FixedLimits((0.1, 0.2, 0.3), 2.0), card))
+    assert load_gate(path, CONFIG, weight_hash="abc").limits == FixedLimits(
         tuple(torch.tensor([0.2, 0.4, 0.6]).tolist())
     )
     with pytest.raises(ModelError, match="limits made for tiny"):

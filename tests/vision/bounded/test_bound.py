@@ -16,7 +16,7 @@ from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.bounded.audit import audit_size, look_size, student, upper_early, upper_mean
 from engine.vision.bounded.bound import Bounded
 from engine.vision.bounded.controller import LOOSEST, TIGHTEST, Controller, scale
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.streaming.dense import Dense
@@ -274,7 +274,7 @@ def test_early_gate_is_held_under_the_bound() -> None:
     clip = torch.where((torch.arange(80) > 40)[:, None, None, None], moved, clip)
     clip = clip.clamp(0, 255).to(torch.uint8)
     dense = Dense(tower)
-    gate = EarlyGate(tower, Limits.uniform(CONFIG, 2.0), Refresh(cut=1.0))
+    gate = EarlyGate(tower, FixedLimits.uniform(CONFIG, 2.0), Refresh(cut=1.0))
     [loose], [exact] = gate.encode([Chunk(clip, last=True)]), dense.encode([Chunk(clip, last=True)])
     before = float(1 - torch.cosine_similarity(loose.embeddings, exact.embeddings).mean())
     assert before > 1e-4

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.earlygate.bridge import Bridge, novelty
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.streaming.dense import Dense
@@ -31,7 +31,7 @@ def make_clip(frames: int, seed: int = 0) -> Tensor:
 
 
 def make_gate(tower: VisionTower, threshold: float, bridge: Bridge) -> EarlyGate:
-    limits = Limits.uniform(tower.config, threshold)
+    limits = FixedLimits.uniform(tower.config, threshold)
     return EarlyGate(tower, limits, Refresh(cut=1.0), bridge=bridge)
 
 

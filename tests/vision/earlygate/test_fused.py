@@ -13,7 +13,7 @@ from engine.vision.backbone.precision import quantise
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.fused import FusedGate
 from engine.vision.earlygate.learned import LearnedLimits
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.memory import fitting_streams
 from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
@@ -64,7 +64,7 @@ def make_clip(config: VisionConfig, frames: int, seed: int, noise: float = 0.5) 
     return torch.stack(clip)
 
 
-def learned(config: VisionConfig, base: Limits) -> LearnedLimits:
+def learned(config: VisionConfig, base: FixedLimits) -> LearnedLimits:
     torch.manual_seed(1)
     gates, width = config.layers - 1, config.width
     tensors = {
@@ -77,7 +77,7 @@ def learned(config: VisionConfig, base: Limits) -> LearnedLimits:
 
 def pair(config: VisionConfig, kind: str, threshold: float, streams: int = 3) -> list[EarlyGate]:
     """The plain gate and the fused one."""
-    tower, base = make_tower(config), Limits.uniform(config, threshold)
+    tower, base = make_tower(config), FixedLimits.uniform(config, threshold)
     limits = learned(config, base) if kind == "learned" else base
     plain = EarlyGate(tower, limits, Refresh(cut=1.0))
     return [plain, replace(plain, fused=FusedGate(tower, limits, streams))]
@@ -104,7 +104,7 @@ IDS = ["large"] if CUDA else ["clip", "plain"]
 
 def test_eight_bits_are_those_of_the_plain_gate() -> None:
     tower = quantise(make_tower(CONFIGS[0]))
-    plain = EarlyGate(tower, Limits.uniform(CONFIGS[0], 0.3), Refresh(cut=1.0))
+    plain = EarlyGate(tower, FixedLimits.uniform(CONFIGS[0], 0.3), Refresh(cut=1.0))
     fused = replace(plain, fused=FusedGate(tower, plain.limits, 2))
     chunks = [
         Chunk(make_clip(CONFIGS[0], frames, seed), last=True) for seed, frames in ((0, 9), (1, 5))
@@ -133,7 +133,7 @@ def test_equals_the_plain_gate(config: VisionConfig, kind: str, threshold: float
 def test_layers_without_a_gate_compare_nothing(scale: float) -> None:
     config = CONFIGS[0]
     tower = make_tower(config)
-    limits = Limits((0.3, *(-1.0 for _ in range(config.layers - 2)))).scaled(scale)
+    limits = FixedLimits((0.3, *(-1.0 for _ in range(config.layers - 2)))).scaled(scale)
     plain = EarlyGate(tower, limits, Refresh(cut=1.0))
     fused = replace(plain, fused=FusedGate(tower, limits, 2))
     clips = [make_clip(config, frames, seed) for seed, frames in enumerate((9, 6))]
@@ -208,12 +208,12 @@ def test_scaled_limits_reach_the_graph() -> None:
 def test_a_tower_without_class_token_is_refused() -> None:
     tower = make_tower(replace(TINY, class_token=False))
     with pytest.raises(UsageError, match="class token"):
-        FusedGate(tower, Limits.uniform(tower.config, 0.1), 1)
+        FusedGate(tower, FixedLimits.uniform(tower.config, 0.1), 1)
 
 
 def test_room_is_made_for_what_fits() -> None:
     tower = make_tower(TINY)
-    memory = FusedGate(tower, Limits.uniform(TINY, 0.1), 16).memory
+    memory = FusedGate(tower, FixedLimits.uniform(TINY, 0.1), 16).memory
     held = [memory.h, memory.mixed, memory.roots, memory.table, memory.work.after]
     held += [memory.work.normed, memory.work.wide]
     halves = 2 * sum(value.numel() for value in held)

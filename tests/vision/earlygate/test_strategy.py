@@ -20,7 +20,7 @@ from engine.vision.backbone.macs import (
 )
 from engine.vision.backbone.plain import load_plain
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.earlygate.stream import GateState
@@ -59,7 +59,7 @@ def make_clip(frames: int, seed: int = 0, noise: float = 0.5) -> Tensor:
 
 def make_gate(tower: VisionTower, threshold: float, **options: object) -> EarlyGate:
     options = {"refresh": NEVER_CUT, **options}
-    return EarlyGate(tower, Limits.uniform(tower.config, threshold), **options)  # type: ignore[arg-type]
+    return EarlyGate(tower, FixedLimits.uniform(tower.config, threshold), **options)  # type: ignore[arg-type]
 
 
 def run(gate: EarlyGate | Dense, *clips: Tensor) -> list[Encoded]:
@@ -97,7 +97,7 @@ def test_packed_equals_unpacked_simulation(
     config: VisionConfig, thresholds: tuple[float, ...]
 ) -> None:
     tower, clip = make_tower(config), make_clip(12, seed=int(sum(thresholds) * 100) + 300)
-    gate = EarlyGate(tower, Limits(thresholds), NEVER_CUT)
+    gate = EarlyGate(tower, FixedLimits(thresholds), NEVER_CUT)
     [gated] = run(gate, clip)
     embeddings, computed = simulate(tower, clip, thresholds)
     assert gated.computed.tolist() == computed.tolist()
@@ -227,7 +227,7 @@ def test_plain_weights_drift_little_on_natural_pictures(real_data: Path) -> None
 
 def test_a_layer_without_a_gate_keeps_the_rows_and_stores_no_roots() -> None:
     tower, clip = make_tower(CLIP), make_clip(9)
-    gate = EarlyGate(tower, Limits.single(CLIP, 0.2), NEVER_CUT)
+    gate = EarlyGate(tower, FixedLimits.single(CLIP, 0.2), NEVER_CUT)
     [encoded] = gate.encode([Chunk(clip)])
     assert encoded.state is not None
     assert isinstance(encoded.state, GateState)

@@ -82,7 +82,7 @@ def compile_launch(self: JITFunction, *args: Any, grid: Any, warmup: bool, **giv
 def run_all() -> None:
     """Run the forwards of small stacks of real layers, on whatever the buffers hold."""
     from engine.vision.earlygate.fused import FusedGate
-    from engine.vision.earlygate.limits import Limits
+    from engine.vision.earlygate.limits import FixedLimits
     from engine.vision.fused.dense import FusedDense
     from engine.vision.reusevit.fused import FusedReuse
     from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
@@ -97,7 +97,7 @@ def run_all() -> None:
         for narrow, slots in ((64, 4), (0, 1)):
             parts = ReuseParts(config, ReuseConfig(narrow=narrow, cue="none"))
             FusedReuse(each, serve(parts, each), streams=1).run(slots, 1)
-        FusedGate(each, Limits.uniform(config, 0.2), 1).run()
+        FusedGate(each, FixedLimits.uniform(config, 0.2), 1).run()
 
 
 if __name__ == "__main__":

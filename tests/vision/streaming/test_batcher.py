@@ -12,12 +12,12 @@ from torch import Tensor
 
 from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
-from engine.vision.streaming.batcher import Batcher, Source
+from engine.vision.streaming.batcher import Batcher, StreamSource
 from engine.vision.streaming.places import rounds
-from engine.vision.streaming.schedule import Schedule, Step, since_full
+from engine.vision.streaming.schedule import PlannedStep, Schedule, since_full
 from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
 
 TINY = VisionConfig(layers=3, width=32, heads=2, mlp=64, patch=8, image_size=16, dimension=8)
@@ -74,7 +74,7 @@ class Steps(Sums):
             self.taken += len(part.places)
         return results
 
-    def _plan(self, chunk: Chunk, left: StreamState | None) -> list[Step]:
+    def _plan(self, chunk: Chunk, left: StreamState | None) -> list[PlannedStep]:
         since, waiting = None, len(chunk.pixels)
         if isinstance(chunk.state, Summed):
             since, waiting = chunk.state.since, chunk.state.waiting + waiting
@@ -115,7 +115,7 @@ def test_every_frame_once_and_in_order(
     strategy = Sums(tower)
     batcher = Batcher(strategy, lanes=lanes, frames=frames, lookahead=4)
     sources = (
-        Source(at, blocks(clip, cut) if len(clip) else (), len(clip) if known else None)
+        StreamSource(at, blocks(clip, cut) if len(clip) else (), len(clip) if known else None)
         for at, clip in enumerate(clips)
     )
     parts: dict[int, list[Tensor]] = {at: [] for at in range(len(clips))}
@@ -130,7 +130,7 @@ def test_every_frame_once_and_in_order(
     for at, clip in enumerate(clips):
         assert torch.equal(torch.cat(parts[at]), clip.float().cumsum(0))
     whole = Batcher(strategy, lanes=lanes, frames=frames).whole(
-        Source(at, blocks(clip, cut) if len(clip) else ()) for at, clip in enumerate(clips)
+        StreamSource(at, blocks(clip, cut) if len(clip) else ()) for at, clip in enumerate(clips)
     )
     found = dict(each for turn in whole for each in turn)
     assert sorted(found) == list(range(len(clips)))
@@ -145,7 +145,7 @@ def test_lanes_stay_full_over_a_mixed_set(tower: VisionTower, lanes: int) -> Non
     lengths = [random.choice((5, 30, 61, 120, 240, 241)) for _ in range(lanes * 12)]
     batcher = Batcher(Sums(tower), lanes=lanes, frames=32)
     clips = [torch.zeros(length, dtype=torch.uint8) for length in lengths]
-    sources = (Source(at, blocks(c, 16), len(c)) for at, c in enumerate(clips))
+    sources = (StreamSource(at, blocks(c, 16), len(c)) for at, c in enumerate(clips))
     assert sum(len(part.encoded.embeddings) for part in batcher.run(sources)) == sum(lengths)
     assert batcher.occupancy >= 0.95
 
@@ -156,14 +156,14 @@ def test_places_of_steps_stay_full_over_a_mixed_set(tower: VisionTower, lanes: i
     lengths = [random.choice((5, 30, 61, 120, 240, 241)) for _ in range(lanes * 12)]
     strategy = Steps(tower, room=lanes)
     clips = [torch.zeros(length, dtype=torch.uint8) for length in lengths]
-    sources = (Source(at, blocks(c, 16), len(c)) for at, c in enumerate(clips))
+    sources = (StreamSource(at, blocks(c, 16), len(c)) for at, c in enumerate(clips))
     list(Batcher(strategy, lanes=lanes, frames=64).run(sources))
     assert strategy.taken >= 0.95 * strategy.places
 
 
 @pytest.mark.parametrize("sequential", [False, True])
 def test_reuse_does_not_depend_on_lanes_or_company(tower: VisionTower, sequential: bool) -> None:
-    gate = EarlyGate(tower, Limits.uniform(TINY, 0.5), Refresh(cut=1.0), sequential=sequential)
+    gate = EarlyGate(tower, FixedLimits.uniform(TINY, 0.5), Refresh(cut=1.0), sequential=sequential)
     source = torch.Generator().manual_seed(0)
     clips = [
         torch.randint(256, (length, 3, 16, 16), dtype=torch.uint8, generator=source)
@@ -172,7 +172,7 @@ def test_reuse_does_not_depend_on_lanes_or_company(tower: VisionTower, sequentia
     alone = [gate.encode([Chunk(clip, last=True)])[0] for clip in clips]
     for lanes, frames in ((2, 8), (3, 5), (5, 64)):
         given: dict[int, list[Tensor]] = {at: [] for at in range(len(clips))}
-        sources = (Source(at, [Chunk(clip)]) for at, clip in enumerate(clips))
+        sources = (StreamSource(at, [Chunk(clip)]) for at, clip in enumerate(clips))
         for part in Batcher(gate, lanes=lanes, frames=frames).run(sources):
             given[part.key].append(part.encoded.embeddings)
         for at, expected in enumerate(alone):
@@ -185,11 +185,13 @@ def test_an_error_of_a_source_is_raised(tower: VisionTower) -> None:
         raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
-        list(Batcher(Sums(tower), lanes=2, frames=2).run([Source("a", broken())]))
+        list(Batcher(Sums(tower), lanes=2, frames=2).run([StreamSource("a", broken())]))
 
 
 def test_a_consumer_may_stop_early(tower: VisionTower) -> None:
-    endless = (Source(at, blocks(torch.zeros(50, dtype=torch.uint8), 5)) for at in range(10**6))
+    endless = (
+        StreamSource(at, blocks(torch.zeros(50, dtype=torch.uint8), 5)) for at in range(10**6)
+    )
     parts = Batcher(Sums(tower), lanes=2, frames=4, lookahead=3).run(endless)
     assert next(parts).key == 0
     parts.close()  # type: ignore[attr-defined]
@@ -209,7 +211,7 @@ def test_whole_streams_are_not_cut(tower: VisionTower) -> None:
     batcher = Batcher(strategy, lanes=2, frames=8)
     turns = list(
         batcher.whole(
-            Source(at, [Chunk(clip[:2]), Chunk(clip[2:])], len(clip))
+            StreamSource(at, [Chunk(clip[:2]), Chunk(clip[2:])], len(clip))
             for at, clip in enumerate(clips)
         )
     )

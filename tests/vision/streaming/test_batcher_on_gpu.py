@@ -7,14 +7,14 @@ import torch
 
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.fused import FusedGate
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.reusevit.fused import FusedReuse
 from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
 from engine.vision.reusevit.plain import serve
 from engine.vision.reusevit.strategy import ReuseViT
-from engine.vision.streaming.batcher import Batcher, Source
+from engine.vision.streaming.batcher import Batcher, StreamSource
 from engine.vision.streaming.schedule import Schedule
 from engine.vision.streaming.strategy import Chunk, Strategy, reuse_rate
 
@@ -33,7 +33,7 @@ def make_tower() -> VisionTower:
 
 
 def make_gate(tower: VisionTower) -> Strategy:
-    limits = Limits.uniform(CONFIG, 0.3)
+    limits = FixedLimits.uniform(CONFIG, 0.3)
     return EarlyGate(tower, limits, Refresh(cut=1.0), fused=FusedGate(tower, limits, 4))
 
 
@@ -76,6 +76,6 @@ def test_lanes_and_company_change_nothing(
             assert torch.equal(getattr(encoded, name), getattr(alone[at], name).cpu())
 
 
-def sources(clips: list[torch.Tensor]) -> Iterator[Source[int]]:
+def sources(clips: list[torch.Tensor]) -> Iterator[StreamSource[int]]:
     for at, clip in enumerate(clips):
-        yield Source(at, [Chunk(part) for part in clip.split(7)])
+        yield StreamSource(at, [Chunk(part) for part in clip.split(7)])

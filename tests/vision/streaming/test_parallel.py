@@ -8,10 +8,10 @@ import torch
 
 from engine.errors import ExecutionError, UsageError
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.earlygate.limits import Limits
+from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
-from engine.vision.streaming.parallel import Room, Stretch, encode_parallel
+from engine.vision.streaming.parallel import RemoteStream, Room, encode_parallel
 from engine.vision.streaming.strategy import Chunk
 
 TINY = VisionConfig(layers=3, width=32, heads=2, mlp=64, patch=8, image_size=16, dimension=8)
@@ -23,7 +23,7 @@ def build(device: torch.device) -> EarlyGate:
     tower = VisionTower(TINY).eval().requires_grad_(False)
     for parameter in tower.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    return EarlyGate(tower.to(device), Limits.uniform(TINY, 0.5), Refresh(cut=1.0))
+    return EarlyGate(tower.to(device), FixedLimits.uniform(TINY, 0.5), Refresh(cut=1.0))
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def test_the_number_of_processes_changes_nothing() -> None:
         gate.encode([Chunk(clip(torch.device("cpu"))[0].pixels, last=True)])[0]  # type: ignore[index]
         for clip in clips
     ]
-    stretches = (Stretch(at, clip, clip.frames) for at, clip in enumerate(clips))
+    stretches = (RemoteStream(at, clip, clip.frames) for at, clip in enumerate(clips))
     found = list(encode_parallel(build, stretches, ["cpu", "cpu"], Room(lanes=2, frames=4)))
     assert sorted(finished.key for finished in found) == list(range(len(clips)))
     for finished in found:
@@ -60,7 +60,7 @@ def test_the_number_of_processes_changes_nothing() -> None:
 @pytest.mark.slow
 def test_a_worker_that_fails_says_why() -> None:
     with pytest.raises(ExecutionError, match="no such clip"):
-        list(encode_parallel(build, [Stretch("a", Clip(0, -1))], ["cpu"], Room(1, 4)))
+        list(encode_parallel(build, [RemoteStream("a", Clip(0, -1))], ["cpu"], Room(1, 4)))
 
 
 def test_a_device_is_needed() -> None:

@@ -8,19 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.vision.streaming.places import Round, rounds
-from engine.vision.streaming.schedule import ORDER, Schedule, Step
+from engine.vision.streaming.schedule import ORDER, PlannedStep, Schedule
 from kernels.select import REFERENCES
 
 STEPS = st.lists(
-    st.builds(Step, size=st.integers(1, 4), full=st.just(False))
-    | st.just(Step(1, full=True)),
+    st.builds(PlannedStep, size=st.integers(1, 4), full=st.just(False))
+    | st.just(PlannedStep(1, full=True)),
     max_size=9,
 )  # fmt: skip
 
 
 @given(steps=st.lists(STEPS, max_size=9), room=st.integers(1, 5))
-def test_every_step_once_and_in_order_at_one_place(steps: list[list[Step]], room: int) -> None:
-    seen: list[list[Step]] = [[] for _ in steps]
+def test_every_step_once_and_in_order_at_one_place(
+    steps: list[list[PlannedStep]], room: int
+) -> None:
+    seen: list[list[PlannedStep]] = [[] for _ in steps]
     places: dict[int, int] = {}
     taken: set[int] = set()
     for part in rounds(steps, room):
@@ -37,7 +39,7 @@ def test_every_step_once_and_in_order_at_one_place(steps: list[list[Step]], room
         for stream, place, size, full, done in groups:
             assert places[stream] == place
             assert done == sum(step.size for step in seen[stream])
-            seen[stream].append(Step(int(size), bool(full)))
+            seen[stream].append(PlannedStep(int(size), bool(full)))
         for stream, place in part.ended():
             assert len(seen[stream]) == len(steps[stream])
             taken.remove(place)
@@ -61,12 +63,15 @@ def test_few_places_stay_empty(room: int) -> None:
 
 
 def test_a_long_stream_is_not_left_for_last() -> None:
-    steps = [[Step(4, full=False)] * count for count in (1, 1, 1, 1, 8)]
+    steps = [[PlannedStep(4, full=False)] * count for count in (1, 1, 1, 1, 8)]
     assert len(list(rounds(steps, 2))) == 8
 
 
 def test_frames_lie_slot_by_slot_and_name_their_numbers() -> None:
-    steps = [[Step(1, full=True), Step(4, full=False), Step(3, full=False)], [Step(2, full=False)]]
+    steps = [
+        [PlannedStep(1, full=True), PlannedStep(4, full=False), PlannedStep(3, full=False)],
+        [PlannedStep(2, full=False)],
+    ]
     parts = list(rounds(steps, 2))
     assert _told(parts[0]) == [(0, 0, 0), (0, 1, 1), (1, 1, 0)]
     assert _told(parts[1]) == [(slot, 0, 1 + ORDER[4][slot]) for slot in range(4)]
@@ -75,7 +80,7 @@ def test_frames_lie_slot_by_slot_and_name_their_numbers() -> None:
 
 
 def test_some_frames_are_chosen() -> None:
-    [part] = rounds([[Step(4, full=False)]], 1)
+    [part] = rounds([[PlannedStep(4, full=False)]], 1)
     frames = part.frames()
     late = frames.chosen(np.isin(frames.slots, (2, 3)))
     assert late.slots.tolist() == [2, 3]

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from engine.errors import UsageError
 from engine.training.reusevit.pattern import PATTERNS, pattern
-from engine.vision.streaming.schedule import ORDER, Schedule, Step, since_full
+from engine.vision.streaming.schedule import ORDER, PlannedStep, Schedule, since_full
 from kernels.select import CACHE, REFERENCES
 
 
-def run(schedule: Schedule, arrivals: list[int], cuts: set[int]) -> list[tuple[int, Step]]:
+def run(schedule: Schedule, arrivals: list[int], cuts: set[int]) -> list[tuple[int, PlannedStep]]:
     """Feed frames as they arrive; return each step with its first frame's number."""
     total, received, done, since = sum(arrivals), 0, 0, None
-    steps: list[tuple[int, Step]] = []
+    steps: list[tuple[int, PlannedStep]] = []
     for at, count in enumerate(arrivals):
         received += count
         while step := schedule.step(
@@ -40,21 +40,21 @@ def test_full_frames_come_at_the_refresh_interval(refresh: int, full: list[int] 
 
 @pytest.mark.parametrize("tail", [1, 2, 3])
 def test_a_tail_is_a_short_group(tail: int) -> None:
-    assert run(Schedule(), [1 + 4 + tail], set())[-1] == (5, Step(tail, full=False))
+    assert run(Schedule(), [1 + 4 + tail], set())[-1] == (5, PlannedStep(tail, full=False))
 
 
 def test_an_incomplete_group_waits_until_the_stream_ends() -> None:
     assert Schedule().step(0, 3, last=False) is None
-    assert Schedule().step(0, 3, last=True) == Step(3, full=False)
+    assert Schedule().step(0, 3, last=True) == PlannedStep(3, full=False)
 
 
 def test_a_cut_is_full_and_ends_the_group_before_it() -> None:
     steps = run(Schedule(), [12], {3})
     assert steps[:4] == [
-        (0, Step(1, True)),
-        (1, Step(2, False)),
-        (3, Step(1, True)),
-        (4, Step(4, False)),
+        (0, PlannedStep(1, True)),
+        (1, PlannedStep(2, False)),
+        (3, PlannedStep(1, True)),
+        (4, PlannedStep(4, False)),
     ]
 
 
@@ -117,5 +117,5 @@ def test_all_steps_at_once_are_those_one_by_one(
 
 
 def test_frames_one_by_one_wait_for_none() -> None:
-    assert Schedule(group=1).steps(0, 3, last=False) == [Step(1, full=False)] * 3
+    assert Schedule(group=1).steps(0, 3, last=False) == [PlannedStep(1, full=False)] * 3
     assert Schedule().steps(0, 3, last=False) == []
