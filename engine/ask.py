@@ -10,9 +10,9 @@ from torch import Tensor
 from engine.answering.answer import Answered, Asked, answer_all
 from engine.answering.candidates import candidates
 from engine.answering.head import VectorReader
-from engine.answering.looker import PatchReader
-from engine.answering.seek import seek, support
-from engine.answering.watch import STRETCHES, Places, watch
+from engine.answering.patch_reader import PatchReader
+from engine.answering.question_vector import question_vector, support
+from engine.answering.reread import STRETCHES, Places, answer_from_frames
 from engine.errors import NotFoundError, UsageError, VideoError
 from engine.operators.base import Context, Reply
 from engine.query import query
@@ -32,7 +32,7 @@ class Heads:
     """What was trained to answer for a model: from stored vectors, and by looking at frames."""
 
     reader: VectorReader | None = None
-    looker: PatchReader | None = None
+    patch_reader: PatchReader | None = None
 
 
 def ask(
@@ -53,7 +53,7 @@ def ask(
     asked = list(selection.names)
     if len(asked) > 1:
         asked = _likeliest(context, question, choices, videos, asked)
-        asked = asked if heads.looker is None else asked[:LOOKED]
+        asked = asked if heads.patch_reader is None else asked[:LOOKED]
     stretches = STRETCHES if len(asked) == 1 else 1
     answers = [
         (video, answer_video(context, video, question, choices, heads, stretches))
@@ -102,7 +102,7 @@ def _likeliest(
 
     Nothing is made exact where no video has to be left out.
     """
-    sought = seek(question, choices or candidates(question), context.encoder.embed_texts)
+    sought = question_vector(question, choices or candidates(question), context.encoder.embed_texts)
     if len(asked) > _CANDIDATES:
         found = query(context, sought, top_k=_CANDIDATES, videos=videos, group_by="video")
         asked = [moment.video_id for moment in found.moments]
@@ -133,12 +133,16 @@ def answer_video(
         context.store.vectors(context.space, rows.column("row_id").to_numpy()),
         context.store.catalog.video(video_id).duration_seconds,
     )
-    embed, looker, redecode = context.encoder.embed_texts, heads.looker, context.redecode
+    embed, patch_reader, redecode = (
+        context.encoder.embed_texts,
+        heads.patch_reader,
+        context.redecode,
+    )
     blind, strength = "", 0.0
-    if looker is not None and redecode is not None:
-        shown = _Shown(looker, redecode, video_id, rows.column("frame").to_pylist())
+    if patch_reader is not None and redecode is not None:
+        shown = _Shown(patch_reader, redecode, video_id, rows.column("frame").to_pylist())
         try:
-            return watch(asked, shown, looker, embed, stretches)
+            return answer_from_frames(asked, shown, patch_reader, embed, stretches)
         except VideoError:
             blind, strength = "; the file cannot be read, so nothing was looked at", -math.inf
     answered = answer_all([asked], embed, reader=heads.reader)[0]
@@ -147,9 +151,9 @@ def answer_video(
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """Shows a video's stored frames to a looker, a few pictures at a time."""
+    """Shows a video's stored frames to a patch reader, a few pictures at a time."""
 
-    looker: PatchReader
+    patch_reader: PatchReader
     redecode: Redecode
     video_id: int
     frames: Sequence[int]  # their numbers, in time order
@@ -157,13 +161,13 @@ class _Shown:
     def __call__(self, places: Places) -> Tensor:
         """Decode frames and return their tokens."""
         numbers = [self.frames[place] for place in places]
-        form = self.looker.model.preprocessing
+        form = self.patch_reader.model.preprocessing
         prepared = [
             prepare(image, form)
             for start in range(0, len(numbers), _AT_ONCE)
             for image in self.redecode(self.video_id, numbers[start : start + _AT_ONCE])
         ]
-        return self.looker.see(torch.stack(prepared))
+        return self.patch_reader.see(torch.stack(prepared))
 
 
 def reply(

@@ -310,7 +310,7 @@ class Engine:
     def _heads(self) -> "Heads":
         """What was trained to answer for the model, where it was."""
         from engine.answering.head import shipped_reader
-        from engine.answering.looker import shipped_patch_reader
+        from engine.answering.patch_reader import shipped_patch_reader
         from engine.ask import Heads
 
         return Heads(shipped_reader(self.model), shipped_patch_reader(self.model))

@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.carry import carry
+from kernels.copy_rows import copy_rows
 from kernels.launch import multiprocessors, runs_triton
 from kernels.product import product
 
@@ -40,7 +40,7 @@ def correct(
             f"expected [4C, D], [4, C, D], [R, 4D], got {down.shape = }, {up.shape = }"
         )
     if difference is None or size == 0:
-        return carry(states, root, target, count=count)
+        return copy_rows(states, root, target, count=count)
     if not runs_triton(states):
         return correct_reference(states, difference, root, target, down, up, count)
     narrow = product(difference, down, activation="relu", out=narrow, count=count)

@@ -36,7 +36,7 @@ LAYERS = [
     {"api"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-TWICE = 60
+TWICE = 15
 LIGHT = ("kernels", "engine.errors", "engine.names", "engine.vision", "engine.training")
 HEAVY = {"av", "duckdb", "faiss", "pyarrow", "fastapi", "pydantic", "typer", "rich", "sqlglot"}
 

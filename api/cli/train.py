@@ -159,11 +159,11 @@ def answers(
 
 
 @app.command()
-def looker(
-    out: Out = Path("runs/looker"),
+def patch_reader(
+    out: Out = Path("runs/patch-reader"),
     seconds: Annotated[float, typer.Option(help="How long; the schedule follows.")] = 400.0,
     rate: Annotated[float, typer.Option(help="Peak of the learning rate.")] = 1e-3,
-    start: Annotated[Path | None, typer.Option(help="A looker to go on from.")] = None,
+    start: Annotated[Path | None, typer.Option(help="A patch reader to go on from.")] = None,
     seed: int = 0,
     workers: flags.Workers = 2,
     model: flags.ModelName = "builtin",
@@ -171,7 +171,7 @@ def looker(
     as_json: flags.Json = False,
 ) -> None:
     """Train what answers questions by looking at frames again; at its best on a GPU."""
-    from engine.training.gaze.train import PatchReaderTraining, train_gaze
+    from engine.training.patch_reader.train import PatchReaderTraining, train_patch_reader
     from engine.vision.model import load_model
 
     _log()
@@ -184,7 +184,7 @@ def looker(
         seed=seed,
         workers=workers,
     )
-    _done(train_gaze(loaded, config), out, as_json=as_json)
+    _done(train_patch_reader(loaded, config), out, as_json=as_json)
 
 
 def calibrate(

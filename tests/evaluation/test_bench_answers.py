@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.answering.looker import shipped_patch_reader
+from engine.answering.patch_reader import shipped_patch_reader
 from engine.evaluation.bench.answers import WAYS, Eyes, tabulate_answers
 from engine.evaluation.bench.world import dense_world
 from engine.vision.model import load_model
@@ -12,10 +12,10 @@ from engine.vision.model import load_model
 @pytest.mark.slow
 def test_every_kind_is_counted_and_looking_is_told_apart() -> None:
     model = load_model("builtin", device="cpu")
-    looker = shipped_patch_reader(model)
-    assert looker is not None
+    patch_reader = shipped_patch_reader(model)
+    assert patch_reader is not None
     pool, encodings = dense_world(model, "test", 2, 3, fps=1, workers=0)
-    eyes = Eyes(model, looker, encodings, {clip.name: clip for clip in pool}, 1.0)
+    eyes = Eyes(model, patch_reader, encodings, {clip.name: clip for clip in pool}, 1.0)
     rows = list(tabulate_answers(eyes, pool))
     *kinds, everything, gqa, iop, iou = rows
     asked = [question for clip in pool for question in clip.questions]

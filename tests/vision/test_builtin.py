@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from engine.answering.choose import statements
-from engine.answering.looker import shipped_patch_reader
+from engine.answering.patch_reader import shipped_patch_reader
 from engine.evaluation.encodings import render_clip
 from engine.vision.backbone.locate import BUILTIN
 from engine.vision.earlygate.build import build_earlygate
@@ -22,15 +22,15 @@ CLIPS, FRAMES, ASKED = 40, 6, 14
 @pytest.mark.slow
 def test_looking_again_answers_rightly() -> None:
     model = load_model("builtin", device="cpu")
-    looker = shipped_patch_reader(model)
-    assert looker is not None
+    patch_reader = shipped_patch_reader(model)
+    assert patch_reader is not None
     right = []
     for clip in make_pool("test", ASKED, 7):
         seen = render_clip(clip)
-        tokens = looker.see(seen.pixels)
+        tokens = patch_reader.see(seen.pixels)
         for question in clip.questions:
             told = statements(question.text, question.choices)
-            chosen = looker.judge(tokens, seen.seconds, told)
+            chosen = patch_reader.judge(tokens, seen.seconds, told)
             right.append(chosen.choice == question.answer)
     assert np.mean(right) >= 0.9 * ANSWERS
 

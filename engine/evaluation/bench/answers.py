@@ -10,8 +10,8 @@ from torch import Tensor
 
 from engine.answering.answer import Answered, Asked, answer_all
 from engine.answering.head import shipped_reader
-from engine.answering.looker import PatchReader
-from engine.answering.watch import STRETCHES, Places, watch
+from engine.answering.patch_reader import PatchReader
+from engine.answering.reread import STRETCHES, Places, answer_from_frames
 from engine.evaluation.encodings import Encodings, render_clip
 from engine.evaluation.metrics import grounding
 from engine.evaluation.report import Cell
@@ -26,7 +26,7 @@ class Eyes:
     """Answers on a pool's clips, each way; what was seen of a clip is kept."""
 
     model: Model
-    looker: PatchReader
+    patch_reader: PatchReader
     encodings: Encodings
     clips: dict[str, Clip]
     fps: float
@@ -41,7 +41,9 @@ class Eyes:
             question.text, question.choices, known.seconds, known.frames, known.duration_seconds
         )
         if way == "looking":
-            return watch(asked, partial(self._see, video), self.looker, embed, most)
+            return answer_from_frames(
+                asked, partial(self._see, video), self.patch_reader, embed, most
+            )
         reader = None if way == "similarity" else shipped_reader(self.model)
         return answer_all([asked], embed, reader=reader)[0]
 
@@ -49,7 +51,7 @@ class Eyes:
         if video not in self.seen:
             size = self.model.tower.config.image_size
             pixels = render_clip(self.clips[video], self.fps, size).pixels
-            self.seen[video] = self.looker.see(pixels).half().cpu()
+            self.seen[video] = self.patch_reader.see(pixels).half().cpu()
         return self.seen[video][places].to(self.model.device).float()
 
 

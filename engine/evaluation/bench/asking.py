@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.answering.looker import shipped_patch_reader
-from engine.answering.seek import seek, support
+from engine.answering.patch_reader import shipped_patch_reader
+from engine.answering.question_vector import question_vector, support
 from engine.ask import LOOKED
 from engine.errors import UsageError
 from engine.evaluation.bench.answers import WAYS, Eyes, tabulate_answers
@@ -48,7 +48,7 @@ def run(
     """Ask clips all their questions, then stores of a few what only one of them can answer.
 
     Args:
-        model: that a looker ships for.
+        model: that a patch reader ships for.
         device: where it runs.
         clips: of the pool.
         seed: of the pool and of the stores.
@@ -58,11 +58,11 @@ def run(
         cases: questions to stores that are answered by looking; right videos are counted over all.
     """
     loaded = load_model(model, device=device)
-    looker = shipped_patch_reader(loaded)
-    if looker is None:
-        raise UsageError(f"no looker ships for {model}; allowed: builtin")
+    patch_reader = shipped_patch_reader(loaded)
+    if patch_reader is None:
+        raise UsageError(f"no patch reader ships for {model}; allowed: builtin")
     pool, encodings = dense_world(loaded, split, clips, seed, fps=fps, workers=workers)
-    eyes = Eyes(loaded, looker, encodings, {clip.name: clip for clip in pool}, fps)
+    eyes = Eyes(loaded, patch_reader, encodings, {clip.name: clip for clip in pool}, fps)
     answers = list(tabulate_answers(eyes, pool))
     by_question, by_all = _plain(loaded, encodings), _sought(loaded, encodings)
     rows: list[list[Cell]] = []
@@ -164,7 +164,7 @@ def _sought(model: Model, encodings: Encodings) -> Score:
     def score(video: str, question: WorldQuestion) -> float:
         key = question.text, question.choices
         if key not in known:
-            known[key] = seek(*key, model.embed_texts)
+            known[key] = question_vector(*key, model.embed_texts)
         return support(encodings.videos[video].frames, known[key])
 
     return score

@@ -29,7 +29,7 @@ from engine.vision.fused.upload import upload
 from engine.vision.streaming.places import Flags, Numbers
 from engine.vision.streaming.stepper import Batch, Stepped
 from kernels.attention import attend
-from kernels.carry import carry
+from kernels.copy_rows import copy_rows
 from kernels.gated_attention import gated_attention
 from kernels.narrow import Compared, Norm, narrow
 from kernels.pool_keys import pool_keys
@@ -88,8 +88,8 @@ class FusedGate:
         memory, cached = self.memory, self.memory.table[:, self.tower.config.width :]
         for (compared, rows), roots in zip(self._rows(list(saved)), saved.values(), strict=True):
             given, kept = roots.compared.to(memory.h), roots.keys_values.to(memory.h)
-            carry(given.flatten(0, 1), None, compared, out=memory.roots)
-            carry(kept.flatten(0, 1), None, rows, out=cached)
+            copy_rows(given.flatten(0, 1), None, compared, out=memory.roots)
+            copy_rows(kept.flatten(0, 1), None, rows, out=cached)
 
     def force(self, thresholds: Tensor) -> None:
         """Set the thresholds, `[L - 1, 4, B, N]` or fewer of each, for the next steps."""
@@ -101,8 +101,8 @@ class FusedGate:
         for compared, rows in self._rows(places):
             given = memory.roots.new_empty(len(compared), memory.roots.shape[1])
             kept = memory.table.new_empty(len(rows), 2 * width)
-            carry(memory.roots, compared, None, out=given)
-            carry(memory.table[:, width:], rows, None, out=kept)
+            copy_rows(memory.roots, compared, None, out=given)
+            copy_rows(memory.table[:, width:], rows, None, out=kept)
             copies.append(
                 Roots(
                     given.unflatten(0, (-1, memory.tokens)),

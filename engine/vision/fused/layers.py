@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from engine.errors import UsageError
 from engine.vision.backbone.linear8 import Linear8
 from engine.vision.backbone.tower import Layer, VisionConfig, VisionTower
-from kernels.carry import carry
+from kernels.copy_rows import copy_rows
 from kernels.norm import normalise
 from kernels.patchify import patchify
 from kernels.product import product
@@ -222,7 +222,7 @@ class Embedding:
         elif target is None:
             out[:rows].copy_(raw)
         else:
-            carry(raw, None, target, out=out, count=num_tokens)
+            copy_rows(raw, None, target, out=out, count=num_tokens)
 
 
 def patch_columns(config: VisionConfig) -> int:

@@ -25,9 +25,9 @@ from engine.vision.reusevit.plain import ServedGate
 from engine.vision.reusevit.references import References
 from engine.vision.streaming.stepper import Batch, Stepped
 from kernels.attention import attend
-from kernels.carry import carry
-from kernels.chain import PackedGroups, Starts, chain, pack_decision
+from kernels.copy_rows import copy_rows
 from kernels.correct import correct
+from kernels.decide_groups import PackedGroups, Starts, decide_groups, pack_decision
 
 
 def fusible(config: ReuseConfig) -> bool:
@@ -83,8 +83,8 @@ class FusedReuse:
         for (cached, states), references in zip(rows, saved.values(), strict=True):
             mixed = references.mixed.to(self.memory.cached)
             kept = references.states.to(self.memory.cached)
-            carry(mixed.flatten(0, 1), None, cached, out=self.memory.mixed_rows)
-            carry(kept.flatten(0, 1), None, states, out=self.memory.states)
+            copy_rows(mixed.flatten(0, 1), None, cached, out=self.memory.mixed_rows)
+            copy_rows(kept.flatten(0, 1), None, states, out=self.memory.states)
 
     def saved(self, places: Sequence[int]) -> list[References]:
         """Copies of these streams' references, to go on from later."""
@@ -92,8 +92,8 @@ class FusedReuse:
         for cached, states in memory.rows_of(places):
             mixed = memory.cached.new_empty(memory.gates, memory.tokens, memory.cached.shape[-1])
             kept = mixed.new_empty(memory.gates, memory.tokens, memory.states.shape[-1])
-            carry(memory.mixed_rows, cached, None, out=mixed.flatten(0, 1))
-            carry(memory.states, states, None, out=kept.flatten(0, 1))
+            copy_rows(memory.mixed_rows, cached, None, out=mixed.flatten(0, 1))
+            copy_rows(memory.states, states, None, out=kept.flatten(0, 1))
             copies.append(References(mixed, kept))
         return copies
 
@@ -186,7 +186,7 @@ class FusedReuse:
             weights=weights,
         )  # fmt: skip
         forced = None if memory.forced is None else memory.forced[index, :frames]
-        chain(
+        decide_groups(
             mixed, memory.cached[index, :lanes], weights, self._decisions[index],
             memory.sizes[:lanes], starts, packed, cue=memory.cue[:frames],
             full=memory.full[:lanes], forced=forced,

@@ -9,7 +9,7 @@ from torch import Tensor
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.fused.layers import MOST_STREAMS, Workspace, quartered
 from engine.vision.fused.upload import upload
-from kernels.chain import PackedGroups, Starts
+from kernels.decide_groups import PackedGroups, Starts
 
 SLOTS = 4
 

@@ -11,7 +11,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAMS = {
     "_patchify_kernel", "_product_kernel", "_normalise_kernel", "attend_whole", "attend_edged",
-    "chain_kernel", "_correct_kernel", "_carry_kernel", "narrow_kernel",
+    "decide_groups_kernel", "_correct_kernel", "_copy_rows_kernel", "narrow_kernel",
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import torch
 import triton
 from torch import Tensor
 
-from kernels.chain_kernel import chain_kernel
+from kernels.decide_groups_kernel import decide_groups_kernel
 from kernels.launch import runs_triton
 from kernels.select import select
 
@@ -78,7 +78,7 @@ def pack_decision(layers: Sequence[tuple[Tensor, Tensor]], bias: float = 0.0) ->
     return packed
 
 
-def chain(
+def decide_groups(
     mixed: Tensor,
     cached: Tensor,
     weights: Tensor,
@@ -112,11 +112,11 @@ def chain(
     if mixed.shape != (slots * streams * tokens, width) or not 1 <= slots <= 4:
         raise ValueError(f"expected [S B N, D] and [B, N, D], got {mixed.shape = }, {cached.shape}")
     if not runs_triton(mixed):
-        return chain_reference(
+        return decide_groups_reference(
             mixed, cached, weights, decision, sizes, starts, packed, cue, full, forced
         )
     heads = weights.shape[1]
-    chain_kernel[(streams * tokens,)](
+    decide_groups_kernel[(streams * tokens,)](
         mixed_ptr=mixed,
         cached_ptr=cached,
         sizes_ptr=sizes,
@@ -137,7 +137,7 @@ def chain(
     return None
 
 
-def chain_reference(
+def decide_groups_reference(
     mixed: Tensor,
     cached: Tensor,
     weights: Tensor,

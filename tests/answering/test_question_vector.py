@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.answering.seek import seek, support
+from engine.answering.question_vector import question_vector, support
 
 
 def embed(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -16,7 +16,7 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 def test_all_ways_to_say_it_weigh_the_same() -> None:
-    sought = seek("what colour is it?", ["red", "blue"], embed)
+    sought = question_vector("what colour is it?", ["red", "blue"], embed)
     assert np.linalg.norm(sought) == pytest.approx(1)
     assert sought[1] == pytest.approx(sought[2])
     assert sought[1] / sought[0] == pytest.approx(2**0.5)  # two of three ways name the choices

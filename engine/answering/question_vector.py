@@ -12,7 +12,7 @@ Vectors = NDArray[np.float32]
 _BEST = 4  # frames of a video that speak for it
 
 
-def seek(
+def question_vector(
     question: str, choices: Sequence[str], embed_texts: Callable[[Sequence[str]], Vectors]
 ) -> Vectors:
     """Return what to look for as one unit vector `[E]`: all ways to say it, in equal parts.

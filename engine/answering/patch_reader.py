@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.answering.choose import Chosen
-from engine.answering.gaze import PatchNetwork, PatchNetworkConfig
+from engine.answering.patch_network import PatchNetwork, PatchNetworkConfig
 from engine.errors import ModelError
 from engine.vision.backbone.locate import BUILTIN
 from engine.vision.model import Model
@@ -23,15 +23,15 @@ _FRAMES = 16  # that the tower is given at once
 
 @dataclass(frozen=True, slots=True)
 class PatchReader:
-    """A trained gaze on one model's tokens of pictures and of texts."""
+    """A trained network on one model's tokens of pictures and of texts."""
 
     model: Model
-    gaze: PatchNetwork
+    network: PatchNetwork
 
     @torch.inference_mode()
     def see(self, pixels: Tensor) -> Tensor:
         """Tokens `[F, N, D]` of frames `[F, 3, S, S]` as the model's preprocessing gives them."""
-        tower, depth = self.model.tower, self.gaze.config.depth
+        tower, depth = self.model.tower, self.network.config.depth
         parts = pixels.split(_FRAMES)
         return torch.cat([tower.look(tower.normalise(part), depth).float() for part in parts])
 
@@ -43,7 +43,7 @@ class PatchReader:
         device, text = self.model.device, self.model.text
         ids = self.model.tokenize(statements).to(device)
         times = torch.from_numpy(seconds - seconds[0]).float().to(device)
-        scores, relevance = self.gaze(
+        scores, relevance = self.network(
             tokens[None],
             times[None],
             torch.ones(1, len(times), dtype=torch.bool, device=device),
@@ -66,15 +66,15 @@ def spoken(ids: Tensor, end: int) -> Tensor:
     return ends.cumsum(-1) - ends == 0
 
 
-def save_patch_network(gaze: PatchNetwork, weight_hash: str, path: Path) -> None:
-    """Write a gaze in half precision, with its shape and the model it belongs to."""
-    tensors = {name: value.half().contiguous() for name, value in gaze.state_dict().items()}
-    meta = {"config": json.dumps(asdict(gaze.config)), "weight_hash": weight_hash}
+def save_patch_network(network: PatchNetwork, weight_hash: str, path: Path) -> None:
+    """Write a network in half precision, with its shape and the model it belongs to."""
+    tensors = {name: value.half().contiguous() for name, value in network.state_dict().items()}
+    meta = {"config": json.dumps(asdict(network.config)), "weight_hash": weight_hash}
     save_file(tensors, path, metadata=meta)
 
 
 def load_patch_reader(path: Path, model: Model) -> PatchReader:
-    """Read a gaze; one that was trained on another model's patches is an error."""
+    """Read a network; one that was trained on another model's patches is an error."""
     with safe_open(path, framework="pt") as opened:
         meta = opened.metadata() or {}
         tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118
@@ -82,17 +82,17 @@ def load_patch_reader(path: Path, model: Model) -> PatchReader:
     if meta.get("weight_hash") != known:
         raise ModelError(
             f"{path.name} looks at patches of model {meta.get('weight_hash', 'unknown')[:12]}, not "
-            f"of {known[:12]}; train one with `dejavu-engine train looker`"
+            f"of {known[:12]}; train one with `dejavu-engine train patch-reader`"
         )
     config = PatchNetworkConfig(**json.loads(meta["config"]))
-    gaze = PatchNetwork(config, model.tower.config, model.text.config)
-    gaze.load_state_dict(tensors)
-    return PatchReader(model, gaze.eval().requires_grad_(False).to(model.device))
+    network = PatchNetwork(config, model.tower.config, model.text.config)
+    network.load_state_dict(tensors)
+    return PatchReader(model, network.eval().requires_grad_(False).to(model.device))
 
 
 def shipped_patch_reader(model: Model) -> PatchReader | None:
-    """Return the looker that ships for a model, if one does."""
-    path = BUILTIN / "looker.safetensors"
+    """Return the patch reader that ships for a model, if one does."""
+    path = BUILTIN / "patch_reader.safetensors"
     if model.space.model != "builtin" or not path.exists():
         return None
     return load_patch_reader(path, model)

@@ -1,4 +1,4 @@
-"""Train a gaze on the made-up world, over a frozen model's patches and words."""
+"""Train a network on the made-up world, over a frozen model's patches and words."""
 
 import csv
 import json
@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.answering.choose import statements
-from engine.answering.gaze import PatchNetwork, PatchNetworkConfig
-from engine.answering.looker import PatchReader, load_patch_reader, save_patch_network, spoken
+from engine.answering.patch_network import PatchNetwork, PatchNetworkConfig
+from engine.answering.patch_reader import PatchReader, load_patch_reader, save_patch_network, spoken
 from engine.training.augment import spoil
-from engine.training.gaze.data import CONTEXT, FPS, FRAMES, SETS, PatchReaderRecipe
+from engine.training.patch_reader.data import CONTEXT, FPS, FRAMES, SETS, PatchReaderRecipe
 from engine.training.ring import Ring
 from engine.training.schedule import warm_cosine
 from engine.vision.model import Model
@@ -30,7 +30,8 @@ from engine.world.phrases import PHRASES
 from engine.world.render import instants, render_sampled
 
 STAGED = 1024  # rendered clips that wait to be seen
-AT_ONCE = 3  # chunks seen before a step, lest a slow tower keeps the gaze from learning
+FILE = "patch_reader.safetensors"
+AT_ONCE = 3  # chunks seen before a step, lest a slow tower keeps the network from learning
 SCORED: dict[Split, int] = {"val": 300, "test": 1000}  # clips of each pool
 COLUMNS = ("step", "seconds", "rendered", "rate", "choice", "relevance", "accuracy")
 
@@ -42,7 +43,7 @@ class PatchReaderTraining:
     out: str
     seconds: float = 400.0
     seed: int = 0
-    start: str | None = None  # a gaze to go on from
+    start: str | None = None  # a network to go on from
     clips: int = 64  # of one step
     sets: int = 4  # of each clip in a step
     kept: int = 24576  # clips at most whose tokens are kept on the device
@@ -59,23 +60,23 @@ class PatchReaderTraining:
     blocks: int = 4
 
 
-def train_gaze(model: Model, config: PatchReaderTraining) -> dict[str, Any]:
-    """Train, save the gaze, the log and the scores under `out`, and return the scores."""
+def train_patch_reader(model: Model, config: PatchReaderTraining) -> dict[str, Any]:
+    """Train, save the network, the log and the scores under `out`, and return the scores."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     out, tower = Path(config.out), model.tower
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    gaze = start_gaze(model, config).to(model.device)
+    network = start_network(model, config).to(model.device)
     recipe = PatchReaderRecipe(model.tokenizer.backend_tokenizer.to_str(), tower.config.image_size)
     ring = Ring(STAGED, recipe, model.device)
     ring.start(config.workers, config.chunk, (config.seed + 101) << 32)
     try:
-        steps = _run(model, gaze, config, RenderedTokens(model, ring, config), out)
+        steps = _run(model, network, config, RenderedTokens(model, ring, config), out)
     finally:
         ring.close()
-    save_patch_network(gaze, model.space.weight_hash, out / "looker.safetensors")
+    save_patch_network(network, model.space.weight_hash, out / FILE)
     scores = {
-        split: score(model, gaze, split, min(clips, config.scored), config.workers)
+        split: score(model, network, split, min(clips, config.scored), config.workers)
         for split, clips in SCORED.items()
     }
     result = {
@@ -85,10 +86,10 @@ def train_gaze(model: Model, config: PatchReaderTraining) -> dict[str, Any]:
     return result
 
 
-def start_gaze(model: Model, config: PatchReaderTraining) -> PatchNetwork:
-    """Make a gaze, or take that of `start`."""
+def start_network(model: Model, config: PatchReaderTraining) -> PatchNetwork:
+    """Make a network, or take that of `start`."""
     if config.start is not None:
-        return load_patch_reader(Path(config.start), model).gaze.requires_grad_(True).train()
+        return load_patch_reader(Path(config.start), model).network.requires_grad_(True).train()
     shape = PatchNetworkConfig(config.depth, config.width, config.heads, config.blocks)
     return PatchNetwork(shape, model.tower.config, model.text.config)
 
@@ -162,16 +163,24 @@ def _room(model: Model, config: PatchReaderTraining) -> int:
 
 
 def _run(
-    model: Model, gaze: PatchNetwork, config: PatchReaderTraining, seen: RenderedTokens, out: Path
+    model: Model,
+    network: PatchNetwork,
+    config: PatchReaderTraining,
+    seen: RenderedTokens,
+    out: Path,
 ) -> int:
     """Train until the time is up; return the number of steps."""
     device = model.device
     cuda = device.type == "cuda"
     optimizer = torch.optim.AdamW(
-        gaze.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=config.decay, fused=cuda
+        network.parameters(),
+        lr=config.rate,
+        betas=(0.9, 0.98),
+        weight_decay=config.decay,
+        fused=cuda,
     )
     if cuda:
-        for block in gaze.blocks:
+        for block in network.blocks:
             block.compile(dynamic=False)
     shuffle = torch.Generator().manual_seed(config.seed)
     while seen.done < 2 * config.clips:
@@ -187,10 +196,10 @@ def _run(
             rate = warm_cosine(config.rate, config.warmup, done)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            choice, relevance, right = losses(model, gaze, *seen.draw(shuffle))
+            choice, relevance, right = losses(model, network, *seen.draw(shuffle))
             optimizer.zero_grad(set_to_none=True)
             (choice + config.relevance * relevance).backward()
-            nn.utils.clip_grad_norm_(gaze.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             step += 1
             if step % 50 == 0:
@@ -199,13 +208,13 @@ def _run(
                 log.writerow([step, passed, seen.ring.rendered, f"{rate:.2e}", *values])
                 file.flush()
             if step % 1000 == 0:
-                save_patch_network(gaze, model.space.weight_hash, out / "looker.safetensors")
+                save_patch_network(network, model.space.weight_hash, out / FILE)
     return step
 
 
 def losses(
     model: Model,
-    gaze: PatchNetwork,
+    network: PatchNetwork,
     tokens: Tensor,
     seconds: Tensor,
     shown: Tensor,
@@ -216,7 +225,7 @@ def losses(
 
     Args:
         model: whose text tower reads the statements.
-        gaze: that is trained.
+        network: that is trained.
         tokens: `[B, F, N, D]`.
         seconds: `[B, F]`.
         shown: `[B, F]`.
@@ -228,7 +237,7 @@ def losses(
         words = model.text.read(ids.flatten(0, 2)).view(clips, sets * PHRASES, CONTEXT, -1)
     said = spoken(ids, model.text.config.end_token).flatten(1, 2)
     with torch.autocast(tokens.device.type, torch.bfloat16):
-        scores, relevance = gaze(tokens, seconds, shown, words, said)
+        scores, relevance = network(tokens, seconds, shown, words, said)
     scores = scores.float().view(clips * sets, PHRASES)
     target = torch.zeros(len(scores), dtype=torch.long, device=scores.device)
     own = relevance.float().view(clips, sets, PHRASES, -1)[:, :, 0]
@@ -240,21 +249,23 @@ def losses(
 
 @torch.inference_mode()
 def score(
-    model: Model, gaze: PatchNetwork, split: Split, clips: int, workers: int
+    model: Model, network: PatchNetwork, split: Split, clips: int, workers: int
 ) -> dict[str, float]:
     """Accuracy in percent on a pool's clips, all frames at two a second; overall and by kind."""
-    plain = PatchNetwork(gaze.config, model.tower.config, model.text.config).to(model.device).eval()
-    plain.load_state_dict(gaze.state_dict())
-    looker = PatchReader(model, plain)
+    plain = (
+        PatchNetwork(network.config, model.tower.config, model.text.config).to(model.device).eval()
+    )
+    plain.load_state_dict(network.state_dict())
+    patch_reader = PatchReader(model, plain)
     right: dict[str, list[bool]] = defaultdict(list)
     pool = list(make_pool(split, clips, 7))
     render = partial(render_sampled, fps=FPS, size=model.tower.config.image_size)
     with get_context("spawn").Pool(workers) as processes:
         for clip, pixels in zip(pool, processes.imap(render, pool, chunksize=4), strict=True):
-            tokens = looker.see(torch.from_numpy(pixels))
+            tokens = patch_reader.see(torch.from_numpy(pixels))
             for question in clip.questions:
                 told = statements(question.text, question.choices)
-                chosen = looker.judge(tokens, instants(clip, FPS), told)
+                chosen = patch_reader.judge(tokens, instants(clip, FPS), told)
                 right[question.kind].append(chosen.choice == question.answer)
     hits = [hit for kind in right.values() for hit in kind]
     kinds = {kind: 100 * fmean(values) for kind, values in sorted(right.items())}

@@ -12,25 +12,25 @@ from engine.answering.answer import Answered, Asked, Embed, tell
 from engine.answering.candidates import candidates
 from engine.answering.choose import statements
 from engine.answering.ground import hold
-from engine.answering.looker import PatchReader
-from engine.answering.seek import seek, support
+from engine.answering.patch_reader import PatchReader
+from engine.answering.question_vector import question_vector, support
 
 Places = NDArray[np.intp]
 See = Callable[[Places], Tensor]  # frames by their places to their tokens
 FRAMES = 32  # of a stretch at most
 STRETCHES = 3  # of a video at most
-_FPS = 2.0  # what is looked at lies no closer, as the looker was trained
+_FPS = 2.0  # what is looked at lies no closer, as the patch reader was trained
 
 
-def watch(
-    asked: Asked, see: See, looker: PatchReader, embed: Embed, most: int = STRETCHES
+def answer_from_frames(
+    asked: Asked, see: See, patch_reader: PatchReader, embed: Embed, most: int = STRETCHES
 ) -> Answered:
     """Answer a question on one video from at most so many of its stretches.
 
     Args:
         asked: the question, with the stored vectors that tell where to look.
-        see: shows frames to the looker; called for the stretches that are looked at alone.
-        looker: of the model whose vectors they are.
+        see: shows frames to the patch reader; called for the stretches that are looked at alone.
+        patch_reader: of the model whose vectors they are.
         embed: the model's text tower.
         most: stretches that are looked at, the likeliest by their vectors.
     """
@@ -39,10 +39,10 @@ def watch(
     stretches = cut(asked.seconds)
     likely = list(range(len(stretches)))
     if len(stretches) > most:
-        sought = seek(asked.question, choices, embed)
+        sought = question_vector(asked.question, choices, embed)
         likely.sort(key=lambda number: -support(asked.frames[stretches[number]], sought))
     found = {
-        number: looker.judge(see(places), asked.seconds[places], texts)
+        number: patch_reader.judge(see(places), asked.seconds[places], texts)
         for number, places in ((number, stretches[number]) for number in likely[:most])
     }
     best = max(found, key=lambda number: found[number].strength)

@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from kernels.chain import PackedGroups, Starts, chain, chain_reference, pack_decision
+from kernels.decide_groups import (
+    PackedGroups,
+    Starts,
+    decide_groups,
+    decide_groups_reference,
+    pack_decision,
+)
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TYPE = torch.bfloat16 if torch.cuda.is_available() else torch.float32
@@ -54,9 +60,9 @@ def run_both(
         arguments = (mixed, own, weights, decision, sizes, starts, packed)
         if reference:
             extra = [options.get(name) for name in ("cue", "full", "forced")]
-            chain_reference(*arguments, *extra)
+            decide_groups_reference(*arguments, *extra)
         else:
-            chain(*arguments, **options)
+            decide_groups(*arguments, **options)
         results.append((sort_packed(packed), own))
     return results
 

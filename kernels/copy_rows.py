@@ -9,7 +9,7 @@ from kernels.launch import multiprocessors, runs_triton
 ROWS = 4  # that a program copies at once
 
 
-def carry(
+def copy_rows(
     table: Tensor,
     source: Tensor | None,
     target: Tensor | None,
@@ -32,12 +32,12 @@ def carry(
         given = [tuple(each.shape) for each in (table, out, *listed)]
         raise ValueError(f"expected [R, C], [S, C] and one or two of [M], got {given}")
     if not runs_triton(table):
-        return carry_reference(table, source, target, out=out, count=count)
+        return copy_rows_reference(table, source, target, out=out, count=count)
     rows, width = len(listed[0]), table.shape[1]
     if rows == 0:
         return None
     programs = min(triton.cdiv(rows, ROWS), 8 * multiprocessors(table))
-    _carry_kernel[(programs,)](
+    _copy_rows_kernel[(programs,)](
         table_ptr=table,
         out_ptr=out,
         source_ptr=source,
@@ -55,7 +55,7 @@ def carry(
     return None
 
 
-def carry_reference(
+def copy_rows_reference(
     table: Tensor,
     source: Tensor | None,
     target: Tensor | None,
@@ -75,7 +75,7 @@ def carry_reference(
 
 
 @triton.jit
-def _carry_kernel(
+def _copy_rows_kernel(
     table_ptr,  # [R, C]
     out_ptr,  # [S, C]
     source_ptr,  # [M] or None

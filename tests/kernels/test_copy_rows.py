@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kernels.carry import carry, carry_reference
+from kernels.copy_rows import copy_rows, copy_rows_reference
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -16,8 +16,8 @@ def check(rows: int, width: int, num: int | None) -> None:
     source = source[torch.randint(0, max(rows, 1), (rows,), device=DEVICE)] if rows else source
     count = None if num is None else torch.tensor([num], dtype=torch.int32, device=DEVICE)
     expected = table.clone()
-    carry(table, source, target, count=count)
-    carry_reference(expected, source, target, count=count)
+    copy_rows(table, source, target, count=count)
+    copy_rows_reference(expected, source, target, count=count)
     assert torch.equal(table, expected)
 
 
@@ -42,9 +42,9 @@ def test_rows_go_out_of_a_wider_table_and_back(width: int, kind: torch.dtype) ->
     part, expected = table[:, width : 2 * width], table.clone()
     rows = torch.randperm(50, device=DEVICE)[:13].to(kind)
     out = torch.full((13, width), torch.nan, device=DEVICE)
-    carry(part, rows, None, out=out)
+    copy_rows(part, rows, None, out=out)
     assert torch.equal(out, part[rows.long()])
-    carry(-out, None, rows, out=part)
+    copy_rows(-out, None, rows, out=part)
     expected[rows.long(), width : 2 * width] *= -1
     assert torch.equal(table, expected)
 
@@ -52,8 +52,8 @@ def test_rows_go_out_of_a_wider_table_and_back(width: int, kind: torch.dtype) ->
 def test_lists_of_other_lengths_are_refused() -> None:
     rows = torch.zeros(3, dtype=torch.int32)
     with pytest.raises(ValueError, match="expected"):
-        carry(torch.zeros(5, 4), rows, rows[:2])
+        copy_rows(torch.zeros(5, 4), rows, rows[:2])
     with pytest.raises(ValueError, match="expected"):
-        carry(torch.zeros(5, 4), rows, None, out=torch.zeros(5, 3))
+        copy_rows(torch.zeros(5, 4), rows, None, out=torch.zeros(5, 3))
     with pytest.raises(ValueError, match="expected"):
-        carry(torch.zeros(5, 4), None, None)
+        copy_rows(torch.zeros(5, 4), None, None)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.answering.answer import Asked
 from engine.answering.choose import Chosen
-from engine.answering.watch import FRAMES, STRETCHES, cut, watch
+from engine.answering.reread import FRAMES, STRETCHES, answer_from_frames, cut
 
 EMBED = np.eye(4, dtype=np.float32)
 
@@ -22,7 +22,7 @@ def embed(texts: list[str]) -> NDArray[np.float32]:
 
 @dataclass
 class Teller:
-    """Judges as a looker would, from frames that are their own numbers: the later the surer."""
+    """Judges as a patch reader would, from frames that are their own numbers: later is surer."""
 
     seen: list[list[int]] = field(default_factory=list)
 
@@ -58,7 +58,7 @@ def test_what_is_looked_at_lies_half_a_second_apart_and_covers_the_video() -> No
 
 def test_a_short_video_is_looked_at_whole() -> None:
     teller = Teller()
-    found = watch(asked(np.arange(20) / 2, 10.0), teller.see, teller, embed)  # type: ignore[arg-type]
+    found = answer_from_frames(asked(np.arange(20) / 2, 10.0), teller.see, teller, embed)  # type: ignore[arg-type]
     assert teller.seen == [list(range(20))]
     assert found.how == "looked at 20 frames"
     assert (found.text, found.choice) == ("a", 0)
@@ -67,13 +67,15 @@ def test_a_short_video_is_looked_at_whole() -> None:
 
 def test_of_a_long_video_the_likeliest_stretches_are_seen_and_the_surest_answers() -> None:
     teller, seconds = Teller(), np.arange(600) / 2
-    found = watch(asked(seconds), teller.see, teller, embed, most=2)  # type: ignore[arg-type]
+    found = answer_from_frames(asked(seconds), teller.see, teller, embed, most=2)  # type: ignore[arg-type]
     assert len(teller.seen) == 2
     assert min(seconds[places[-1]] for places in teller.seen) >= 100
     surest = max(teller.seen)
     assert found.choice == surest[0] % 2
     assert found.evidence.start_seconds == seconds[surest[4]]
-    assert len(watch(asked(seconds), teller.see, teller, embed).relevance) <= 3 * FRAMES  # type: ignore[arg-type]
+    assert (
+        len(answer_from_frames(asked(seconds), teller.see, teller, embed).relevance) <= 3 * FRAMES
+    )  # type: ignore[arg-type]
     assert len(teller.seen) == 2 + STRETCHES
 
 
@@ -85,7 +87,7 @@ def test_evidence_goes_on_in_the_next_stretch() -> None:
             return Chosen(1, chosen.probabilities, np.tile(0.9 * shown, (2, 1)), chosen.strength)
 
     steady = Steady()
-    found = watch(asked(np.arange(80) / 2), steady.see, steady, embed)  # type: ignore[arg-type]
+    found = answer_from_frames(asked(np.arange(80) / 2), steady.see, steady, embed)  # type: ignore[arg-type]
     assert len(steady.seen) == 3
     assert (found.evidence.start_seconds, found.evidence.stop_seconds) == (10, 30)
 
@@ -100,11 +102,11 @@ def test_evidence_at_the_end_of_a_stretch_ends_with_its_last_frame() -> None:
 
     late = Late()
     seconds = np.arange(2 * FRAMES) / 2
-    found = watch(asked(seconds, 99.0), late.see, late, embed)  # type: ignore[arg-type]
+    found = answer_from_frames(asked(seconds, 99.0), late.see, late, embed)  # type: ignore[arg-type]
     assert found.evidence.stop_seconds == pytest.approx(FRAMES / 2)  # the first stretch is surer
     assert found.how == f"looked at {2 * FRAMES} frames"
-    alone = watch(asked(seconds, 99.0), late.see, late, embed, most=1)  # type: ignore[arg-type]
+    alone = answer_from_frames(asked(seconds, 99.0), late.see, late, embed, most=1)  # type: ignore[arg-type]
     assert alone.evidence.stop_seconds == pytest.approx(FRAMES / 2)
     assert alone.how == f"looked at {FRAMES} frames"
-    whole = watch(asked(seconds[:9], 4.7), late.see, late, embed)  # type: ignore[arg-type]
+    whole = answer_from_frames(asked(seconds[:9], 4.7), late.see, late, embed)  # type: ignore[arg-type]
     assert whole.evidence.stop_seconds == 4.7

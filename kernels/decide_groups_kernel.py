@@ -1,4 +1,4 @@
-"""The program of `kernels.chain`: one per stream and position, over all slots of a group."""
+"""The program of `kernels.decide_groups`: one per stream and position, over a group's slots."""
 
 import triton
 import triton.language as tl
@@ -17,7 +17,7 @@ def _decide(
     n,
     b,
     streams,
-    rule,  # kernels.chain.Rule
+    rule,  # kernels.decide_groups.Rule
     N: tl.constexpr,
     H: tl.constexpr,
     BLOCK_H: tl.constexpr,
@@ -56,8 +56,8 @@ def _emit(
     n,
     b,
     streams,
-    starts,  # kernels.chain.Starts
-    packed,  # kernels.chain.Packed
+    starts,  # kernels.decide_groups.Starts
+    packed,  # kernels.decide_groups.PackedGroups
     flag_ptr,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -87,13 +87,13 @@ def _emit(
 
 
 @triton.jit
-def chain_kernel(
+def decide_groups_kernel(
     mixed_ptr,  # [S B N, D]
     cached_ptr,  # [B, N, D]
     sizes_ptr,  # [B]
-    rule,  # kernels.chain.Rule
-    starts,  # kernels.chain.Starts
-    packed,  # kernels.chain.Packed
+    rule,  # kernels.decide_groups.Rule
+    starts,  # kernels.decide_groups.Starts
+    packed,  # kernels.decide_groups.PackedGroups
     streams,
     N: tl.constexpr,
     D: tl.constexpr,

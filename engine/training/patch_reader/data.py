@@ -1,4 +1,4 @@
-"""What a gaze learns from: frames of whole clips, and statements on them, true and false."""
+"""What a network learns from: frames of whole clips, and statements on them, true and false."""
 
 from dataclasses import dataclass, replace
 

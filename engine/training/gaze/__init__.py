@@ -1,1 +1,0 @@
-"""Questions read from patches: the looker's weights, learned on a made world."""

@@ -1,0 +1,1 @@
+"""Questions read from patches: the patch reader's weights, learned on a made world."""
