@@ -31,7 +31,7 @@ def rewrite_sequences(tokens: Sequence[Token], sql: str) -> list[Token]:
             whens[-1] -= 1
         stop = _text_stop(tokens, position)
         if stop and not (whens[-1] and _word(tokens, stop) == "THEN") and _joins(tokens, stop):
-            call, position = _Reader(tokens, sql, position).sequence()
+            call, position = _SequenceReader(tokens, sql, position).sequence()
             done += call
         else:
             done.append(token)
@@ -39,7 +39,7 @@ def rewrite_sequences(tokens: Sequence[Token], sql: str) -> list[Token]:
     return done
 
 
-class _Reader:
+class _SequenceReader:
     def __init__(self, tokens: Sequence[Token], sql: str, position: int) -> None:
         self.tokens, self.sql, self.position = tokens, sql, position
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from engine.world import Clip, Question, make_clip
+from engine.world import Clip, WorldQuestion, make_clip
 from engine.world.captions import DOES
 from engine.world.scene import TICKS, Shot, Thing
 from engine.world.splits import colours_of
@@ -44,7 +44,7 @@ def shot_of(clip: Clip, thing: Thing) -> Shot:
     return next(shot for shot in clip.script.shots if thing in shot.things)
 
 
-def truth(clip: Clip, question: Question, choice: str) -> bool:
+def truth(clip: Clip, question: WorldQuestion, choice: str) -> bool:
     """Whether a choice is right, read from the script."""
     words = question.text.rstrip("?").split()
     if question.kind == "colour":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import ModelError, UsageError
-from engine.training.reusevit import StoredFrames, TrainConfig, Trainer, Window, WorldFrames
+from engine.training.reusevit import ReuseTraining, StoredFrames, Trainer, Window, WorldFrames
 from engine.training.reusevit.clips import batches
 from engine.training.reusevit.loss import reuse_loss, reuse_rate, teach
 from engine.training.reusevit.pattern import PATTERNS
@@ -21,7 +21,7 @@ from engine.vision.reusevit.file import load_parts, save_parts
 from engine.vision.reusevit.parts import ReuseConfig
 
 CHAIN = PATTERNS["chain"]
-CONFIG = TrainConfig(
+CONFIG = ReuseTraining(
     target=0.7, epochs=2, batch=2, save_every=1, parts=ReuseConfig(narrow=8, cue="pixels")
 )
 
@@ -216,7 +216,7 @@ def test_turned_windows_are_the_same_ones_mirrored_or_backwards(small: Any) -> N
 )
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        TrainConfig(**wrong)
+        ReuseTraining(**wrong)
 
 
 def _served(logits: Tensor) -> Tensor:
