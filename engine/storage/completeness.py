@@ -10,7 +10,7 @@ State = Literal["complete", "partial", "none", "registered", "quarantined"]
 
 
 @dataclass(frozen=True, slots=True)
-class Completeness:
+class VideoCompleteness:
     """One video in one space.
 
     `complete`: every row that was planned is seen. `partial`: some are missing. `none`: it was to
@@ -38,7 +38,7 @@ def completeness(
     *,
     video_ids: Sequence[int] | None = None,
     unreadable: Sequence[int] = (),
-) -> list[Completeness]:
+) -> list[VideoCompleteness]:
     """Return how far videos are in a space, by id; rows in `unreadable` parts do not count."""
     rows = database.all(
         "WITH seen AS (SELECT video_id, count(*) AS embedded FROM stored_frames WHERE space_id = $1"
@@ -57,7 +57,7 @@ def completeness(
 
 def lacking(
     database: Database, space_id: int, video_ids: Sequence[int], unreadable: Sequence[int]
-) -> list[Completeness]:
+) -> list[VideoCompleteness]:
     """Return those of some videos that give fewer rows than they should.
 
     Rows are counted only where that is in doubt: a query asks this each time.
@@ -96,9 +96,9 @@ def _judge(
     planned: int | None,
     finished: bool,
     embedded: int,
-) -> Completeness:
+) -> VideoCompleteness:
     state, reason = _state(status, error, sampling, planned, finished, embedded)
-    return Completeness(video_id, name, state, sampling, planned, embedded, reason)
+    return VideoCompleteness(video_id, name, state, sampling, planned, embedded, reason)
 
 
 def _state(

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from engine.errors import UsageError, unknown
 from engine.storage.catalog import Catalog
-from engine.storage.completeness import Completeness, completeness, lacking
+from engine.storage.completeness import VideoCompleteness, completeness, lacking
 from engine.storage.database import Database
 from engine.storage.durable import Reached
 from engine.storage.embeddings import check_unit, vector_lists
@@ -142,7 +142,7 @@ class Reader:
             problems += verify_folder(self.catalog, self._files, self.layout)
         return problems
 
-    def lacking(self, space_key: str, video_ids: Sequence[int]) -> list[Completeness]:
+    def lacking(self, space_key: str, video_ids: Sequence[int]) -> list[VideoCompleteness]:
         """Return those of some videos that give fewer rows than they should."""
         space_id, unreadable = self._space(space_key).space_id, list(self._files.unreadable)
         return lacking(self._database, space_id, video_ids, unreadable)
@@ -168,7 +168,7 @@ class Reader:
 
     def completeness(
         self, space_key: str, video_ids: Sequence[int] | None = None
-    ) -> list[Completeness]:
+    ) -> list[VideoCompleteness]:
         """Return how much of each video is embedded in a space."""
         return completeness(
             self._database,

@@ -13,7 +13,7 @@ import pyarrow as pa
 from engine.errors import NotFoundError, StoreError, UsageError
 from engine.storage.changes import row_ids_of
 from engine.storage.compact import compact, compact_video, wants_compaction
-from engine.storage.completeness import Completeness as Completeness
+from engine.storage.completeness import VideoCompleteness as VideoCompleteness
 from engine.storage.database import REPAIR, Database
 from engine.storage.durable import Reached, make_folder
 from engine.storage.embeddings import Rows as Rows

@@ -141,7 +141,7 @@ def run(
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class AnsweredQuery:
     """What one size gave."""
 
     rows: list[list[Cell]]
@@ -149,7 +149,7 @@ class Done:
     notes: list[str]
 
 
-def measure(root: Path, num_rows: int, count: int) -> Done:
+def measure(root: Path, num_rows: int, count: int) -> AnsweredQuery:
     """Open the store, write the peers, and let them take turns."""
     _, texts = made.queries_for(made.cone_like(None), num_rows)
     queries = texts[: max(count, TUNED, 3)]
@@ -166,7 +166,7 @@ def measure(root: Path, num_rows: int, count: int) -> Done:
     if lance is not None:
         peer = lance.write_seconds, lance.build_seconds
         notes = [f"LanceDB probes {lance.probes} lists of IVF_FLAT at {num_rows} rows"]
-    return Done(rows, (opened, *peer), notes)
+    return AnsweredQuery(rows, (opened, *peer), notes)
 
 
 @contextmanager
