@@ -86,7 +86,8 @@ class Engine:
         return self._model.space
 
     def load(self) -> Self:
-        """Load the model now rather than with the first work that needs it."""
+        """Load the model and start SQL's process now rather than with the first work for them."""
+        self._sandbox.warm()
         self._model.load()
         return self
 

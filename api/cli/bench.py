@@ -345,3 +345,13 @@ def startup(
     with show.err.status("starting"):
         report = startup_bench.run(data, rounds=rounds)
     show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def cage(rounds: int = 15, out: flags.OutFile = None, as_json: flags.Json = False) -> None:
+    """What it costs that SQL computes in processes of its own, by rows."""
+    from engine.evaluation.bench import cage as cage_bench
+
+    with show.err.status("asking"):
+        report = cage_bench.run(rounds=rounds)
+    show.print_report(report, as_json=as_json, path=out)

@@ -50,6 +50,11 @@ class Pool:
             self._changed.wait_for(lambda: not self._lent, _CLOSE_SECONDS)
 
     @property
+    def pids(self) -> list[int]:
+        """The numbers of the workers' processes."""
+        return [process.pid for process in [*self._idle, *self._lent]]
+
+    @property
     def is_closed(self) -> bool:
         """Whether nothing is lent any more."""
         return self._closed

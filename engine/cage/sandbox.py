@@ -60,6 +60,10 @@ class Sandbox:
         """Start a worker now rather than with the first statement."""
         self._pool.warm()
 
+    def pids(self) -> list[int]:
+        """Return the numbers of the processes, for who measures them."""
+        return self._pool.pids
+
     def close(self) -> None:
         """End all statements and their processes."""
         self._pool.close()

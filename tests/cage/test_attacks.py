@@ -56,7 +56,7 @@ class Watch:
 
     def _look(self) -> None:
         while not self._over.wait(0.005):
-            held = sum(_resident(process.pid) for process in list(self._cage._pool._lent))
+            held = sum(map(_resident, self._cage.pids()))
             self.most = max(self.most, held)
 
 

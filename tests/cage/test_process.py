@@ -54,7 +54,7 @@ def test_no_worker_is_left_where_the_parent_was_killed() -> None:
         "import sys, time; from threading import Thread; from engine.cage.sandbox import Sandbox\n"
         "sandbox = Sandbox(); sandbox.run('SELECT 1', {}, max_rows=1)\n"
         f"Thread(target=lambda: sandbox.run({ENDLESS!r}, {{}}, max_rows=1), daemon=True).start()\n"
-        "time.sleep(0.3); print(*[p.pid for p in sandbox._pool._lent], flush=True)\n"
+        "time.sleep(0.3); print(*sandbox.pids(), flush=True)\n"
         "time.sleep(100)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:

@@ -78,7 +78,7 @@ class Watch:
             self.most = max(self.most, self._held() - self._start)
 
     def _held(self) -> int:
-        pids = ["self", *(process.pid for process in list(self._sandbox._pool._lent))]
+        pids = ["self", *self._sandbox.pids()]
         return sum(_anonymous(pid) for pid in pids) + _shared()
 
 
