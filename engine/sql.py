@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from engine.errors import QueryError
 from engine.operators.base import Context, read_table
+from engine.planner.bounds import nesting_bounded
 from engine.planner.explain import explain_text, show
 from engine.planner.place import in_users_text
 from engine.planner.prepare import Prepared, prepare
@@ -43,20 +44,23 @@ def run_sql(
     analyze = analyze or prepared.statement.explain == "analyze"
     shown = explain or prepared.statement.explain != "no"
     if shown and not analyze:
-        text = explain_text(prepared.plan, prepared.rules, context)
+        with nesting_bounded(sql):
+            text = explain_text(prepared.plan, prepared.rules, context)
         return _result(_lines(text), text, context, started)
     table = _run(prepared, context)
     seconds = perf_counter() - started
-    if not shown and not analyze:
-        return _result(table, show(prepared.plan), context, started)
-    text = explain_text(prepared.plan, prepared.rules, context, analyzed=seconds)
+    with nesting_bounded(sql):
+        if not shown and not analyze:
+            return _result(table, show(prepared.plan), context, started)
+        text = explain_text(prepared.plan, prepared.rules, context, analyzed=seconds)
     return _result(_lines(text), text, context, started)
 
 
 def _run(prepared: Prepared, context: Context) -> pa.Table:
     sql = prepared.statement.sql
     try:
-        return read_table(prepared.operator, context)
+        with nesting_bounded(sql):
+            return read_table(prepared.operator, context)
     except QueryError as error:
         raise in_users_text(error, sql) from error
 

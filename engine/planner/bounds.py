@@ -1,5 +1,6 @@
 """How large and how deep a statement may be, looked at before it is parsed."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -11,6 +12,13 @@ from engine.errors import ParseError
 MOST_CHARACTERS: Final = 500_000
 MOST_TOKENS: Final = 25_000  # such as a list of 12,000 numbers
 MOST_NESTED: Final = 32  # brackets within brackets; each is some thirty calls to the parser
+# what the planner looks at one by one, each against the others
+MOST_OF: Final = {
+    TokenType.SELECT: 300,
+    TokenType.ALIAS: 1000,
+    TokenType.OR: 1000,
+    TokenType.AND: 1000,
+}
 _OPENING = (TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE)
 _CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE)
 
@@ -27,6 +35,12 @@ def check_tokens(tokens: Sequence[Token], sql: str) -> None:
     if len(tokens) > MOST_TOKENS:
         said = f"the statement has {len(tokens)} words and signs; allowed: {MOST_TOKENS}"
         raise ParseError(said, sql=sql)
+    counted = Counter(token.token_type for token in tokens)
+    for kind, most in MOST_OF.items():
+        if counted[kind] > most:
+            word = "AS" if kind == TokenType.ALIAS else kind.name
+            said = f"the statement has {counted[kind]} times {word}; allowed: {most}"
+            raise ParseError(said, sql=sql)
     depth = 0
     for token in tokens:
         depth += (token.token_type in _OPENING) - (token.token_type in _CLOSING)

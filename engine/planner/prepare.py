@@ -55,8 +55,8 @@ def prepare(
         assert isinstance(plan, Relational)
         if statement.options.get("exact", exact) is True:
             plan = settle(plan)
-    timed = analyze or statement.explain == "analyze"
-    operator = Build(columns, max_rows, timed).operator(plan)
+        timed = analyze or statement.explain == "analyze"
+        operator = Build(columns, max_rows, timed).operator(plan)
     log.debug("planned in %.1f ms", 1e3 * (perf_counter() - started))
     return Prepared(statement, plan, tuple(rules), operator)
 
