@@ -50,6 +50,7 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # ours needs nothing from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # else a form would be sent twice
     )
     app.state.engine = engine
     app.state.settings = settings

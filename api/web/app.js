@@ -185,17 +185,40 @@ $("sql-form").sql.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); runSql(); }
 });
 
+let role = "read"; // what the key allows; the page offers no more
+
 async function listVideos() {
-  const videos = [];
-  let cursor = null;
-  do {
-    const page = await (await call(`/videos?limit=200${cursor ? `&cursor=${cursor}` : ""}`)).json();
-    videos.push(...page.videos);
-    cursor = page.next_cursor;
-  } while (cursor);
+  role = (await (await call("/me")).json()).role;
+  $("upload-form").hidden = role !== "write";
+  await listPage(null, []);
+}
+
+// a page at a time: a store may hold a hundred thousand
+async function listPage(cursor, before) {
+  const page = await (await call(`/videos?limit=200${cursor ? `&cursor=${cursor}` : ""}`)).json();
+  const videos = [...before, ...page.videos];
   const columns = ["video", "length", "status", "size", "codec", "strategy", "reused", "drift", ""];
   $("video-list").replaceChildren(videos.length ? table(columns, videos, videoCell)
     : make("p", { className: "said", textContent: "No videos yet." }));
+  if (page.next_cursor) {
+    const more = make("button", { className: "quiet", type: "button", textContent: "More" });
+    more.addEventListener("click", () => listPage(page.next_cursor, videos).catch((error) => say("videos-said", error.message, true)));
+    $("video-list").append(more);
+  }
+}
+
+// what was asked for before the page was loaded, or elsewhere
+async function listJobs() {
+  for (const status of ["running", "queued"]) {
+    for (const job of await (await call(`/jobs?status=${status}&limit=20`)).json()) {
+      if ($(`job-${job.id}`)) continue;
+      const bar = make("progress", { max: 1 });
+      const said = make("span", { className: "hint", textContent: job.status });
+      const named = job.videos.map((video) => video.name).join(", ");
+      $("job-list").append(make("div", { className: "job", id: `job-${job.id}` }, make("strong", { textContent: named }), bar, said));
+      watch({ job_url: `/jobs/${job.id}` }, bar, said).catch((error) => { said.textContent = error.message; });
+    }
+  }
 }
 
 function videoCell(video, column) {
@@ -211,6 +234,7 @@ function videoCell(video, column) {
     case "reused": return share(report.reuse_rate);
     case "drift": return typeof report.drift === "number" ? report.drift.toFixed(4) : null;
     default: {
+      if (role !== "write") return "";
       const remove = make("button", { className: "quiet", type: "button", textContent: "Remove" });
       remove.addEventListener("click", () => {
         if (!confirm(`Remove ${video.name} from the store? The file itself stays.`)) return;
@@ -237,9 +261,13 @@ async function upload(files) {
   for (const file of files) {
     const bar = make("progress", { max: 1, value: 0 });
     const said = make("span", { className: "hint", textContent: "sending" });
-    $("job-list").prepend(make("div", { className: "job" }, make("strong", { textContent: file.name }), bar, said));
-    try { watch(await post(file, bar), bar, said).catch((error) => { said.textContent = error.message; }); }
-    catch (error) { bar.remove(); said.textContent = error.message; }
+    const row = make("div", { className: "job" }, make("strong", { textContent: file.name }), bar, said);
+    $("job-list").prepend(row);
+    try {
+      const job = await post(file, bar);
+      row.id = `job-${job.id}`;
+      watch(job, bar, said).catch((error) => { said.textContent = error.message; });
+    } catch (error) { bar.remove(); said.textContent = error.message; }
   }
 }
 
@@ -301,7 +329,7 @@ function open(tab) {
     button.setAttribute("aria-selected", String(chosen));
     $(button.dataset.tab).hidden = !chosen;
   }
-  if (tab === "videos") listVideos().catch((error) => say("videos-said", error.message, true));
+  if (tab === "videos") listVideos().then(listJobs).catch((error) => say("videos-said", error.message, true));
 }
 for (const button of document.querySelectorAll("[data-tab]")) {
   button.addEventListener("click", () => { location.hash = button.dataset.tab; });
