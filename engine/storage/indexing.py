@@ -3,15 +3,20 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isqrt
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.errors import StoreError
 from engine.storage import vectors
 from engine.storage.database import Database
 from engine.storage.durable import Reached, checksum, publish
 from engine.storage.files import Files
+from engine.storage.index_file import DamagedIndexError
 from engine.storage.layout import Layout
 from engine.storage.records import SavedIndex, StoredSpace
 from engine.storage.snapshot import Snapshot
@@ -52,6 +57,7 @@ class Indexes:
         self._files = files
         self._tuning = tuning
         self._snapshots: dict[int, Snapshot] = {}
+        self._damaged: set[Path] = set()  # index files
         self._condemned = files.condemned  # parts, when the snapshots were loaded
 
     def snapshot(self, space: StoredSpace) -> Snapshot:
@@ -130,21 +136,24 @@ class Indexes:
 
     def _load(self, space: StoredSpace) -> Snapshot:
         """Return the saved index with what has changed since; a large change is merged at once."""
-        seen = self._ledger.seen(space.space_id)
-        row_ids, version = seen.column("row_id").to_numpy(), seen.column("version").to_numpy()
         snapshot = Snapshot(space.dimension, self._tuning)
-        fresh = np.ones(len(seen), bool)
         saved = self._ledger.index(space.space_id)
         base = None if saved is None else self._read(space, saved)
-        if saved is not None and base is not None:
-            merged = row_ids[version <= saved.version]
-            base = base.only(np.isin(base.row_ids, merged, assume_unique=True))
-            fresh = (version > saved.version) | ~np.isin(row_ids, base.row_ids, assume_unique=True)
+        if saved is None or base is None:
+            fresh = self._ledger.seen(space.space_id)
+        else:
+            fresh = self._ledger.seen(space.space_id, after=saved.version)
+            count = self._ledger.count(space.space_id)
+            if count - len(fresh) != len(base.row_ids):  # some of its rows are not seen any more
+                seen = self._ledger.seen(space.space_id)
+                merged = seen.filter(pc.less_equal(seen.column("version"), saved.version))
+                base = base.only(np.isin(base.row_ids, merged.column("row_id").to_numpy()))
+                known = pc.is_in(seen.column("row_id"), pa.array(base.row_ids))
+                fresh = seen.filter(pc.invert(known))
             snapshot = replace(snapshot, base=base)
-        pending = int(fresh.sum())
-        if pending > max(snapshot.num_rows, self._tuning.delta_rows):
+        if len(fresh) > max(snapshot.num_rows, self._tuning.delta_rows):
             return self.build(space)
-        found = list(self._files.vectors(space.space_id, seen.filter(fresh)))
+        found = list(self._files.vectors(space.space_id, fresh))
         if found:
             snapshot = snapshot.adding(
                 np.concatenate([ids for ids, _ in found]),
@@ -156,9 +165,9 @@ class Indexes:
         """Return the saved index, or None for a damaged one, which is then forgotten."""
         path = self._layout.root / saved.path
         try:
-            if checksum(path) == saved.checksum:
-                return vectors.load(path)
-            reason = "its checksum is wrong"
+            if path in self._damaged:
+                raise DamagedIndexError(f"{saved.path} is damaged")
+            return vectors.load(path, partial(self._found_damaged, space, path))
         except (OSError, StoreError) as error:
             reason = str(error)
         _log.warning("index of space %s is built afresh: %s", space.key, reason)
@@ -170,8 +179,12 @@ class Indexes:
         base = snapshot.base
         if base is None or self._wants_build(base, snapshot.num_rows):
             return self.build(space)
-        for block in snapshot.delta:
-            base = vectors.extend(base, block.row_ids, block.vectors)
+        try:
+            for block in snapshot.delta:
+                base = vectors.extend(base, block.row_ids, block.vectors)
+        except DamagedIndexError as error:
+            _log.warning("index of space %s is built afresh: %s", space.key, error)
+            return self.build(space)
         self._save(space, base)
         return replace(snapshot, base=base, delta=())
 
@@ -196,6 +209,13 @@ class Indexes:
         )
         self._ledger.commit_index(saved)
         self._reached("index: committed")
+
+    def _found_damaged(self, space: StoredSpace, path: Path) -> None:
+        """Use an index file no more: a search has found it damaged."""
+        _log.warning("the index %s of space %s is damaged", path, space.key)
+        with self._writing:
+            self._damaged.add(path)
+            self.forget(space.space_id)
 
     def _drop_saved(self, space: StoredSpace) -> None:
         if not self._read_only and self._ledger.index(space.space_id) is not None:

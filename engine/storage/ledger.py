@@ -123,12 +123,18 @@ class Ledger:
             parameters,
         )
 
-    def seen(self, space_id: int, video_id: int | None = None) -> pa.Table:
-        """Return row_id, part_id and version of a space's rows, or a video's, by part and row."""
+    def seen(
+        self, space_id: int, video_id: int | None = None, *, after: int | None = None
+    ) -> pa.Table:
+        """Return row_id, part_id and version of a space's rows, by part and row.
+
+        They may be those of a video alone, or those whose version is above `after`.
+        """
         return self._database.table(
-            "SELECT row_id, part_id, version FROM stored_frames WHERE space_id = ?"
-            " AND video_id = coalesce(?, video_id) ORDER BY part_id, row_id",
-            [space_id, video_id],
+            "SELECT row_id, part_id, version FROM stored_frames WHERE space_id = $1"
+            " AND ($2 IS NULL OR video_id = $2) AND ($3 IS NULL OR version > $3)"
+            " ORDER BY part_id, row_id",
+            [space_id, video_id, after],
         )
 
     def seen_from(self, part: Part) -> row_id.Ids:

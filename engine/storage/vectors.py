@@ -10,7 +10,7 @@ from typing import Any, Self
 import faiss
 import numpy as np
 
-from engine.errors import StoreError
+from engine.storage.index_file import DamagedIndexError, IndexFile, Sums
 
 _faiss: Any = faiss  # whose stubs lack the constructors that Python has
 
@@ -44,6 +44,7 @@ class Index:
     """A FAISS index by position, wrapped in one by row id; what is read off it is kept."""
 
     by_row: Any  # IndexIDMap
+    file: IndexFile | None = None  # that it is mapped from; None: it is in memory alone
 
     @cached_property
     def by_position(self) -> Any:
@@ -80,9 +81,20 @@ class Index:
         """The inverted list of each position: int64 `[n]`."""
         return faiss.vector_to_array(self.by_position.direct_map.array) >> 32
 
+    def check(self, lists: np.ndarray) -> None:
+        """See to it that inverted lists are what was written, before they are looked at."""
+        if self.file is not None and self.num_lists:
+            self.file.check(self.by_position, lists)
+
+    def check_all(self) -> None:
+        """Check every list."""
+        self.check(np.arange(self.num_lists))
+
     def save(self, path: Path) -> None:
-        """Write a FAISS file whose ids are row ids."""
+        """Write a FAISS file whose ids are row ids, and sums of what it holds."""
+        self.check_all()
         faiss.write_index(self.by_row, str(path))
+        Sums.of_index(self.by_row).append(path)
 
 
 @dataclass(frozen=True)
@@ -117,6 +129,8 @@ class Base:
 
     def unpack(self, positions: np.ndarray) -> np.ndarray:
         """Return the vectors at positions: float32 `[n, E]`."""
+        if self.index.file is not None and self.index.num_lists:
+            self.index.check(np.unique(self.index.list_of[positions]))
         return self.index.by_position.reconstruct_batch(np.ascontiguousarray(positions, np.int64))
 
     def choose(self, positions: np.ndarray) -> "IndexChoice":
@@ -147,14 +161,32 @@ class Base:
             return NearestRows(np.empty(0, np.int64), np.empty(0, np.float32), index.kind)
         how, parameters, whole = index.kind, _faiss.SearchParameters(sel=among.selector), True
         if among.per_list is not None:
+            nearest = np.argsort(-products(index.centroids, query), kind="stable")
             probes = index.num_lists
             if not exact:
-                probes = self._probes(query, k, among.per_list, tuning)
+                probes = _enough(among.per_list[nearest], k, tuning)
             whole = probes == index.num_lists
             how += ", exact scan" if whole else f", {probes} lists"
-            parameters = _faiss.SearchParametersIVF(sel=among.selector, nprobe=probes)
-        scores, positions = index.by_position.search(query[None], k, params=parameters)
-        return NearestRows(index.row_ids[positions[0]], scores[0], how, whole)
+            found, scores = self._probe(query, k, nearest[:probes], among.selector)
+        else:
+            scores, found = index.by_position.search(query[None], k, params=parameters)
+        return NearestRows(index.row_ids[found.reshape(-1)], scores.reshape(-1), how, whole)
+
+    def _probe(
+        self, query: np.ndarray, k: int, lists: np.ndarray, selector: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions and scores of the nearest rows in some inverted lists."""
+        self.index.check(lists)
+        scores, found = np.empty((1, k), np.float32), np.empty((1, k), np.int64)
+        assigned = np.ascontiguousarray(lists, np.int64)
+        closeness = np.zeros(len(lists), np.float32)  # used by residuals alone, which there are not
+        point, parameters = faiss.swig_ptr, _faiss.SearchParametersIVF
+        self.index.by_position.search_preassigned_c(
+            *(1, point(query), k, point(assigned), point(closeness), point(scores), point(found)),
+            False,
+            parameters(sel=selector, nprobe=len(lists)),
+        )
+        return found, scores
 
     def above(self, query: np.ndarray, cutoff: float, among: "IndexChoice") -> NearestRows:
         """Return the rows among a choice that score above `cutoff`, in no order."""
@@ -176,18 +208,12 @@ class Base:
         parameters = _faiss.SearchParameters(sel=among.selector)
         if among.per_list is not None:
             lists = self.index.num_lists
+            self.index.check_all()
             parameters = _faiss.SearchParametersIVF(sel=among.selector, nprobe=lists)
         _, scores, positions = self.index.by_position.range_search(
             query[None], cutoff, params=parameters
         )
         return positions, scores
-
-    def _probes(self, query: np.ndarray, k: int, per_list: np.ndarray, tuning: Tuning) -> int:
-        """Return how many of the nearest lists hold enough of the chosen rows."""
-        enough = max(tuning.exact_rows, 32 * k, int(per_list.sum() * tuning.probe_share))
-        nearest = np.argsort(-products(self.index.centroids, query), kind="stable")
-        reached = np.cumsum(per_list[nearest])
-        return min(int(np.searchsorted(reached, enough)) + 1, self.index.num_lists)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +223,13 @@ class IndexChoice:
     count: int
     selector: Any
     per_list: np.ndarray | None
+
+
+def _enough(per_list: np.ndarray, k: int, tuning: Tuning) -> int:
+    """Return how many of the lists, nearest first, hold enough of the chosen rows."""
+    reached = np.cumsum(per_list)
+    enough = max(tuning.exact_rows, 32 * k, int(reached[-1] * tuning.probe_share))
+    return min(int(np.searchsorted(reached, enough)) + 1, len(per_list))
 
 
 def products(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
@@ -209,12 +242,12 @@ def products(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
     return found
 
 
-def load(path: Path) -> Base:
-    """Read a saved index; all that it holds counts, the last position of each row id."""
-    try:
-        return _whole(faiss.read_index(str(path)))
-    except RuntimeError as error:
-        raise StoreError(f"the index {path} cannot be read; run `index build`") from error
+def load(path: Path, report: Callable[[], None] = lambda: None) -> Base:
+    """Map a saved index into memory; all that it holds counts, the last position of each row id.
+
+    `report` is called where a search later finds a part of it damaged.
+    """
+    return _whole(*IndexFile.open(path, report))
 
 
 def build(dimension: int, num_rows: int, batches: Batches, tuning: Tuning) -> Base:
@@ -230,7 +263,7 @@ def build(dimension: int, num_rows: int, batches: Batches, tuning: Tuning) -> Ba
 
 def extend(base: Base, row_ids: np.ndarray, vectors: np.ndarray) -> Base:
     """Return a copy of an index with more rows; a row that was there takes its new vector."""
-    index = faiss.clone_index(base.index.by_row)
+    index = _in_memory(base.index)
     index.add_with_ids(vectors.astype(np.float32), row_ids)
     whole = _whole(index)
     return whole.only(np.isin(whole.row_ids, np.union1d(base.row_ids, row_ids)))
@@ -259,7 +292,21 @@ def _sample(batches: Batches, num_rows: int, count: int) -> np.ndarray:
     )
 
 
-def _whole(by_row: Any) -> Base:
-    index = Index(by_row)
+def _in_memory(index: Index) -> Any:
+    """Return a copy of an index that may be changed."""
+    if index.file is None:
+        return faiss.clone_index(index.by_row)
+    index.check_all()
+    try:
+        return faiss.read_index(str(index.file.path))
+    except RuntimeError as error:
+        raise DamagedIndexError(f"the index {index.file.path} cannot be read") from error
+
+
+def _whole(by_row: Any, file: IndexFile | None = None) -> Base:
+    index = Index(by_row, file)
+    ids = index.row_ids
+    if bool((ids[1:] > ids[:-1]).all()):
+        return Base(index, ids, np.arange(len(ids)))
     row_ids, backwards = np.unique(index.row_ids[::-1], return_index=True)
     return Base(index, row_ids, index.size - 1 - backwards)

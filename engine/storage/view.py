@@ -258,7 +258,8 @@ class Views:
     def view(self, space: StoredSpace) -> View:
         """Return the present moment of a space."""
         held = self._held.get(space.space_id)
-        if held is not None and held.changes == self._database.changes:
+        unchanged = held is not None and held.changes == self._database.changes
+        if held is not None and unchanged and held.rows.snapshot is self._snapshot(space):
             return held
         with self._database.writing:
             made = self._read(space, held)
