@@ -24,6 +24,7 @@ fuzz: install
 # spoilt videos by the hundred, stores killed and damaged, by seed
 torture: install
 	$(BIN)/python -m tests.torture.run
+	$(BIN)/python -m tests.torture.sql
 	$(BIN)/python -m tests.torture.http
 	$(BIN)/python -m tests.torture.load
 	$(BIN)/python -m tests.torture.files --seed $(or $(SEED),0) --count $(or $(COUNT),600)
