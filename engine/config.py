@@ -53,6 +53,9 @@ class Settings(FromFile):
     parts: Path | None = Field(None, description="gate limits or reuse parts: a file or a folder")
     decoder: Literal["auto", "pyav", "nvdec"] = "auto"
     devices: str = Field("", description="that ingests encode on: all GPUs, or a list with commas")
+    embed_seconds: float = Field(
+        30.0, gt=0, description="that one query may embed what is missing; ingest embeds all"
+    )
 
     gap_seconds: float = Field(1.0, ge=0, description="hits this close make one moment")
     near_duplicate: float = Field(

@@ -3,8 +3,10 @@
 What takes seconds to import (the model, ingesting, answering) is imported by what first needs it.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from engine.footage import Footage
     from engine.ingesting.report import Decoder, IngestOptions, IngestReport, Progress
     from engine.vision.model import Model
+
+log = logging.getLogger(__name__)
+_SAID_FROM = 60.0  # seconds of video that a query embeds
 
 
 class Engine:
@@ -323,6 +328,7 @@ class Engine:
             strategy=settings.strategy,
             max_drift=settings.max_drift,
             exact=settings.exact,
+            embed_seconds=settings.embed_seconds,
             false_match_rate=settings.false_match_rate,
             gap_seconds=settings.gap_seconds,
         ).override(given)
@@ -351,6 +357,13 @@ class Engine:
         if self._ingesting or self.store.read_only:
             return Embedded(complete=False)
         seconds = sum(part.stop_seconds - part.start_seconds for part in missing)
+        if seconds > _SAID_FROM:
+            log.warning(
+                "embedding what is missing of %.0f s of video, for at most %.0f s; ingest embeds"
+                " all",
+                seconds,
+                inf if options.budget_seconds is None else options.budget_seconds,
+            )
         with self._embedding:
             done = ensure(self.store, self.model, missing, chosen, options.budget_seconds)
         if done.complete:

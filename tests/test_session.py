@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,6 +18,7 @@ from engine.errors import ModelError, NotFoundError, StoreError, UsageError
 from engine.knowledge import knows
 from engine.video.decode import decode_range
 from engine.video.gop import index_gops
+from engine.video.write import write_h264
 from engine.vision.backbone.locate import BUILTIN
 from engine.world.make import make_world
 
@@ -251,6 +253,30 @@ def test_what_is_removed_is_gone_but_its_file_stays(clips: Path, tmp_path: Path)
 def test_one_process_writes(engine: Engine) -> None:
     with pytest.raises(StoreError, match="is in use by process"):
         Engine.open(engine.settings.data)
+
+
+def test_a_query_embeds_no_longer_than_it_may_and_the_next_one_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 255, (700, 1, 1, 3), np.uint8)
+    images = (np.broadcast_to(colour, (32, 32, 3)).copy() for colour in colours)
+    write_h264(tmp_path / "long.mp4", images, 4, gop=16)
+    given = {"strategy": "dense", "fps": 1, "embed_seconds": 1e-6}
+    with Engine.open(tmp_path / "data", **given) as engine:
+        engine.register(tmp_path / "long.mp4")
+        first = engine.query("red").coverage
+        assert not first.complete
+        assert 0 < first.frames < 175
+        said = "embedding what is missing of 175 s of video, for at most 0 s; ingest embeds all"
+        assert said in caplog.messages
+        covered = [first]
+        while not covered[-1].complete and len(covered) < 10:
+            covered.append(engine.query("red").coverage)
+        assert covered[-1].complete
+        assert covered[-1].frames == sum(each.embedded for each in covered) == 175
+        rest = engine.sql("SELECT count(*) AS n FROM frames OPTIONS (embed_seconds = 5)")
+        assert rest.rows() == [{"n": 175}]
 
 
 def test_options_of_a_query_are_checked(engine: Engine) -> None:

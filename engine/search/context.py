@@ -68,6 +68,7 @@ class SearchContext:
     started: float = field(default_factory=monotonic)
     work: Work = field(default_factory=Work)
     vectors: dict[str | bytes, NDArray[np.float32]] = field(default_factory=dict)
+    embedding_seconds: float = 0.0  # spent on it so far
     null: Null | None = None
     content: str = "unnamed"  # what `background` shows: a null of other content is measured anew
     caution: str | None = None  # what has to be known before the model is relied on
@@ -84,8 +85,12 @@ class SearchContext:
 
     def embed_missing(self, missing: Sequence[Range]) -> None:
         """Decode, embed and store what is missing, within what is left of the budget."""
-        options = replace(self.options, budget_seconds=self.seconds_left)
+        started, allowed = monotonic(), self.options.embed_seconds
+        left = None if allowed is None else max(0.0, allowed - self.embedding_seconds)
+        limits = [limit for limit in (self.seconds_left, left) if limit is not None]
+        options = replace(self.options, budget_seconds=min(limits, default=None))
         self.work.embedded.append(self.embed(missing, options))
+        self.embedding_seconds += monotonic() - started
         self.reading.renew()
 
     @property
