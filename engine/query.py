@@ -17,7 +17,7 @@ from engine.search.context import SearchContext
 from engine.search.grouping import VideoSpan
 from engine.search.ranking import Ranking, Wanted
 from engine.search.scores import subject_vector
-from engine.search.selection import Selection, select_frames
+from engine.search.selection import select_frames
 
 
 def query(
@@ -70,7 +70,7 @@ def _report(ranking: Ranking, clear: list[bool | None], seconds: list[float]) ->
             _moment(item, selection.names[item.video_id], sure)
             for item, sure in zip(ranking.spans, clear, strict=False)
         ],
-        coverage=_coverage(selection, ranking.context),
+        coverage=_coverage(ranking),
         timing=dict(zip(("encode", "select", "search"), seconds, strict=True)),
         plan=f"best {ranking.depth} frames by {ranking.index}, grouped by {wanted.group_by},"
         f" {ranking.num_duplicates} duplicates",
@@ -91,7 +91,8 @@ def _moment(item: VideoSpan, name: str, clear: bool | None) -> Moment:
     )
 
 
-def _coverage(selection: Selection, context: SearchContext) -> Coverage:
+def _coverage(ranking: Ranking) -> Coverage:
+    selection, context = ranking.selection, ranking.context
     work, lacking = context.work, context.store.lacking(context.space, list(selection.names))
     return Coverage(
         videos=len(selection.names),
@@ -102,5 +103,6 @@ def _coverage(selection: Selection, context: SearchContext) -> Coverage:
         and all(item.complete for item in work.refined)
         and not lacking,
         lacking=[f"{item.name}: {item.reason}" for item in lacking],
+        edges_may_move=ranking.edges_may_move,
         approximate=work.approximate,
     )

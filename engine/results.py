@@ -30,6 +30,7 @@ class Coverage:
     complete: bool
     lacking: list[str] = field(default_factory=list)  # videos that give fewer rows than they should
     approximate: bool = False  # an index chose the rows to look at; `exact=True` looks at all
+    edges_may_move: bool = False  # where moments begin and end rests on approximate rows
 
 
 @dataclass(frozen=True, slots=True)

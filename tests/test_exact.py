@@ -121,6 +121,17 @@ def told(moments: Sequence[Moment]) -> list[tuple[object, ...]]:
     ]
 
 
+def test_answers_say_whether_their_edges_may_move(stored: Stored, sandbox: Sandbox) -> None:
+    for store, may_move in ((stored.approximate, True), (stored.exact, False)):
+        for min_score in (None, 0.1):
+            context = stored.context(store, sandbox)
+            found = query(context, TEXTS[0], top_k=3, min_score=min_score)
+            assert found.moments
+            assert found.coverage.edges_may_move == may_move
+    frames = query(stored.context(stored.approximate, sandbox), TEXTS[0], top_k=3, group_by="frame")
+    assert not frames.coverage.edges_may_move
+
+
 @pytest.mark.parametrize("group_by", GROUPS)
 @pytest.mark.parametrize(("top_k", "share"), [(1, 0.1), (4, 0.18)])
 def test_answers_are_those_of_exact_rows(

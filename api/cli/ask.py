@@ -139,6 +139,9 @@ def print_moments(found: QueryResult) -> None:
     if not covered.complete:
         why = "; ".join(covered.lacking[:3]) or "a file cannot be read, or time ran out"
         parts.append(f"not complete: {why}")
+    parts += (
+        ["where they begin and end rests on approximate rows"] if covered.edges_may_move else []
+    )
     parts += ["by an index that may miss some: --exact looks at all"] if covered.approximate else []
     milliseconds = 1000 * sum(found.timing.values())
     show.out.print(f"[dim]{escape(', '.join(parts))}, {milliseconds:.0f} ms; {found.plan}[/]")

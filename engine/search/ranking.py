@@ -64,6 +64,21 @@ class Ranking:
             self._settle()
 
     @property
+    def edges_may_move(self) -> bool:
+        """Whether spans could begin or end elsewhere if all rows that they rest on were exact.
+
+        An edge rests on all frames of its video and, without `min_score`, on the average over the
+        store: only what decides which spans there are is made exact, not all of that.
+        """
+        frames, wanted = self.context.reading.view.frames, self.wanted
+        if wanted.group_by == "frame" or not self.spans:
+            return False
+        if wanted.min_score is None:
+            return not bool(frames.exact.all())
+        places = frames.of_videos([item.video_id for item in self.spans[: wanted.top_k]])
+        return not bool(frames.exact[slice(None) if places is None else places].all())
+
+    @property
     def _most(self) -> int:
         """How many spans there can be at most."""
         if self.wanted.group_by == "video":
