@@ -36,7 +36,7 @@ class Interpolate:
     tower: VisionTower
     every: int = 2
     dense: Dense | None = None  # that encodes; None: the plain one
-    name: str = field(default="interpolate", init=False)
+    name: str = "interpolate"
     whole_streams: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:

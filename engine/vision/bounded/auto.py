@@ -72,7 +72,7 @@ class Auto:
     saved: float = field(init=False, default=0.0)  # seconds, against dense
     served: int = field(init=False, default=0)  # frames, by a choice
     reasons: dict[tuple[str, str], str] = field(init=False, default_factory=dict)
-    name: str = field(init=False, default="auto")
+    name: str = "auto"
     whole_streams: bool = field(init=False, default=True)
 
     @property

@@ -44,7 +44,7 @@ class EarlyGate:
     sequential: bool = False
     bridge: Bridge = field(default_factory=Bridge)
     fused: FusedGate | None = None
-    name: str = field(default="earlygate", init=False)
+    name: str = "earlygate"
     whole_streams: bool = field(default=False, init=False)
 
     def with_scale(self, scale: float) -> "EarlyGate":

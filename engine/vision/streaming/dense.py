@@ -30,7 +30,7 @@ class Dense:
     tower: VisionTower
     batch: int = 32
     fused: FusedDense | None = None
-    name: str = field(default="dense", init=False)
+    name: str = "dense"
     whole_streams: bool = field(default=False, init=False)
 
     @torch.inference_mode()
