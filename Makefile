@@ -14,8 +14,9 @@ install: .venv/installed
 demo: install
 	$(BIN)/dejavu-engine demo
 
+# a process for each processor; `pytest` alone runs in one
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 # random statements against a stock DuckDB, by seed
 fuzz: install

@@ -1,6 +1,11 @@
 """Fixtures that all tests share, and where kernels run without a GPU."""
 
 import os
+
+# where tests run in a process for each processor, each computes by one thread
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from importlib.util import find_spec
 from pathlib import Path
 
