@@ -216,7 +216,8 @@ class Catalog(Jobs):
         rows = self._database.all(
             f"SELECT {_VIDEO_COLUMNS}, (SELECT list(a.name ORDER BY a.added_at, a.name) FROM"
             " aliases a WHERE a.video_id = v.video_id)"
-            f" FROM videos v {where} ORDER BY video_id{page}",
+            # the page first: names are looked up for its videos alone
+            f" FROM (SELECT * FROM videos {where} ORDER BY video_id{page}) v ORDER BY video_id",
             parameters,
         )
         videos = []
