@@ -42,14 +42,14 @@ def completeness(
     """Return how far videos are in a space, by id; rows in `unreadable` parts do not count."""
     rows = database.all(
         "WITH seen AS (SELECT video_id, count(*) AS embedded FROM stored_frames WHERE space_id = $1"
-        " AND NOT list_contains($2::BIGINT[], part_id) GROUP BY video_id),"
+        " AND part_id NOT IN (SELECT unnest($2::BIGINT[])) GROUP BY video_id),"
         " shown AS (SELECT video_id, any_value(sampling) AS sampling, max(num_frames) AS planned,"
         " bool_or(finished_at IS NOT NULL) AS finished FROM segments"
         " WHERE space_id = $1 AND shown GROUP BY video_id)"
         " SELECT video_id, name, status, error, sampling, planned, coalesce(finished, FALSE),"
         " coalesce(embedded, 0)"
         " FROM videos LEFT JOIN shown USING (video_id) LEFT JOIN seen USING (video_id)"
-        " WHERE $3::BIGINT[] IS NULL OR list_contains($3::BIGINT[], video_id) ORDER BY video_id",
+        " WHERE $3::BIGINT[] IS NULL OR video_id IN (SELECT unnest($3::BIGINT[])) ORDER BY video_id",
         [space_id, list(unreadable), None if video_ids is None else list(video_ids)],
     )
     return [_judge(*row) for row in rows]
@@ -63,14 +63,13 @@ def lacking(
     Rows are counted only where that is in doubt: a query asks this each time.
     """
     rows = database.all(
-        "SELECT video_id FROM videos WHERE status NOT IN ('quarantined', 'registered')"
-        " AND list_contains($2::BIGINT[], video_id) AND video_id NOT IN (SELECT video_id"
-        " FROM segments WHERE space_id = $1 AND shown AND finished_at IS NOT NULL)"
-        " UNION SELECT DISTINCT video_id FROM holdings WHERE list_contains($3::BIGINT[], part_id)"
-        " AND list_contains($2::BIGINT[], video_id)",
-        [space_id, list(video_ids), list(unreadable)],
+        "SELECT video_id FROM videos ANTI JOIN (SELECT video_id FROM segments"
+        " WHERE space_id = ? AND shown AND finished_at IS NOT NULL) USING (video_id)"
+        " WHERE status NOT IN ('quarantined', 'registered')"
+        " UNION SELECT video_id FROM holdings WHERE part_id IN (SELECT unnest(?::BIGINT[]))",
+        [space_id, list(unreadable)],
     )
-    doubtful = [row[0] for row in rows]
+    doubtful = sorted({row[0] for row in rows}.intersection(video_ids))
     if not doubtful:
         return []
     found = completeness(database, space_id, video_ids=doubtful, unreadable=unreadable)

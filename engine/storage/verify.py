@@ -86,34 +86,40 @@ def verify_parts(
 
     After the moment `until` (of `monotonic`) only what can be told without reading them.
     """
-    for part in files.ledger.parts(video_id=video_id):
-        path = root / part.path
-        if monotonic() > until and path.exists() and path.stat().st_size == part.size_bytes:
-            continue
-        problem = _part(files, root, part)
-        if problem is not None and files.ledger.has(part):  # else a writer has replaced it
-            yield problem
+    parts = files.ledger.parts(video_id=video_id)
+    held = files.ledger.holdings(None if video_id is None else [part.part_id for part in parts])
+    for space_id in sorted({part.space_id for part in parts}):
+        seen = files.ledger.seen(space_id)
+        holder, row_ids = seen.column("part_id").to_numpy(), seen.column("row_id").to_numpy()
+        for part in (part for part in parts if part.space_id == space_id):
+            path = root / part.path
+            if monotonic() > until and path.exists() and path.stat().st_size == part.size_bytes:
+                continue
+            own = slice(*np.searchsorted(holder, (part.part_id, part.part_id + 1)))
+            problem = _part(files, path, part, row_ids[own])
+            if problem is not None and files.ledger.has(part):  # else a writer has replaced it
+                videos = {item.video_id for item in held.get(part.part_id, [])}
+                yield Problem(videos.pop() if len(videos) == 1 else None, *problem)
     for part_id, space_id, lost in files.ledger.rows_without_part():
         text = f"{lost} rows of space {space_id} lie in part {part_id}, which is not recorded"
         yield Problem(None, "missing", text)
 
 
-def _part(files: Files, root: Path, part: Part) -> Problem | None:
-    videos = sorted(files.videos_of(part))
-    video_id = videos[0] if len(videos) == 1 else None
-    if not (root / part.path).exists():
-        return Problem(video_id, "missing", f"the file {part.path} is gone; ingest again")
+def _part(files: Files, path: Path, part: Part, wanted: np.ndarray) -> tuple[str, str] | None:
+    """Return what is wrong with a part: a word and a line."""
+    if not path.exists():
+        return "missing", f"the file {part.path} is gone; ingest again"
     try:
         table = files.read_afresh(part)
         check_unit(vectors_of(table))
     except DamagedPartError as error:
-        return Problem(video_id, "damaged", f"the file {error}; ingest again")
+        return "damaged", f"the file {error}; ingest again"
     except (StoreError, UsageError) as error:
-        return Problem(video_id, "damaged", f"the file {part.path}: {error}")
-    lost = int((~np.isin(files.ledger.seen_from(part), row_ids_of(table))).sum())
+        return "damaged", f"the file {part.path}: {error}"
+    lost = int((~np.isin(wanted, row_ids_of(table))).sum())
     if lost or len(table) != part.num_rows:
         text = f"the file {part.path} has {len(table)} of {part.num_rows} rows, {lost} are missed"
-        return Problem(video_id, "missing", text)
+        return "missing", text
     return None
 
 
