@@ -12,6 +12,7 @@ from engine.cage.ending import is_ended
 from engine.cage.sandbox import Sandbox
 from engine.errors import ExecutionError, LimitError
 from engine.search.context import SearchContext
+from engine.storage import row_id
 
 
 class Operator(Protocol):
@@ -69,6 +70,5 @@ def _awaited(operator: Operator, context: Context) -> Iterator[pa.RecordBatch]:
 
 def row_ids(rows: pa.Table | pa.RecordBatch) -> NDArray[np.int64]:
     """The store's ids of rows with `video_id` and `frame`."""
-    videos = rows.column("video_id").to_numpy(zero_copy_only=False).astype(np.int64)
-    frames = rows.column("frame").to_numpy(zero_copy_only=False).astype(np.int64)
-    return (videos << 32) | frames
+    columns = (rows.column(name).to_numpy(zero_copy_only=False) for name in ("video_id", "frame"))
+    return row_id.pack(*columns)

@@ -12,6 +12,7 @@ from engine.operators.frame_rows import FrameRows, as_frames
 from engine.search.moments import Span, Step, find_spans, sequence_spans
 from engine.search.nearest import settle_cutoff, settle_scores
 from engine.search.scores import Match, cosine_at, line_of, place_scores
+from engine.storage import row_id
 from engine.storage.view import Places
 from schemas.tables import MOMENTS
 
@@ -37,7 +38,7 @@ class Moments:
         """Score all frames per text, then walk through the videos one after another."""
         rows = self._source_rows(context)
         frames, places = rows.frames, rows.listed
-        videos, seconds = frames.row_ids[places] >> 32, frames.seconds[places]
+        videos, seconds = row_id.videos_of(frames.row_ids[places]), frames.seconds[places]
         order = np.lexsort((seconds, videos))
         places, videos, seconds = places[order], videos[order], seconds[order]
         curves = [self._curve(context, step, places) for step in self.steps]

@@ -9,6 +9,7 @@ from engine.search.error_bounds import ErrorSpread, Residuals
 from engine.search.refiner import Ids, Query, Refiner
 from engine.search.stopping import may_cross, may_enter
 from engine.search.work import Refined
+from engine.storage import row_id
 from engine.storage.store import Hits
 
 
@@ -25,14 +26,14 @@ class _Candidates:
     def make_exact(self, refiner: Refiner, query: Query, picked: NDArray[np.intp]) -> None:
         """Make the picked rows exact; those that cannot be read are left as they are."""
         refiner.refine(self.row_ids[picked])
-        lost = np.isin(self.row_ids[picked] >> 32, list(refiner.unreadable))
+        lost = np.isin(row_id.videos_of(self.row_ids[picked]), list(refiner.unreadable))
         done = picked[~lost]
         if len(done):
             self.scores[done] = refiner.reading.rows.vectors(self.row_ids[done]) @ query
         self.exact[done] = True
 
     def readable(self, refiner: Refiner) -> NDArray[np.bool_]:
-        return ~np.isin(self.row_ids >> 32, list(refiner.unreadable))
+        return ~np.isin(row_id.videos_of(self.row_ids), list(refiner.unreadable))
 
 
 def refine_top_k(

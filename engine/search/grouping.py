@@ -10,6 +10,7 @@ from engine.search.context import SearchContext
 from engine.search.curve import Curve, MomentRule
 from engine.search.moments import Span, frame_stops, is_distinct
 from engine.search.refiner import Refiner
+from engine.storage import row_id
 from engine.storage.store import Hits
 
 _SAMPLE = 512  # rows that tell what the text scores on average
@@ -55,10 +56,10 @@ class Grouping:
         if self.min_score is not None:
             ids = ids[hits.scores >= self.min_score]
             near = near[hits.scores + self._largest_error() >= self.min_score]
-        self._score({int(row) >> 32 for row in near} - self._curves.keys())
+        self._score(set(row_id.videos_of(near).tolist()) - self._curves.keys())
         spans: list[VideoSpan] = []
-        for video in dict.fromkeys(int(row) >> 32 for row in ids):
-            found = ids[ids >> 32 == video]
+        for video in dict.fromkeys(row_id.videos_of(ids).tolist()):
+            found = ids[row_id.videos_of(ids) == video]
             if self.group_by == "frame":
                 spans += _frames(self._curves[video], found)
                 continue
@@ -119,7 +120,7 @@ class Grouping:
         bounds = self.refiner.error_bounds(self.vector, ids) if self.refiner else np.zeros(len(ids))
         scores = self.context.reading.rows.scores(self.vector, places).astype(np.float64)
         for video in videos:
-            own = slice(*np.searchsorted(ids, [video << 32, (video + 1) << 32]))
+            own = slice(*np.searchsorted(ids, row_id.pack([video, video + 1], 0)))
             order = np.argsort(seconds[own])
             self._curves[video] = Curve(
                 ids[own][order], seconds[own][order], scores[own][order], bounds[own][order]
@@ -148,7 +149,7 @@ def _frames(curve: Curve, wanted: NDArray[np.int64]) -> list[VideoSpan]:
     stops = frame_stops(curve.seconds)
     return [
         VideoSpan(
-            int(curve.ids[at] >> 32),
+            int(row_id.videos_of(curve.ids[at])),
             Span(
                 float(curve.seconds[at]),
                 float(stops[at]),

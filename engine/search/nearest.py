@@ -8,6 +8,7 @@ from engine.search.exactness import refine_cutoff, refine_top_k
 from engine.search.refiner import Refiner
 from engine.search.scores import Match, cosine_at, line_of
 from engine.search.work import Refined
+from engine.storage import row_id
 from engine.storage.store import Hits
 from engine.storage.view import Places
 
@@ -55,7 +56,7 @@ def settle_scores(context: SearchContext, places: Places) -> None:
     if refiner is not None and context.options.exact is True:
         while len(waiting) and refiner.refine_first(waiting):
             waiting = waiting[~refiner.drifts_of(waiting)[1]]
-            waiting = waiting[~np.isin(waiting >> 32, list(refiner.unreadable))]
+            waiting = waiting[~np.isin(row_id.videos_of(waiting), list(refiner.unreadable))]
         _note(context, refiner.report())
     note_inexact(context, places)
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import NotFoundError
+from engine.storage import row_id
 from engine.storage.store import Store
 from engine.storage.view import SpaceRows, View
 
@@ -44,7 +45,7 @@ class Reading:
 
         A video that was removed meanwhile is part of this moment, but there is nowhere to keep it.
         """
-        row_ids = (np.int64(video_id) << 32) | frames.astype(np.int64)
+        row_ids = row_id.pack(video_id, frames)
         self.pinned = self.view.made_exact(row_ids, vectors)
         try:
             self.store.supersede(self.space, video_id, frames, vectors)

@@ -12,6 +12,7 @@ from engine.errors import NotFoundError, VideoError
 from engine.search.error_bounds import Residuals
 from engine.search.reading import Reading
 from engine.search.work import Refined
+from engine.storage import row_id
 
 Images = Sequence[NDArray[np.uint8]]
 Redecode = Callable[[int, Sequence[int]], Images]  # (video_id, frame numbers) to their pictures
@@ -65,8 +66,8 @@ class Refiner:
         """Decode and embed these rows densely, and store the exact vectors."""
         videos: list[tuple[int, Ids]] = []
         images: list[NDArray[np.uint8]] = []
-        for video_id in np.unique(row_ids >> 32).tolist():
-            frames = np.sort(row_ids[row_ids >> 32 == video_id] & 0xFFFFFFFF)
+        for video_id in np.unique(row_id.videos_of(row_ids)).tolist():
+            frames = np.sort(row_id.frames_of(row_ids[row_id.videos_of(row_ids) == video_id]))
             try:
                 images += self.redecode(video_id, frames.tolist())
             except (NotFoundError, VideoError):
@@ -104,7 +105,7 @@ class Refiner:
             return np.zeros(len(row_ids))
         drifts, exact = self.drifts_of(row_ids)  # the audit may have made some exact
         bounds = residuals.spread_of(query, drifts).bounds(self.confidence)
-        bounds[exact | np.isin(row_ids >> 32, list(self.unreadable))] = 0.0
+        bounds[exact | np.isin(row_id.videos_of(row_ids), list(self.unreadable))] = 0.0
         return bounds
 
     def largest_error(self, query: Query) -> float:
@@ -154,7 +155,7 @@ class Refiner:
             return None
         before = self.reading.rows.vectors(row_ids)
         self.refine(row_ids)
-        read = ~np.isin(row_ids >> 32, list(self.unreadable))
+        read = ~np.isin(row_id.videos_of(row_ids), list(self.unreadable))
         if read.sum() < 2:
             return None
         after = self.reading.rows.vectors(row_ids[read])

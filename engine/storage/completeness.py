@@ -49,7 +49,8 @@ def completeness(
         " SELECT video_id, name, status, error, sampling, planned, coalesce(finished, FALSE),"
         " coalesce(embedded, 0)"
         " FROM videos LEFT JOIN shown USING (video_id) LEFT JOIN seen USING (video_id)"
-        " WHERE $3::BIGINT[] IS NULL OR video_id IN (SELECT unnest($3::BIGINT[])) ORDER BY video_id",
+        " WHERE $3::BIGINT[] IS NULL OR video_id IN (SELECT unnest($3::BIGINT[]))"
+        " ORDER BY video_id",
         [space_id, list(unreadable), None if video_ids is None else list(video_ids)],
     )
     return [_judge(*row) for row in rows]

@@ -25,3 +25,8 @@ def frames_of(row_ids: ArrayLike) -> Ids:
     """Return the number of each row's frame within its video."""
     frames: Ids = np.asarray(row_ids, np.int64) & _FRAME_MASK
     return frames
+
+
+def no_row(of: int) -> str:
+    """Say that a row is not there."""
+    return f"no row for frame {int(frames_of(of))} of video {int(videos_of(of))}"

@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 
 from engine.errors import NotFoundError
+from engine.storage import row_id
 from engine.storage.vectors import LEAST_COSINE, Base, IndexChoice, NearestRows, Tuning, products
 
 
@@ -14,7 +15,7 @@ from engine.storage.vectors import LEAST_COSINE, Base, IndexChoice, NearestRows,
 class Hits:
     """Rows by falling score, equal scores by rising row id; `index` says how they were found."""
 
-    row_ids: np.ndarray  # int64 [k]: video_id << 32 | frame
+    row_ids: np.ndarray  # int64 [k]
     scores: np.ndarray  # float32 [k], cosine
     index: str  # such as "flat", "ivf2000,fp16, 131 lists + delta", "exact scan"
     exact: bool = True  # every row was looked at; False: an index chose, and may have missed some
@@ -79,7 +80,7 @@ class Snapshot:
 
     def without_videos(self, video_ids: Sequence[int]) -> Self:
         """Return this without the rows of some videos."""
-        return self._filtered(lambda own: ~np.isin(own >> 32, video_ids))
+        return self._filtered(lambda own: ~np.isin(row_id.videos_of(own), video_ids))
 
     def _filtered(self, keep: Callable[[np.ndarray], np.ndarray]) -> Self:
         base = None if self.base is None else self.base.only(keep(self.base.row_ids))
@@ -150,8 +151,7 @@ class Snapshot:
             result[here] = block.vectors[at[here]]
             missing &= ~here
         if missing.any():
-            row_id = int(row_ids[missing][0])
-            raise NotFoundError(f"no row for frame {row_id & 0xFFFFFFFF} of video {row_id >> 32}")
+            raise NotFoundError(row_id.no_row(row_ids[missing][0]))
         return result
 
     def has(self, row_ids: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from engine.errors import NotFoundError
+from engine.storage import row_id
 from engine.storage.completeness import settled
 from engine.storage.database import Database
 from engine.storage.ledger import ROW_COLUMNS
@@ -98,15 +99,14 @@ class FrameTable:
         """Return the place of each row; raises NotFoundError for one that is not here."""
         places = self.find(row_ids)
         if (places < 0).any():
-            row_id = int(row_ids[places < 0][0])
-            raise NotFoundError(f"no row for frame {row_id & 0xFFFFFFFF} of video {row_id >> 32}")
+            raise NotFoundError(row_id.no_row(row_ids[places < 0][0]))
         return places
 
     def of_videos(self, video_ids: Sequence[int] | Ids) -> Places | None:
         """Return the places of all rows of some videos, rising; None where that is every row."""
         videos = np.unique(np.asarray(video_ids, np.int64))
-        starts = np.searchsorted(self.row_ids, videos << 32)
-        counts = np.searchsorted(self.row_ids, (videos + 1) << 32) - starts
+        starts = np.searchsorted(self.row_ids, row_id.pack(videos, 0))
+        counts = np.searchsorted(self.row_ids, row_id.pack(videos + 1, 0)) - starts
         if counts.sum() == len(self):
             return None
         # runs of following numbers, without a loop over the videos

@@ -21,6 +21,7 @@ from engine.search.options import Options
 from engine.search.reading import Reading
 from engine.search.refiner import Refiner
 from engine.search.work import Embedded
+from engine.storage import row_id
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.model import Model, load_model
@@ -217,7 +218,7 @@ def _archive(
             video_id = _store(store, model, video, ours)
             by_id[video_id] = video
             exact.append(theirs.half().float().numpy())
-            row_ids.append((np.int64(video_id) << 32) + np.arange(len(video.pixels)))
+            row_ids.append(row_id.pack(video_id, np.arange(len(video.pixels))))
             rates.append(reuse_rate(ours, model.tower))
             own = F.normalize(ours.embeddings.float(), dim=-1).cpu()
             drifts.append(1 - (own * theirs).sum(1))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.evaluation.report import Report
+from engine.storage import row_id
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.video.gop import Gop
@@ -159,7 +160,7 @@ def write(root: Path, num_rows: int, texts: Path | None) -> Truth:
             store.write_part(video_id, SPACE.key, "fps=2", "dense", 0, 0.0, 1.0, _rows(vectors))
             store.finish_segment(video_id, SPACE.key, "fps=2", "dense", len(vectors))
             writing += time.perf_counter() - start
-            own = (np.int64(video_id) << 32) + np.arange(len(vectors))
+            own = row_id.pack(video_id, np.arange(len(vectors)))
             rounded = vectors.astype(np.float16).astype(np.float32)
             scores = np.concatenate([scores, queries @ rounded.T], axis=1)
             ids = np.concatenate([ids, np.broadcast_to(own, (len(queries), len(own)))], axis=1)
@@ -189,7 +190,7 @@ def measure(
         row_ids = store.rows(SPACE.key, columns=["row_id"]).column("row_id").to_numpy()
         found, times = _search(store, np.concatenate([frames, like_texts]))
         hit = [len(np.intersect1d(a, b)) / TOP for a, b in zip(found, truth.nearest, strict=True)]
-        one_video = row_ids[row_ids >> 32 == row_ids[0] >> 32]
+        one_video = row_ids[row_id.videos_of(row_ids) == row_id.videos_of(row_ids[0])]
         third = row_ids[np.random.default_rng(3).random(len(row_ids)) < 1 / 3]
         return Measured(
             num_rows,
