@@ -9,6 +9,7 @@ from engine.search.context import SearchContext
 from engine.search.grouping import VideoSpan
 from engine.search.null import has_null
 from engine.search.scores import Match, cosine_at, cosines, line_of
+from engine.storage import row_id
 
 
 def are_clear(
@@ -32,7 +33,9 @@ def are_clear(
 def _rows(context: SearchContext, item: VideoSpan) -> NDArray[np.int64]:
     """Return the ids of a span's frames."""
     frames = context.reading.view.frames
-    first, stop = np.searchsorted(frames.row_ids, [item.video_id << 32, (item.video_id + 1) << 32])
+    first, stop = np.searchsorted(
+        frames.row_ids, row_id.pack([item.video_id, item.video_id + 1], 0)
+    )
     ids, seconds = frames.row_ids[first:stop], frames.seconds[first:stop]
     span = item.span
     return ids[(seconds >= span.start_seconds - 1e-6) & (seconds < span.stop_seconds)]
