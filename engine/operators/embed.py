@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from engine.operators.base import Context, Operator, read_table
 from engine.operators.frame_rows import FrameRows, batches_of
@@ -13,9 +15,13 @@ from schemas.tables import FRAMES
 
 @dataclass(frozen=True, slots=True)
 class Embed:
-    """The stored frames of the source's videos, once its GOPs that lack embeddings have them."""
+    """The stored frames of the source's videos, once its GOPs that lack embeddings have them.
+
+    With a `count` GOPs are embedded only until there are so many frames.
+    """
 
     source: Operator
+    count: int | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -34,9 +40,30 @@ class Embed:
     def frame_rows(self, context: Context) -> FrameRows:
         """Embed what is missing, then say where the rows of the videos lie."""
         gops = read_table(self.source, context)
-        embed_gops(context, gops)
+        videos = gops.column("video_id").unique().to_numpy()
+        if self.count is None:
+            embed_gops(context, gops)
+        else:
+            _embed_first(context, gops, videos, self.count)
         frames = context.reading.view.frames
-        rows = FrameRows(frames, frames.of_videos(gops.column("video_id").unique().to_numpy()))
+        rows = FrameRows(frames, frames.of_videos(videos))
         fresh = sum(item.frames for item in context.work.embedded)
         context.work.stored_frames += max(0, len(rows) - fresh)
         return rows
+
+
+def _embed_first(context: Context, gops: pa.Table, videos: NDArray[np.int64], count: int) -> None:
+    """Embed the first GOPs until the videos have so many frames."""
+    lasts = np.cumsum(
+        gops.column("stop_seconds").to_numpy() - gops.column("start_seconds").to_numpy()
+    )
+    done = 0
+    while done < len(gops):
+        frames = context.reading.view.frames
+        wanted = count - len(FrameRows(frames, frames.of_videos(videos)))
+        if wanted <= 0:
+            return
+        seconds = wanted / (context.options.fps or 1.0) + (lasts[done - 1] if done else 0.0)
+        stop = max(done + 1, int(np.searchsorted(lasts, seconds - 1e-6)) + 1)
+        embed_gops(context, gops.slice(done, stop - done))
+        done = stop

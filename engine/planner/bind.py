@@ -71,7 +71,8 @@ class _Binder:
             predicates = tuple(dict.fromkeys(facts.predicates.get(source.name, ())))
             inputs.append(Input(source.name, Filter(plan, predicates) if predicates else plan))
         needs = tuple(find_needs(self.scopes))
-        return Relational(self.query, tuple(inputs), tuple(facts.joins), needs)
+        joins, spans = tuple(facts.joins), tuple(facts.spans)
+        return Relational(self.query, tuple(inputs), joins, needs, spans)
 
     def _name(self, block: Scope, source: FromItem) -> None:
         """Let the tail read an input by its own name, called as the statement calls it."""

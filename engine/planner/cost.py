@@ -109,6 +109,11 @@ def _(plan: logical.Score, context: Context, inputs: list[Cost]) -> Cost:
 
 
 @estimate.register
+def _(plan: logical.Overlap, context: Context, inputs: list[Cost]) -> Cost:
+    return Cost(float(_count(plan, context).num_rows), _CALL + inputs[0].rows * _ROW)
+
+
+@estimate.register
 def _(plan: logical.Shared, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
     return Cost(0, 0.0)
 
@@ -158,7 +163,7 @@ def _count(plan: Plan, context: Context) -> pa.Table:
 
 def _is_catalog(plan: Plan) -> bool:
     return all(
-        isinstance(node, (logical.Scan, logical.Filter, logical.SemiJoin))
+        isinstance(node, (logical.Scan, logical.Filter, logical.SemiJoin, logical.Overlap))
         for node in logical.walk(plan)
     )
 

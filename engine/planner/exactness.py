@@ -13,19 +13,14 @@ from sqlglot import exp
 from engine.planner.logical import (
     Answer,
     Cut,
-    Embed,
     Filter,
     Limit,
     Match,
-    Moments,
     Plan,
     Relational,
-    Scan,
     Score,
-    Search,
     SemiJoin,
     Settle,
-    Shared,
     Top,
 )
 
@@ -87,7 +82,7 @@ def _mark(plan: Plan, uses: Uses) -> Plan:
             return replace(plan, source=_mark(source, uses), cuts=cuts, exact=exact)
         case SemiJoin(source) | Answer(source) | Limit(source):
             return replace(plan, source=_mark(source, uses))
-        case Search() | Embed() | Moments() | Scan() | Settle() | Shared() | Relational():
+        case _:  # what makes no scores, or makes its own exact
             return plan
 
 

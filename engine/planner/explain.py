@@ -23,7 +23,7 @@ def _(plan: logical.Scan) -> str:
 
 @describe.register
 def _(plan: logical.Embed) -> str:
-    return f"{type(plan).__name__} frames of"
+    return "Embed frames of" if plan.count is None else f"Embed {plan.count} frames of"
 
 
 @describe.register
@@ -82,6 +82,11 @@ def _(plan: logical.Moments) -> str:
 def _(plan: logical.Answer) -> str:
     choices = f" out of {len(plan.choices)} choices" if plan.choices else ""
     return f"Answer {plan.name} = {plan.question!r}{choices}"
+
+
+@describe.register
+def _(plan: logical.Overlap) -> str:  # noqa: ARG001
+    return "Overlap of spans"
 
 
 @describe.register

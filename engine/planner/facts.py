@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from engine.planner.block import Body, FromItem, Scope, own_nodes
-from engine.planner.joins import Condition
-from engine.planner.logical import Join
+from engine.planner.joins import Condition, conjuncts, pairs
+from engine.planner.logical import Join, Within
 from engine.planner.predicates import KEYS, is_by_row, is_keys, rejects_nulls
 from engine.planner.relations import RELATIONS
 from engine.planner.scope import Scopes
 
 _CATALOG = ("videos", "gops")
+_TURNED = str.maketrans("<>", "><")
 _STOPS = ("limit", "offset", "sample")
 
 
@@ -27,10 +28,13 @@ class Facts:
 
     predicates: dict[str, list[exp.Expr]] = field(default_factory=dict)
     joins: list[Join] = field(default_factory=list)
+    spans: list[Within] = field(default_factory=list)
 
 
 def gather(scopes: Scopes) -> Facts:
     """Gather the facts of a statement, readers before what they read."""
+    for block in scopes.blocks:
+        _strengthen(block)
     pusher = _Pusher(scopes)
     for body in reversed(scopes.bodies):
         if body.readers != 1:
@@ -40,6 +44,22 @@ def gather(scopes: Scopes) -> Facts:
     # is asked a question
     pusher.facts.joins.sort(key=lambda join: _order(relations[join.left], relations[join.right]))
     return pusher.facts
+
+
+def _strengthen(block: Scope) -> None:
+    """Take an outer join for less where WHERE drops the rows without a partner anyway."""
+    where = block.select.args.get("where")
+    full: set[FromItem] = set()  # sources of which WHERE lets no NULLs through
+    for node in conjuncts(where.this) if where else ():
+        meant = block.expand(node) if is_by_row(node) else node
+        if is_by_row(meant) and rejects_nulls(meant):
+            full |= set(owners_of(block, meant))
+    for pair in pairs(block.tree):
+        left, right = (not full.isdisjoint(side.sources()) for side in (pair.left, pair.right))
+        if pair.kind in ("left", "full") and right:
+            pair.kind = "inner" if pair.kind == "left" else "right"
+        if pair.kind in ("right", "full") and left:
+            pair.kind = "inner" if pair.kind == "right" else "left"
 
 
 def _order(left: str, right: str) -> int:
@@ -62,6 +82,7 @@ class _Pusher:
         if body.block is not None:
             for condition in body.block.conditions():
                 self._hand_down(body.block, condition)
+            self.facts.spans += _within(body.block)
             for source in body.block.sources.values():
                 if source.body is not None and source.body.readers == 1:
                     self.visit(source.body)
@@ -143,6 +164,52 @@ class _Pusher:
                     continue
                 if inner.resolve(own) and inner.is_foreign(outer) and block.resolve(outer):
                     yield from _key(outer, origin(inner, own))
+
+
+def _within(block: Scope) -> Iterator[Within]:
+    """Yield which frames must lie in the span of which GOP, of the same video."""
+    found: dict[tuple[FromItem, FromItem], set[str]] = {}
+    for condition in block.conditions():
+        for frame, kind, gop in _seconds_and_bounds(block, condition.node):
+            (frames, column), (gops, bound) = frame, gop
+            if frames.relation != "frames" or gops.relation != "gops" or not frames.own:
+                continue
+            if condition.reach(frames):
+                found.setdefault((frames, gops), set()).add(f"{column} {kind} {bound}")
+    for (frames, gops), said in found.items():
+        open_end = "seconds < stop_seconds" in said
+        ends = open_end or "seconds <= stop_seconds" in said
+        starts = said & {"seconds > start_seconds", "seconds >= start_seconds"}
+        if ends and starts and "video_id = video_id" in said:
+            yield Within(frames.name, gops.name, open_end)
+
+
+Named = tuple[FromItem, str]  # a column of one of our relations
+
+
+def _seconds_and_bounds(block: Scope, node: exp.Expr) -> Iterator[tuple[Named, str, Named]]:
+    """Yield a comparison of columns both ways round."""
+    signs: dict[type[exp.Expr], str] = {
+        exp.EQ: "=", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=",
+    }  # fmt: skip
+    if isinstance(node, exp.Between):
+        low, high = node.args["low"], node.args["high"]
+        yield from _seconds_and_bounds(block, exp.GTE(this=node.this, expression=low))
+        yield from _seconds_and_bounds(block, exp.LTE(this=node.this, expression=high))
+        return
+    if type(node) not in signs:
+        return
+    sides = [_named_column(block, side) for side in (node.this, node.expression)]
+    if sides[0] and sides[1]:
+        sign = signs[type(node)]
+        yield sides[0], sign, sides[1]
+        yield sides[1], sign.translate(_TURNED), sides[0]
+
+
+def _named_column(block: Scope, node: exp.Expr) -> Named | None:
+    owners = block.resolve(node) if isinstance(node, exp.Column) else []
+    base = owners[0].base(node.name.lower()) if owners else None
+    return (owners[0], base) if base else None
 
 
 def demand(body: Body, node: exp.Expr) -> None:

@@ -39,9 +39,13 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Embed:
-    """The frames of the source's GOPs with their embeddings; missing ones are made."""
+    """The frames of the source's GOPs with their embeddings; missing ones are made.
+
+    With a `count` only so many as give that many frames in all.
+    """
 
     source: "Plan"
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,15 @@ class SemiJoin:
     other: "Plan"
     key: str
     other_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Rows of the source whose span overlaps that of some row of the other's, of the same video."""
+
+    source: "Plan"
+    other: "Plan"
+    open_end: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +177,15 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """Frames of an input count only in the span of some row of another, of the same video."""
+
+    frames: str
+    spans: str
+    open_end: bool  # a span's stop does not belong to it
+
+
+@dataclass(frozen=True, slots=True)
 class Need:
     """The statement needs no more of an input than `count` rows, the largest in `column`."""
 
@@ -175,12 +197,13 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Relational:
-    """The rest of the statement, DuckDB's, over its inputs; joins and needs are facts about it."""
+    """The rest of the statement, DuckDB's, over its inputs; all else is facts about it."""
 
     query: exp.Query
     inputs: tuple[Input, ...]
     joins: tuple[Join, ...] = ()
     needs: tuple[Need, ...] = ()
+    spans: tuple[Within, ...] = ()
 
 
 Plan: TypeAlias = (
@@ -188,6 +211,7 @@ Plan: TypeAlias = (
     | Embed
     | Filter
     | SemiJoin
+    | Overlap
     | Score
     | Settle
     | Search

@@ -12,6 +12,7 @@ from engine.operators.exact import Exact
 from engine.operators.filter import Filter
 from engine.operators.limit import Limit
 from engine.operators.moments import Moments
+from engine.operators.overlapping import Overlapping
 from engine.operators.relational import Relational
 from engine.operators.rows_of import RowsOf
 from engine.operators.scan import Scan
@@ -57,7 +58,7 @@ def _(plan: logical.Scan, build: Build) -> Operator:  # noqa: ARG001
 
 @lower.register
 def _(plan: logical.Embed, build: Build) -> Operator:
-    return Embed(build.operator(plan.source))
+    return Embed(build.operator(plan.source), plan.count)
 
 
 @lower.register
@@ -106,6 +107,12 @@ def _(plan: logical.Moments, build: Build) -> Operator:
 @lower.register
 def _(plan: logical.Answer, build: Build) -> Operator:
     return Answer(build.operator(plan.source), plan.name, plan.question, plan.choices)
+
+
+@lower.register
+def _(plan: logical.Overlap, build: Build) -> Operator:
+    source = build.operator(plan.source)
+    return Overlapping(source, build.operator(plan.other), plan.open_end)
 
 
 @lower.register

@@ -110,7 +110,7 @@ def _keeps_rows(block: Scope, source: FromItem, scopes: Scopes) -> bool:
     others = [item for item in block.sources.values() if item is not source]
     if not source.relation or any(item.relation != "videos" for item in others):
         return False
-    if any(item.sampled or is_asked(item) for item in block.sources.values()):
+    if any(item.sampled for item in block.sources.values()) or any(map(is_asked, others)):
         return False  # a question comes last, for the videos that all else has left
     if any(pair.kind != "inner" or pair.join.method for pair in pairs(block.tree)):
         return False

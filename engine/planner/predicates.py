@@ -1,6 +1,6 @@
 """What predicates read, whether they can be decided row by row, and how a set of them is split."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from sqlglot import exp
@@ -29,6 +29,19 @@ def reads(predicate: exp.Expr) -> set[str]:
 def split(items: Sequence[T], test: Callable[[T], bool]) -> tuple[tuple[T, ...], tuple[T, ...]]:
     """Those for which the test holds, and the others, each in order."""
     return tuple(i for i in items if test(i)), tuple(i for i in items if not test(i))
+
+
+def implied(predicate: exp.Expr, unread: Collection[str]) -> exp.Expr | None:
+    """What must hold for a predicate to hold that reads none of these columns; None: nothing."""
+    if isinstance(predicate, exp.Paren):
+        return implied(predicate.this, unread)
+    if isinstance(predicate, (exp.And, exp.Or)):
+        sides = [implied(side, unread) for side in (predicate.this, predicate.expression)]
+        known = [side for side in sides if side is not None]
+        if isinstance(predicate, exp.And):
+            return exp.and_(*known) if known else None
+        return exp.or_(*known) if len(known) == len(sides) else None
+    return None if reads(predicate) & set(unread) else predicate.copy()
 
 
 def is_by_row(node: exp.Expr) -> bool:

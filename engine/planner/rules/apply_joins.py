@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from engine.planner.logical import (
     Answer,
+    Embed,
     Filter,
     Input,
+    Overlap,
     Plan,
     Relational,
     Scan,
@@ -28,7 +30,7 @@ def apply_joins(plan: Plan) -> Plan:
 
 
 def _apply(plan: Plan) -> Plan:
-    if not isinstance(plan, Relational) or not plan.joins:
+    if not isinstance(plan, Relational) or not (plan.joins or plan.spans):
         return plan
     plans = {item.name: item.plan for item in plan.inputs}
     for join in plan.joins:  # in their order: what restricts others is restricted first
@@ -38,8 +40,23 @@ def _apply(plan: Plan) -> Plan:
         elif not _is_restricted(other):
             continue
         plans[join.left] = SemiJoin(plans[join.left], other, join.left_key, join.right_key)
+    for span in plan.spans:
+        other = _without_answers(plans[span.spans])
+        if _is_restricted(other):
+            plans[span.frames] = _overlapping(plans[span.frames], other, open_end=span.open_end)
     inputs = [replace(item, plan=plans[item.name]) for item in plan.inputs]
-    return replace(plan, inputs=tuple(sorted(inputs, key=_waits)), joins=())
+    return replace(plan, inputs=tuple(sorted(inputs, key=_waits)), joins=(), spans=())
+
+
+def _overlapping(plan: Plan, spans: Plan, *, open_end: bool) -> Plan:
+    """Embed only those GOPs that overlap some span."""
+
+    def narrow(node: Plan) -> Plan:
+        if isinstance(node, Embed):
+            return replace(node, source=Overlap(node.source, spans, open_end))
+        return node
+
+    return transform(plan, narrow)
 
 
 def _is_restricted(plan: Plan) -> bool:

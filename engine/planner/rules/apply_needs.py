@@ -11,7 +11,7 @@ def apply_needs(plan: Plan) -> Plan:
 
 
 def _apply(plan: Plan) -> Plan:
-    if not isinstance(plan, Relational) or plan.joins or not plan.needs:
+    if not isinstance(plan, Relational) or plan.joins or plan.spans or not plan.needs:
         return plan
     plans = {item.name: item.plan for item in plan.inputs}
     for need in plan.needs:

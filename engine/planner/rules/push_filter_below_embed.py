@@ -1,21 +1,23 @@
 """Decode and embed only the GOPs that the wanted frames can lie in."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from sqlglot import exp
 
+from engine.planner.joins import conjuncts
 from engine.planner.logical import Embed, Filter, Plan, Scan, transform, walk
 from engine.planner.predicates import reads, split
 
 # seconds >= a holds only in GOPs that stop after a; seconds < b only in those that start before b
-_BOUNDS: Final[Mapping[type[exp.Expr], tuple[type[exp.Binary], str]]] = {
+_BOUNDS: Final[Mapping[type[exp.Binary], tuple[type[exp.Binary], str]]] = {
     exp.GT: (exp.GT, "stop_seconds"),
     exp.GTE: (exp.GT, "stop_seconds"),
     exp.LT: (exp.LT, "start_seconds"),
     exp.LTE: (exp.LTE, "start_seconds"),
 }
-_MIRRORED: Final[Mapping[type[exp.Expr], type[exp.Binary]]] = {
+_MIRRORED: Final[Mapping[type[exp.Binary], type[exp.Binary]]] = {
     exp.GT: exp.LT,
     exp.GTE: exp.LTE,
     exp.LT: exp.GT,
@@ -31,36 +33,60 @@ def push_filter_below_embed(plan: Plan) -> Plan:
 def _push(plan: Plan) -> Plan:
     if not isinstance(plan, Filter) or not isinstance(plan.source, Embed):
         return plan
+    if plan.source.count is not None:
+        return plan
     below, above = split(plan.predicates, lambda predicate: reads(predicate) == {"video_id"})
     inner = plan.source.source
     filters = [node for node in walk(inner) if isinstance(node, (Filter, Scan))]
     known = {predicate for node in filters for predicate in node.predicates}
-    bounds = tuple(bound for predicate in above for bound in _bounds(predicate))
+    found = [bound for bound in map(_bound, above) if bound is not None]
+    bounds = tuple(part for bound in found for part in conjuncts(bound))
     fresh = tuple(bound for bound in (*below, *bounds) if bound not in known)
     if not fresh:
         return plan
-    embed = Embed(Filter(inner, fresh))
+    embed = replace(plan.source, source=Filter(inner, fresh))
     return Filter(embed, above) if above else embed
 
 
-def _bounds(predicate: exp.Expr) -> list[exp.Expr]:
-    """What must hold of a GOP for some frame in it to satisfy the predicate."""
-    if isinstance(predicate, exp.Between) and _is_seconds(predicate.this):
-        low, high = predicate.args["low"], predicate.args["high"]
-        return [
-            *_bounds(exp.GTE(this=predicate.this, expression=low)),
-            *_bounds(exp.LTE(this=predicate.this, expression=high)),
-        ]
-    kind: type[exp.Expr] = type(predicate)
-    if kind not in _BOUNDS:
-        return []
-    left, right = predicate.this, predicate.expression
-    if _is_seconds(right):
-        left, right, kind = right, left, _MIRRORED[kind]
-    if not _is_seconds(left) or reads(right):
-        return []
-    compare, column = _BOUNDS[kind]
-    return [compare(this=exp.column(column), expression=right.copy())]
+def _bound(predicate: exp.Expr) -> exp.Expr | None:
+    """What must hold of a GOP for some frame in it to satisfy the predicate; None: nothing."""
+    if reads(predicate) == {"video_id"}:
+        return predicate.copy()
+    match predicate:
+        case exp.Paren():
+            return _bound(predicate.this)
+        case exp.And() | exp.Or():
+            sides = [_bound(predicate.this), _bound(predicate.expression)]
+            known = [side for side in sides if side is not None]
+            if isinstance(predicate, exp.Or):
+                return exp.or_(*known) if len(known) == 2 else None
+            return exp.and_(*known) if known else None
+        case exp.Between() if not predicate.args.get("symmetric"):
+            low, high = predicate.args["low"], predicate.args["high"]
+            parts = [(exp.GTE, predicate.this, low), (exp.LTE, predicate.this, high)]
+        case exp.In() if predicate.expressions:
+            found = [_all([(exp.EQ, predicate.this, item)]) for item in predicate.expressions]
+            known = [bound for bound in found if bound is not None]
+            return exp.or_(*known) if len(known) == len(found) else None
+        case exp.EQ() | exp.GT() | exp.GTE() | exp.LT() | exp.LTE():
+            parts = [(type(predicate), predicate.this, predicate.expression)]
+        case _:
+            return None
+    return _all(parts)
+
+
+def _all(parts: list[tuple[type[exp.Binary], exp.Expr, exp.Expr]]) -> exp.Expr | None:
+    bounds = []
+    for kind, left, right in parts:
+        if _is_seconds(right):
+            kind, left, right = _MIRRORED.get(kind, kind), right, left
+        if not _is_seconds(left) or reads(right):
+            return None
+        kinds = (exp.GTE, exp.LTE) if kind is exp.EQ else (kind,)
+        for one in kinds:
+            compare, column = _BOUNDS[one]
+            bounds.append(compare(this=exp.column(column), expression=right.copy()))
+    return exp.and_(*bounds)
 
 
 def _is_seconds(node: exp.Expr) -> bool:

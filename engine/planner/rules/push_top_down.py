@@ -4,12 +4,15 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from engine.planner.logical import Answer, Filter, Limit, Plan, Score, Top, transform
+from engine.planner.logical import Answer, Embed, Filter, Limit, Plan, Score, Top, transform
 from engine.planner.predicates import reads
 
 
 def push_top_down(plan: Plan) -> Plan:
-    """Move Top and Limit below what adds columns, and Top below a cut-off on its own column."""
+    """Move Top and Limit below what adds columns, and Top below a cut-off on its own column.
+
+    Of a Limit's frames no more are embedded than it lets through.
+    """
     return transform(plan, _push)
 
 
@@ -17,6 +20,8 @@ def _push(plan: Plan) -> Plan:
     if not isinstance(plan, (Top, Limit)):
         return plan
     source = plan.source
+    if isinstance(plan, Limit) and isinstance(source, Embed) and source.count is None:
+        return replace(plan, source=replace(source, count=plan.count))
     if isinstance(source, Answer) or (isinstance(source, Score) and not _makes(source, plan)):
         return replace(source, source=replace(plan, source=source.source))
     if isinstance(plan, Top) and isinstance(source, Score) and len(source.matches) > 1:

@@ -1,0 +1,133 @@
+"""A statement embeds the GOPs that its answer needs, and hardly any other."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.cage.sandbox import Sandbox
+from engine.operators.base import Context
+from engine.search.context import Background, Range
+from engine.search.options import Options
+from engine.search.reading import Reading
+from engine.search.work import Embedded
+from engine.sql import run_sql
+from engine.storage.store import Rows, Store
+from engine.video.container import VideoInfo
+from engine.video.gop import Gop
+from engine.vision.backbone.space import Space
+from tests.asking import HashEncoder, hash_vector
+
+SPACE = Space("hash", "hash", "local", "0" * 64, "{}", 32)
+SCORE = "CLIP_MATCH(f.frame, 'a dog')"
+WHERE = f"SELECT f.frame FROM frames f WHERE {SCORE} > -2 AND"
+
+SHAPES = {  # with the GOPs that are needed, of 250: five videos of 50 GOPs of 2 s
+    f"{WHERE} f.seconds = 13": 5,
+    f"{WHERE} f.seconds IN (1, 13)": 10,
+    f"{WHERE} f.seconds < 5 OR {SCORE} > -2 AND f.seconds > 95": 30,
+    f"{WHERE} (f.seconds < 5 OR f.seconds > 95)": 30,
+    f"{WHERE} f.seconds BETWEEN 13 AND 15 AND f.video_id = 2": 2,
+    f"{WHERE} (f.video_id = 1 AND f.seconds < 4 OR f.video_id = 2 AND f.seconds >= 98)": 3,
+    f"SELECT f.frame FROM frames f JOIN gops g ON f.video_id = g.video_id"
+    f" AND f.seconds >= g.start_seconds AND f.seconds < g.stop_seconds"
+    f" WHERE g.gop = 3 AND {SCORE} > -2": 5,
+    f"SELECT * FROM (SELECT f.video_id, f.seconds, {SCORE} AS s FROM frames f)"
+    " WHERE seconds < 4 AND video_id IN (1, 3)": 4,
+    f"WITH c AS (SELECT f.* FROM frames f), d AS (SELECT frame, {SCORE.replace('f.', '')} AS s,"
+    " video_id AS v FROM c WHERE seconds < 10) SELECT * FROM d WHERE v = 4": 5,
+    f"SELECT v.name, {SCORE} AS s FROM videos v LEFT JOIN frames f ON f.video_id = v.video_id"
+    " AND f.seconds < 6 WHERE v.name = 'v2.mp4'": 3,
+    f"SELECT f.frame, {SCORE} AS s FROM frames f LEFT JOIN videos v ON f.video_id = v.video_id"
+    " WHERE v.name = 'v2.mp4' AND f.seconds >= 96": 2,
+    f"SELECT f.frame FROM frames f JOIN videos v USING (video_id) WHERE v.name IN ('v1.mp4',"
+    f" 'v5.mp4') AND f.seconds < 2 ORDER BY {SCORE} DESC LIMIT 3": 2,
+    f"SELECT v.name, t.s FROM videos v, LATERAL (SELECT {SCORE} AS s FROM frames f WHERE"
+    " f.video_id = v.video_id AND f.seconds < 2 ORDER BY s DESC LIMIT 1) t WHERE v.video_id < 3": 2,
+    f"SELECT f.frame FROM frames f WHERE {SCORE} > -2 AND f.seconds < 2 AND EXISTS (SELECT 1 FROM"
+    " videos v WHERE v.video_id = f.video_id AND v.name = 'v3.mp4')": 1,
+}
+
+
+class Film:
+    """Five videos that nobody has embedded; what is asked for is noted, and stored if wanted."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store.open(root)
+        self.store.catalog.add_space(SPACE)
+        self.gops: list[tuple[int, int]] = []
+        self.keeps = False
+        for number in range(1, 6):
+            info = VideoInfo(
+                f"/v{number}.mp4", "h264", 64, 48, 0, 25.0, 100.0, 0.0, 2500, 1000, "yuv420p", False
+            )
+            video = self.store.catalog.add_video(info, f"{number:064x}", f"v{number}.mp4")
+            spans = [Gop(index, 2.0 * index, 2.0 * index + 2, 50, index) for index in range(50)]
+            self.store.catalog.add_gops(video, spans)
+
+    def embed(self, missing: Sequence[Range], options: Options) -> Embedded:
+        for item in missing:
+            spans = range(int(item.start_seconds) // 2, int(item.stop_seconds) // 2)
+            self.gops += [(item.video_id, index) for index in spans]
+            if self.keeps:
+                self._store(item)
+        return Embedded()
+
+    def _store(self, item: Range) -> None:
+        numbers = np.arange(item.start_seconds, item.stop_seconds, dtype=np.int32)
+        vectors = np.stack([hash_vector(f"{item.video_id} {n}".encode()) for n in numbers])
+        zero = np.zeros(len(numbers), np.float32)
+        rows = Rows(
+            numbers, numbers.astype(np.float64), ["P"] * len(numbers), vectors, zero, zero,
+            np.ones(len(numbers), bool),
+        )  # fmt: skip
+        key = (item.video_id, SPACE.key, "fps=1", "dense")
+        span = (item.start_seconds, item.stop_seconds)
+        self.store.write_part(*key, int(item.start_seconds), *span, rows)
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Iterator[Film]:
+    made = Film(tmp_path / "data")
+    with made.store:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared_film(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Film]:
+    made = Film(tmp_path_factory.mktemp("film") / "data")
+    with made.store:
+        yield made
+
+
+def run(film: Film, sandbox: Sandbox, sql: str) -> int:
+    """Run a statement; return how many rows it has."""
+    film.gops.clear()
+    context = Context(
+        reading=Reading(film.store, SPACE.key),
+        encoder=HashEncoder(),
+        sandbox=sandbox,
+        background=lambda: Background(()),
+        embed=film.embed,
+        respond=lambda *_: None,
+        options=Options(fps=1.0),
+    )
+    return run_sql(context, sql, max_rows=10_000).table.num_rows
+
+
+@pytest.mark.parametrize("sql", SHAPES)
+def test_only_what_is_needed_is_embedded(sql: str, shared_film: Film, sandbox: Sandbox) -> None:
+    run(shared_film, sandbox, sql)
+    assert SHAPES[sql] <= len(set(shared_film.gops)) <= 1.1 * SHAPES[sql]
+
+
+def test_a_limit_ends_embedding(film: Film, sandbox: Sandbox) -> None:
+    film.keeps = True
+    sql = f"SELECT f.frame, {SCORE} AS s FROM frames f LIMIT"
+    assert run(film, sandbox, f"{sql} 3") == 3
+    assert len(film.gops) == 2
+    assert run(film, sandbox, f"{sql} 4") == 4
+    assert film.gops == []  # they are there already
+    assert run(film, sandbox, f"{sql} 9") == 9
+    assert len(film.gops) == 3
