@@ -49,6 +49,7 @@ class Client:
         group_by: GroupBy = "moment",
         min_score: float | None = None,
         exact: bool | None = None,
+        mix: Mapping[str, float] | None = None,
         **options: Any,
     ) -> QueryResult:
         """Find the moments that fit a text."""
@@ -60,6 +61,7 @@ class Client:
             "videos": None if videos is None else list(videos),
             "group_by": group_by,
             "min_score": min_score,
+            "mix": None if mix is None else dict(mix),
             "options": {"exact": exact, "explain": True, **options},
         }
         found = self.call("POST", "/query", body)

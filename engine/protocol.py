@@ -22,9 +22,13 @@ class AnyEngine(Protocol):
         group_by: GroupBy = "moment",
         min_score: float | None = None,
         exact: bool | None = None,
+        mix: Mapping[str, float] | None = None,
         **options: Any,
     ) -> QueryResult:
-        """Find the moments that fit a text, or an image's bytes."""
+        """Find the moments that fit a text, or an image's bytes.
+
+        `mix` adds other texts by their weights; a negative one leads away.
+        """
 
     def ask(
         self,

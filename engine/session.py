@@ -25,6 +25,7 @@ from engine.query import query
 from engine.results import Answer, GroupBy, QueryResult
 from engine.rows import SqlResult
 from engine.search.context import Background, Range
+from engine.search.mixture import mixed_vector
 from engine.search.options import Options
 from engine.search.reading import Reading
 from engine.search.work import Embedded
@@ -172,13 +173,18 @@ class Engine:
         group_by: GroupBy = "moment",
         min_score: float | None = None,
         exact: bool | None = None,
+        mix: Mapping[str, float] | None = None,
         **options: Any,
     ) -> QueryResult:
-        """Find the moments that fit a text, or an image's bytes."""
+        """Find the moments that fit a text, or an image's bytes.
+
+        `mix` adds other texts by their weights; a negative one leads away.
+        """
         given = options if exact is None else {**options, "exact": exact}
+        context = self._context(given)
         return query(
-            self._context(given),
-            text,
+            context,
+            mixed_vector(context, text, mix) if mix else text,
             top_k=top_k,
             videos=videos,
             group_by=group_by,

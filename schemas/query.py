@@ -50,6 +50,9 @@ class QueryRequest(Strict):
     top_k: int = Field(10, ge=1, le=1000, description="moments, frames or videos at most")
     group_by: GroupBy = Field("moment", description="what one result stands for")
     min_score: float | None = Field(None, ge=-1, le=1, description="the least cosine")
+    mix: dict[str, float] | None = Field(
+        None, max_length=20, description="texts added by weight; a negative one leads away"
+    )
     options: QueryOptions = Field(QueryOptions(), description="how the query runs")
 
     @model_validator(mode="after")

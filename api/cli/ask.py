@@ -3,62 +3,70 @@
 import csv
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from rich.markup import escape
 
-from api.cli import flags, show
+from api.cli import finding, flags, show
 from api.cli.connect import connect
 from engine.errors import UsageError, unknown
-from engine.results import Answer, GroupBy, QueryResult
+from engine.results import Answer, GroupBy, Moment, QueryResult
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _CLEAR = {True: "clear", False: "not clear", None: ""}
 FORMATS = ("table", "json", "csv", "parquet")
+MOMENT_FORMATS = ("table", "json", "csv")
 
 
 def query(
-    text: Annotated[str, typer.Argument(help="What to look for.")],
+    text: finding.Text = None,
+    image: finding.Image = None,
     video: flags.Videos = None,
-    top: Annotated[int, typer.Option(help="How many results.", min=1)] = 10,
+    top: finding.Top = 10,
+    offset: finding.Offset = 0,
     group_by: Annotated[str, typer.Option(help="frame, moment or video.")] = "moment",
-    min_score: Annotated[float | None, typer.Option(help="Leave out what scores less.")] = None,
+    min_score: finding.MinScore = None,
+    mix: finding.Mix = None,
+    without: finding.Without = None,
     exact: Annotated[
         bool | None,
         typer.Option(help="Refine approximate rows, cut-offs too; by default for the order alone."),
     ] = None,
+    form: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
     html: Annotated[Path | None, typer.Option(help="Write a page with pictures.")] = None,
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
     as_json: flags.Json = False,
 ) -> None:
-    """Find the moments that fit a text."""
+    """Find the moments that fit a text, or a picture."""
     if group_by not in get_args(GroupBy):
         raise UsageError(unknown("group_by", group_by, get_args(GroupBy)))
+    if form not in MOMENT_FORMATS:
+        raise UsageError(unknown("format", form, MOMENT_FORMATS))
+    sought = finding.Sought(
+        text, image, mix or (), without or (), video or (), top, offset, min_score
+    )
     with connect(data, model, device) as engine:
-        found = engine.query(
-            text,
-            top_k=top,
-            videos=video and [flags.which(each) for each in video],
-            group_by=group_by,  # type: ignore[arg-type]
-            min_score=min_score,
-            exact=exact,
-        )
+        found = sought.find(engine, group_by, exact)  # type: ignore[arg-type]
         if html is not None:
             from api.cli.page import write_page
 
-            write_page(html, text, found.moments, engine)
-    if as_json:
+            write_page(html, sought.title, found.moments, engine)
+    if as_json or form == "json":
         show.print_json(found)
-        return
-    print_moments(found)
-    if html is not None:
-        show.out.print(f"[dim]page written to {html}[/]")
+    elif form == "csv":
+        _write_moments(found.moments)
+    else:
+        print_moments(found, first=offset + 1)
+        if html is not None:
+            show.out.print(f"[dim]page written to {html}[/]")
 
 
 def ask(
@@ -109,7 +117,13 @@ def sql(
     write_table(table, "json" if as_json else form, plan=explain or analyze)
 
 
-def print_moments(found: QueryResult) -> None:
+def _write_moments(moments: Sequence[Moment]) -> None:
+    writer = csv.writer(sys.stdout)
+    writer.writerow(field.name for field in fields(Moment))
+    writer.writerows(astuple(moment) for moment in moments)
+
+
+def print_moments(found: QueryResult, *, first: int = 1) -> None:
     """Print moments as a table with where they came from."""
     rows = [
         (
@@ -120,7 +134,7 @@ def print_moments(found: QueryResult) -> None:
             round(moment.score, 4),
             _CLEAR[moment.clear],
         )
-        for place, moment in enumerate(found.moments, start=1)
+        for place, moment in enumerate(found.moments, start=first)
     ]
     covered = found.coverage
     if rows:

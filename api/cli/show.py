@@ -9,14 +9,27 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 from rich.table import Table
 
 from engine.evaluation.report import Report
 from engine.evaluation.report import show as show_cell
 
-out = Console(highlight=False)
+_ENDLESS = 100_000  # columns: as good as no end
+
+
+class _Output(Console):
+    """Wraps lines for a terminal alone: who reads a pipe splits lines himself."""
+
+    @property  # type: ignore[misc]  # nobody sets it
+    def size(self) -> ConsoleDimensions:
+        """Columns and lines."""
+        found = super().size
+        return found if self.is_terminal else ConsoleDimensions(_ENDLESS, found.height)
+
+
+out = _Output(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 

@@ -41,6 +41,7 @@ async def post_query(
             videos=body.videos,
             group_by=body.group_by,
             min_score=body.min_score,
+            mix=body.mix,
             **options,
         )
         answered = None
