@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {  # name → where it is defined, in the order of
     "jobs": "api.cli.store:jobs",
     "store": "api.cli.folder:store",
     "serve": "api.cli.serve:serve",
+    "mcp": "api.cli.mcp:mcp",
     "world": "api.cli.world:app",
     "train": "api.cli.train:app",
     "calibrate": "api.cli.train:calibrate",
