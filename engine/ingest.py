@@ -7,9 +7,8 @@ from pathlib import Path
 from time import monotonic, perf_counter
 
 from engine.ingesting.discover import discover
-from engine.ingesting.encode import Encoder
+from engine.ingesting.encode import StretchEncoder
 from engine.ingesting.interrupt import interruptible
-from engine.ingesting.journal import Journal
 from engine.ingesting.pipeline import run_tasks
 from engine.ingesting.plan import Task
 from engine.ingesting.pool import Failed
@@ -21,6 +20,7 @@ from engine.ingesting.report import IngestOptions as IngestOptions
 from engine.ingesting.report import IngestReport as IngestReport
 from engine.ingesting.report import Progress as Progress
 from engine.ingesting.tasks import Plan, plan_files, plan_ranges, register_files
+from engine.ingesting.tracker import Tracker
 from engine.ingesting.write import Writer
 from engine.knowledge import caution
 from engine.search.context import Range
@@ -45,18 +45,18 @@ def ingest(
     started = perf_counter()
     files = discover(paths)
     store.catalog.add_space(model.space)
-    journal = Journal(store, model.space.key, options, progress)
-    plan = Plan.ahead(plan_files(journal, files), options)
-    encoder = Encoder(model, options, few=plan.few)
+    tracker = Tracker(store, model.space.key, options, progress)
+    plan = Plan.ahead(plan_files(tracker, files), options)
+    encoder = StretchEncoder(model, options, few=plan.few)
     with interruptible(progress.stopped if progress else lambda: False) as stopped:
-        complete = _embed(journal, encoder, plan.tasks, stopped)
+        complete = _embed(tracker, encoder, plan.tasks, stopped)
     store.settle()
     return IngestReport(
-        videos=journal.reports,
+        videos=tracker.reports,
         seconds=perf_counter() - started,
         device=", ".join(options.devices) or str(model.device),
-        decoder="; ".join(sorted({v.decoder for v in journal.reports if v.decoder})) or "none",
-        strategy=", ".join(sorted({v.strategy for v in journal.reports if v.strategy})) or None,
+        decoder="; ".join(sorted({v.decoder for v in tracker.reports if v.decoder})) or "none",
+        strategy=", ".join(sorted({v.strategy for v in tracker.reports if v.strategy})) or None,
         choice=encoder.choice,
         choices=encoder.choices_made,
         interrupted=not complete,
@@ -77,12 +77,12 @@ def ensure(
     """
     deadline = inf if budget_seconds is None else monotonic() + budget_seconds
     store.catalog.add_space(model.space)
-    journal = Journal(store, model.space.key, options)
-    plan = Plan.ahead(plan_ranges(journal, ranges), options)
-    encoder = Encoder(model, options, few=plan.few)
-    complete = _embed(journal, encoder, plan.tasks, lambda: monotonic() > deadline)
+    tracker = Tracker(store, model.space.key, options)
+    plan = Plan.ahead(plan_ranges(tracker, ranges), options)
+    encoder = StretchEncoder(model, options, few=plan.few)
+    complete = _embed(tracker, encoder, plan.tasks, lambda: monotonic() > deadline)
     saved = encoder.auto.saved_seconds if encoder.auto else None
-    return journal.embedded(saved, choice=encoder.choice, complete=complete)
+    return tracker.embedded(saved, choice=encoder.choice, complete=complete)
 
 
 def register(store: Store, paths: Sequence[str | Path]) -> IngestReport:
@@ -92,18 +92,18 @@ def register(store: Store, paths: Sequence[str | Path]) -> IngestReport:
 
 
 def _embed(
-    journal: Journal, encoder: Encoder, tasks: Iterator[Task], stopped: Callable[[], bool]
+    tracker: Tracker, encoder: StretchEncoder, tasks: Iterator[Task], stopped: Callable[[], bool]
 ) -> bool:
     """Decode, encode and write until all tasks are done; return False if stopped before."""
-    with Writer(journal.commit) as writer, closing(run_tasks(encoder, tasks, stopped)) as turns:
+    with Writer(tracker.commit) as writer, closing(run_tasks(encoder, tasks, stopped)) as turns:
         for events in turns:
             for event in events:
                 if isinstance(event, Decoded):
-                    journal.decoded(event)
+                    tracker.decoded(event)
                 elif isinstance(event, Failed):
-                    journal.fail(event)
+                    tracker.fail(event)
                 else:
-                    journal.encoded(event)
+                    tracker.encoded(event)
                     writer.put(event)
             if stopped():
                 return False

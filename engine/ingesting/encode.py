@@ -45,7 +45,7 @@ class Done:
 
 
 @dataclass(slots=True)
-class Encoder:
+class StretchEncoder:
     """A model with the strategy that was asked for, or with those that `auto` chooses among.
 
     `choices` of `auto` that were made elsewhere hold here, unchanged; none at all means dense.

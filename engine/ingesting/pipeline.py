@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from engine.errors import ModelError
-from engine.ingesting.encode import Done, Encoder
+from engine.ingesting.encode import Done, StretchEncoder
 from engine.ingesting.plan import Task
 from engine.ingesting.pool import DecodePool, Failed
 from engine.ingesting.prepare import Decoded, PreparedStretch, prepare_task, sampling_of
@@ -23,7 +23,7 @@ Event = Decoded | Failed | Done
 
 
 def run_tasks(
-    encoder: Encoder, tasks: Iterator[Task], stopped: Callable[[], bool]
+    encoder: StretchEncoder, tasks: Iterator[Task], stopped: Callable[[], bool]
 ) -> Generator[list[Event], None, None]:
     """Yield what becomes of the tasks, until all are done or an end is asked for."""
     options = encoder.options
@@ -56,7 +56,7 @@ class DeviceJob:
     workers: int
 
     @classmethod
-    def of(cls, encoder: Encoder, workers: int) -> "DeviceJob":
+    def of(cls, encoder: StretchEncoder, workers: int) -> "DeviceJob":
         """Return the job that does what this encoder does."""
         model, options = encoder.model, encoder.options
         revision = None if model.space.revision == "local" else model.space.revision
@@ -80,12 +80,12 @@ class DeviceJob:
         )  # fmt: skip
         if model.space.key != self.space:
             raise ModelError(f"{self.name} has changed: {model.space.key}, not {self.space}")
-        encoder = Encoder(model, self.options, self.choices, self.few)
+        encoder = StretchEncoder(model, self.options, self.choices, self.few)
         yield from _run_here(encoder, tasks, self.workers, lambda: False)
 
 
 def _run_here(
-    encoder: Encoder, tasks: Iterator[Task], workers: int, stopped: Callable[[], bool]
+    encoder: StretchEncoder, tasks: Iterator[Task], workers: int, stopped: Callable[[], bool]
 ) -> Generator[list[Event], None, None]:
     options = encoder.options
     sampling = sampling_of(options, encoder.model, encoder.cue_side)
@@ -96,11 +96,11 @@ def _run_here(
         ahead=encoder.streams + 1,
         stall_seconds=options.stall_seconds,
     )
-    told: deque[Decoded | Failed] = deque()  # by the thread that puts turns together
+    decoded: deque[Decoded | Failed] = deque()  # by the thread that puts turns together
 
     def prepared() -> Iterator[PreparedStretch]:
         for item in pool:
-            told.append(item.event if isinstance(item, PreparedStretch) else item)
+            decoded.append(item.event if isinstance(item, PreparedStretch) else item)
             if isinstance(item, PreparedStretch):
                 yield item
 
@@ -108,16 +108,16 @@ def _run_here(
         turns = encoder.run(prepared())
         try:
             for done in turns:
-                yield [*_drain(told), *done]
+                yield [*_drain(decoded), *done]
                 if stopped():
                     return
         finally:
             pool.stop()  # before the turns, whose thread may be waiting for it
             turns.close()
-    yield list(_drain(told))
+    yield list(_drain(decoded))
 
 
-def _until_chosen(encoder: Encoder, tasks: Iterator[Task]) -> Iterator[Task]:
+def _until_chosen(encoder: StretchEncoder, tasks: Iterator[Task]) -> Iterator[Task]:
     """Pass on tasks until `auto` has chosen; with streams too short to choose by, only some."""
     for _ in range(4 * encoder.streams):
         if not encoder.auto or encoder.auto.choices or (task := next(tasks, None)) is None:
@@ -125,6 +125,6 @@ def _until_chosen(encoder: Encoder, tasks: Iterator[Task]) -> Iterator[Task]:
         yield task
 
 
-def _drain(told: deque[Decoded | Failed]) -> Iterator[Event]:
-    while told:
-        yield told.popleft()
+def _drain(decoded: deque[Decoded | Failed]) -> Iterator[Event]:
+    while decoded:
+        yield decoded.popleft()

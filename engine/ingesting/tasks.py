@@ -15,25 +15,25 @@ from engine.ingesting.identify import (
     stored_gops,
     stored_rate,
 )
-from engine.ingesting.journal import Journal
 from engine.ingesting.plan import Source, Stretch, Task, cut, tasks_for, uncovered
 from engine.ingesting.report import IngestOptions, VideoReport
+from engine.ingesting.tracker import Tracker
 from engine.search.context import Range
 from engine.storage.store import Store
 from engine.video.container import file_stamp
 
 
-def plan_files(journal: Journal, files: Sequence[Found]) -> Iterator[Task]:
+def plan_files(tracker: Tracker, files: Sequence[Found]) -> Iterator[Task]:
     """Identify files one after the other and yield what is not stored of each.
 
     Rows that are finer than asked for are kept, and a video that lacks some goes on at their rate,
     unless they are to be replaced.
     """
-    store, options = journal.store, journal.options
+    store, options = tracker.store, tracker.options
     entered: set[int] = set()
     for found, name in zip(files, names_for(store, files), strict=True):
         report = VideoReport(name, found.address, "interrupted")
-        journal.reports.append(report)
+        tracker.reports.append(report)
         try:
             known = identify(store, found, name)
         except VideoError as error:
@@ -44,17 +44,17 @@ def plan_files(journal: Journal, files: Sequence[Found]) -> Iterator[Task]:
             report.outcome = "known"  # the same content as a file before it
             continue
         entered.add(known.video_id)
-        stored = stored_rate(store, known.video_id, journal.space_key)
+        stored = stored_rate(store, known.video_id, tracker.space_key)
         fps = options.fps if options.replace else max(stored or 0.0, options.fps)
         report.note = _said(stored, fps, options.fps)
         source = Source(found.path, known.stamp, known.video_id, name, known.gops, fps)
-        done = committed(store, source, journal.space_key, options.strategy)
+        done = committed(store, source, tracker.space_key, options.strategy)
         todo = uncovered(cut(source.gops, source.fps), done)
         if todo:
             gap = shortfall(known.info, source.gops)
             report.missing += [gap] if gap else []
             store.catalog.set_status(source.video_id, "ingesting")
-        journal.open(source, report, todo)
+        tracker.open(source, report, todo)
         yield from tasks_for(source, todo)
 
 
@@ -91,21 +91,21 @@ def register_files(store: Store, files: Sequence[Found]) -> list[VideoReport]:
     return reports
 
 
-def plan_ranges(journal: Journal, ranges: Sequence[Range]) -> Iterator[Task]:
+def plan_ranges(tracker: Tracker, ranges: Sequence[Range]) -> Iterator[Task]:
     """Yield what is not stored of the groups of pictures that ranges touch."""
-    store, options = journal.store, journal.options
+    store, options = tracker.store, tracker.options
     for video_id in dict.fromkeys(part.video_id for part in ranges):
         wanted = [part for part in ranges if part.video_id == video_id]
         report = VideoReport(store.catalog.video(video_id).name, "", "interrupted", video_id)
-        journal.reports.append(report)
+        tracker.reports.append(report)
         try:
-            rate = stored_rate(store, video_id, journal.space_key)
+            rate = stored_rate(store, video_id, tracker.space_key)
             source = stored_source(store, video_id, rate or options.fps)
         except VideoError as error:
             report.outcome, report.reason = "quarantined", str(error)
             continue
         report.path = str(source.path)
-        done = committed(store, source, journal.space_key, "auto")
+        done = committed(store, source, tracker.space_key, "auto")
         todo = [
             stretch
             for part in wanted
@@ -114,7 +114,7 @@ def plan_ranges(journal: Journal, ranges: Sequence[Range]) -> Iterator[Task]:
         ]
         rest = uncovered(cut(source.gops, source.fps), sorted([*done, *todo], key=_start))
         if todo:
-            journal.open(source, report, todo, whole=not rest)
+            tracker.open(source, report, todo, whole=not rest)
             yield from tasks_for(source, todo)
         else:
             report.outcome = "known"

@@ -15,7 +15,7 @@ from time import perf_counter
 from engine.evaluation.bench.clips import write_moving
 from engine.evaluation.report import Report
 from engine.ingest import IngestOptions, ingest
-from engine.ingesting.encode import Encoder
+from engine.ingesting.encode import StretchEncoder
 from engine.ingesting.plan import Source, cut, tasks_for
 from engine.ingesting.pool import DecodePool
 from engine.ingesting.prepare import PreparedStretch, Sampling, prepare_task
@@ -87,7 +87,7 @@ def _round(model: Model, options: IngestOptions, files: Sequence[Path], root: Pa
     prepared = list(_prepared(model, options, files))
     frames = sum(len(item.frames) for item in prepared)
     decode = frames / (perf_counter() - started)
-    encoder = Encoder(model, options)
+    encoder = StretchEncoder(model, options)
     started = perf_counter()
     for _ in encoder.run(prepared):
         pass

@@ -1,4 +1,4 @@
-"""What has become of each video so far: told to whoever listens, and put on record at its end."""
+"""What has become of each video so far: said to whoever listens, and put on record at its end."""
 
 import logging
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class TrackedVideo:
     """One video while it is ingested."""
 
     source: Source
@@ -38,7 +38,7 @@ class Entry:
 
 
 @dataclass(slots=True, eq=False)
-class Journal:
+class Tracker:
     """The entries of one run; its methods may be called from any thread."""
 
     store: Store
@@ -51,7 +51,7 @@ class Journal:
     full: int = 0
     tokens: int = 0
     tokens_reused: int = 0
-    _entries: dict[int, Entry] = field(default_factory=dict)
+    _entries: dict[int, TrackedVideo] = field(default_factory=dict)
     _frames: dict[Stage, int] = field(default_factory=dict)
     _started: float = field(default_factory=perf_counter)
     _lock: Lock = field(default_factory=Lock)
@@ -65,7 +65,7 @@ class Journal:
         whole: bool = True,
     ) -> None:
         """Take up a video of which these stretches are to be done."""
-        entry = Entry(source, report, set(stretches), whole)
+        entry = TrackedVideo(source, report, set(stretches), whole)
         report.fps = source.fps
         with self._lock:
             self._entries[source.video_id] = entry
@@ -130,7 +130,7 @@ class Journal:
             entry.report.missing.append(missing)
         self._settle(entry, lost)
 
-    def finish(self, entry: Entry) -> None:
+    def finish(self, entry: TrackedVideo) -> None:
         """Put a video's end on record: all rows there, or nothing that can be used."""
         source, report, catalog = entry.source, entry.report, self.store.catalog
         try:
@@ -164,7 +164,7 @@ class Journal:
             catalog.set_status(source.video_id, "ready", _spoken(report.missing), asdict(report))
         logger.debug("%s: %d rows", source.name, report.rows)
 
-    def _settle(self, entry: Entry, stretches: Sequence[Stretch]) -> None:
+    def _settle(self, entry: TrackedVideo, stretches: Sequence[Stretch]) -> None:
         with self._lock:
             before = len(entry.left)
             entry.left.difference_update(stretches)
@@ -204,7 +204,7 @@ class Journal:
             choice=choice if frames else "",
         )
 
-    def _entry(self, source: Source) -> Entry:
+    def _entry(self, source: Source) -> TrackedVideo:
         return self._entries[source.video_id]
 
     def _tell(self, stage: Stage, report: VideoReport, frames: int) -> None:
