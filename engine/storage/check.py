@@ -44,7 +44,7 @@ def _beside(layout: Layout, until: float) -> list[Problem]:
     """Look at what a writer has published; anew where it replaced that meanwhile."""
     for _ in range(_TRIES):
         with closing(open_newest(layout)) as database:
-            problems = list(_look(layout, database, until))
+            problems = list(_look(layout, database, until, strays=False))
             if not problems or newest_copy(layout) == database.path:
                 break
     return problems
@@ -68,16 +68,16 @@ def _closed(layout: Layout, until: float) -> Iterator[Problem]:
         text = "the catalog is not what was published when it was closed; run `store repair`"
         yield Problem(None, "catalog", text)
     try:
-        with closing(Database(layout.catalog)) as database:
+        with closing(Database(layout.catalog, read_only=True)) as database:
             database.read_everything()
-            yield from _look(layout, database, until)
+            yield from _look(layout, database, until, strays=True)
     except StoreError as error:
-        yield Problem(None, "catalog", str(error).partition(";")[0] + "; run `store repair`")
+        yield Problem(None, "catalog", str(error))
 
 
-def _look(layout: Layout, database: Database, until: float) -> Iterator[Problem]:
+def _look(layout: Layout, database: Database, until: float, *, strays: bool) -> Iterator[Problem]:
     files = Files(layout, database, lambda _: None)
     catalog = Catalog(database, lambda _: None)
     yield from verify_videos(catalog, database, None)
     yield from verify_parts(files, layout.root, None, until)
-    yield from verify_folder(catalog, files, layout)
+    yield from verify_folder(catalog, files, layout, strays=strays)

@@ -177,11 +177,6 @@ class Files:
             yield own[here], vectors_of(table)[here]
 
     @property
-    def read_only(self) -> bool:
-        """Whether this process only reads what another has published."""
-        return self._database.read_only
-
-    @property
     def superseded(self) -> bool:
         """Whether a reading process sees another catalog than the one published last."""
         return self._database.read_only and newest_copy(self._layout) != self._database.path

@@ -139,7 +139,9 @@ class Reader:
         problems = list(verify_videos(self.catalog, self._database, chosen))
         problems += verify_parts(self._files, self.layout.root, video_id)
         if video_id is None:
-            problems += verify_folder(self.catalog, self._files, self.layout)
+            problems += verify_folder(
+                self.catalog, self._files, self.layout, strays=not self.read_only
+            )
         return problems
 
     def lacking(self, space_key: str, video_ids: Sequence[int]) -> list[VideoCompleteness]:

@@ -123,12 +123,14 @@ def _part(files: Files, path: Path, part: Part, wanted: np.ndarray) -> tuple[str
     return None
 
 
-def verify_folder(catalog: Catalog, files: Files, layout: Layout) -> Iterator[Problem]:
-    """Yield what is wrong beside the videos: files that nothing names, damaged indexes.
+def verify_folder(
+    catalog: Catalog, files: Files, layout: Layout, *, strays: bool
+) -> Iterator[Problem]:
+    """Yield what is wrong beside the videos: damaged indexes and `strays`, which nothing names.
 
-    A process that only reads cannot tell which files its writer is about to name.
+    Beside a writer nobody can tell which files it is about to name.
     """
-    for path in () if files.read_only else stray_files(layout, files):
+    for path in stray_files(layout, files) if strays else ():
         if path.exists() and layout.relative(path) not in files.ledger.paths():
             text = f"the catalog does not know the file {layout.relative(path)}; {_TAKE_IN}"
             yield Problem(None, "stray", text)

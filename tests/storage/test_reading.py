@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
@@ -16,6 +17,7 @@ from engine.storage.store import Rows, Store
 from engine.vision.backbone.space import Space
 from tests.storage.conftest import SMALL
 
+FORMER = Path(__file__).parent / "fixtures" / "store-v1.tar.xz"
 MakeRows = Callable[..., Rows]
 
 
@@ -137,3 +139,24 @@ def test_check_beside_a_writer(store_with_two_videos: Store) -> None:
     part = next(store_with_two_videos.layout.parts.rglob("*.parquet"))
     part.unlink()
     assert [problem.kind for problem in check(store_with_two_videos.layout.root)] == ["missing"]
+
+
+def test_check_changes_nothing(store_with_two_videos: Store, tmp_path: Path) -> None:
+    root = store_with_two_videos.layout.root
+    killed = Path(shutil.copytree(root, tmp_path / "killed"))  # with its log
+    assert (killed / "catalog.duckdb.wal").stat().st_size
+    store_with_two_videos.close()
+    with tarfile.open(FORMER) as archive:
+        archive.extractall(tmp_path, filter="data")
+    for folder, kinds in (
+        (root, set()),
+        (killed, set()),
+        (tmp_path / "store", {"copy", "catalog"}),
+    ):
+        files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        before = {path: path.read_bytes() for path in files if path.name != "lock"}
+        assert {problem.kind for problem in check(folder)} == kinds
+        assert {path: path.read_bytes() for path in before} == before
+        assert {path for path in folder.rglob("*") if path.is_file()} - before.keys() <= {
+            folder / "lock"
+        }
