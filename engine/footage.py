@@ -68,6 +68,15 @@ def footage_of(store: Store, video: int | str) -> Footage:
     return Footage(found, gops)
 
 
+def remove_video(store: Store, video: int | str) -> None:
+    """Remove a video with its rows, and the files of it that lie in the data folder itself."""
+    video_id = store.catalog.video(video).video_id
+    uploads = uploads_of(store, video_id)
+    store.catalog.remove_video(video_id)
+    for path in uploads:
+        path.unlink(missing_ok=True)
+
+
 def uploads_of(store: Store, video_id: int) -> list[Path]:
     """Return the files of a video, under whatever name, that lie in the data folder itself."""
     paths = [Path(path) for path in store.catalog.paths(video_id)]

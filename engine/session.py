@@ -246,13 +246,9 @@ class Engine:
 
     def remove(self, video: int | str) -> None:
         """Remove a video with its rows; its file stays, unless it was sent to a server."""
-        from engine.footage import uploads_of
+        from engine.footage import remove_video
 
-        found = self.store.catalog.video(video)
-        uploads = uploads_of(self.store, found.video_id)
-        self.store.catalog.remove_video(found.video_id)
-        for path in uploads:
-            path.unlink(missing_ok=True)
+        remove_video(self.store, video)
 
     def frame(self, video: int | str, seconds: float, *, width: int = 480) -> bytes:
         """Return the frame shown at an instant as JPEG, at most `width` wide."""

@@ -2,13 +2,13 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from api.cli import flags, show
+from api.cli import choosing, flags, show
 from api.cli.connect import find_server, open_store, read_store
 from engine.errors import UsageError
 
@@ -30,17 +30,23 @@ def list_videos(
     pattern: Annotated[str | None, typer.Argument(help="Name or glob.")] = None,
     limit: Annotated[int, typer.Option(help="So many at once; 0 lists all.", min=0)] = PAGE,
     after: Annotated[int, typer.Option(help="Those whose ids come after this one.", min=0)] = 0,
+    gone: choosing.Gone = False,
+    since: choosing.Since = None,
+    until: choosing.Until = None,
     data: flags.Data = flags.DATA,
     as_json: flags.Json = False,
 ) -> None:
     """List the videos with how they were encoded."""
+    choice = choosing.Choice.read(since, until, gone)
     remote = find_server(data)
     if remote is not None:
-        listed = [_record(each) for each in remote.videos(pattern) if each.video_id > after]
-        found, more = listed[: limit or None], bool(limit) and len(listed) > limit
+        matching = [each for each in choice.of(remote.videos(pattern)) if each.video_id > after]
+        found = [_record(each) for each in matching[: limit or None]]
+        more = bool(limit) and len(matching) > limit
     else:
         with read_store(data) as store:
-            page = store.catalog.videos(pattern, after=after, limit=limit + 1 if limit else None)
+            most = limit + 1 if limit and choice.everything else None
+            page = choice.of(store.catalog.videos(pattern, after=after, limit=most))
             more = bool(limit) and len(page) > limit
             found = _with_states(store, page[: limit or None])
     if as_json:
@@ -68,18 +74,59 @@ def show_video(which: Which, data: flags.Data = flags.DATA, as_json: flags.Json 
 
 
 @videos.command("rm")
-def remove_video(which: Which, data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
-    """Remove a video's rows; the file itself stays."""
+def remove_videos(
+    which: Annotated[list[str] | None, typer.Argument(help="Names, ids or globs.")] = None,
+    gone: choosing.Gone = False,
+    since: choosing.Since = None,
+    until: choosing.Until = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Several at once, without asking.")] = False,
+    data: flags.Data = flags.DATA,
+    as_json: flags.Json = False,
+) -> None:
+    """Remove videos' rows; the files themselves stay, but for those sent to a server."""
+    choice = choosing.Choice.read(since, until, gone)
+    if not which and choice.everything:
+        raise UsageError("nothing is named; allowed: names, ids, globs, --gone, --since, --until")
     remote = find_server(data)
     if remote is not None:
-        remote.remove(flags.which(which))
-    else:
-        with open_store(data) as store:
-            store.catalog.remove_video(flags.which(which))
+        _remove(remote.videos, remote.video, remote.remove, which, choice, yes, as_json)
+        return
+    from engine.footage import remove_video
+
+    with open_store(data) as store:
+        catalog = store.catalog
+        _remove(
+            catalog.videos, catalog.video, lambda video: remove_video(store, video),
+            which, choice, yes, as_json,
+        )  # fmt: skip
+
+
+def _remove(
+    search: "Callable[[str | None], list[Video]]",
+    find: "Callable[[int | str], Video]",
+    remove: Callable[[int], None],
+    which: list[str] | None,
+    choice: choosing.Choice,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Remove what is meant; more than one video only if that is confirmed."""
+    named = [video for name in which or () for video in search(name) or [find(flags.which(name))]]
+    listed = {video.video_id: video for video in (named if which else search(None))}
+    meant = choice.of(listed.values())
+    if len(meant) > 1 and not yes:
+        names = ", ".join(video.name for video in meant[:5]) + (", …" if len(meant) > 5 else "")
+        if as_json or not sys.stdin.isatty():
+            raise UsageError(f"{len(meant)} videos are meant: {names}; --yes removes them")
+        typer.confirm(f"remove {len(meant)} videos: {names}?", abort=True)
+    for video in meant:
+        remove(video.video_id)
+        if not as_json:
+            show.out.print(f"removed {escape(video.name)}")
     if as_json:
-        show.print_json({"removed": which})
-    else:
-        show.out.print(f"removed {escape(which)}")
+        show.print_json({"removed": [video.name for video in meant]})
+    elif not meant:
+        show.out.print("no video is meant; nothing was removed")
 
 
 @videos.command()
