@@ -11,6 +11,7 @@ import pyarrow as pa
 from engine.errors import QueryError
 from engine.operators.base import Context, read_table
 from engine.planner.bounds import nesting_bounded
+from engine.planner.cost import Cost, estimate_all
 from engine.planner.explain import explain_text, show
 from engine.planner.place import in_users_text
 from engine.planner.prepare import Prepared, prepare
@@ -47,13 +48,21 @@ def run_sql(
         with nesting_bounded(sql):
             text = explain_text(prepared.plan, prepared.rules, context)
         return _result(_lines(text), text, context, started)
+    costs = _estimate(prepared, context) if shown or analyze else None
+    begun = perf_counter()
     table = _run(prepared, context)
-    seconds = perf_counter() - started
+    seconds = perf_counter() - begun
     with nesting_bounded(sql):
         if not shown and not analyze:
             return _result(table, show(prepared.plan), context, started)
-        text = explain_text(prepared.plan, prepared.rules, context, analyzed=seconds)
+        text = explain_text(prepared.plan, prepared.rules, context, costs=costs, analyzed=seconds)
     return _result(_lines(text), text, context, started)
+
+
+def _estimate(prepared: Prepared, context: Context) -> list[Cost]:
+    """What is expected before anything has run."""
+    with nesting_bounded(prepared.statement.sql):
+        return estimate_all(prepared.plan, context)
 
 
 def _run(prepared: Prepared, context: Context) -> pa.Table:

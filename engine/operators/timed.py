@@ -41,11 +41,12 @@ class Timed:
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Time each pull."""
-        run = context.work.runs.setdefault(self.place, Run())
         feed = self.source.batches(context)
         while True:
             start = perf_counter()
             batch = next(feed, None)
+            # only now: what is read anew below forgets what was noted before
+            run = context.work.runs.setdefault(self.place, Run())
             run.seconds += perf_counter() - start
             if batch is None:
                 return

@@ -1,6 +1,6 @@
 """Plans as text: the tree, the rules that fired, what each part is expected to cost and did."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import singledispatch
 
 from engine.operators.base import Context
@@ -119,16 +119,25 @@ def show(plan: Plan) -> str:
 
 
 def explain_text(
-    plan: Plan, rules: Sequence[str], context: Context, *, analyzed: float | None = None
+    plan: Plan,
+    rules: Sequence[str],
+    context: Context,
+    *,
+    costs: Sequence[Cost] | None = None,
+    analyzed: float | None = None,
 ) -> str:
-    """Explain a plan, and after it ran for `analyzed` seconds also what it did."""
-    costs = estimate_all(plan, context)
+    """Explain a plan, and after it ran for `analyzed` seconds also what it did.
+
+    `costs` were estimated before it ran; without them they are now.
+    """
+    costs = estimate_all(plan, context) if costs is None else costs
     lines = tree(plan)
+    own = _own_seconds(plan, context.work.runs)
     width = min(max(len(line) for _, line in lines[1:] or lines), 72)
     text = []
     for place, ((_, line), cost) in enumerate(zip(lines, costs, strict=True)):
         run = None if analyzed is None else context.work.runs.get(place, Run())
-        text.append(f"{line:<{width}}  {_cost(cost, run)}")
+        text.append(f"{line:<{width}}  {_cost(cost, run, own[place])}")
     text.append("rules: " + (", ".join(rules) or "none"))
     text.append(f"estimated: {sum(cost.seconds for cost in costs):.3f} s")
     if analyzed is not None:
@@ -136,14 +145,29 @@ def explain_text(
     return "\n".join(text)
 
 
-def _cost(cost: Cost, run: Run | None) -> str:
+def _own_seconds(plan: Plan, runs: Mapping[int, Run]) -> list[float]:
+    """The seconds of every node without those of what it reads, in the order of the tree."""
+    own: list[float] = []
+
+    def visit(node: Plan) -> float:
+        place = len(own)
+        own.append(0.0)
+        whole = runs.get(place, Run()).seconds
+        own[place] = max(0.0, whole - sum(visit(child) for child in children(node)))
+        return whole
+
+    visit(plan)
+    return own
+
+
+def _cost(cost: Cost, run: Run | None, own: float) -> str:
     note = f" ({cost.note})" if cost.note else ""
     expected = f"~{cost.rows:.0f} rows, {cost.seconds:.3f} s{note}"
     if run is None:
         return expected
     if not run.batches:
         return f"{expected} | not read"
-    return f"{expected} | {run.rows} rows, {run.seconds:.3f} s"
+    return f"{expected} | {run.rows} rows, {run.seconds:.3f} s, {own:.3f} s of its own"
 
 
 def _done(work: Work, seconds: float) -> list[str]:

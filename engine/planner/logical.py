@@ -1,7 +1,7 @@
 """What a statement asks for, as immutable nodes; how it is done stands in the operators."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Literal, TypeAlias
 
@@ -230,17 +230,24 @@ def children(plan: Plan) -> Iterator[Plan]:
         yield from (item.plan for item in plan.inputs)
         return
     for name in ("source", "other"):
-        if any(field.name == name for field in fields(plan)):
-            yield getattr(plan, name)
+        child = getattr(plan, name, None)
+        if child is not None:
+            yield child
 
 
 def transform(plan: Plan, rewrite: Callable[[Plan], Plan]) -> Plan:
-    """Rewrite every node, children first."""
+    """Rewrite every node, children first; what no rewriting changes stays the same object."""
     if isinstance(plan, Relational):
-        inputs = tuple(replace(item, plan=transform(item.plan, rewrite)) for item in plan.inputs)
-        return rewrite(replace(plan, inputs=inputs))
-    names = [name for name in ("source", "other") if name in {f.name for f in fields(plan)}]
-    changed: dict[str, Any] = {n: transform(getattr(plan, n), rewrite) for n in names}
+        plans = [transform(item.plan, rewrite) for item in plan.inputs]
+        if any(new is not item.plan for new, item in zip(plans, plan.inputs, strict=True)):
+            pairs = zip(plan.inputs, plans, strict=True)
+            plan = replace(plan, inputs=tuple(replace(item, plan=new) for item, new in pairs))
+        return rewrite(plan)
+    changed: dict[str, Any] = {}
+    for name in ("source", "other"):
+        child = getattr(plan, name, None)
+        if child is not None and (new := transform(child, rewrite)) is not child:
+            changed[name] = new
     return rewrite(replace(plan, **changed) if changed else plan)
 
 

@@ -44,12 +44,12 @@ def optimize(plan: Plan, rules: Sequence[Rule] = RULES) -> tuple[Plan, list[str]
         before = plan
         for rule in rules:
             changed = rule(plan)
-            if changed != plan:
+            if changed is not plan and changed != plan:
                 name = getattr(rule, "__name__", str(rule))
                 if name not in fired:
                     fired.append(name)
                 plan = changed
-        if plan == before:
+        if plan is before or plan == before:
             break
     else:
         raise AssertionError("the rules undo one another")

@@ -10,6 +10,7 @@ from engine.planner.logical import Join, Need, Plan, Relational, transform, walk
 from engine.planner.optimize import RULES, optimize
 from engine.planner.parse import parse
 from engine.search.work import Embedded, Refined, Run
+from engine.sql import run_sql
 from tests.asking import Videos
 
 SQL = (
@@ -117,3 +118,23 @@ def test_transform_keeps_what_it_does_not_change() -> None:
     assert transform(made, lambda node: node) == made
     assert made.joins == (Join("frames_1", "videos_1", "video_id", "video_id"),)
     assert made.needs == (Need("frames_1", 2, "__match_2"),)
+
+
+def test_estimates_are_made_before_the_statement_runs(videos: Videos, sandbox: Sandbox) -> None:
+    sql = "SELECT frame FROM frames WHERE CLIP_MATCH(frame, 'a dog') > -2 AND video_id = 3"
+    planned = run_sql(videos.context(sandbox), f"EXPLAIN {sql}", max_rows=100).explain
+    assert "20 to embed" in planned
+    done = run_sql(videos.context(sandbox), f"EXPLAIN ANALYZE {sql}", max_rows=100).explain
+    assert "20 to embed" in done
+    assert "embedded: 20 frames" in done
+    again = run_sql(videos.context(sandbox), f"EXPLAIN ANALYZE {sql}", max_rows=100).explain
+    assert "to embed" not in again
+
+
+def test_seconds_of_its_own_add_up(videos: Videos, sandbox: Sandbox) -> None:
+    sql = "EXPLAIN ANALYZE SELECT frame FROM frames WHERE CLIP_MATCH(frame, 'a dog') > 0.2"
+    text = run_sql(videos.context(sandbox), sql, max_rows=100).explain
+    lines = [line.split(" | ")[1].split(", ") for line in text.splitlines() if " | " in line]
+    whole = float(lines[0][1].split()[0])
+    own = sum(float(line[2].split()[0]) for line in lines if len(line) > 2)
+    assert own == pytest.approx(whole, abs=0.005)
