@@ -87,9 +87,20 @@ def test_the_front_page_is_short() -> None:
     assert len((ROOT / "README.md").read_text().split()) <= 700
 
 
-def test_what_the_architecture_names_exists() -> None:
-    text = (ROOT / "docs/explanation/architecture.md").read_text()
-    named = re.findall(r"`((?:engine|api)[\w.]*):([\w.]+)`", text)
+@pytest.mark.parametrize("page", ["explanation/architecture.md", "glossary.md"])
+def test_what_a_page_names_in_the_code_exists(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    named = re.findall(r"`((?:engine|api)\.[\w.]*)(?::([\w.]+))?`", text)
     assert len(named) >= 10
     for module, path in named:
-        attrgetter(path)(import_module(module))
+        found = import_module(module)
+        assert not path or attrgetter(path)(found) is not None
+
+
+def test_every_word_of_the_glossary_is_used() -> None:
+    listed = re.findall(r"^\| ([^|]+?) \|", (ROOT / "docs/glossary.md").read_text(), re.M)[1:]
+    pages = [page for page in PAGES if page.name != "glossary.md"]
+    text = " ".join(page.read_text().lower() for page in pages)
+    words = [word for entry in listed for word in entry.lower().split(", ")]
+    assert len(words) > 15
+    assert [word for word in words if word not in text] == []
