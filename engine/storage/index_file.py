@@ -81,7 +81,9 @@ class IndexFile:
         """Map an index into memory and check all but its lists."""
         sums = Sums.read(path)
         try:
-            flags = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY
+            # FAISS maps inverted lists by one flag, and all that is flat by another
+            lists = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY
+            flags = lists if len(sums.values) > 1 else faiss.IO_FLAG_MMAP_IFC
             by_row: Any = faiss.read_index(str(path), flags)
         except RuntimeError as error:
             text = f"the index {path} cannot be read; run `index build`"
@@ -116,7 +118,8 @@ def head_sum(by_row: Any) -> int:
             np.array(sizes, np.int64),
         ]
     else:
-        parts = [*parts, faiss.vector_to_array(inner.codes)]
+        count = inner.ntotal * inner.d
+        parts = [*parts, faiss.rev_swig_ptr(inner.get_xb(), count)] if count else parts
     total = 0
     for part in parts:
         total = zlib.crc32(_bytes(np.ascontiguousarray(part)), total)
