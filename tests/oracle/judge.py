@@ -68,7 +68,7 @@ def differ(given: list[Row], expected: list[Row], *, ordered: bool) -> str:
         return f"{len(given)} rows for {len(expected)}: {given[:3]} for {expected[:3]}"
     left, right = given, expected
     if not ordered:
-        left, right = sorted(given, key=_rough), sorted(expected, key=_rough)
+        left, right = sorted(given, key=_key), sorted(expected, key=_key)
     if all(map(alike, left, right)):
         return ""
     if not ordered and len(left) <= 2000 and _matched(left, right):
@@ -91,6 +91,11 @@ def alike(a: Any, b: Any) -> bool:
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(map(alike, a, b))
     return bool(a == b)
+
+
+def _key(row: Row) -> tuple[str, list[float]]:
+    """Rows that are nearly alike lie together, among them the smaller numbers first."""
+    return _rough(row), [round(value, 4) for value in row if isinstance(value, float)]
 
 
 def _rough(row: Any) -> str:
