@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.training.reusevit.pattern import Pattern
+from engine.vision.backbone.importance import attend
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.reusevit.gating import Decide, Gated
-from engine.vision.reusevit.importance import attend
 from engine.vision.reusevit.parts import ReuseParts
 
 

@@ -22,14 +22,24 @@ def project_macs(config: VisionConfig, rows: int) -> int:
     return 3 * rows * config.width**2
 
 
-def attend_macs(config: VisionConfig, queries: int) -> int:
-    """Scores and weighted sum of `queries` tokens over all N keys and values."""
-    return 2 * queries * config.tokens * config.width
+def attend_macs(config: VisionConfig, queries: int, keys: int | None = None) -> int:
+    """Scores and weighted sum of `queries` tokens over so many keys and values; None: all N."""
+    return 2 * queries * (config.tokens if keys is None else keys) * config.width
+
+
+def out_macs(config: VisionConfig, rows: int) -> int:
+    """Out-projection of `rows` tokens."""
+    return rows * config.width**2
+
+
+def mlp_macs(config: VisionConfig, rows: int) -> int:
+    """MLP of `rows` tokens."""
+    return 2 * rows * config.width * config.mlp
 
 
 def finish_macs(config: VisionConfig, rows: int) -> int:
     """Out-projection and MLP of `rows` tokens."""
-    return rows * (config.width**2 + 2 * config.width * config.mlp)
+    return out_macs(config, rows) + mlp_macs(config, rows)
 
 
 def dense_macs(config: VisionConfig) -> int:

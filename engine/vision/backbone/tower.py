@@ -62,11 +62,15 @@ class Layer(nn.Module):
         """Queries, keys and values `[..., 3D]`, side by side, of any rows `[..., D]`."""
         return self.qkv(self.norm1(h))
 
-    def attend(self, qkv: Tensor) -> Tensor:
-        """Pre-projection P `[B, N, D]`: the heads' outputs side by side, before `out`."""
+    def attend(self, qkv: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Pre-projection P `[B, N, D]`: the heads' outputs side by side, before `out`.
+
+        A bias `[B, N]` is added to every score of its key.
+        """
         batch, tokens, _ = qkv.shape
         q, k, v = qkv.view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v)  # [B, H, N, dh]
+        added = None if bias is None else bias[:, None, None].to(q.dtype)
+        mixed = F.scaled_dot_product_attention(q, k, v, added)  # [B, H, N, dh]
         return mixed.transpose(1, 2).reshape(batch, tokens, -1)
 
     def attend_weighted(self, qkv: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,7 +82,10 @@ class Layer(nn.Module):
 
     def finish(self, h: Tensor, mixed: Tensor) -> Tensor:
         """The next layer's h from h and P, for any rows `[..., D]`."""
-        h = h + self.out(mixed)
+        return self.feed_forward(h + self.out(mixed))
+
+    def feed_forward(self, h: Tensor) -> Tensor:
+        """Add the MLP's output to any rows `[..., D]`."""
         return h + self.down(activate(self.up(self.norm2(h)), self.activation))
 
     def forward(self, h: Tensor) -> Tensor:

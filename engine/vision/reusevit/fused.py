@@ -22,7 +22,7 @@ from engine.vision.fused.upload import upload
 from engine.vision.reusevit.memory import SLOTS, ReuseMemory
 from engine.vision.reusevit.parts import ReuseConfig
 from engine.vision.reusevit.plain import ServedGate
-from engine.vision.reusevit.references import References
+from engine.vision.streaming.references import References
 from engine.vision.streaming.stepper import Batch, Stepped
 from kernels.attention import attend
 from kernels.copy_rows import copy_rows

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.vision.backbone.importance import attend
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.reusevit.gating import Chain
-from engine.vision.reusevit.importance import attend
 from engine.vision.reusevit.parts import ReuseParts
-from engine.vision.reusevit.references import References, ReferenceTable
 from engine.vision.streaming.places import Numbers
+from engine.vision.streaming.references import References, ReferenceTable
 from engine.vision.streaming.stepper import Batch, Stepped
 from kernels.restore import restore
 from kernels.select import ChosenRoots, select

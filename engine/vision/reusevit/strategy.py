@@ -16,9 +16,9 @@ from engine.vision.reusevit.macs import frame_macs
 from engine.vision.reusevit.memory import fitting_streams
 from engine.vision.reusevit.parts import ReuseParts
 from engine.vision.reusevit.plain import Forced, PlainReuse, serve
-from engine.vision.reusevit.references import References
 from engine.vision.streaming.call import Call
 from engine.vision.streaming.driver import encode_streams
+from engine.vision.streaming.references import References
 from engine.vision.streaming.schedule import Schedule
 from engine.vision.streaming.stepper import run_rounds
 from engine.vision.streaming.strategy import Chunk, Encoded

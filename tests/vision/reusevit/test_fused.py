@@ -13,8 +13,8 @@ from engine.vision.reusevit.fused import FusedReuse, fusible
 from engine.vision.reusevit.memory import fitting_streams
 from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
 from engine.vision.reusevit.plain import PlainReuse, serve
-from engine.vision.reusevit.references import References
 from engine.vision.reusevit.strategy import ReuseViT
+from engine.vision.streaming.references import References
 from engine.vision.streaming.stepper import Batch, Stepped
 from engine.vision.streaming.strategy import Chunk
 from tests.vision.fused.test_dense import EIGHT, distance, make_tower

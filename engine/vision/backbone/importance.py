@@ -6,7 +6,9 @@ from torch import Tensor
 from engine.vision.backbone.tower import Layer
 
 
-def class_importance(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
+def class_importance(
+    queries: Tensor, keys: Tensor, heads: int, bias: Tensor | None = None
+) -> Tensor:
     """The class token's attention to every token, `[B, N]`, in `[0, H]`.
 
     One row of the softmax is computed anew: far cheaper than keeping all N of them. The keys are
@@ -16,10 +18,13 @@ def class_importance(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
         queries: of the class token, `[B, D]`.
         keys: `[B, N, D]`, heads side by side.
         heads: H.
+        bias: added to every score of a key, `[B, N]`.
     """
     batch, tokens, width = keys.shape
     q = queries.reshape(batch, 1, heads, -1) * (width // heads) ** -0.5
     scores = torch.linalg.vecdot(keys.reshape(batch, tokens, heads, -1), q)  # [B, N, H]
+    if bias is not None:
+        scores = scores.float() + bias[..., None]
     return scores.float().softmax(1).sum(2)
 
 
