@@ -8,9 +8,11 @@ STRATEGIES = Names(
     "strategy",
     {
         "dense": "engine.vision.streaming.dense:DENSE",
+        "diffrate": "engine.vision.merging.build:DIFFRATE",
         "earlygate": "engine.vision.earlygate.build:EARLYGATE",
         "interpolate": "engine.vision.interpolate:INTERPOLATE",
         "reusevit": "engine.vision.reusevit.build:REUSEVIT",
+        "tome": "engine.vision.merging.build:TOME",
     },
 )
 

@@ -1,0 +1,64 @@
+"""DiffRate and ToMe from their options."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UsageError
+from engine.vision.backbone.space import Space
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.merging.diffrate import DiffRate
+from engine.vision.merging.rates import read_rates
+from engine.vision.merging.strategy import Merging
+from engine.vision.merging.tome import ToMe
+from engine.vision.streaming.framewise import tell_plain
+from engine.vision.streaming.strategy import Buildable, check_no_parts, check_options
+
+
+def build_diffrate(
+    tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
+) -> Merging:
+    """Build it.
+
+    Options: rates (a JSON file in the published form, or a list of counts; needed), model and
+    target (which of the file's), rescale (fit rates to another number of tokens), proportional
+    (merged keys count for all they stand for, as published for DeiT; without it as published for
+    CLIP).
+    """
+    check_no_parts("diffrate", parts)
+    allowed = ("rates", "model", "target", "rescale", "proportional")
+    check_options("diffrate", options, allowed)
+    if "rates" not in options:
+        raise UsageError(
+            "diffrate needs rates: a JSON file in the published form, or a list of kept counts"
+        )
+    rates = read_rates(
+        options["rates"],
+        tower.config,
+        model=_text(options.get("model")),
+        target=_text(options.get("target")),
+    )
+    if options.get("rescale", False):
+        rates = rates.rescaled(tower.config.tokens)
+    tell_plain("diffrate", tower)
+    return Merging(tower, DiffRate(rates, bool(options.get("proportional", True))), "diffrate")
+
+
+def build_tome(
+    tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
+) -> Merging:
+    """Build it; options: r (pairs merged in each layer) and falling (from 2r to none)."""
+    check_no_parts("tome", parts)
+    check_options("tome", options, ("r", "falling"))
+    config, falling = tower.config, bool(options.get("falling", False))
+    usual = ToMe.usual(config, falling=falling)
+    tell_plain("tome", tower)
+    return Merging(tower, ToMe(float(options.get("r", usual.r)), config.layers, falling), "tome")
+
+
+def _text(given: Any) -> str | None:
+    return None if given is None else str(given)
+
+
+DIFFRATE = Buildable(build_diffrate)
+TOME = Buildable(build_tome)

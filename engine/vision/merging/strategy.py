@@ -1,0 +1,95 @@
+"""Encode each frame with fewer tokens from layer to layer, by a rule that says which."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from engine.errors import UsageError
+from engine.vision.backbone.macs import (
+    attend_macs,
+    embed_macs,
+    finish_macs,
+    head_macs,
+    mlp_macs,
+    out_macs,
+    project_macs,
+)
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.merging.reduction import Attended, Reduction
+from engine.vision.streaming.framewise import embed_batches, encode_framewise
+from engine.vision.streaming.strategy import Chunk, Encoded
+
+SMALLEST = 1e-6  # size of a token: what is merged against its direction may leave none
+
+
+@dataclass(frozen=True, slots=True)
+class Merging:
+    """Each frame by itself, in plain PyTorch; the last layer's token-wise work is for the class.
+
+    That layer leaves all its tokens: what it pruned or merged could not reach the class token.
+    """
+
+    tower: VisionTower
+    reduction: Reduction
+    name: str
+    batch: int = 32
+    whole_streams: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        if not self.tower.config.class_token:
+            raise UsageError(f"{self.name} needs a tower with a class token, which is kept")
+        self.reduction.check(self.tower.config)
+
+    def with_scale(self, scale: float) -> "Merging":
+        """Drop more (above 1) or fewer tokens; at 0 all are kept."""
+        return replace(self, reduction=self.reduction.with_scale(scale))
+
+    @torch.inference_mode()
+    def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
+        """Encode all chunks' frames in batches, whatever stream they come from."""
+        counts = self.counts()
+        return encode_framewise(
+            self.tower,
+            chunks,
+            lambda pixels: embed_batches(self.tower, pixels, self.batch, self.embed),
+            computed=counts,
+            macs=self.macs(),
+            full=counts[-1] == self.tower.config.tokens,
+        )
+
+    def embed(self, values: Tensor) -> Tensor:
+        """Embeddings `[B, E]` of normalised values `[B, 3, S, S]`."""
+        tower, reduction = self.tower, self.reduction
+        h, final = tower.embed(values), tower.config.layers - 1
+        sizes, bias = h.new_ones(h.shape[:2], dtype=torch.float32), None
+        for index in range(final):
+            layer, count = tower.layer(index), h.shape[1]
+            qkv = layer.project(h)
+            h = h + layer.out(layer.attend(qkv, bias))
+            if reduction.kept(index, count) < count:
+                h, sizes = reduction.reduce(index, Attended(h, qkv, sizes, bias, layer.heads))
+                bias = sizes.clamp(min=SMALLEST).log() if reduction.proportional else None
+            h = layer.feed_forward(h)
+        last = tower.layer(final)
+        mixed = last.attend(last.project(h), bias)
+        return tower.finish(last.finish(h[:, 0], mixed[:, 0]))
+
+    def counts(self) -> list[int]:
+        """Tokens that each layer takes."""
+        found = [self.tower.config.tokens]
+        for index in range(self.tower.config.layers - 1):
+            found.append(self.reduction.kept(index, found[-1]))
+        return found
+
+    def macs(self) -> int:
+        """Multiply-accumulates of a frame: all of a layer's tokens attend, those left go on."""
+        config, counts = self.tower.config, self.counts()
+        total = embed_macs(config) + head_macs(config) + finish_macs(config, 1)
+        for index, count in enumerate(counts):
+            total += project_macs(config, count) + attend_macs(config, count, count)
+            if index < config.layers - 1:
+                total += out_macs(config, count) + mlp_macs(config, counts[index + 1])
+                total += self.reduction.rule_macs(config, index, count)
+        return total
