@@ -8,6 +8,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import clear_overloads
 
 import pytest
 import torch
@@ -45,6 +46,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def pytest_unconfigure() -> None:
+    """Let go of the session, which would outlive the interpreter and DuckDB's types with it.
+
+    torch's operators are never freed; they reach `typing`, its registry of overloads the plugins
+    that pytest loaded, those their loader, which holds the session, its fixtures and their modules:
+    nanobind then prints pages of what DuckDB leaked.
+    """
+    clear_overloads()
 
 
 @pytest.fixture(scope="session")
