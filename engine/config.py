@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
@@ -49,7 +49,9 @@ class Settings(FromFile):
 
     fps: float = Field(2.0, gt=0, le=240, description="sampled frames per second of video")
     strategy: str = "auto"
-    max_drift: float = Field(0.02, gt=0, lt=1)
+    max_drift: Annotated[float, Field(gt=0, lt=1)] | Literal["none"] = Field(
+        0.02, description="bound on the mean drift of each video; none: nothing is promised"
+    )
     parts: Path | None = Field(None, description="gate limits or reuse parts: a file or a folder")
     decoder: Literal["auto", "pyav", "nvdec"] = "auto"
     devices: str = Field("", description="that ingests encode on: all GPUs, or a list with commas")

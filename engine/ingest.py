@@ -60,6 +60,7 @@ def ingest(
         choice=encoder.choice,
         choices=encoder.choices_made,
         interrupted=not complete,
+        max_drift=options.max_drift,
         caution=caution(model.space.model),
     )
 

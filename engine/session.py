@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +121,7 @@ class Engine:
         *,
         fps: float | None = None,
         strategy: str | None = None,
-        max_drift: float | None = None,
+        max_drift: float | Literal["none"] | None = None,
         parts: Path | None = None,
         workers: int | None = None,
         decoder: "Decoder | None" = None,
@@ -132,6 +132,8 @@ class Engine:
         """Embed videos and folders of videos; what is stored already costs nothing.
 
         Stored rows that are finer than asked for are kept, unless they are to be replaced.
+        `max_drift` bounds the mean drift of each video's rows; with "none" nothing is audited, and
+        the report says that nothing is promised.
         """
         from engine.ingest import ingest
 
@@ -285,7 +287,7 @@ class Engine:
         *,
         fps: float | None = None,
         strategy: str | None = None,
-        max_drift: float | None = None,
+        max_drift: float | Literal["none"] | None = None,
         parts: Path | None = None,
         workers: int | None = None,
         decoder: "Decoder | None" = None,
@@ -293,14 +295,15 @@ class Engine:
         replace: bool = False,
     ) -> "IngestOptions":
         """Return the settings of an ingest with some replaced."""
-        from engine.ingesting.report import IngestOptions
+        from engine.ingesting.report import IngestOptions, bound_of
         from engine.vision.model import pick_devices
         from engine.vision.registry import find_parts
 
+        bound = self.settings.max_drift if max_drift is None else max_drift
         return IngestOptions(
             fps=self.settings.fps if fps is None else fps,
             strategy=strategy or self.settings.strategy,
-            max_drift=self.settings.max_drift if max_drift is None else max_drift,
+            max_drift=bound_of(bound),
             parts=find_parts(parts or self.settings.parts),
             workers=workers,
             decoder=decoder or self.settings.decoder,

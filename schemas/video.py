@@ -1,6 +1,6 @@
 """Requests and responses of `/videos`."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,8 +15,8 @@ class HowIn(Strict):
     strategy: str | None = Field(
         None, description="auto, or one of dense, earlygate, interpolate, reusevit"
     )
-    max_drift: float | None = Field(
-        None, gt=0, lt=1, description="the bound: mean of 1 - cosine to dense"
+    max_drift: Annotated[float, Field(gt=0, lt=1)] | Literal["none"] | None = Field(
+        None, description="the bound: mean of 1 - cosine to dense; none: nothing is promised"
     )
     replace: bool | None = Field(
         None, description="stored rows that are finer, by these; else kept"

@@ -36,12 +36,18 @@ StrategyName = Annotated[
         help="auto, dense, earlygate, reusevit or interpolate.",
     ),
 ]
-MaxDrift = Annotated[
-    float,
+_DRIFT = typer.Option(
+    "--max-drift",
+    envvar="DEJAVU_MAX_DRIFT",
+    help="Bound on the mean cosine drift of each video's vectors.",
+)
+MaxDrift = Annotated[float, _DRIFT]
+DriftBound = Annotated[
+    str,
     typer.Option(
         "--max-drift",
         envvar="DEJAVU_MAX_DRIFT",
-        help="Bound on the mean cosine drift of each video's vectors.",
+        help="Bound on the mean cosine drift of each video's vectors; none: nothing is promised.",
     ),
 ]
 DecoderName = Annotated[

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -25,7 +25,7 @@ def ingest(
     paths: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
     fps: flags.Fps = 2.0,
     strategy: flags.StrategyName = "auto",
-    max_drift: flags.MaxDrift = 0.02,
+    max_drift: flags.DriftBound = "0.02",
     parts: flags.Parts = None,
     workers: Annotated[
         int | None, typer.Option(help="Decoding threads; one per core by default.", min=1)
@@ -46,9 +46,13 @@ def ingest(
 
     Exit code 3: done, but some videos were quarantined.
     """
+    from engine.ingesting.report import bound_of
+
+    bound = bound_of(max_drift)
+    given: float | Literal["none"] = "none" if bound is None else bound
     with connect(data, model, device, create=True) as engine:
         if isinstance(engine, Client):
-            options = {"fps": fps, "strategy": strategy, "max_drift": max_drift}
+            options = {"fps": fps, "strategy": strategy, "max_drift": given}
             options |= {"replace": True} if replace else {}
             code = _by_server(engine, paths, options, as_json=as_json)
             raise typer.Exit(code)
@@ -57,7 +61,7 @@ def ingest(
                 paths,
                 fps=fps,
                 strategy=strategy,
-                max_drift=max_drift,
+                max_drift=given,
                 parts=parts,
                 workers=workers,
                 decoder=decoder,  # type: ignore[arg-type]  # any text; the options check it
@@ -156,6 +160,7 @@ def print_report(report: "IngestReport") -> None:
     show.out.print(f"[bold]{', '.join(parts)}[/]")
     if report.frames:
         _print_choices(report)
+        show.out.print(f"[dim]drift promised: {report.promise}[/]")
         show.out.print(f"[dim]decoder: {escape(report.decoder)}[/]")
     show.print_caution(report.caution if report.rows else None)
     if report.resume:

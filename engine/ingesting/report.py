@@ -15,6 +15,16 @@ DECODERS = get_args(Decoder)
 Outcome = Literal["ready", "known", "quarantined", "interrupted"]
 
 
+def bound_of(given: float | str) -> float | None:
+    """Return a bound as it was asked for, None for `none`."""
+    if given == "none":
+        return None
+    try:
+        return float(given)
+    except ValueError:
+        raise UsageError(f"max_drift is a number between 0 and 1, or none, got {given!r}") from None
+
+
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
     """How videos are sampled, decoded and encoded."""
@@ -37,7 +47,9 @@ class IngestOptions:
         check_fps(self.fps)
         check_strategy(self.strategy)
         if self.max_drift is not None and not 0 < self.max_drift < 1:
-            raise UsageError(f"max_drift must lie between 0 and 1, got {self.max_drift}")
+            raise UsageError(
+                f"max_drift must lie between 0 and 1, or be none, got {self.max_drift}"
+            )
         if self.decoder not in DECODERS:
             raise UsageError(unknown("decoder", self.decoder, DECODERS))
         for name in ("workers", "streams"):
@@ -121,6 +133,7 @@ class IngestReport:
     choice: str = "not embedded"  # why this strategy, in words
     choices: list[dict[str, Any]] = field(default_factory=list)  # of `auto`, with what it weighed
     interrupted: bool = False
+    max_drift: float | None = None  # the bound that was asked for
     caution: str | None = None  # what has to be known before the model is relied on
 
     @property
@@ -150,6 +163,13 @@ class IngestReport:
         return total / self.frames if self.frames else 0.0
 
     @property
+    def promise(self) -> str:
+        """What is promised of the drift of the rows embedded, in words."""
+        if self.max_drift is None:
+            return "nothing: no bound was asked for, so nothing was audited"
+        return f"a mean of at most {self.max_drift:g}, at 95 % confidence in each stretch"
+
+    @property
     def resume(self) -> str | None:
         """How to go on after an interruption, else None."""
         if not self.interrupted:
@@ -167,5 +187,6 @@ class IngestReport:
             "frames": self.frames,
             "rows": self.rows,
             "reuse_rate": self.reuse_rate,
+            "promise": self.promise,
             "resume": self.resume,
         }

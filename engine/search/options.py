@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from engine.errors import UsageError, unknown
 
@@ -13,7 +13,7 @@ class Options:
 
     fps: float | None = None  # None: as the engine is set
     strategy: str | None = None
-    max_drift: float | None = None
+    max_drift: float | Literal["none"] | None = None  # "none": no bound
     exact: bool | None = None  # None: the order of a top-k, True: cut-offs too, False: neither
     refine_frames: int | None = None  # None: as many as it takes
     refine_seconds: float | None = None
@@ -38,6 +38,8 @@ def _types() -> dict[str, Any]:
 
 
 def _check(name: str, value: Any, kind: type) -> Any:
+    if name == "max_drift" and value == "none":
+        return value
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is float and number and value > 0:
         return float(value)

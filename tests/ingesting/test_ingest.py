@@ -15,6 +15,7 @@ import torch
 
 from engine.errors import NotFoundError, UsageError
 from engine.ingest import IngestOptions, ensure, ingest, redecode, register
+from engine.ingesting.report import bound_of
 from engine.search.context import Range
 from engine.storage.store import Store
 from engine.video.decode import get_frame_at
@@ -228,6 +229,30 @@ def test_an_interrupted_ingest_goes_on_at_the_finer_rate(store, model, clips, li
     [video] = ingest(store, model, [path], DENSE).videos
     assert (video.rows, video.fps) == (400, 4)
     assert video.note == "kept at 4 frames/s, finer than the 2 asked for; see --replace"
+
+
+def test_without_a_bound_nothing_is_audited_nor_promised(store, model, clips) -> None:
+    options = IngestOptions(strategy="interpolate", max_drift=None)
+    report = ingest(store, model, [clips / "middle.mp4"], options)
+    [video] = report.videos
+    exact = store.rows(model.space.key, [1], ["exact"]).column("exact").to_pylist()
+    # every second frame and the last are encoded, as the strategy alone has it
+    assert [at for at, each in enumerate(exact) if each] == [*range(0, 20, 2), 19]
+    assert video.macs == pytest.approx(video.macs_dense * 11 / 20, rel=1e-3)  # no audit besides
+    assert report.promise.startswith("nothing")
+    assert report.as_dict()["promise"] == report.promise
+    bounded = ingest(store, model, [clips / "short.mp4"], IngestOptions(strategy="dense"))
+    assert "at most 0.02" in bounded.promise
+
+
+@pytest.mark.parametrize(("given", "bound"), [("none", None), ("0.1", 0.1), (0.02, 0.02)])
+def test_a_bound_is_a_number_or_none(given, bound) -> None:
+    assert bound_of(given) == bound
+
+
+def test_other_bounds_are_refused() -> None:
+    with pytest.raises(UsageError, match="between 0 and 1, or none, got 'nine'"):
+        bound_of("nine")
 
 
 @pytest.mark.parametrize("strategy", ["earlygate", "interpolate", "auto"])
