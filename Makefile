@@ -1,7 +1,7 @@
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo test fuzz torture lint types check docs install clean
+.PHONY: demo test settings fuzz torture lint types check docs install clean
 
 install: .venv/installed
 
@@ -17,6 +17,10 @@ demo: install
 # a process for each processor; `pytest` alone runs in one
 test: install
 	$(BIN)/python -m pytest -n logical --dist loadfile
+
+# the tests that compute, under what changes how a processor's libraries sum
+settings: install
+	$(BIN)/python -m tests.settings $(TESTS)
 
 # random statements against a stock DuckDB, by seed
 fuzz: install

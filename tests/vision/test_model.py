@@ -136,7 +136,7 @@ def test_a_folder_gives_unit_vectors_of_both_kinds(folder) -> None:
     assert images.shape == (2, 64)
     assert np.allclose(np.linalg.norm(texts, axis=1), 1, atol=1e-6)
     assert np.allclose(np.linalg.norm(images, axis=1), 1, atol=1e-6)
-    assert np.array_equal(texts[0], texts[2])
+    assert np.allclose(texts[0], texts[2], atol=1e-6)  # a library may sum a row by its place
     assert not np.allclose(texts[0], texts[1])
     assert model.embed_texts([]).shape == (0, 64)
 

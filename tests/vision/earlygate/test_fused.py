@@ -190,7 +190,9 @@ def test_company_changes_nothing() -> None:
     for clip, expected in zip(clips, together, strict=True):
         [alone] = fused.encode([Chunk(clip, last=True)])
         assert torch.equal(alone.computed, expected.computed)
-        assert torch.equal(alone.embeddings, expected.embeddings)
+        # a promise of our own products; on a CPU a library's may sum a row by its place
+        close = 0.0 if CUDA else 1e-5
+        torch.testing.assert_close(alone.embeddings, expected.embeddings, rtol=close, atol=close)
 
 
 def test_scaled_limits_reach_the_graph() -> None:
