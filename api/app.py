@@ -19,7 +19,6 @@ from api.guards import Bodies, Keys, OwnPagesOnly
 from api.jobs import Jobs, Tell, Work
 from api.middleware import Head, Problems, RequestId, Version
 from api.routes import health, jobs, page, query, videos
-from api.uploads import drop_copies
 from engine import __version__
 from engine.ingest import Event
 from engine.session import Engine
@@ -31,8 +30,8 @@ _EVENT_SECONDS = 0.2
 
 def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     """Build the application; the engine stays the caller's to close."""
-    queue = Jobs(engine.store, ingest_work(engine))
-    heavy = heavy_work(settings, engine.store.layout.clips)
+    queue = Jobs(engine.job_records, ingest_work(engine))
+    heavy = heavy_work(settings, engine.layout.clips)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -85,7 +84,7 @@ def ingest_work(engine: Engine) -> Work:
         stored = [{"id": each.video_id, "name": each.name} for each in found.videos]
         report({**listener.last, "videos": stored})
         for video_id in {video.video_id for video in found.videos if video.video_id is not None}:
-            drop_copies(engine.store, video_id)
+            engine.drop_copies(video_id)
         failed = [(video.name, str(video.reason)) for video in found.quarantined]
         said = [reason if name in reason else f"{name}: {reason}" for name, reason in failed]
         return "; ".join(said) or None

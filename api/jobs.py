@@ -7,8 +7,8 @@ from typing import Any
 
 from api.errors import Problem
 from engine.errors import EngineError, NotFoundError
+from engine.storage.jobs import Jobs as JobRecords
 from engine.storage.records import Job
-from engine.storage.store import Store
 
 log = logging.getLogger(__name__)
 Tell = Callable[[Mapping[str, Any]], None]
@@ -23,8 +23,8 @@ class Jobs:
     next one; an ingest resumes where its last stretch was committed.
     """
 
-    def __init__(self, store: Store, work: Work) -> None:
-        self._catalog = store.catalog
+    def __init__(self, records: JobRecords, work: Work) -> None:
+        self._records = records
         self._work = work
         self._changed = threading.Condition()
         self._stop = threading.Event()
@@ -39,29 +39,29 @@ class Jobs:
 
     def submit(self, kind: str, request: Mapping[str, Any]) -> str:
         """Queue a job and return its id."""
-        job_id = self._catalog.add_job(kind, request)
+        job_id = self._records.add_job(kind, request)
         self._tell()
         return job_id
 
     def num_queued(self) -> int:
         """How many wait."""
-        return self._catalog.count_jobs("queued")
+        return self._records.count_jobs("queued")
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a queued job now, a running one when its stretch is done."""
         with self._changed:
-            job = self._catalog.job(job_id)
+            job = self._records.job(job_id)
             if self._running and self._running[0] == job_id:
                 self._cancelled.add(job_id)
                 self._running[1].set()
             elif job.status == "queued":
-                self._catalog.update_job(job_id, status="cancelled")
+                self._records.update_job(job_id, status="cancelled")
         self._tell()
-        return self._catalog.job(job_id)
+        return self._records.job(job_id)
 
     def retry(self, job_id: str) -> str:
         """Queue what a job that failed or was cancelled was to do; return the new job's id."""
-        job = self._catalog.job(job_id)
+        job = self._records.job(job_id)
         if job.status not in ("failed", "cancelled"):
             raise Problem(409, f"job {job_id} is {job.status}; allowed: failed, cancelled")
         return self.submit(job.kind, job.request)
@@ -84,7 +84,7 @@ class Jobs:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            queued = self._catalog.jobs("queued")
+            queued = self._records.jobs("queued")
             if queued:
                 self._do(min(queued, key=lambda job: (job.created_at, job.job_id)))
             else:
@@ -94,10 +94,10 @@ class Jobs:
     def _do(self, job: Job) -> None:
         stop = threading.Event()
         with self._changed:
-            if self._stop.is_set() or self._catalog.job(job.job_id).status != "queued":
+            if self._stop.is_set() or self._records.job(job.job_id).status != "queued":
                 return
             self._running = (job.job_id, stop)
-            self._catalog.update_job(job.job_id, status="running")
+            self._records.update_job(job.job_id, status="running")
         self._tell()
         try:
             failure = self._work(job.request, lambda p: self._report(job.job_id, p), stop)
@@ -114,18 +114,18 @@ class Jobs:
     def _finish(self, job_id: str, failure: str | None, *, stopped: bool) -> None:
         try:
             if job_id in self._cancelled:
-                self._catalog.update_job(job_id, status="cancelled")
+                self._records.update_job(job_id, status="cancelled")
             elif stopped:
-                self._catalog.update_job(job_id, status="queued")
+                self._records.update_job(job_id, status="queued")
             elif failure is not None:
-                self._catalog.update_job(job_id, status="failed", error=failure)
+                self._records.update_job(job_id, status="failed", error=failure)
             else:
-                self._catalog.update_job(job_id, status="ready")
+                self._records.update_job(job_id, status="ready")
         except NotFoundError:
             log.debug("job %s is gone", job_id)
 
     def _report(self, job_id: str, progress: Mapping[str, Any]) -> None:
-        self._catalog.update_job(job_id, progress=progress)
+        self._records.update_job(job_id, progress=progress)
         self._tell()
 
     def _tell(self) -> None:

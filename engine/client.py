@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from shutil import copyfileobj
 from time import perf_counter
@@ -14,7 +15,14 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from engine.errors import EngineError, ExecutionError, NotFoundError, QueryError, UsageError
+from engine.errors import (
+    EngineError,
+    ExecutionError,
+    NotFoundError,
+    QueryError,
+    UsageError,
+    check_limit,
+)
 from engine.results import Answer, Coverage, GroupBy, Moment, QueryResult
 from engine.rows import Completeness, SqlResult
 from engine.storage.records import Job, JobStatus, Video
@@ -137,9 +145,15 @@ class Client:
 
     # what is stored
 
-    def videos(self, pattern: str | None = None) -> list[Video]:
-        """Return the videos, those only whose name is or matches a glob where one is given."""
-        return list(self._videos(pattern))
+    def videos(
+        self, pattern: str | None = None, *, after: int = 0, limit: int | None = None
+    ) -> list[Video]:
+        """Return the videos by id, those only whose name is or matches a glob where one is given.
+
+        `limit` gives a page of so many, those whose ids come `after` one.
+        """
+        check_limit(limit)
+        return list(islice(self._videos(pattern, after=after, most=limit), limit))
 
     def video(self, video: int | str) -> Video:
         """Return a video by its id or one of its names."""
@@ -174,15 +188,15 @@ class Client:
             copyfileobj(response, out)
         return Path(path)
 
-    def jobs(self, status: JobStatus | None = None) -> list[Job]:
-        """Return the jobs, newest first."""
-        found: list[Job] = []
-        while True:
-            given = {"limit": _PAGE, "status": status, "after": found[-1].job_id if found else None}
-            page = [_job(job) for job in self.call("GET", f"/jobs?{_query(given)}")]
-            found += page
-            if len(page) < _PAGE:
-                return found
+    def jobs(
+        self, status: JobStatus | None = None, *, after: str | None = None, limit: int | None = None
+    ) -> list[Job]:
+        """Return the jobs, newest first.
+
+        `limit` gives a page of so many, those that come `after` one.
+        """
+        check_limit(limit)
+        return list(islice(self._jobs(status, after=after, most=limit), limit))
 
     def job(self, job_id: str) -> Job:
         """Return a job by its id."""
@@ -219,15 +233,29 @@ class Client:
     def _id(self, video: int | str) -> int:
         return video if isinstance(video, int) else self.video(video).video_id
 
-    def _videos(self, pattern: str | None) -> Iterator[Video]:
-        cursor: str | None = None
+    def _videos(
+        self, pattern: str | None, *, after: int = 0, most: int | None = None
+    ) -> Iterator[Video]:
+        cursor: str | None = str(max(after, 0))
         while True:
-            given = {"limit": _PAGE, "name": pattern, "cursor": cursor}
+            given = {"limit": _page(most), "name": pattern, "cursor": cursor}
             page = self.call("GET", f"/videos?{_query(given)}")
             yield from map(_video, page["videos"])
             cursor = page["next_cursor"]
             if cursor is None:
                 return
+
+    def _jobs(
+        self, status: JobStatus | None, *, after: str | None, most: int | None
+    ) -> Iterator[Job]:
+        while True:
+            size = _page(most)
+            given = {"limit": size, "status": status, "after": after}
+            page = [_job(job) for job in self.call("GET", f"/jobs?{_query(given)}")]
+            yield from page
+            if len(page) < size:
+                return
+            after = page[-1].job_id
 
     def _open(self, method: str, path: str, body: Any, *, accept: str) -> Any:
         headers = {"Accept": accept, "Content-Type": "application/json"}
@@ -259,6 +287,11 @@ def _problem(error: urllib.error.HTTPError, body: Any) -> EngineError:
     if error.code == 401:
         return UsageError(f"the server asks for a key ({detail}); set DEJAVU_API_KEYS")
     return _ERRORS.get(error.code, ExecutionError)(detail)
+
+
+def _page(most: int | None) -> int:
+    """Return how many to ask for at once where at most so many are wanted."""
+    return _PAGE if most is None else min(max(most, 1), _PAGE)
 
 
 def _query(given: Mapping[str, Any]) -> str:

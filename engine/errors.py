@@ -116,3 +116,9 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
     return f"unknown {kind} {given!r}; allowed: {listed}" + (
         f"; nearest: {near[0]}" if near else ""
     )
+
+
+def check_limit(limit: int | None) -> None:
+    """Raise UsageError unless a page can have so many."""
+    if limit is not None and limit < 0:
+        raise UsageError(f"limit {limit}; allowed: 0 or more")

@@ -77,6 +77,16 @@ def remove_video(store: Store, video: int | str) -> None:
         path.unlink(missing_ok=True)
 
 
+def drop_copies(store: Store, video: int | str) -> None:
+    """Of uploads of the same content keep the last, which the video is read from."""
+    found = store.catalog.video(video)
+    current, copies = Path(found.path), uploads_of(store, found.video_id)
+    if current in copies:
+        for path in copies:
+            if path != current:
+                path.unlink(missing_ok=True)
+
+
 def uploads_of(store: Store, video_id: int) -> list[Path]:
     """Return the files of a video, under whatever name, that lie in the data folder itself."""
     paths = [Path(path) for path in store.catalog.paths(video_id)]

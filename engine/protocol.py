@@ -54,8 +54,13 @@ class AnyEngine(Protocol):
     ) -> str:
         """Return the plan of a SELECT; with `analyze` run it and say what it really did."""
 
-    def videos(self, pattern: str | None = None) -> list[Video]:
-        """Return the videos, those only whose name is or matches a glob where one is given."""
+    def videos(
+        self, pattern: str | None = None, *, after: int = 0, limit: int | None = None
+    ) -> list[Video]:
+        """Return the videos by id, those only whose name is or matches a glob where one is given.
+
+        `limit` gives a page of so many, those whose ids come `after` one.
+        """
 
     def video(self, video: int | str) -> Video:
         """Return a video by its id or one of its names."""
@@ -71,8 +76,13 @@ class AnyEngine(Protocol):
     ) -> Path:
         """Cut `[start, stop)` of a video into an MP4 that browsers play; return its path."""
 
-    def jobs(self, status: JobStatus | None = None) -> list[Job]:
-        """Return the jobs of servers, newest first."""
+    def jobs(
+        self, status: JobStatus | None = None, *, after: str | None = None, limit: int | None = None
+    ) -> list[Job]:
+        """Return the jobs of servers, newest first.
+
+        `limit` gives a page of so many, those that come `after` one.
+        """
 
     def job(self, job_id: str) -> Job:
         """Return a job by its id."""

@@ -1,4 +1,4 @@
-"""The engine as a user holds it: ingest, query, ask, sql, and what is stored.
+"""The engine as a user holds it: ingest, query, ask and sql, beside what is stored.
 
 What takes seconds to import (the model, ingesting, answering) is imported by what first needs it.
 """
@@ -19,6 +19,7 @@ from engine.cage.sandbox import Sandbox
 from engine.config import Settings, read_settings
 from engine.errors import UsageError
 from engine.knowledge import caution, knows
+from engine.library import Library
 from engine.loading import ModelFiles, ModelOnDemand
 from engine.operators.base import Context, Reply
 from engine.query import query
@@ -30,12 +31,10 @@ from engine.search.options import Options
 from engine.search.reading import Reading
 from engine.search.work import Embedded
 from engine.sql import run_sql
-from engine.storage.records import Job, JobStatus, Video
 from engine.storage.store import Store
 
 if TYPE_CHECKING:
     from engine.ask import Heads
-    from engine.footage import Footage
     from engine.ingesting.report import Decoder, IngestOptions, IngestReport, Progress
     from engine.vision.model import Model
 
@@ -43,12 +42,12 @@ log = logging.getLogger(__name__)
 _SAID_FROM = 60.0  # seconds of video that a query embeds
 
 
-class Engine:
+class Engine(Library):
     """One data folder with one model; use as a context manager, or close it."""
 
     def __init__(self, settings: Settings, store: Store, model: ModelOnDemand) -> None:
+        super().__init__(store)
         self.settings = settings
-        self.store = store
         self._model = model
         self._embedding = Lock()
         self._ingesting = False
@@ -235,52 +234,6 @@ class Engine:
         from engine.ask import ask
 
         return ask(self._context({}), question, choices, videos=videos, heads=self._heads)
-
-    # what is stored
-
-    def videos(self, pattern: str | None = None) -> list[Video]:
-        """Return the videos, those only whose name is or matches a glob where one is given."""
-        return self.store.catalog.videos(pattern)
-
-    def video(self, video: int | str) -> Video:
-        """Return a video by its id or one of its names."""
-        return self.store.catalog.video(video)
-
-    def remove(self, video: int | str) -> None:
-        """Remove a video with its rows; its file stays, unless it was sent to a server."""
-        from engine.footage import remove_video
-
-        remove_video(self.store, video)
-
-    def frame(self, video: int | str, seconds: float, *, width: int = 480) -> bytes:
-        """Return the frame shown at an instant as JPEG, at most `width` wide."""
-        return self.footage(video).frame(seconds, width)
-
-    def clip(
-        self, video: int | str, start_seconds: float, stop_seconds: float, path: str | Path
-    ) -> Path:
-        """Cut `[start, stop)` of a video into an MP4 that browsers play; return its path."""
-        return self.footage(video).clip(start_seconds, stop_seconds, Path(path))
-
-    def footage(self, video: int | str) -> "Footage":
-        """Return what a video's frames are read from."""
-        from engine.footage import footage_of
-
-        return footage_of(self.store, video)
-
-    def jobs(self, status: JobStatus | None = None) -> list[Job]:
-        """Return the jobs of the servers that had this folder, newest first."""
-        return self.store.catalog.jobs(status)
-
-    def job(self, job_id: str) -> Job:
-        """Return a job by its id."""
-        return self.store.catalog.job(job_id)
-
-    def cancel(self, job_id: str) -> Job:
-        """Cancel a job that waits, or that a server left behind; what has ended stays as it is."""
-        if self.job(job_id).status in ("queued", "running"):
-            self.store.catalog.update_job(job_id, status="cancelled")
-        return self.job(job_id)
 
     def ingest_options(
         self,

@@ -31,7 +31,7 @@ LAYERS = [
     {"engine.training"},
     {"engine.background", "engine.footage", "engine.ingesting", "engine.loading", "engine.rows"},
     {"engine.ingest", "engine.query", "engine.sql"},
-    {"engine.ask"},
+    {"engine.ask", "engine.library"},
     {"engine.client", "engine.protocol", "engine.session"},
     {"engine.evaluation"},
     {"api"},
@@ -116,6 +116,17 @@ def test_pixels_reach_vision_whoever_decoded_them() -> None:
         if unit.startswith("engine.vision")
         for name in imports_of(path)
         if name.startswith("engine.video")
+    ]
+    assert wrong == []
+
+
+def test_routes_ask_the_engine_alone() -> None:
+    """What lies in the store is the engine's affair: its public methods tell it."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno} touches .{node.attr}"
+        for path in [*sorted((ROOT / "api" / "routes").rglob("*.py")), ROOT / "api" / "app.py"]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in ("store", "catalog")
     ]
     assert wrong == []
 

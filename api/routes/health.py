@@ -27,7 +27,7 @@ async def readyz(request: Request, engine: EngineDep) -> ReadyOut:
     """Say whether the model and the index are loaded and work is taken."""
     if request.app.state.draining:
         raise Problem(503, "stopping: no new work is taken")
-    await asyncio.to_thread(engine.store.index_status)
+    await asyncio.to_thread(engine.indexes)
     return ReadyOut(model=engine.model.space.key, device=str(engine.model.device))
 
 
@@ -46,9 +46,9 @@ def me(role: RoleDep) -> MeOut:
 def metrics(engine: EngineDep, jobs: JobsDep) -> Response:
     """Return the figures in Prometheus' text form."""
     VIDEOS.clear()
-    for status, count in engine.store.catalog.count_by_status().items():
+    for status, count in engine.count_by_status().items():
         VIDEOS.labels(status).set(count)
     QUEUED.set(jobs.num_queued())
-    for index in engine.store.index_status():
+    for index in engine.indexes():
         VECTORS.labels(index.space_key).set(index.num_rows)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

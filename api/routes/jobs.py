@@ -38,14 +38,14 @@ def list_jobs(
     after: Annotated[str | None, Query(description="a job's id: those older than it")] = None,
 ) -> list[JobOut]:
     """List jobs, newest first; the id of the last one, as `after`, gives the next page."""
-    jobs = engine.store.catalog.jobs(status, after=after, limit=limit)
+    jobs = engine.jobs(status, after=after, limit=limit)
     return [_out(job, role) for job in jobs]
 
 
 @router.get("/{job_id}", responses=problems(404))
 def show_job(engine: EngineDep, role: RoleDep, job_id: str) -> JobOut:
     """Show one job."""
-    return _out(engine.store.catalog.job(job_id), role)
+    return _out(engine.job(job_id), role)
 
 
 @router.delete("/{job_id}", responses=problems(404), dependencies=[CanWrite])
@@ -79,14 +79,14 @@ async def watch_job(
     request: Request, engine: EngineDep, jobs: JobsDep, role: RoleDep, job_id: str
 ) -> StreamingResponse:
     """Send the job as a server-sent event whenever it changes, until it ends."""
-    await asyncio.to_thread(engine.store.catalog.job, job_id)
+    await asyncio.to_thread(engine.job, job_id)
 
     async def events() -> AsyncIterator[str]:
         version, sent, spoke = -1, "", monotonic()
         while not await request.is_disconnected():
             if version != jobs.version:
                 version = jobs.version
-                job = await asyncio.to_thread(engine.store.catalog.job, job_id)
+                job = await asyncio.to_thread(engine.job, job_id)
                 text = json.dumps(_out(job, role).model_dump(mode="json"))
                 if text != sent:
                     yield f"event: {job.status}\ndata: {text}\n\n"

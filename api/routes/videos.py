@@ -13,7 +13,6 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
-from PIL import Image
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
@@ -33,13 +32,11 @@ from api.describe import problems
 from api.errors import Problem, without_paths
 from api.forms import form_of
 from api.shelf import key_of
-from api.uploads import uploads_of
-from engine.errors import UsageError
+from engine.errors import UsageError, VideoError
+from engine.footage import Footage
 from engine.session import Engine
 from engine.storage.records import Video
-from engine.video.decode import get_frame_at
-from engine.video.gop import Gop
-from engine.video.write import CLIP, cut_clip
+from engine.video.write import CLIP
 from engine.vision.strategies import check_strategy
 from schemas.video import Accepted, HowIn, VideoIn, VideoOut, VideoPage
 
@@ -94,13 +91,13 @@ async def post_video(
     """Bring in a video: an upload as multipart form field `file`, or a path the server can see."""
     kind = request.headers.get("content-type", "")
     if kind.startswith("multipart/form-data"):
-        async with form_of(request, engine.store.layout.uploads) as form:
+        async with form_of(request, engine.layout.uploads) as form:
             how = _valid(HowIn, {name: form[name] for name in form if name != "file"})
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 raise Problem(422, "file: field required")
             options = _options(how)
-            path = await asyncio.to_thread(_keep, file, engine.store.layout.uploads)
+            path = await asyncio.to_thread(_keep, file, engine.layout.uploads)
     else:
         body = _valid(VideoIn, await request.body() or b"{}")
         options = _options(body)
@@ -120,7 +117,7 @@ def list_videos(
 ) -> VideoPage:
     """List videos in the order they came in; `name` may be a glob."""
     after = 0 if cursor is None else _number(cursor)
-    page = engine.store.catalog.videos(name, after=after, limit=limit + 1)
+    page = engine.videos(name, after=after, limit=limit + 1)
     more = len(page) > limit
     return VideoPage(
         videos=[_out(video, role) for video in page[:limit]],
@@ -131,16 +128,13 @@ def list_videos(
 @router.get("/{video_id}", responses=problems(404))
 def show_video(engine: EngineDep, role: RoleDep, video_id: VideoId) -> VideoOut:
     """Show one video and what its ingest reported."""
-    return _out(engine.store.catalog.video(video_id), role)
+    return _out(engine.video(video_id), role)
 
 
 @router.delete("/{video_id}", status_code=204, dependencies=[CanWrite], responses=problems(404))
 def remove_video(engine: EngineDep, video_id: VideoId) -> None:
     """Remove a video's rows from store and index; the file itself stays, uploads go too."""
-    uploads = uploads_of(engine.store, video_id)
-    engine.store.catalog.remove_video(video_id)
-    for path in uploads:
-        path.unlink(missing_ok=True)
+    engine.remove(video_id)
 
 
 @router.get(
@@ -159,18 +153,14 @@ async def get_frame(
     """Return the frame shown at an instant as JPEG, drawn once and kept for a while."""
     if not isfinite(seconds):
         raise UsageError(f"seconds {seconds}; allowed: a time in the video")
-    video, gops = await asyncio.to_thread(_source, engine, video_id)
-    first, last = gops[0].start_seconds, gops[-1].stop_seconds
+    footage = await asyncio.to_thread(_footage, engine, video_id)
+    first, last = footage.span
     seconds = round(min(max(seconds, first), last), 3)  # beyond an end it is the picture there
 
     def draw(path: Path) -> None:
-        frame = get_frame_at(video.path, seconds, gops=gops)
-        picture = Image.fromarray(frame.image)
-        if picture.width > width:
-            picture = picture.resize((width, max(1, picture.height * width // picture.width)))
-        picture.save(path, "JPEG", quality=82)
+        path.write_bytes(footage.frame(seconds, width))
 
-    key = key_of(video.content_hash, seconds, width)
+    key = key_of(footage.video.content_hash, seconds, width)
     headers = _headers(key)
     if _is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
@@ -199,30 +189,26 @@ async def get_clip(
     if not 0 < stop - start <= settings.clip_seconds:
         allowed = f"a clip of up to {settings.clip_seconds:g} seconds"
         raise UsageError(f"start {start:g}, stop {stop:g}; allowed: {allowed}")
-    video, gops = await asyncio.to_thread(_source, engine, video_id)
-    first, last = gops[0].start_seconds, gops[-1].stop_seconds
+    footage = await asyncio.to_thread(_footage, engine, video_id)
+    first, last = footage.span
     if start >= last or stop <= first:
         raise UsageError(f"start {start:g}, stop {stop:g}; the video is {first:g} to {last:g}")
     start, stop = round(max(start, 0.0), 3), round(stop, 3)
-    key = key_of(video.content_hash, start, stop, CLIP)
+    key = key_of(footage.video.content_hash, start, stop, CLIP)
     headers = _headers(key)
     if _is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
-    cut = partial(cut_clip, video.path, start, stop, gops=gops)
+    cut = partial(footage.clip, start, stop)
     path = await heavy.shelf.get(video_id, f"{key}.mp4", cut, heavy.clips)
     return FileResponse(path, media_type="video/mp4", headers=headers)
 
 
-def _source(engine: Engine, video_id: int) -> tuple[Video, list[Gop]]:
-    """Return a video that has frames, and how to enter its bytes."""
-    video = engine.store.catalog.video(video_id)
-    gops = [
-        Gop(g.index, g.start_seconds, g.stop_seconds, g.num_packets, g.key_pts)
-        for g in engine.store.catalog.gops(video_id)
-    ]
-    if not gops:
-        raise Problem(409, f"{video.name!r} has no frames to show; its status is {video.status}")
-    return video, gops
+def _footage(engine: Engine, video_id: int) -> Footage:
+    """Return what a video's frames are read from; one without frames is in no state for it."""
+    try:
+        return engine.footage(video_id)
+    except VideoError as error:
+        raise Problem(409, str(error)) from error
 
 
 def _headers(key: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pyarrow as pa
 
-from engine.errors import NotFoundError, UsageError, unknown
+from engine.errors import NotFoundError, UsageError, check_limit, unknown
 from engine.storage.changes import discard_empty
 from engine.storage.database import Database, insert, next_id, now, update
 from engine.storage.jobs import Jobs, check, parsed
@@ -167,6 +167,7 @@ class Catalog(Jobs):
 
         `limit` gives a page of so many, those whose ids come `after` one.
         """
+        check_limit(limit)
         page = f" LIMIT {limit}" if limit is not None else ""
         if pattern is None:
             return self._read_videos("WHERE video_id > ?", [after], page)

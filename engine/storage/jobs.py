@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, get_args
 
-from engine.errors import NotFoundError, UsageError, unknown
+from engine.errors import NotFoundError, UsageError, check_limit, unknown
 from engine.storage.database import Database, insert, now, update
 from engine.storage.records import Job, JobStatus
 
@@ -75,6 +75,7 @@ class Jobs:
             last = self.job(after)
             conditions.append("(created_at < ? OR (created_at = ? AND job_id > ?))")
             parameters += [last.created_at, last.created_at, last.job_id]
+        check_limit(limit)
         page = f" LIMIT {limit}" if limit is not None else ""
         return self._read_jobs(f"WHERE {' AND '.join(conditions)}", parameters, page)
 

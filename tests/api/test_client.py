@@ -79,6 +79,26 @@ def test_what_is_stored_is_the_same(either: AnyEngine, engine: Engine) -> None:
     assert either.jobs() == engine.jobs()
 
 
+def test_what_is_stored_comes_in_pages(either: AnyEngine, engine: Engine) -> None:
+    ids = [video.video_id for video in engine.videos()]
+    assert [video.video_id for video in either.videos(limit=1)] == ids[:1]
+    assert [video.video_id for video in either.videos(after=ids[0])] == ids[1:]
+    assert either.videos(after=ids[-1]) == either.videos(limit=0) == []
+    with pytest.raises(UsageError, match="limit -1; allowed: 0 or more"):
+        either.videos(limit=-1)
+    jobs = [engine.job_records.add_job("none", {}) for _ in range(3)]
+    for job in jobs:
+        engine.cancel(job)
+    newest = [job.job_id for job in engine.jobs()]
+    assert [job.job_id for job in either.jobs(limit=2)] == newest[:2]
+    assert [job.job_id for job in either.jobs("cancelled", after=newest[0])] == newest[1:]
+    assert either.jobs(after=newest[-1]) == either.jobs(limit=0) == []
+    with pytest.raises(UsageError, match="limit -1; allowed: 0 or more"):
+        either.jobs(limit=-1)
+    with pytest.raises(NotFoundError, match="no job 'x'"):
+        either.jobs(after="x")
+
+
 def test_a_frame_and_a_clip_are_the_same(either: AnyEngine, engine: Engine, tmp_path: Path) -> None:
     frame = either.frame("one.mp4", 1.0, width=60)
     assert frame == engine.frame("one.mp4", 1.0, width=60)

@@ -120,7 +120,7 @@ def store(tmp_path: Path) -> Store:
 def test_cancelling(store: Store) -> None:
     work = Scripted()
     with store:
-        jobs = Jobs(store, work)
+        jobs = Jobs(store.catalog, work)
         jobs.start()
         first, second = jobs.submit("ingest", {}), jobs.submit("ingest", {})
         assert work.begun.wait(10)
@@ -142,7 +142,7 @@ def test_a_job_that_fails_does_not_end_the_queue(store: Store, error: Exception,
     work = Scripted()
     work.go.set()
     with store:
-        jobs = Jobs(store, work)
+        jobs = Jobs(store.catalog, work)
         work.fail = error
         failed = jobs.submit("ingest", {})
         jobs.start()
@@ -159,13 +159,13 @@ def test_a_job_that_fails_does_not_end_the_queue(store: Store, error: Exception,
 def test_draining_leaves_the_job_for_the_next_server(store: Store) -> None:
     work = Scripted()
     with store:
-        jobs = Jobs(store, work)
+        jobs = Jobs(store.catalog, work)
         jobs.start()
         job = jobs.submit("ingest", {})
         assert work.begun.wait(10)
         assert jobs.drain(10)
         assert status(store, job) == "queued"
-        again = Jobs(store, work)
+        again = Jobs(store.catalog, work)
         work.go.set()
         again.start()
         wait(lambda: status(store, job) == "ready")
@@ -174,7 +174,7 @@ def test_draining_leaves_the_job_for_the_next_server(store: Store) -> None:
 
 def test_a_queue_that_never_ran_drains(store: Store) -> None:
     with store:
-        assert Jobs(store, Scripted()).drain(0.1)
+        assert Jobs(store.catalog, Scripted()).drain(0.1)
 
 
 def test_a_job_names_its_video_before_it_is_stored(own_engine: Engine, made: Made) -> None:

@@ -1,0 +1,106 @@
+"""What an engine tells of its data folder: videos and what they look like, jobs, indexes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.storage.indexing import IndexStatus
+from engine.storage.jobs import Jobs as JobRecords
+from engine.storage.layout import Layout
+from engine.storage.records import Job, JobStatus, Video, VideoStatus
+from engine.storage.store import Store
+
+if TYPE_CHECKING:
+    from engine.footage import Footage
+
+
+class Library:
+    """The calls that need no model; every one may come from any thread."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    # videos
+
+    def videos(
+        self, pattern: str | None = None, *, after: int = 0, limit: int | None = None
+    ) -> list[Video]:
+        """Return the videos by id, those only whose name is or matches a glob where one is given.
+
+        `limit` gives a page of so many, those whose ids come `after` one.
+        """
+        return self.store.catalog.videos(pattern, after=after, limit=limit)
+
+    def video(self, video: int | str) -> Video:
+        """Return a video by its id or one of its names."""
+        return self.store.catalog.video(video)
+
+    def count_by_status(self) -> dict[VideoStatus, int]:
+        """Return how many videos have each status."""
+        return self.store.catalog.count_by_status()
+
+    def remove(self, video: int | str) -> None:
+        """Remove a video with its rows; its file stays, unless it was sent to a server."""
+        from engine.footage import remove_video
+
+        remove_video(self.store, video)
+
+    def drop_copies(self, video: int | str) -> None:
+        """Delete uploads of the same content but the one that the video is read from."""
+        from engine.footage import drop_copies
+
+        drop_copies(self.store, video)
+
+    # what they look like
+
+    def frame(self, video: int | str, seconds: float, *, width: int = 480) -> bytes:
+        """Return the frame shown at an instant as JPEG, at most `width` wide."""
+        return self.footage(video).frame(seconds, width)
+
+    def clip(
+        self, video: int | str, start_seconds: float, stop_seconds: float, path: str | Path
+    ) -> Path:
+        """Cut `[start, stop)` of a video into an MP4 that browsers play; return its path."""
+        return self.footage(video).clip(start_seconds, stop_seconds, Path(path))
+
+    def footage(self, video: int | str) -> "Footage":
+        """Return what a video's frames are read from."""
+        from engine.footage import footage_of
+
+        return footage_of(self.store, video)
+
+    # jobs
+
+    def jobs(
+        self, status: JobStatus | None = None, *, after: str | None = None, limit: int | None = None
+    ) -> list[Job]:
+        """Return the jobs of the servers that had this folder, newest first.
+
+        `limit` gives a page of so many, those that come `after` one.
+        """
+        return self.store.catalog.jobs(status, after=after, limit=limit)
+
+    def job(self, job_id: str) -> Job:
+        """Return a job by its id."""
+        return self.store.catalog.job(job_id)
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job that waits, or that a server left behind; what has ended stays as it is."""
+        if self.job(job_id).status in ("queued", "running"):
+            self.store.catalog.update_job(job_id, status="cancelled")
+        return self.job(job_id)
+
+    @property
+    def job_records(self) -> JobRecords:
+        """The stored jobs themselves, for the one server that does them."""
+        return self.store.catalog
+
+    # the folder
+
+    @property
+    def layout(self) -> Layout:
+        """Where things lie in the data folder."""
+        return self.store.layout
+
+    def indexes(self) -> list[IndexStatus]:
+        """Return the state of the index of every embedding space."""
+        return self.store.index_status()
