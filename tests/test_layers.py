@@ -19,7 +19,7 @@ LAYERS = [
     {"engine.vision.model"},
     {"engine.vision.streaming"},
     {"engine.vision.earlygate", "engine.vision.interpolate", "engine.vision.reusevit"},
-    {"engine.vision.merging"},
+    {"engine.vision.emulated", "engine.vision.eventful", "engine.vision.merging"},
     {"engine.vision.bounded"},
     {"engine.vision.registry"},
     {"engine.storage"},

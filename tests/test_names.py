@@ -158,9 +158,9 @@ def test_a_dataset_goes_by_its_name(installed: Path, tmp_path: Path) -> None:
 
 
 def test_unknown_names_list_what_there_is(installed: Path, small, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"'helt'; allowed: dense, .*, held, .*; nearest: held"):
+    with pytest.raises(UsageError, match=r"'helt'; allowed: .*dense, .*, held, .*; nearest: held"):
         build_strategy("helt", small.tower())
-    with pytest.raises(UsageError, match=r"allowed: auto, dense, .*held"):
+    with pytest.raises(UsageError, match=r"allowed: auto, .*dense, .*held"):
         check_strategy("nothing")
     with pytest.raises(UsageError, match="allowed: how2qa, msrvtt, nextgqa, nextqa, tiny"):
         DATASETS.find("imagenet", AnnotatedSet)

@@ -8,8 +8,11 @@ STRATEGIES = Names(
     "strategy",
     {
         "dense": "engine.vision.streaming.dense:DENSE",
+        "cmc_emulated": "engine.vision.emulated.build:CMC",
         "diffrate": "engine.vision.merging.build:DIFFRATE",
         "earlygate": "engine.vision.earlygate.build:EARLYGATE",
+        "eventful": "engine.vision.eventful.build:EVENTFUL",
+        "eventful_emulated": "engine.vision.emulated.build:EVENTFUL",
         "interpolate": "engine.vision.interpolate:INTERPOLATE",
         "reusevit": "engine.vision.reusevit.build:REUSEVIT",
         "tome": "engine.vision.merging.build:TOME",

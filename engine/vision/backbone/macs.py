@@ -42,14 +42,19 @@ def finish_macs(config: VisionConfig, rows: int) -> int:
     return out_macs(config, rows) + mlp_macs(config, rows)
 
 
-def dense_macs(config: VisionConfig) -> int:
-    """One frame, the last layer's token-wise work for the class token alone where there is one."""
-    n, layers = config.tokens, config.layers
-    last = 1 if config.class_token else n
+def unskippable_macs(config: VisionConfig) -> int:
+    """What is left of one frame where all tokens are reused after each layer's attention."""
+    last = 1 if config.class_token else config.tokens
     return (
         embed_macs(config)
-        + layers * (project_macs(config, n) + attend_macs(config, n))
-        + (layers - 1) * finish_macs(config, n)
+        + project_macs(config, config.tokens)
+        + config.layers * attend_macs(config, config.tokens)
         + finish_macs(config, last)
         + head_macs(config)
     )
+
+
+def dense_macs(config: VisionConfig) -> int:
+    """One frame, the last layer's token-wise work for the class token alone where there is one."""
+    n, gates = config.tokens, config.layers - 1
+    return unskippable_macs(config) + gates * (project_macs(config, n) + finish_macs(config, n))

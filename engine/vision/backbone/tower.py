@@ -86,7 +86,11 @@ class Layer(nn.Module):
 
     def feed_forward(self, h: Tensor) -> Tensor:
         """Add the MLP's output to any rows `[..., D]`."""
-        return h + self.down(activate(self.up(self.norm2(h)), self.activation))
+        return h + self.mlp(self.norm2(h))
+
+    def mlp(self, normed: Tensor) -> Tensor:
+        """MLP of normed rows `[..., D]`, nothing added."""
+        return self.down(activate(self.up(normed), self.activation))
 
     def forward(self, h: Tensor) -> Tensor:
         """Run the whole layer on `[B, N, D]`."""

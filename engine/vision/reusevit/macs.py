@@ -5,13 +5,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from engine.vision.backbone.macs import (
-    attend_macs,
-    embed_macs,
-    finish_macs,
-    head_macs,
-    project_macs,
-)
+from engine.vision.backbone.macs import finish_macs, project_macs, unskippable_macs
 from engine.vision.backbone.tower import VisionConfig
 from engine.vision.fused.upload import upload
 from engine.vision.reusevit.codec import codec_macs
@@ -33,9 +27,7 @@ def frame_macs(
     patches = n - int(tower.class_token)
     token = finish_macs(tower, 1) + project_macs(tower, 1)
     correction = 2 * 4 * parts.narrow * width
-    last = finish_macs(tower, 1 if tower.class_token else n)
-    always = embed_macs(tower) + project_macs(tower, n) + last + head_macs(tower)
-    always += tower.layers * attend_macs(tower, n)
+    always = unskippable_macs(tower)
     always += codec_macs(tower.side) if parts.cue != "none" else 0
     importance = n * width if tower.class_token else 0  # the class token's row, computed anew
     rows = reused.double()

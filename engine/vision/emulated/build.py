@@ -1,0 +1,54 @@
+"""The emulated baselines from their options."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UsageError
+from engine.vision.backbone.space import Space
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.emulated.rules import Farther, Farthest
+from engine.vision.emulated.stepper import Emulated
+from engine.vision.streaming.framewise import tell_plain
+from engine.vision.streaming.references import References
+from engine.vision.streaming.sequential import Sequential
+from engine.vision.streaming.strategy import Buildable, check_no_parts, check_options
+
+THRESHOLD = 15 / 1024  # of a value's mean change: the artifact's 15 for the 1,024 of a ViT-L/14
+K = 10  # patches computed, as in the artifact
+
+
+def build_cmc(
+    tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
+) -> Sequential[References]:
+    """Build it.
+
+    Options: threshold (sum of absolute differences over a token's values from which it is
+    computed; 0 is dense) and refresh (frames between full ones; 0, as published: never).
+    """
+    name = "cmc_emulated"
+    check_no_parts(name, parts)
+    check_options(name, options, ("threshold", "refresh"))
+    threshold = float(options.get("threshold", THRESHOLD * tower.config.width))
+    tell_plain(name, tower)
+    refresh = int(options.get("refresh", 0))
+    return Sequential(Emulated(tower, Farther(threshold)), name, refresh)
+
+
+def build_eventful(
+    tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
+) -> Sequential[References]:
+    """Build it; options: k (patch tokens computed at each gate) and refresh, as for CMC."""
+    name, config = "eventful_emulated", tower.config
+    check_no_parts(name, parts)
+    check_options(name, options, ("k", "refresh"))
+    patches, k = config.tokens - int(config.class_token), int(options.get("k", K))
+    if k < 0:
+        raise UsageError(f"k must be 0 or more tokens, got {k}")
+    tell_plain(name, tower)
+    rule = Farthest(min(k, patches), patches)
+    return Sequential(Emulated(tower, rule), name, int(options.get("refresh", 0)))
+
+
+CMC = Buildable(build_cmc)
+EVENTFUL = Buildable(build_eventful)

@@ -1,0 +1,91 @@
+"""One decision after each layer's attention: a token is computed, or stays what it last was."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from engine.vision.backbone.macs import finish_macs, project_macs, unskippable_macs
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.emulated.rules import ChangeRule
+from engine.vision.streaming.references import References, ReferenceTable
+from engine.vision.streaming.stepper import Batch, Stepped
+
+
+@dataclass(slots=True)
+class Emulated:
+    """Steps in plain PyTorch; rows that are computed are gathered, those reused are not touched.
+
+    A reused token keeps its P as well, so it is always compared with what it was when it was last
+    computed, however long ago. The class token is always computed.
+    """
+
+    tower: VisionTower
+    rule: ChangeRule
+    room: int | None = field(default=None, init=False)
+    _table: ReferenceTable = field(init=False)
+
+    def with_scale(self, scale: float) -> "Emulated":
+        """Reuse more (above 1) or less."""
+        return replace(self, rule=self.rule.with_scale(scale))
+
+    def begin(self, places: int) -> None:
+        """Make room for that many streams."""
+        self._table = ReferenceTable.empty(places, self.tower.config, self.tower.position)
+
+    def load(self, saved: Mapping[int, References]) -> None:
+        """Copy streams' references to their places."""
+        self._table.load(saved)
+
+    def saved(self, places: Sequence[int]) -> list[References]:
+        """Return copies of these streams' references."""
+        return self._table.saved(places)
+
+    def step(self, batch: Batch) -> Stepped:
+        """Encode one frame of each stream."""
+        tower, config = self.tower, self.tower.config
+        places = torch.from_numpy(batch.places).to(tower.device)
+        full = torch.from_numpy(batch.full).to(tower.device)
+        h = tower.embed(tower.normalise(batch.pixels))
+        qkv = tower.layer(0).project(h)
+        computed = [torch.full_like(places, config.tokens)]
+        for index in range(config.layers - 1):
+            h, qkv, chosen = self._advance(index, h, qkv, places, full)
+            computed.append(chosen.sum(1))
+        last = tower.layer(config.layers - 1)
+        mixed = last.attend(qkv)
+        if config.class_token:
+            h, mixed = h[:, 0], mixed[:, 0]
+        return Stepped(tower.finish(last.finish(h, mixed)), torch.stack(computed, 1))
+
+    def _advance(
+        self, index: int, h: Tensor, qkv: Tensor, places: Tensor, full: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The next layer's h, queries, keys and values, of mixed age; and which are new."""
+        layer, following = self.tower.layer(index), self.tower.layer(index + 1)
+        mixed, states = self._table.mixed[index, places], self._table.states[index, places]
+        now = layer.attend(qkv)
+        chosen = self._chosen(now, mixed) | full[:, None]
+        rows = chosen.flatten().nonzero().squeeze(1)
+        own = now.flatten(0, 1)[rows]
+        new = layer.finish(h.flatten(0, 1)[rows], own)
+        mixed.flatten(0, 1)[rows] = own
+        states.flatten(0, 1)[rows] = torch.cat([new, following.project(new)], -1)
+        self._table.mixed[index, places] = mixed
+        self._table.states[index, places] = states
+        width = self.tower.config.width
+        return states[..., :width], states[..., width:].contiguous(), chosen
+
+    def _chosen(self, now: Tensor, before: Tensor) -> Tensor:
+        first = int(self.tower.config.class_token)
+        chosen = self.rule.computed(now[:, first:], before[:, first:])
+        return torch.cat([chosen.new_ones(len(chosen), first), chosen], 1)
+
+    def macs(self, computed: Tensor, full: Tensor) -> Tensor:
+        """Attention of all tokens, the rest of those computed, and comparisons, `[F]`."""
+        config = self.tower.config
+        row = finish_macs(config, 1) + project_macs(config, 1)
+        compared = (config.layers - 1) * (config.tokens - int(config.class_token)) * config.width
+        rows = computed[:, 1:].sum(1).double()
+        return unskippable_macs(config) + row * rows + compared * (~full).double()
