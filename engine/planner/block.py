@@ -7,6 +7,7 @@ something else: where the columns of a source are not known, or several have it.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import pyarrow as pa
 from sqlglot import exp
 
 from engine.planner.joins import (
@@ -80,6 +81,13 @@ class FromItem:
         if not self.relation or column not in (self.columns or ()):
             return None
         return RELATIONS[self.relation].names[(self.columns or ()).index(column)]
+
+    def type_of(self, column: str) -> pa.DataType | None:
+        """The type of a column of one of our relations, where it has one that compares."""
+        base = self.base(column)
+        if base is None or base in self.own:
+            return pa.float64() if base and base.startswith("__match") else None
+        return RELATIONS[self.relation].field(base).type
 
 
 @dataclass(eq=False, slots=True)

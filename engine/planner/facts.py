@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from engine.planner.block import Body, FromItem, Scope, own_nodes
 from engine.planner.joins import Condition, conjuncts, pairs
+from engine.planner.kinds import cannot_fail
 from engine.planner.logical import Join, Within
 from engine.planner.predicates import KEYS, is_by_row, is_keys, rejects_nulls
 from engine.planner.relations import RELATIONS
@@ -109,7 +110,7 @@ class _Pusher:
         if source.body is not None:
             demand(source.body, _by_position(source, node))
             return
-        if any(source.base(column.name.lower()) is None for column in _columns(node)):
+        if not can_take(source, node):
             return
         renamed = put_columns(node, lambda c: exp.column(source.base(c.name.lower()) or ""))
         if is_keys(node):
@@ -312,6 +313,14 @@ def owners_of(block: Scope, node: exp.Expr) -> list[FromItem]:
     """The sources that own every column of a condition; none where it reads none."""
     found = [block.resolve(column) for column in _columns(node)]
     return [item for item in found[0] if all(item in other for other in found)] if found else []
+
+
+def can_take(source: FromItem, node: exp.Expr) -> bool:
+    """Whether one of our relations can decide a condition on each of its rows, and never fails."""
+    names = {column.name.lower() for column in _columns(node)}
+    if any(source.base(name) is None for name in names):
+        return False
+    return is_keys(node) or cannot_fail(node, source.type_of)
 
 
 def origin(block: Scope, column: exp.Column) -> tuple[FromItem, str] | None:

@@ -3,7 +3,7 @@
 from sqlglot import exp
 
 from engine.planner.block import FromItem, Scope, own_nodes
-from engine.planner.facts import is_asked, may_aggregate, owners_of
+from engine.planner.facts import can_take, is_asked, may_aggregate, owners_of
 from engine.planner.joins import pairs
 from engine.planner.logical import Need
 from engine.planner.predicates import is_by_row
@@ -142,7 +142,8 @@ def _is_decided(block: Scope, node: exp.Expr, source: FromItem, scopes: Scopes) 
     """Whether the inputs' predicates alone say where a condition holds."""
     meant = block.expand(node) if is_by_row(node) else node
     if is_by_row(meant):
-        return bool(owners_of(block, meant))
+        owners = owners_of(block, meant)
+        return bool(owners) and all(can_take(owner, meant) for owner in owners)
     return _is_membership(block, node, source, scopes)
 
 
@@ -169,6 +170,6 @@ def _is_membership(block: Scope, node: exp.Expr, source: FromItem, scopes: Scope
         return False
     conditions = [condition.node for condition in inner.conditions()]
     return all(
-        is_by_row(meant) and owners_of(inner, meant) == sources
+        is_by_row(meant) and owners_of(inner, meant) == sources and can_take(sources[0], meant)
         for meant in (inner.expand(condition) for condition in conditions)
     )

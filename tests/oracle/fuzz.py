@@ -35,7 +35,10 @@ def main() -> int:
         kinds["without rows"] += verdict.why == "0 rows"
         if verdict.kind not in ("same", "invalid"):
             wrong += 1
-            shrink(sql, lambda s: judge(world, s, options=options).kind == verdict.kind)  # noqa: B023
+            small = shrink(sql, lambda s: judge(world, s, options=options).kind == verdict.kind)  # noqa: B023
+            said = f"{given.seed * 1_000_003 + number}: {verdict.kind}, {verdict.why}"
+            sys.stdout.write(f"{said}\n  {small}\n  out of {sql}\n")
+    sys.stdout.write(f"{dict(kinds)}\n{dict(used)}\n")
     return 1 if wrong else 0
 
 
