@@ -36,7 +36,8 @@ SCRIPT = Script(
     seed=40,
     seconds=30.0,
     redundancy=(0.95, 0.9, 0.9, 0.85, 0.8, 0.6),
-    text="a large checkered purple square",  # that a square turns into halfway through a clip
+    # what a square turns into halfway through a clip, and where
+    text="a large checkered purple square on a dusky grid",
 )
 
 
@@ -140,8 +141,13 @@ def run(script: Script, data: Path, device: str) -> dict[str, Any]:
 
 def find_told(world: dict[str, Any], text: str) -> Told:
     """Look up in the script when the text is true, and a question on colours with its answer."""
-    clip = next(c for c in world["clips"] if any(text in s["caption"] for s in c["spans"]))
-    spans = [span for span in clip["spans"] if text in span["caption"]]
+    thing, _, place = text.partition(" on ")
+
+    def fits(span: dict[str, Any]) -> bool:
+        return thing in span["caption"] and span["caption"].endswith(place)
+
+    clip = next(clip for clip in world["clips"] if any(map(fits, clip["spans"])))
+    spans = [span for span in clip["spans"] if fits(span)]
     asked, question = next(
         (other, question)
         for other in world["clips"]
