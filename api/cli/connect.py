@@ -10,7 +10,7 @@ import engine
 from api.cli import show
 from engine.client import Client
 from engine.errors import NotFoundError
-from engine.storage.lock import holder
+from engine.storage.lock import holder, may_write
 
 if TYPE_CHECKING:
     from engine.session import Engine
@@ -32,7 +32,7 @@ def connect(
         show.err.print(f"[dim]using the server at {remote.url}[/]")
         yield remote
         return
-    reads = not create and _must_only_read(data)
+    reads = not create and must_only_read(data)
     with engine.Engine.open(data, model=model, device=device, read_only=reads) as opened:
         yield opened
 
@@ -53,18 +53,18 @@ def read_store(data: Path) -> "Iterator[Store]":
     check_folder(data)
     from engine.storage.store import Store
 
-    with Store.read(data) if _must_only_read(data) else Store.open(data) as store:
+    with Store.read(data) if must_only_read(data) else Store.open(data) as store:
         yield store
 
 
-def _must_only_read(data: Path) -> bool:
+def must_only_read(data: Path) -> bool:
     """Whether the folder is another's or cannot be written: then what was published is read."""
     held = holder(data)
     if held is not None:
         show.err.print(f"[dim]process {held.pid} writes here: this is what it published last[/]")
-    elif not os.access(data, os.W_OK):
+    elif not may_write(data):
         show.err.print("[dim]nothing can be written here: this is what was published last[/]")
-    return held is not None or not os.access(data, os.W_OK)
+    return held is not None or not may_write(data)
 
 
 def check_folder(data: Path) -> None:

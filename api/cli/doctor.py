@@ -115,6 +115,8 @@ def _hardware_decode() -> Finding:
 def _disk(data: Path) -> Finding:
     folder = next(p for p in (data, *data.resolve().parents) if p.exists())
     if not os.access(folder, os.W_OK):
+        if folder == data:  # whoever may not write can ask what is published
+            return Finding("data folder", "note", f"{data} can be read only; ingests cannot write")
         return Finding("data folder", "bad", f"{folder} is not writable", "choose another --data")
     free = shutil.disk_usage(folder).free
     return Finding(

@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from api.cli import flags, show
-from api.cli.connect import check_folder
+from api.cli.connect import check_folder, must_only_read
 
 store = typer.Typer(
     help="The data folder itself; these commands work on this machine's files, never by a server.",
@@ -21,6 +21,7 @@ def check_store(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> N
     from engine.storage.check import check
 
     check_folder(data)
+    must_only_read(data)
     problems = check(data)
     if as_json:
         show.print_json({"problems": problems})
@@ -43,6 +44,7 @@ def backup_store(
     from engine.storage.backup import backup
 
     check_folder(data)
+    must_only_read(data)
     _print_copied(backup(data, to), f"backed up {data} to {to}", as_json=as_json)
 
 
@@ -91,5 +93,7 @@ def repair_store(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> 
     ):
         for item in items:
             show.out.print(f"{what}: {escape(item)}")
+    if done.published:
+        show.out.print("what readers see was older than the catalog: published anew")
     if not done.changed:
         show.out.print("[green]✓[/] nothing was to be repaired")

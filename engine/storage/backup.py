@@ -1,6 +1,5 @@
 """Backups: a folder that is a store itself, of one moment, made beside a running writer too."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,7 +11,7 @@ from engine.storage.database import Database
 from engine.storage.durable import checksum, make_folder, sync
 from engine.storage.files import Files
 from engine.storage.layout import Layout
-from engine.storage.lock import holder
+from engine.storage.lock import holder, may_write
 from engine.storage.publishing import newest_copy, number_of
 from engine.storage.store import Store
 
@@ -72,7 +71,7 @@ def restore(source: Path, root: Path) -> Copied:
 @contextmanager
 def _settled(root: Path) -> Iterator[None]:
     """Hold a store that nobody holds, all of it published; a writer publishes what it does."""
-    if holder(root) is not None or not os.access(root, os.W_OK):
+    if holder(root) is not None or not may_write(root):
         yield
         return
     with Store.open(root) as store:

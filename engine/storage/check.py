@@ -12,7 +12,7 @@ from engine.storage.database import Database
 from engine.storage.durable import checksum
 from engine.storage.files import Files
 from engine.storage.layout import Layout
-from engine.storage.lock import Lock, holder
+from engine.storage.lock import Lock, holder, may_write
 from engine.storage.publishing import hash_of, newest_copy, open_newest
 from engine.storage.verify import Problem, verify_folder, verify_parts, verify_videos
 
@@ -20,8 +20,9 @@ _TRIES = 5
 
 
 def check(root: Path, *, seconds: float = inf) -> list[Problem]:
-    """Return what is wrong with a folder; beside a writer, with what it has published.
+    """Return what is wrong with a folder.
 
+    Beside a writer, and on a disk that cannot be written, what is published is looked at.
     After so many `seconds` parts are no longer read, only their sizes are looked at.
     """
     until = monotonic() + seconds
@@ -31,7 +32,7 @@ def check(root: Path, *, seconds: float = inf) -> list[Problem]:
     if not layout.catalog.exists() and newest_copy(layout) is None and not layout.parts.exists():
         return []
     problems = list(_copy(layout))
-    if holder(layout.root) is not None:
+    if holder(layout.root) is not None or not may_write(layout.root):
         return [*problems, *_beside(layout, until)]
     lock = Lock(layout.root)
     try:
@@ -65,7 +66,8 @@ def _closed(layout: Layout, until: float) -> Iterator[Problem]:
         return
     copy, was_closed = newest_copy(layout), not layout.catalog_log.exists()
     if copy is not None and was_closed and not checksum(layout.catalog).startswith(hash_of(copy)):
-        text = "the catalog is not what was published when it was closed; run `store repair`"
+        text = "the catalog is not what was published last; any command that writes publishes it,"
+        text += " or else `store repair` mends it"
         yield Problem(None, "catalog", text)
     try:
         with closing(Database(layout.catalog, read_only=True)) as database:

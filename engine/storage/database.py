@@ -30,6 +30,10 @@ class BusyError(StoreError):
     """Something must wait until no other thread reads."""
 
 
+class FormatError(StoreError):
+    """A catalog that another version of the program has written, and only it can read."""
+
+
 class Database:
     """The catalog's connection; `writing` serialises everything that changes the store.
 
@@ -67,7 +71,7 @@ class Database:
             allowed = f"allowed: {SCHEMA_VERSION}"
             if self.read_only:
                 allowed += "; a command that may write brings it there"
-            raise StoreError(f"the catalog {self.path} has layout {found}; {allowed}")
+            raise FormatError(f"the catalog {self.path} has layout {found}; {allowed}")
 
     def _format(self) -> str | None:
         tables = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'settings'"

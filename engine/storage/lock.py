@@ -50,6 +50,14 @@ class Lock:
         self._file.flush()
 
 
+def may_write(root: Path) -> bool:
+    """Whether this process may change a data folder; where it may not, it reads what is published.
+
+    A disk that is mounted for reading says no to everyone, rights on files not to root.
+    """
+    return os.access(root, os.W_OK)
+
+
 def holder(root: Path) -> Holder | None:
     """Return who has a data folder, or None when it is free.
 

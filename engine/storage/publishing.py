@@ -12,6 +12,7 @@ from engine.storage.layout import Layout
 _log = logging.getLogger(__name__)
 _SUFFIX = ".duckdb"
 _HASH_CHARACTERS = 16
+_HEADER_BYTES = 3 * 4096  # of a DuckDB file; every checkpoint changes one of its three headers
 
 
 def publish_copy(layout: Layout, database: Database, reached: Reached) -> None:
@@ -43,6 +44,23 @@ def publish_copy(layout: Layout, database: Database, reached: Reached) -> None:
 def newest_copy(layout: Layout) -> Path | None:
     """Return the copy that was published last, or None."""
     return max(_copies(layout), key=number_of, default=None)
+
+
+def is_published(layout: Layout) -> bool:
+    """Whether readers are given all that the catalog of a folder that nobody holds has.
+
+    It is not where a process was killed before it published, and not where the disk was full. To
+    be asked before the catalog is opened: closing a file again would free DuckDB's lock on it.
+    """
+    copy = newest_copy(layout)
+    if copy is None or layout.catalog_log.exists() or not layout.catalog.exists():
+        return False
+    return _head(copy) == _head(layout.catalog)
+
+
+def _head(path: Path) -> tuple[int, bytes]:
+    with path.open("rb") as file:
+        return path.stat().st_size, file.read(_HEADER_BYTES)
 
 
 def number_of(copy: Path) -> int:

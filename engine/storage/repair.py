@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import StoreError
-from engine.storage.database import Database
+from engine.storage.database import Database, FormatError
 from engine.storage.durable import make_folder, set_aside
 from engine.storage.files import Files
 from engine.storage.layout import Layout
 from engine.storage.lock import Lock
 from engine.storage.parts import DamagedPartError
-from engine.storage.publishing import newest_copy, publish_copy
+from engine.storage.publishing import is_published, newest_copy, publish_copy
 from engine.storage.recover import recover_all, stray_files
 
 _log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ class Repair:
     taken_in: list[str] = field(default_factory=list)
     set_aside: list[str] = field(default_factory=list)
     condemned: list[str] = field(default_factory=list)  # parts whose rows an ingest embeds anew
+    published: bool = False  # whether what readers see was not what the catalog has
 
     @property
     def changed(self) -> bool:
@@ -39,7 +40,7 @@ def repair(root: Path) -> Repair:
         raise StoreError(f"no data folder {root}")
     lock = Lock(layout.root)
     try:
-        report = Repair()
+        report = Repair(published=not is_published(layout))
         database = _open_catalog(layout, report)
         try:
             _repair_files(layout, database, report)
@@ -52,10 +53,15 @@ def repair(root: Path) -> Repair:
 
 
 def _open_catalog(layout: Layout, report: Repair) -> Database:
-    """Return the catalog, or the copy that was published last, or an empty one."""
+    """Return the catalog, or the copy that was published last, or an empty one.
+
+    One of a later format is not damaged: that is refused, and nothing is touched.
+    """
     if layout.catalog.exists():
         try:
             return _sound(layout.catalog)
+        except FormatError:
+            raise
         except StoreError as error:
             report.set_aside.append(str(error).partition(";")[0])
             for path in (layout.catalog, layout.catalog_log):
@@ -69,6 +75,9 @@ def _open_catalog(layout: Layout, report: Repair) -> Database:
         try:
             report.catalog = f"from the published copy {copy.name}"
             return _sound(layout.catalog)
+        except FormatError:
+            layout.catalog.unlink()
+            raise
         except StoreError as error:
             report.set_aside.append(str(error).partition(";")[0])
             set_aside(layout.catalog, layout.lost_and_found)

@@ -24,7 +24,7 @@ from engine.storage.layout import Layout
 from engine.storage.ledger import ROW_COLUMNS
 from engine.storage.lock import Lock
 from engine.storage.parts import DamagedPartError, Piece
-from engine.storage.publishing import newest_copy, open_newest, publish_copy
+from engine.storage.publishing import is_published, open_newest, publish_copy
 from engine.storage.reader import Reader
 from engine.storage.records import Holding, Part, SegmentKey, StoredSpace
 from engine.storage.recover import recover_last
@@ -77,6 +77,7 @@ class Store(Reader):
                 raise StoreError(
                     f"the catalog {layout.catalog} is gone, but not its files; {REPAIR}"
                 )
+            published = is_published(layout)
             database = Database(layout.catalog)
         except BaseException:
             lock.release()
@@ -85,7 +86,7 @@ class Store(Reader):
         try:
             recover_last(layout, database, store._files)
             store._ledger.commit_interrupted()
-            if newest_copy(layout) is None:  # so that others can read from the beginning
+            if not published:  # what a killed process had committed is for readers and backups too
                 store._settled = -1
                 store.settle()
         except BaseException:

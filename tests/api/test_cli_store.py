@@ -40,6 +40,7 @@ def test_reading_beside_a_writer(cli: Cli, data: Path) -> None:
                 else cli(*command, "--data", data, "--format", "json")
             )
             assert ran.code == 0, (command, ran.err)
+            assert ("published last" in ran.err) == (command != ("doctor",)), command
             json.loads(ran.out)
         refused = cli("videos", "rm", "one.mp4", "--data", data)
         assert refused.code == 1

@@ -89,3 +89,6 @@ def test_a_later_format_is_refused(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(StoreError, match="has layout 99; allowed: 2"):
         Database(tmp_path / "catalog.duckdb")
+    with pytest.raises(StoreError, match="has layout 99; allowed: 2"):
+        repair(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["catalog.duckdb", "lock"]

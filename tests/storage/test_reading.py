@@ -95,6 +95,7 @@ READ_AS_NOBODY = """
 import os, sys
 from pathlib import Path
 import numpy as np
+from engine.storage.check import check
 from engine.storage.store import Store
 root, space = Path(sys.argv[1]), sys.argv[2]
 vector = np.load(sys.argv[3])
@@ -103,7 +104,7 @@ if os.getuid() == 0:
     os.setuid(65534)  # rights do not hold for root
 with Store.read(root) as reader:
     found = reader.search(space, vector, 99)
-    print(len(np.unique(found.row_ids)), reader.verify())
+    print(len(np.unique(found.row_ids)), reader.verify(), check(root))
 """
 
 
@@ -124,7 +125,7 @@ def test_a_folder_that_cannot_be_written_is_read(
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     for path in (copy, *copy.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    assert done.stdout == "40 []\n", done.stderr
+    assert done.stdout == "40 [] []\n", done.stderr
     assert sorted(path.relative_to(copy) for path in copy.rglob("*")) == expected
 
 

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 
 from engine.errors import StoreError
+from engine.storage.backup import backup, restore
+from engine.storage.check import check
 from engine.storage.repair import repair
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
@@ -156,3 +158,28 @@ def test_overlays_and_compacted_parts_come_back_too(
     with Store.open(root) as again:
         assert table_of(again, space).equals(rows)
         assert again.committed_stretches(2, space.key, "fps=2", "reusevit") == {0, 1}
+
+
+def test_what_a_killed_process_committed_reaches_readers_and_backups(
+    store_with_two_videos: Store, tmp_path: Path
+) -> None:
+    root, killed = store_with_two_videos.layout.root, tmp_path / "killed"
+    store_with_two_videos.settle()
+    store_with_two_videos.catalog.rename("a", "late")
+    shutil.copytree(root, killed)  # with its log, as a kill leaves it
+    backup(killed, tmp_path / "backup")
+    restore(tmp_path / "backup", tmp_path / "again")
+    for folder in (killed, tmp_path / "again"):
+        with Store.read(folder) as reader:
+            assert {video.name for video in reader.catalog.videos()} == {"late", "b"}
+        assert check(folder) == []
+
+
+def test_a_repair_says_that_it_publishes(closed: tuple[Path, pa.Table]) -> None:
+    root, _ = closed
+    assert not repair(root).changed
+    for copy in (root / "published").iterdir():
+        copy.unlink()
+    assert [problem.kind for problem in check(root)] == ["copy"]
+    assert repair(root).published
+    assert not repair(root).changed
