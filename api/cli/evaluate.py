@@ -31,6 +31,13 @@ def evaluate(
     strategy: Annotated[
         list[str] | None, typer.Option(help="Compared with dense; repeatable.")
     ] = None,
+    parts: flags.Parts = None,
+    target: Annotated[
+        str | None, typer.Option(help="Of the shipped reuse parts, as 0.85, for --strategy.")
+    ] = None,
+    refresh: Annotated[
+        int | None, typer.Option(help="Frames between full ones, for --strategy; 0: never.", min=0)
+    ] = None,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
     clips: Annotated[int, typer.Option(help="Clips of the world.", min=2)] = 1000,
@@ -43,16 +50,20 @@ def evaluate(
     """Score retrieval, answers and grounded answers, per strategy, in one table."""
     from engine.answering.head import shipped_reader
     from engine.evaluation.evaluate import evaluate_world
+    from engine.evaluation.settings import named_strategies
     from engine.vision.model import load_model
-    from engine.vision.registry import build_strategy
 
     if task not in TASKS:
         raise UsageError(unknown("task", task, TASKS))
     loaded = load_model(model, device=device)
-    judged = {
-        name: build_strategy(name, loaded.tower, space=loaded.space)
-        for name in ("dense", *(strategy or ()))
-    }
+    given = {"target": target, "refresh": refresh}
+    judged = named_strategies(
+        loaded.tower,
+        loaded.space,
+        strategy or (),
+        parts=parts,
+        options={name: value for name, value in given.items() if value is not None},
+    )
     reader = shipped_reader(loaded)
     with show.err.status(f"evaluating {', '.join(judged)} on {dataset}"):
         if dataset == "world":

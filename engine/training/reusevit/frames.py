@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engine.errors import ModelError
 from engine.world.clip import make_clip
 from engine.world.draw import Draw
 from engine.world.render import render_planes
@@ -66,23 +64,6 @@ class WorldFrames:
         """Render one window after the other."""
         yield from (Window(torch.from_numpy(_render(job))) for job in self._jobs(span, epoch))
 
-    def load(self, span: int, workers: int, epoch: int = 0) -> Tensor:
-        """Render a whole pass into shared memory, `[W, F, 3, S, S]`, in several processes."""
-        shape = (self.clips, span, 3, self.size, self.size)
-        pixels = torch.empty(shape, dtype=torch.uint8).share_memory_()
-        jobs, context = self._jobs(span, epoch), get_context("spawn")
-        processes = [
-            context.Process(target=_fill, args=(pixels[index::workers], jobs[index::workers]))
-            for index in range(workers)
-        ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        if any(process.exitcode for process in processes):
-            raise ModelError("a process that renders training clips has died")
-        return pixels
-
     def _jobs(self, span: int, epoch: int) -> "list[_Job]":
         draw = Draw("reuse", self.seed, epoch if self.fresh else 0)
         return [
@@ -98,11 +79,6 @@ class _Job:
     span: int
     fps: float
     size: int
-
-
-def _fill(pixels: Tensor, jobs: "list[_Job]") -> None:
-    for row, job in zip(pixels, jobs, strict=True):
-        row.copy_(torch.from_numpy(_render(job)))
 
 
 def _render(job: _Job) -> npt.NDArray[np.uint8]:
