@@ -177,6 +177,8 @@ def strategies(
     ] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder of videos for it.")] = None,
     limits: Annotated[Path | None, typer.Option(help="Limits calibrated for it.")] = None,
+    rates: Annotated[Path | None, typer.Option(help="DiffRate's lists, JSON, for it.")] = None,
+    rates_model: Annotated[str | None, typer.Option(help="Whose lists, as ViT-T-DeiT.")] = None,
     read: Annotated[Path | None, typer.Option(help="Show what --out wrote once more.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
     workers: flags.Workers = 2,
@@ -194,11 +196,15 @@ def strategies(
 
     if (weights is None) != (videos is None):
         raise UsageError("--weights and --videos go together")
+    if rates is not None and weights is None:
+        raise UsageError("--rates go with --weights and --videos")
     with show.err.status("encoding by every strategy"):
         if read is not None:
             found = Comparison.from_json(json.loads(read.read_text())["data"])
         elif weights is not None and videos is not None:
-            found = natural_bench.run(weights, videos, limits=limits)
+            found = natural_bench.run(
+                weights, videos, limits=limits, rates=rates, rates_model=rates_model
+            )
         else:
             found = strategies_bench.run(
                 model=model,

@@ -1,7 +1,7 @@
 """Strategies at several settings over the same videos: cost, drift, and what the tasks lose."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -52,6 +52,7 @@ class Point:
     tasks: Mapping[str, Paired]  # by task, and by kind of question
     nearest: float | None = None  # frames whose nearest other frame is dense's
     top1: float | None = None  # frames whose best class is dense's
+    errors: Mapping[str, float] = field(default_factory=dict)  # standard errors of these two
 
     @property
     def label(self) -> str:
@@ -117,12 +118,16 @@ def natural_points(
     for setting in settings:
         ours = encodings[setting.label]
         rows = _rows(ours)
-        top1 = None
+        kept = {"nearest": _nearest(rows) == nearest}
         if classes is not None:
-            same = (rows @ classes.T).argmax(1) == (theirs @ classes.T).argmax(1)
-            top1 = float(same.float().mean())
-        kept = float((_nearest(rows) == nearest).float().mean())
-        yield replace(_point(setting, ours, dense, {}), nearest=kept, top1=top1)
+            kept["top1"] = (rows @ classes.T).argmax(1) == (theirs @ classes.T).argmax(1)
+        shares = {name: float(same.float().mean()) for name, same in kept.items()}
+        yield replace(
+            _point(setting, ours, dense, {}),
+            nearest=shares["nearest"],
+            top1=shares.get("top1"),
+            errors={name: _error(dense, same) for name, same in kept.items()},
+        )
 
 
 def _point(
@@ -155,6 +160,13 @@ def _paired(dataset: Dataset, ours: Outcomes, dense: Outcomes) -> dict[str, Pair
         videos = [asked[place] for place in at]
         found[KIND + kind] = compare_paired(ours.right[at], dense.right[at], videos)
     return found
+
+
+def _error(dense: Encodings, same: Tensor) -> float:
+    """Standard error of the share of frames that agree with dense, over videos."""
+    groups = [name for name, each in dense.videos.items() for _ in each.frames]
+    hits = same.numpy()
+    return compare_paired(hits, np.ones_like(hits), groups).error / 100
 
 
 def _rows(encodings: Encodings) -> Tensor:

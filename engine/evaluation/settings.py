@@ -1,8 +1,9 @@
 """The settings that a comparison goes through, by family."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from engine.errors import UsageError
 from engine.evaluation.compare import DENSE, Setting
@@ -14,14 +15,20 @@ from engine.vision.earlygate.build import build_earlygate
 from engine.vision.earlygate.learned import LearnedLimits
 from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.strategy import EarlyGate
+from engine.vision.emulated.build import THRESHOLD
+from engine.vision.merging.rates import targets_of
 from engine.vision.model import Model
-from engine.vision.registry import build_strategy
+from engine.vision.registry import build_strategy, find_parts
 from engine.vision.reusevit.build import shipped_targets
 from engine.vision.reusevit.strategy import ReuseViT
+from engine.vision.streaming.strategy import Strategy
 
 EVERY = (2, 3, 4, 6)  # of interpolation: each so many-th frame is embedded
 UNTRAINED = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6)  # one threshold for all layers
 BRIDGED = (0.55, 0.7, 0.85, 1.0, 1.25, 1.6)  # of one threshold for layer 1, and of the bridge
+MERGED = (0.25, 0.5, 0.75, 0.95)  # of the tokens that ToMe's layers merge away together
+PASSED = (2, 4, 8, 16)  # one token of so many that a gate of Eventful lets through
+CHANGED = (4, 8, 12, 16, 24)  # times CMC's threshold: DeiT's values are larger than CLIP's
 SCALES = (0.5, 0.7, 0.85, 1.0, 1.2)  # of what was calibrated or trained
 INTERPOLATE, REUSEVIT, GATE = "interpolate", "ReuseViT", "gate"
 
@@ -41,6 +48,61 @@ def plain_settings(tower: VisionTower) -> list[Setting]:
     return found + [
         Setting(f"{GATE} bridged", f"×{scale:g}", bridged.with_scale(scale)) for scale in BRIDGED
     ]
+
+
+def published_settings(
+    tower: VisionTower, rates: Path | None = None, model: str | None = None
+) -> list[Setting]:
+    """Other methods that need no training: of one frame, and of a frame and the one before it.
+
+    DiffRate is among them where there is a file of its rates, with every target of the model.
+    """
+    config = tower.config
+    wanted: list[tuple[str, str, Any]] = [
+        ("diffrate", target, {"rates": rates, "model": model, "target": target})
+        for target in (targets_of(rates, _named(model)) if rates else ())
+    ]
+    pairs = dict.fromkeys(round(share * config.tokens / config.layers) for share in MERGED)
+    wanted += [("tome", f"r {r}", {"r": r}) for r in pairs]
+    passed = dict.fromkeys(max(1, config.tokens // share) for share in PASSED)
+    for name, option in (("eventful", "r"), ("eventful_emulated", "k")):
+        wanted += [(name, f"{option} {few}", {option: few}) for few in passed]
+    limits = [times * THRESHOLD * config.width for times in CHANGED]
+    wanted += [("cmc_emulated", f"T {limit:.3g}", {"threshold": limit}) for limit in limits]
+    return [
+        Setting(name, value, build_strategy(name, tower, options=options))
+        for name, value, options in wanted
+    ]
+
+
+def named_strategies(
+    tower: VisionTower,
+    space: Space | None,
+    names: Sequence[str],
+    *,
+    parts: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Strategy]:
+    """Dense, then strategies by name, with what a file or a folder of parts holds for each.
+
+    Options are for all that are named; a strategy that lacks one refuses it.
+    """
+    found = find_parts(parts)
+    if idle := sorted(found.keys() - set(names)):
+        raise UsageError(f"parts of {', '.join(idle)}, which is not among the strategies named")
+    judged = {DENSE: build_strategy(DENSE, tower, space=space)}
+    for name in names:
+        if name != DENSE:
+            judged[name] = build_strategy(
+                name, tower, space=space, parts=found.get(name), options=options
+            )
+    return judged
+
+
+def _named(model: str | None) -> str:
+    if model is None:
+        raise UsageError("a file of rates needs the model's name in it, such as ViT-T-DeiT")
+    return model
 
 
 def scaled_settings(gate: EarlyGate, name: str = "") -> list[Setting]:

@@ -9,7 +9,7 @@ import torch
 from engine.evaluation.bench.strategies import STREAMS
 from engine.evaluation.compare import Comparison, Setting, encode_settings, natural_points
 from engine.evaluation.files import sample_files, video_files
-from engine.evaluation.settings import plain_settings, scaled_settings
+from engine.evaluation.settings import plain_settings, published_settings, scaled_settings
 from engine.vision.backbone.plain import load_classes, load_plain
 from engine.vision.backbone.preprocess import Preprocessing
 from engine.vision.backbone.tower import VisionTower
@@ -22,18 +22,31 @@ def run(
     videos: Path,
     *,
     limits: Path | None = None,
+    rates: Path | None = None,
+    rates_model: str | None = None,
     fps: float = 2.0,
     frames: int = 60,
-    choose: Callable[[VisionTower], list[Setting]] = plain_settings,
+    choose: Callable[[VisionTower], list[Setting]] | None = None,
 ) -> Comparison:
-    """Compare on at most so many frames of each video; `limits` are calibrated for the weights.
+    """Compare on at most so many frames of each video.
 
-    `choose` makes the settings, dense first.
+    Args:
+        weights: of a plain ViT.
+        videos: a folder of them.
+        limits: calibrated for the weights.
+        rates: DiffRate's lists; those of `rates_model` are taken.
+        rates_model: whose lists.
+        fps: sampled frames a second.
+        frames: most frames of a video.
+        choose: makes the settings, dense first; None: all that need no training.
     """
     tower, classes = load_plain(weights), load_classes(weights)
     size = tower.config.image_size
     preprocessing = Preprocessing(size, size, tower.config.mean, tower.config.std)
-    settings = choose(tower)
+    if choose is None:
+        settings = plain_settings(tower) + published_settings(tower, rates, rates_model)
+    else:
+        settings = choose(tower)
     if limits is not None:
         made = load_gate(limits, tower.config, weight_hash="").limits
         settings += scaled_settings(EarlyGate(tower, made))

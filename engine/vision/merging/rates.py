@@ -92,6 +92,11 @@ def read_rates(
     return Rates(tuple(each for each, _ in pairs), tuple(each for _, each in pairs))
 
 
+def targets_of(path: Path, model: str) -> tuple[str, ...]:
+    """The targets of a model's lists in a file."""
+    return tuple(_choose_from(path, _choose("model", _lists(path), model)))
+
+
 def _pair(given: Any, tokens: int) -> tuple[int, int]:
     match given:
         case int():
@@ -102,19 +107,22 @@ def _pair(given: Any, tokens: int) -> tuple[int, int]:
 
 
 def _read_file(path: Path, model: str | None, target: str | None) -> Rates:
-    if not path.is_file():
-        raise UsageError(f"no rates at {path}; allowed: a JSON file of published lists")
-    try:
-        lists = json.loads(path.read_text())
-    except ValueError as error:
-        raise UsageError(f"{path}: not JSON: {error}") from error
-    chosen = _choose("model", _choose_from(path, lists), model)
+    chosen = _choose("model", _lists(path), model)
     found = _choose("target", _choose_from(path, chosen), target)
     counts = _choose_from(path, found)
     for name in (PRUNED, MERGED):
         if not _are_counts(counts.get(name)):
             raise UsageError(f"{path}: {name} must be a list of whole numbers")
     return Rates(tuple(counts[PRUNED]), tuple(counts[MERGED]))
+
+
+def _lists(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise UsageError(f"no rates at {path}; allowed: a JSON file of published lists")
+    try:
+        return _choose_from(path, json.loads(path.read_text()))
+    except ValueError as error:
+        raise UsageError(f"{path}: not JSON: {error}") from error
 
 
 def _choose(what: str, found: Mapping[str, Any], wanted: str | None) -> Any:

@@ -1,0 +1,83 @@
+"""Strategies to be judged: other methods at several settings, and by name with their parts."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.errors import UsageError
+from engine.evaluation.compare import Comparison, Setting, encode_settings, natural_points
+from engine.evaluation.encodings import Pixels
+from engine.evaluation.settings import named_strategies, published_settings
+from engine.evaluation.tables import tabulate_comparison
+from engine.vision.backbone.locate import BUILTIN
+from engine.vision.earlygate.strategy import EarlyGate
+from engine.vision.model import load_model
+from engine.vision.registry import build_strategy
+from engine.vision.reusevit.build import shipped_targets
+from engine.vision.reusevit.file import load_parts
+from engine.vision.reusevit.strategy import ReuseViT
+
+
+def test_other_methods_are_compared_with_intervals(small, tmp_path: Path) -> None:
+    tower, frames = small.tower(), small.frames(3, 6)
+    rates = tmp_path / "rates.json"
+    lists = {"prune_kept_num": [17, 14, 12, 9], "merge_kept_num": [17, 12, 9, 5]}
+    rates.write_text(json.dumps({"tiny": {"0.5": lists}}))
+    with pytest.raises(UsageError, match="needs the model's name"):
+        published_settings(tower, rates)
+    settings = [Setting("dense", "", build_strategy("dense", tower))]
+    settings += published_settings(tower, rates, "tiny")
+    seconds = torch.arange(6).double().numpy()
+    videos = [Pixels(str(at), each, seconds, 6.0) for at, each in enumerate(frames)]
+    found = encode_settings(settings, iter(videos), torch.device("cpu"), streams=2)
+    points = list(natural_points(settings, found, torch.rand(5, 16)))
+    families = {point.family for point in points}
+    assert families == {
+        *("dense", "diffrate", "tome", "eventful", "eventful_emulated", "cmc_emulated"),
+    }
+    for family in families - {"dense"}:
+        costs = [point.macs for point in points if point.family == family]
+        assert costs == sorted(costs, reverse=True)
+    assert points[0].errors == {"nearest": 0, "top1": 0}
+    assert any(point.errors["nearest"] > 0 for point in points)
+    comparison = Comparison("Toy", (), points)
+    assert Comparison.from_json(json.loads(json.dumps(comparison_data(comparison)))) == comparison
+    report = tabulate_comparison(replace(comparison, points=points[:1]))
+    assert report.rows[0][-2:] == ["100.0 ± 0.0", "100.0 ± 0.0"]
+
+
+def comparison_data(comparison: Comparison) -> object:
+    """What is written of a comparison."""
+    return tabulate_comparison(comparison).as_dict()["data"]
+
+
+def test_parts_and_options_reach_the_strategies_named(tmp_path: Path) -> None:
+    model = load_model(device="cpu")
+    target = shipped_targets()[-1]
+    mine = tmp_path / "mine.safetensors"
+    shutil.copy(BUILTIN / f"reusevit-{target}.safetensors", mine)
+    judged = named_strategies(
+        model.tower, model.space, ["reusevit", "earlygate"], parts=mine, options={"refresh": 7}
+    )
+    assert list(judged) == ["dense", "reusevit", "earlygate"]
+    reuse, gate = judged["reusevit"], judged["earlygate"]
+    assert isinstance(reuse, ReuseViT)
+    assert isinstance(gate, EarlyGate)
+    assert reuse.schedule.refresh == gate.schedule.refresh == 7
+    weights = load_parts(mine, model.tower.config, weight_hash=model.space.weight_hash).parts
+    ours = reuse.parts.state_dict()
+    assert all(torch.equal(ours[name], each) for name, each in weights.state_dict().items())
+    other = named_strategies(model.tower, model.space, ["reusevit"], options={"target": target})
+    default = named_strategies(model.tower, model.space, ["dense", "reusevit"])
+    for strategy, same in ((other["reusevit"], True), (default["reusevit"], False)):
+        assert isinstance(strategy, ReuseViT)
+        theirs = strategy.parts.state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours) is same
+    with pytest.raises(UsageError, match="parts of reusevit, which is not among"):
+        named_strategies(model.tower, model.space, ["earlygate"], parts=mine)
+    with pytest.raises(UsageError, match="unknown option of interpolate 'refresh'"):
+        named_strategies(model.tower, model.space, ["interpolate"], options={"refresh": 7})
