@@ -508,6 +508,3 @@ SELECT f.frame, s.text, CLIP_MATCH(f.frame, 'a dog') AS s FROM frames f, (VALUES
 SELECT video_id, max(CLIP_MATCH(frame, 'a dog')) - avg(CLIP_MATCH(frame, 'a dog')) AS peak FROM frames GROUP BY video_id ORDER BY peak DESC LIMIT 1
 SELECT CASE WHEN a > b THEN 'dog' ELSE 'cat' END AS what, count(*) FROM (SELECT CLIP_MATCH(frame, 'a dog') AS a, CLIP_MATCH(frame, 'a cat') AS b FROM frames) GROUP BY what
 SELECT v.name, f.frame FROM videos v JOIN frames f USING (video_id) WHERE (v.codec = 'h264' AND CLIP_MATCH(f.frame, 'a dog') > 0.2) OR (v.codec <> 'h264' AND CLIP_MATCH(f.frame, 'a cat') > 0.2)
--- comparisons that fail on any row, of which none is left
-SELECT g.gop FROM gops g JOIN videos v USING (video_id) WHERE v.name = 'v9.mp4' AND g.stop_seconds > 'v1.mp4'
-SELECT v.name FROM videos v WHERE v.width < 0 AND v.name = 3

@@ -35,6 +35,8 @@ def judge(world: World, sql: str, *, options: str = "") -> Verdict:
     try:
         table = run_sql(world.context(), engine_text(sql) + options, max_rows=1_000_000).table
     except EngineError as error:
+        if _fails_without_statistics(world, sql):
+            return Verdict("invalid", "whether it fails is a matter of DuckDB's statistics")
         return Verdict("refused", str(error))
     if len(table.schema.names) != len(names):
         return Verdict("wrong", f"columns {table.schema.names} for {names}")
@@ -46,6 +48,21 @@ def judge(world: World, sql: str, *, options: str = "") -> Verdict:
     ordered = is_ordered(sql)
     problem = differ(given, expected, ordered=ordered)
     return Verdict("wrong", problem) if problem else Verdict("same", f"{len(expected)} rows")
+
+
+def _fails_without_statistics(world: World, sql: str) -> bool:
+    """Whether the stock DuckDB fails too where the same rows come as Arrow's, as the engine's do.
+
+    By the statistics of its own tables it may see that no row is left, and then compares none.
+    """
+    with world.twin.cursor() as cursor:
+        for name in ("videos", "gops", "frames"):
+            cursor.register(name, world.twin.sql(f"FROM {name}").to_arrow_table())
+        try:
+            cursor.execute(sql).fetchall()
+        except duckdb.Error:
+            return True
+    return False
 
 
 def engine_text(sql: str) -> str:

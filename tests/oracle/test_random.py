@@ -28,6 +28,11 @@ def test_random_statements(block: int, world: World) -> None:
     assert found["answered"] >= SIZE // 3
 
 
+def test_what_fails_by_statistics_alone_is_no_mismatch(world: World) -> None:
+    verdict = judge(world, Generator(3001270).statement())
+    assert (verdict.kind, verdict.why.split()[-1]) == ("invalid", "statistics")
+
+
 def test_every_construct_is_asked_for() -> None:
     used: Counter[str] = Counter()
     for seed in range(BLOCKS * SIZE):
