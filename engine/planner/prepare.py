@@ -20,8 +20,10 @@ from engine.planner.lower import Build
 from engine.planner.optimize import optimize
 from engine.planner.parse import Statement, parse
 from engine.planner.place import in_users_text
+from engine.planner.plans import Planned, Plans, key_of
 
 log = logging.getLogger(__name__)
+_PLANS = Plans()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +49,27 @@ def prepare(
 ) -> Prepared:
     """Plan a statement; whatever is wrong with it is said before anything is read."""
     started = perf_counter()
+    key = key_of(sql, positional, named, false_match_rate, exact)
     with nesting_bounded(sql):
-        statement = parse(sql, positional, named)
-        naive = bind(statement, false_match_rate=false_match_rate)
-        columns = _check(statement, naive, sandbox)
-        plan, rules = optimize(naive)
-        assert isinstance(plan, Relational)
-        if statement.options.get("exact", exact) is True:
-            plan = settle(plan)
-        timed = analyze or statement.explain == "analyze"
-        operator = Build(columns, max_rows, timed).operator(plan)
+        planned = _PLANS.get(
+            key, lambda: _plan(parse(sql, positional, named), sandbox, false_match_rate, exact)
+        )
+        timed = analyze or planned.statement.explain == "analyze"
+        operator = Build(planned.columns, max_rows, timed).operator(planned.plan)
     log.debug("planned in %.1f ms", 1e3 * (perf_counter() - started))
-    return Prepared(statement, plan, tuple(rules), operator)
+    return Prepared(planned.statement, planned.plan, planned.rules, operator)
+
+
+def _plan(
+    statement: Statement, sandbox: Sandbox, false_match_rate: float, exact: bool | None
+) -> Planned:
+    naive = bind(statement, false_match_rate=false_match_rate)
+    columns = _check(statement, naive, sandbox)
+    plan, rules = optimize(naive)
+    assert isinstance(plan, Relational)
+    if statement.options.get("exact", exact) is True:
+        plan = settle(plan)
+    return Planned(statement, plan, tuple(rules), columns)
 
 
 def _check(statement: Statement, plan: Relational, sandbox: Sandbox) -> pa.Schema:
