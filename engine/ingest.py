@@ -74,14 +74,16 @@ def ensure(
 ) -> Embedded:
     """Embed exactly the groups of pictures in `ranges` that lack embeddings, within a budget.
 
-    A video that has rows keeps their sampling. What cannot be read leaves the answer incomplete.
+    Where the budget ends within a stretch nothing of the stretch is stored. A video that has rows
+    keeps their sampling. What cannot be read leaves the answer incomplete.
     """
     deadline = inf if budget_seconds is None else monotonic() + budget_seconds
     store.catalog.add_space(model.space)
     tracker = Tracker(store, model.space.key, options)
     plan = Plan.ahead(plan_ranges(tracker, ranges), options)
     encoder = StretchEncoder(model, options, few=plan.few)
-    complete = _embed(tracker, encoder, plan.tasks, lambda: monotonic() > deadline)
+    ended = None if budget_seconds is None else (lambda: monotonic() > deadline)
+    complete = _embed(tracker, encoder, plan.tasks, ended or (lambda: False), ended)
     saved = encoder.auto.saved_seconds if encoder.auto else None
     return tracker.embedded(saved, choice=encoder.choice, complete=complete)
 
@@ -93,10 +95,17 @@ def register(store: Store, paths: Sequence[str | Path]) -> IngestReport:
 
 
 def _embed(
-    tracker: Tracker, encoder: StretchEncoder, tasks: Iterator[Task], stopped: Callable[[], bool]
+    tracker: Tracker,
+    encoder: StretchEncoder,
+    tasks: Iterator[Task],
+    stopped: Callable[[], bool],
+    ended: Callable[[], bool] | None = None,
 ) -> bool:
     """Decode, encode and write until all tasks are done; return False if stopped before."""
-    with Writer(tracker.commit) as writer, closing(run_tasks(encoder, tasks, stopped)) as turns:
+    with (
+        Writer(tracker.commit) as writer,
+        closing(run_tasks(encoder, tasks, stopped, ended)) as turns,
+    ):
         for events in turns:
             for event in events:
                 if isinstance(event, Decoded):
@@ -108,4 +117,4 @@ def _embed(
                     writer.put(event)
             if stopped():
                 return False
-    return True
+    return ended is None or not ended()

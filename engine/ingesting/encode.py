@@ -1,6 +1,6 @@
 """PreparedStretch stretches to rows: several streams side by side through one strategy."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any, cast
@@ -25,6 +25,7 @@ from engine.vision.streaming.batcher import Batcher, StreamSource
 from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, reuse_rate
 
 LANE_FRAMES = 64  # of a lane in one turn: about a stretch
+SHORT_FRAMES = 8  # where time may run out within a stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +104,22 @@ class StretchEncoder:
         by_device = 64 if self.model.device.type == "cuda" else 4
         return self.options.streams or by_device
 
-    def run(self, items: Iterable[PreparedStretch]) -> Generator[list[Done], None, None]:
+    def run(
+        self, items: Iterable[PreparedStretch], ended: Callable[[], bool] | None = None
+    ) -> Generator[list[Done], None, None]:
         """Encode stretches, each a stream of its own; turn by turn those that are done.
 
         Lanes are kept full while stretches end and begin; the next turn is put together, and on a
-        GPU copied, while one is encoded.
+        GPU copied, while one is encoded. With `ended` turns are short, on a CPU one stretch after
+        the other, and none is begun once it says so: what is not through then gives no rows.
         """
-        batcher = Batcher(self.strategy, lanes=self.streams, frames=LANE_FRAMES, lookahead=1)
+        batcher = Batcher(
+            self.strategy,
+            lanes=1 if ended and self.model.device.type == "cpu" else self.streams,
+            frames=SHORT_FRAMES if ended else LANE_FRAMES,
+            lookahead=1,
+            ended=ended or (lambda: False),
+        )
         waiting: dict[int, Decoded] = {}
 
         def sources() -> Iterator[StreamSource[int]]:
@@ -118,8 +128,8 @@ class StretchEncoder:
                 yield StreamSource(number, [_chunk(prepared, self.model)], len(prepared.frames))
 
         spent = 0.0
-        for ended in batcher.whole(sources()):
-            pairs = [(waiting.pop(number), encoded) for number, encoded in ended]
+        for finished in batcher.whole(sources()):
+            pairs = [(waiting.pop(number), encoded) for number, encoded in finished]
             yield self._finish(pairs, batcher.seconds - spent)
             spent = batcher.seconds
 

@@ -23,13 +23,19 @@ Event = Decoded | Failed | Done
 
 
 def run_tasks(
-    encoder: StretchEncoder, tasks: Iterator[Task], stopped: Callable[[], bool]
+    encoder: StretchEncoder,
+    tasks: Iterator[Task],
+    stopped: Callable[[], bool],
+    ended: Callable[[], bool] | None = None,
 ) -> Generator[list[Event], None, None]:
-    """Yield what becomes of the tasks, until all are done or an end is asked for."""
+    """Yield what becomes of the tasks, until all are done or an end is asked for.
+
+    `stopped` lets what is begun come to its end; `ended` gives it up, on the engine's own device.
+    """
     options = encoder.options
     workers = options.workers or os.cpu_count() or 1
     if not options.devices or options.devices == (str(encoder.model.device),):
-        yield from _run_here(encoder, tasks, workers, stopped)
+        yield from _run_here(encoder, tasks, workers, stopped, ended)
         return
     # the choice is made here, by the first tasks, so that all devices go by the same one
     yield from _run_here(encoder, _until_chosen(encoder, tasks), workers, stopped)
@@ -85,7 +91,11 @@ class DeviceJob:
 
 
 def _run_here(
-    encoder: StretchEncoder, tasks: Iterator[Task], workers: int, stopped: Callable[[], bool]
+    encoder: StretchEncoder,
+    tasks: Iterator[Task],
+    workers: int,
+    stopped: Callable[[], bool],
+    ended: Callable[[], bool] | None = None,
 ) -> Generator[list[Event], None, None]:
     options = encoder.options
     sampling = sampling_of(options, encoder.model, encoder.cue_side)
@@ -95,6 +105,7 @@ def _run_here(
         workers=workers,
         ahead=encoder.streams + 1,
         stall_seconds=options.stall_seconds,
+        ended=ended or (lambda: False),
     )
     decoded: deque[Decoded | Failed] = deque()  # by the thread that puts turns together
 
@@ -105,7 +116,7 @@ def _run_here(
                 yield item
 
     with pool:
-        turns = encoder.run(prepared())
+        turns = encoder.run(prepared(), ended)
         try:
             for done in turns:
                 yield [*_drain(decoded), *done]

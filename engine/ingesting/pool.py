@@ -50,6 +50,7 @@ class _Worker:
 class DecodePool:
     """Tasks in, prepared stretches out, in whatever order they are done.
 
+    Once `ended` says so all threads stop, also within a stretch, of which nothing comes then.
     `tasks` is drawn from in a thread of its own, a few tasks ahead. At most `ahead` stretches wait
     for the reader. A thread that decodes no picture for `stall_seconds` is given up, its task
     fails, and another takes its place; a task that takes `stall_seconds` and `PICTURE_SECONDS` for
@@ -61,6 +62,7 @@ class DecodePool:
     workers: int
     ahead: int
     stall_seconds: float = 60.0
+    ended: Callable[[], bool] = lambda: False
     _todo: "queue.Queue[Task | None]" = field(init=False)
     _done: "queue.Queue[PreparedStretch | Failed | BaseException | None]" = field(init=False)
     _ended: int = field(init=False, default=0)
@@ -97,6 +99,9 @@ class DecodePool:
     def __iter__(self) -> Iterator[PreparedStretch | Failed]:
         """Yield until every task is done, or until stopped."""
         while self._ended < self.workers and not self._stop.is_set():
+            if self.ended():
+                self.stop()
+                return
             yield from self._give_up_stalled()
             if (item := self._take(POLL_SECONDS)) is not None:
                 yield item
@@ -174,7 +179,7 @@ class DecodePool:
         now = monotonic()
         worker.spent_seconds += max(now - worker.beat, 0.0)
         worker.beat = now
-        if self._stop.is_set() or worker.abandoned:
+        if self._stop.is_set() or worker.abandoned or self.ended():
             raise _Stopped
         if worker.spent_seconds > worker.allowed_seconds:
             assert worker.task is not None

@@ -21,6 +21,7 @@ from engine.storage.store import Store
 from engine.video.decode import get_frame_at
 from engine.video.gop import index_gops
 from engine.video.write import write_h264
+from engine.vision.registry import build_strategy
 
 DENSE = IngestOptions(strategy="dense")
 
@@ -410,8 +411,35 @@ def test_a_budget_ends_embedding(store, model, clips) -> None:
     [video] = register(store, [clips / "long.mp4"]).videos
     options = IngestOptions(strategy="dense", streams=1, workers=1)
     embedded = ensure(store, model, [Range(video.video_id, 0, 100)], options, 0.0)
+    assert (embedded.frames, embedded.complete) == (0, False)
+    assert len(store.rows(model.space.key)) == 0
+    again = ensure(store, model, [Range(video.video_id, 0, 100)], options, 1000.0)
+    assert (again.frames, again.complete) == (200, True)
+
+
+def test_a_budget_ends_within_a_stretch_and_stores_no_half(
+    store, model, clips, monkeypatch
+) -> None:
+    now = 0.0  # each frame that is encoded takes a second
+    dense = type(build_strategy("dense", model.tower))
+    encode = dense.encode
+
+    def slowly(self, chunks):
+        nonlocal now
+        now += sum(len(chunk.pixels) for chunk in chunks)
+        return encode(self, chunks)
+
+    monkeypatch.setattr(dense, "encode", slowly)
+    monkeypatch.setattr("engine.ingest.monotonic", lambda: now)
+    [video] = register(store, [clips / "long.mp4"]).videos
+    embedded = ensure(store, model, [Range(video.video_id, 0, 100)], DENSE, 100.0)
+    stretches = store.catalog.stretches(video.video_id, model.space.key)
     assert not embedded.complete
-    assert 0 < embedded.frames < 200
+    assert embedded.frames == len(store.rows(model.space.key)) > 0
+    assert sum(part.num_frames for part in stretches) == embedded.frames
+    assert len(stretches) == 1
+    assert now <= 100 + 8
+    assert {problem.kind for problem in store.verify()} == {"incomplete"}
 
 
 def test_a_file_that_has_gone_leaves_the_answer_incomplete(store, model, clips, tmp_path) -> None:

@@ -1,6 +1,6 @@
 """Reuse-aware batching: many streams side by side, each lane full until the last frame."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import islice
@@ -44,11 +44,18 @@ class Batcher:
     all lanes have the same work until no stream is left to begin. A strategy that wants whole
     streams gets them uncut, about as many frames in a turn. The next turn is decoded, and on
     a GPU copied through pinned memory on a stream of its own, while one is encoded. A stream's
-    results do not depend on the lanes, nor on the streams beside it.
+    results do not depend on the lanes, nor on the streams beside it. Once `ended` says so no turn
+    is begun, and streams that are not through give nothing.
     """
 
     def __init__(
-        self, strategy: Strategy, *, lanes: int = 64, frames: int = 64, lookahead: int = 1024
+        self,
+        strategy: Strategy,
+        *,
+        lanes: int = 64,
+        frames: int = 64,
+        lookahead: int = 1024,
+        ended: Callable[[], bool] = lambda: False,
     ) -> None:
         if min(lanes, frames, lookahead) < 1:
             raise UsageError(
@@ -58,6 +65,7 @@ class Batcher:
         self.lanes = lanes
         self.frames = frames
         self.lookahead = lookahead
+        self.ended = ended
         self.turns = 0
         self.encoded = 0
         self.seconds = 0.0  # that the strategy took, as far as the host waited for it
@@ -104,6 +112,8 @@ class Batcher:
         # frames made on a GPU wait there behind a turn that is sent off: make them a turn earlier
         depth = 1 if self._sending is None else 2
         for turn in ahead(staged, depth=depth):
+            if self.ended():
+                return
             pieces = turn.arrive()
             chunks = [
                 replace(piece.block, state=states.pop(piece.number, None), last=piece.last)
