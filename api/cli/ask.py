@@ -33,12 +33,15 @@ def query(
     group_by: Annotated[str, typer.Option(help="frame, moment or video.")] = "moment",
     min_score: finding.MinScore = None,
     mix: finding.Mix = None,
-    without: finding.Without = None,
+    _not: finding.Without = None,
     exact: Annotated[
         bool | None,
         typer.Option(help="Refine approximate rows, cut-offs too; by default for the order alone."),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
+    form: Annotated[
+        str,
+        typer.Option("--format", envvar="DEJAVU_QUERY_FORMAT", help="table, json or csv."),
+    ] = "table",
     html: Annotated[Path | None, typer.Option(help="Write a page with pictures.")] = None,
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
@@ -50,9 +53,7 @@ def query(
         raise UsageError(unknown("group_by", group_by, get_args(GroupBy)))
     if form not in MOMENT_FORMATS:
         raise UsageError(unknown("format", form, MOMENT_FORMATS))
-    sought = finding.Sought(
-        text, image, mix or (), without or (), video or (), top, offset, min_score
-    )
+    sought = finding.Sought(text, image, mix or (), _not or (), video or (), top, offset, min_score)
     with connect(data, model, device) as engine:
         found = sought.find(engine, group_by, exact)  # type: ignore[arg-type]
         if html is not None:

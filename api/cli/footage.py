@@ -27,16 +27,14 @@ def clip(
     offset: finding.Offset = 0,
     min_score: finding.MinScore = None,
     mix: finding.Mix = None,
-    without: finding.Without = None,
+    _not: finding.Without = None,
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
     as_json: flags.Json = False,
 ) -> None:
     """Cut the moments that fit a text into MP4 files that browsers play."""
-    sought = finding.Sought(
-        text, image, mix or (), without or (), video or (), top, offset, min_score
-    )
+    sought = finding.Sought(text, image, mix or (), _not or (), video or (), top, offset, min_score)
     out.mkdir(parents=True, exist_ok=True)
     with connect(data, model, device) as engine:
         written = [
@@ -61,16 +59,14 @@ def frames(
     offset: finding.Offset = 0,
     min_score: finding.MinScore = None,
     mix: finding.Mix = None,
-    without: finding.Without = None,
+    _not: finding.Without = None,
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
     as_json: flags.Json = False,
 ) -> None:
     """Write the best frame of each moment that fits a text as JPEG."""
-    sought = finding.Sought(
-        text, image, mix or (), without or (), video or (), top, offset, min_score
-    )
+    sought = finding.Sought(text, image, mix or (), _not or (), video or (), top, offset, min_score)
     out.mkdir(parents=True, exist_ok=True)
     written = []
     with connect(data, model, device) as engine:
@@ -92,7 +88,7 @@ def sheet(
     offset: finding.Offset = 0,
     min_score: finding.MinScore = None,
     mix: finding.Mix = None,
-    without: finding.Without = None,
+    _not: finding.Without = None,
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
@@ -101,9 +97,7 @@ def sheet(
     """Draw the best frames of the moments that fit a text on one contact sheet."""
     from api.cli.contact_sheet import Thumbnail, draw_sheet
 
-    sought = finding.Sought(
-        text, image, mix or (), without or (), video or (), top, offset, min_score
-    )
+    sought = finding.Sought(text, image, mix or (), _not or (), video or (), top, offset, min_score)
     shown = []
     with connect(data, model, device) as engine:
         for moment in sought.find(engine).moments:
