@@ -1,5 +1,6 @@
 """One process writes: the lock on a data folder, and who holds it."""
 
+import errno
 import fcntl
 import json
 import os
@@ -44,10 +45,13 @@ class Lock:
     def _write(self, url: str | None) -> None:
         assert self._file is not None
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        self._file.seek(0)
-        self._file.truncate()
-        self._file.write(json.dumps(asdict(Holder(os.getpid(), command, url))))
-        self._file.flush()
+        self._file.truncate(0)
+        told = json.dumps(asdict(Holder(os.getpid(), command, url))).encode()
+        try:
+            os.write(self._file.fileno(), told)
+        except OSError as error:  # the lock holds without its words: a full disk can be read
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
 
 
 def may_write(root: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from pathlib import Path
 
 from engine.errors import StoreError
@@ -15,11 +16,14 @@ _HASH_CHARACTERS = 16
 _HEADER_BYTES = 3 * 4096  # of a DuckDB file; every checkpoint changes one of its three headers
 
 
-def publish_copy(layout: Layout, database: Database, reached: Reached) -> None:
-    """Checkpoint the catalog and let readers see it as it is now.
+def publish_copy(layout: Layout, database: Database, reached: Reached) -> bool:
+    """Checkpoint the catalog and let readers see it as it is now; return whether that was done.
 
-    A copy has its number and its hash in its name. A disk that is full leaves the former copy.
+    A copy has its number and its hash in its name. A disk that is full leaves the former copy, and
+    the files that it names have to stay.
     """
+    if not _has_room(layout):
+        return False
     make_folder(layout.published)
     former = newest_copy(layout)
     number = 1 if former is None else number_of(former) + 1
@@ -31,7 +35,7 @@ def publish_copy(layout: Layout, database: Database, reached: Reached) -> None:
     except (OSError, BusyError) as error:
         temporary.unlink(missing_ok=True)
         _log.warning("readers see the store as it was before: %s", error)
-        return
+        return False
     reached("copy: written")
     temporary.rename(layout.published / f"{number:010d}-{digest}{_SUFFIX}")
     sync(layout.published)
@@ -39,6 +43,18 @@ def publish_copy(layout: Layout, database: Database, reached: Reached) -> None:
     for path in _copies(layout):
         if number_of(path) < number:
             path.unlink(missing_ok=True)
+    return True
+
+
+def _has_room(layout: Layout) -> bool:
+    """Whether log and copy fit on the disk: a checkpoint that breaks off ends the connection."""
+    files = (layout.catalog, layout.catalog_log)
+    needed = sum(2 * path.stat().st_size for path in files if path.exists())
+    free = shutil.disk_usage(layout.root).free
+    if free < needed:
+        text = "readers see the store as it was before: %.1f MB are free, %.1f MB are needed"
+        _log.warning(text, free / 1e6, needed / 1e6)
+    return free >= needed
 
 
 def newest_copy(layout: Layout) -> Path | None:

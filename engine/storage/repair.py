@@ -44,7 +44,7 @@ def repair(root: Path) -> Repair:
         database = _open_catalog(layout, report)
         try:
             _repair_files(layout, database, report)
-            publish_copy(layout, database, lambda _: None)
+            report.published &= publish_copy(layout, database, lambda _: None)
         finally:
             database.close()
     finally:

@@ -111,9 +111,9 @@ class Store(Reader):
             if changes == self._settled or not (now or monotonic() >= self._settle_at):
                 return
             started = monotonic()
-            publish_copy(self.layout, self._database, self._reached)
-            self._settled = changes
-            self._files.discard()
+            if publish_copy(self.layout, self._database, self._reached):
+                self._settled = changes
+                self._files.discard()
             took = monotonic() - started
             self._settle_at = monotonic() + max(PUBLISH_SECONDS, _PUBLISH_SHARE * took)
 

@@ -1,5 +1,6 @@
 """Two processes: the second is told who the first is."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -58,3 +59,17 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "lock").mkdir()
     with pytest.raises(StoreError, match="cannot use the data folder"):
         Store.open(tmp_path)
+
+
+def test_a_full_disk_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store.open(tmp_path).close()
+
+    def refuse(_: int, __: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", refuse)
+    with Store.open(tmp_path) as store:
+        assert store.catalog.videos() == []
+        held = holder(tmp_path)
+        assert held is not None
+        assert "just started" in held.command

@@ -53,6 +53,30 @@ def test_a_reader_moves_on_where_its_files_have_gone(
         assert reader.verify() == []
 
 
+def test_a_full_disk_keeps_the_files_of_the_former_copy(
+    store_with_two_videos: Store,
+    make_rows: MakeRows,
+    space: Space,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store, vector = store_with_two_videos, make_rows(0, 1).embeddings[0]
+    store.settle()
+    log = store.layout.catalog_log
+    with monkeypatch.context() as full:
+        usage = shutil.disk_usage(store.layout.root)._replace(free=1000)
+        full.setattr(shutil, "disk_usage", lambda _: usage)
+        assert store.compact() == 3  # of four files, which the former copy names
+        assert "MB are needed" in caplog.text
+        assert log.exists()  # no checkpoint was begun: one that breaks off ends the connection
+        with Store.read(store.layout.root) as reader:
+            assert len(reader.search(space.key, vector, 99).row_ids) == 40
+    store.settle()  # though nothing has changed since
+    assert len(list(store.layout.parts.rglob("*.parquet"))) == 1
+    with Store.read(store.layout.root) as reader:
+        assert len(reader.search(space.key, vector, 99).row_ids) == 40
+
+
 def test_a_reader_leaves_damaged_rows_out_and_says_so(
     store_with_two_videos: Store, make_rows: MakeRows, space: Space
 ) -> None:
