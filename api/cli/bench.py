@@ -256,6 +256,9 @@ def bound(
     videos: Annotated[Path | None, typer.Option(help="Folder of videos for it.")] = None,
     limits: Annotated[Path | None, typer.Option(help="Limits calibrated for it.")] = None,
     fps: flags.Fps = 2.0,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Made-up streams instead, 200 drawn of each kind.")
+    ] = False,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
     out: flags.OutFile = None,
@@ -266,8 +269,14 @@ def bound(
 
     if (weights is None) != (videos is None):
         raise UsageError("--weights and --videos go together")
+    if simulate and weights is not None:
+        raise UsageError("--simulate needs no model, got --weights")
     with show.err.status("encoding under the bound"):
-        if weights is not None and videos is not None:
+        if simulate:
+            from engine.evaluation.bench import simulate as simulation
+
+            report = simulation.run(seed=seed, max_drift=max_drift)
+        elif weights is not None and videos is not None:
             report = bound_bench.run_plain(
                 weights, videos, limits=limits, fps=fps, max_drift=max_drift
             )

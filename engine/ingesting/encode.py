@@ -176,10 +176,12 @@ def _chunk(prepared: PreparedStretch, model: Model) -> Chunk:
     size = model.tower.config.image_size
     if not prepared.frames:
         return Chunk(torch.empty(0, 3, size, size, dtype=torch.uint8))
+    source = prepared.task.source
     cues = [frame.cues for frame in prepared.frames if frame.cues is not None]
     return Chunk(
         pixels=torch.stack([frame.pixels for frame in prepared.frames]),
         cues=torch.stack(cues) if cues else None,
+        share=min(1.0, len(prepared.frames) / max(1, source.frames(source.whole))),
     )
 
 

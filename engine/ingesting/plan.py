@@ -49,6 +49,11 @@ class Source:
         """When its first frame is shown: sampling counts from here."""
         return self.gops[0].start_seconds
 
+    @property
+    def whole(self) -> "Stretch":
+        """All of it."""
+        return Stretch(self.gops[0].start_seconds, self.gops[-1].stop_seconds)
+
     def between(self, start_seconds: float, stop_seconds: float) -> list[Gop]:
         """Return the groups of pictures that have a part in `[start_seconds, stop_seconds)`."""
         first = bisect_right(self.gops, start_seconds + TOLERANCE_SECONDS, key=_stop)

@@ -167,7 +167,7 @@ class IngestReport:
         """What is promised of the drift of the rows embedded, in words."""
         if self.max_drift is None:
             return "nothing: no bound was asked for, so nothing was audited"
-        return f"a mean of at most {self.max_drift:g}, at 95 % confidence in each stretch"
+        return f"a mean of at most {self.max_drift:g}, at 95 % confidence for each whole video"
 
     @property
     def resume(self) -> str | None:

@@ -5,24 +5,37 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionTower
-from engine.vision.bounded.audit import EARLY, LEAST, audit_size, look_size, upper_early, upper_mean
-from engine.vision.bounded.controller import TIGHTEST, Controller, rungs_to, scale
-from engine.vision.bounded.run import SteeredBlock, SteeredStream, alone, assemble, draw
+from engine.vision.bounded.audit import (
+    EARLY,
+    audit_size,
+    check_confidence,
+    room,
+    stretch_risk,
+    upper_mean,
+)
+from engine.vision.bounded.controller import TIGHTEST, Audited, Controller, Move, rungs_to, scale
+from engine.vision.bounded.run import (
+    SteeredBlock,
+    SteeredStream,
+    alone,
+    assemble,
+    draw,
+    draw_more,
+)
 from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, check_whole
 
 logger = logging.getLogger(__name__)
-BLOCKS = 6  # a stream is steered in about that many steps
+BLOCKS = 6  # steps at most that a stream is steered in, each of one and a half audits or more
 SHORTEST = 16  # frames of a block; of a shorter stream the audit would cost what reuse gains
-ALERT = 0.5  # of the bound: a frame that drifts more calls for the full audit
+ALERT = 4.0  # of the bound: a frame that drifts more calls for the second look
+AIM = 0.8  # of what the first look would pass
 WORTH = 2  # rungs: a block that needs more is rather embedded densely
 DEARER = 1.2  # a rung tighter costs about so much more
 IDLE = 0.9  # of dense: where a block costs more, the rest of the stream is dense, unaudited
@@ -56,9 +69,10 @@ class Bounded:
 
     A whole stream is encoded in blocks; of each a random share is embedded
     densely too, which tells how far the strategy drifts. The controller sets the strategy's scale
-    for the next block. A first look at few frames is enough where they hardly drift. Else more are
-    audited, and blocks are encoded tighter or embedded densely, worst first, until the upper
-    confidence bound of the mean is under `max_drift`. Audited frames keep their exact vectors.
+    for the next block, so that this first look is most likely enough. Else as many are audited
+    again, and blocks are encoded tighter or frames of them embedded densely, worst first, until
+    the upper confidence bound of the mean is under `max_drift`. Audited frames keep their exact
+    vectors. Of a stream that is a share of a video the confidence is that of the video.
     """
 
     whole_streams = True
@@ -74,7 +88,7 @@ class Bounded:
     ) -> None:
         if not 0 < max_drift < 1:
             raise UsageError(f"max_drift must be between 0 and 1, got {max_drift}")
-        audit_size(LEAST, confidence)
+        check_confidence(confidence)
         self.strategy = strategy
         self.dense = dense
         self.max_drift = max_drift
@@ -96,11 +110,7 @@ class Bounded:
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
         """Encode whole streams, side by side."""
         check_whole(self, chunks)
-        runs = {
-            at: self._start(chunk.pixels, chunk.cues)
-            for at, chunk in enumerate(chunks)
-            if len(chunk.pixels)
-        }
+        runs = {at: self._start(chunk) for at, chunk in enumerate(chunks) if len(chunk.pixels)}
         while waiting := [run for run in runs.values() if run.left]:
             self._advance(waiting)
         self._settle(list(runs.values()))
@@ -109,10 +119,13 @@ class Bounded:
         rest = iter(empty)
         return [assemble(runs[at]) if at in runs else next(rest) for at in range(len(chunks))]
 
-    def _start(self, pixels: Tensor, cues: Tensor | None) -> SteeredStream:
+    def _start(self, chunk: Chunk) -> SteeredStream:
+        pixels = chunk.pixels
         first = zlib.crc32(pixels[0].cpu().numpy().tobytes())
         random = np.random.default_rng([self.seed, first, len(pixels)])
-        run = SteeredStream(pixels, cues, random, max(SHORTEST, -(-len(pixels) // BLOCKS)))
+        steps = min(BLOCKS, max(1, 2 * audit_size(len(pixels), chunk.share) // 3))
+        block = max(SHORTEST, -(-len(pixels) // steps))
+        run = SteeredStream(pixels, chunk.cues, chunk.share, random, block)
         if len(pixels) < SHORTEST:
             run.rung, run.fell_back, run.block = TIGHTEST - 1, True, len(pixels)
         return run
@@ -124,12 +137,7 @@ class Bounded:
             (run, SteeredBlock.of(run.done, run.rung, each))
             for run, each in zip(runs, encoded, strict=True)
         ]
-        self._audit(
-            [(run, [block], look_size(len(run.pixels))) for run, block in pairs if not run.alert]
-        )
-        for run, block in pairs:
-            run.alert |= max(block.drifts.values(), default=0.0) > ALERT * self.max_drift
-        self._audit([(run, [block], self._size(run)) for run, block in pairs if run.alert])
+        self._audit([(run, [block], self._size(run)) for run, block in pairs])
         self._embed(runs, [self._judge(run, block) for run, block in pairs])
 
     def _encode(self, work: Sequence[tuple[int, Chunk]]) -> list[Encoded]:
@@ -144,8 +152,9 @@ class Bounded:
         return [found[at] for at in range(len(work))]
 
     def _size(self, run: SteeredStream) -> int:
-        """Frames of a full audit; a block done again passes by its sample, so that grows."""
-        return audit_size(len(run.pixels), self._confidence(run)) * (1 + run.again)
+        """Frames of a look; a block done again passes by its sample, so that grows."""
+        size = audit_size(len(run.pixels), run.share) * (1 + run.again)
+        return min(len(run.pixels), size * (2 if run.alert else 1))
 
     def _audit(self, work: Sequence[tuple[SteeredStream, Sequence[SteeredBlock], int]]) -> None:
         """Draw frames of blocks until each has its share of `size` of the stream, and compare."""
@@ -177,8 +186,7 @@ class Bounded:
         Returns the frames that must be embedded densely, where the block would not do tighter.
         """
         encoded, dense = block.encoded, run.rung < TIGHTEST
-        earlier = [drift for each in run.blocks for drift in each.drifts.values()]
-        move = Controller(self.max_drift).move(run.rung, list(block.drifts.values()), earlier)
+        move = self._move(run, block)
         left = run.inexact(block) if move.redo else []
         if left and self._pays(run, block, move.rung, len(left)):
             logger.debug("block at frame %s drifts, rung %s", run.done, move.rung)
@@ -201,9 +209,25 @@ class Bounded:
             run.fell_back |= run.left
         return left
 
+    def _move(self, run: SteeredStream, block: SteeredBlock) -> Move:
+        """Let the controller decide by what the audits saw, this block's last."""
+        blocks = [*run.blocks, block]
+        audited = [Audited(drift, b.rung) for b in blocks for drift in b.drifts.values()]
+        done = run.done + len(block.encoded.full)
+        spent = sum(b.mean * len(run.inexact(b)) for b in blocks) / len(run.pixels)
+        left = 1 - done / len(run.pixels)
+        return Controller(self.max_drift, self._aim(run)).move(run.rung, audited, spent, left)
+
+    def _aim(self, run: SteeredStream) -> float:
+        """Mean drift to steer to: the first look at it is most likely enough."""
+        return AIM * room(audit_size(len(run.pixels), run.share), self._risk(run)) * self.max_drift
+
     def _settle(self, runs: Sequence[SteeredStream]) -> None:
-        """Audit in full what the first look did not settle, then mend until the bound holds."""
-        unsettled = [run for run in runs if run.alert or self._upper(run) > self.max_drift]
+        """Audit once more what the first look did not settle, then mend until the bound holds."""
+        bound, most = self.max_drift, ALERT * self.max_drift
+        unsettled = [
+            run for run in runs if self._upper(run) > bound or max(run.seen, default=0.0) > most
+        ]
         for run in unsettled:
             run.alert = True
         self._audit([(run, run.blocks, self._size(run)) for run in unsettled])
@@ -211,27 +235,38 @@ class Bounded:
             self._mend(above)
 
     def _mend(self, runs: Sequence[SteeredStream]) -> None:
-        """Encode the worst block of each run tighter, or densely where that would not do."""
+        """Encode the worst block of each run tighter, or some of it densely where that is less.
+
+        Frames embedded densely are drawn at random: they are audited, and what they show counts.
+        """
         worst = [max(run.open, key=lambda block: block.mean) for run in runs]
         tighter, densely = [], []
         for run, block in zip(runs, worst, strict=True):
-            rung = block.rung - rungs_to(self._upper(run) / self.max_drift)
-            left = run.inexact(block)
+            upper, left = self._upper(run), len(run.inexact(block))
+            rung = block.rung - max(1, rungs_to(upper / self.max_drift))
+            over = (1 - self.max_drift / upper) * run.spent / max(block.mean, 1e-9)
+            wanted = min(left, math.ceil(over) + 1)
             worth = not block.mended and block.rung - rung <= WORTH
-            if worth and self._pays(run, block, rung, len(left)):
+            if worth and self._pays(run, block, rung, wanted):
                 tighter.append((run, block, rung))
             else:
-                densely.append((run, left))
-        self._embed([run for run, _ in densely], [frames for _, frames in densely])
-        for run, frames in densely:
-            run.re_embedded += len(frames)
-            run.fell_back = True
+                densely.append((run, block, wanted))
+        self._replace(densely)
         encoded = self._encode([(rung, alone(run, block)) for run, block, rung in tighter])
         for (run, block, rung), each in zip(tighter, encoded, strict=True):
             run.wasted += float(block.encoded.macs.sum())
             again = SteeredBlock.of(block.start, rung, each, mended=True)
             again.audit(run.exact, block.drifts)
             run.blocks[run.blocks.index(block)] = again
+
+    def _replace(self, work: Sequence[tuple[SteeredStream, SteeredBlock, int]]) -> None:
+        """Embed so many more frames of each block densely, and count what they show."""
+        drawn = [draw_more(run, block, count) for run, block, count in work]
+        self._embed([run for run, _, _ in work], drawn)
+        for (run, block, _), frames in zip(work, drawn, strict=True):
+            run.re_embedded += len(frames)
+            run.fell_back = True
+            run.seen += block.audit(run.exact, frames)
 
     def _pays(self, run: SteeredStream, block: SteeredBlock, rung: int, frames: int) -> bool:
         """Say whether the block at a tighter rung costs clearly less than `frames` embedded."""
@@ -240,10 +275,9 @@ class Bounded:
         expected = float(block.encoded.macs.sum()) * DEARER ** (block.rung - rung)
         return expected < PAYS * frames * float(run.price.macs[0])
 
-    def _confidence(self, run: SteeredStream) -> float:
-        """Return the confidence of the look at hand: the risk is shared between the two."""
-        risk = 1 - self.confidence
-        return 1 - risk * ((1 - EARLY) if run.alert else EARLY)
+    def _risk(self, run: SteeredStream) -> float:
+        """Return the risk of the look at hand: the two looks share it."""
+        return stretch_risk(self.confidence, run.share) * ((1 - EARLY) if run.alert else EARLY)
 
     def _upper(self, run: SteeredStream) -> float:
         """Upper confidence bound of the mean drift of the stream's vectors as they stand."""
@@ -252,7 +286,7 @@ class Bounded:
             return 0.0
         if not all(block.drifts for block in blocks):
             return math.inf
-        sizes = [len(block.frames) for block in blocks]
+        sizes = [len(run.inexact(block)) for block in blocks]
         total = sum(len(block.drifts) for block in blocks)
         # blocks are not audited in equal shares: each drift counts for its share of the frames
         weighted = [
@@ -260,17 +294,13 @@ class Bounded:
             for block, size in zip(blocks, sizes, strict=True)
             for drift in block.drifts.values()
         ]
-        upper = upper_mean if run.alert else upper_early
-        left = sum(len(run.inexact(block)) for block in blocks)
-        return upper(weighted, self._confidence(run)) * left / len(run.pixels)
+        return upper_mean(weighted, self._risk(run)) * sum(sizes) / len(run.pixels)
 
     def _tell(self, run: SteeredStream) -> StreamReport:
-        drifts = [drift for block in run.open for drift in block.drifts.values()]
-        left = sum(len(run.inexact(block)) for block in run.open)
         return StreamReport(
             num_frames=len(run.pixels),
             audited=run.audited,
-            mean=fmean(drifts) * left / len(run.pixels) if drifts else 0.0,
+            mean=run.spent / len(run.pixels),
             p95=float(np.quantile(run.seen, 0.95)) if run.seen else 0.0,
             worst=max(run.seen, default=0.0),
             upper=self._upper(run),

@@ -7,6 +7,21 @@ from statistics import fmean
 
 STEEP = 1.3  # drift grows about as the scale to this power
 LOOSEST, TIGHTEST = 1, -8  # rungs; each is a factor of the square root of two
+RECENT = 6  # drifts that say how the stream is now; all of them together how it is at all
+FASTEST = 3  # rungs tighter at once
+FAR, SPENT = 1.5, 0.7  # a block that far above the bound, when that much is spent, is done again
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """A drift, and the rung at which it came about."""
+
+    drift: float
+    rung: int
+
+    def at(self, rung: int) -> float:
+        """Return the drift to be expected at another rung."""
+        return self.drift * scale(rung - self.rung) ** STEEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,42 +32,49 @@ class Move:
     redo: bool = False  # encode the block again, from a full frame
     refresh: bool = False  # start the next block with a full frame
 
-    @property
-    def dense(self) -> bool:
-        """Whether even the tightest rung drifts too much."""
-        return self.rung < TIGHTEST
-
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """Steers the mean drift to a little over half the bound, so that its upper limit stays below.
+    """Steers the mean drift of a whole stream to `aim`, below the bound by what audits leave open.
 
-    A block far above the bound is done again three rungs tighter; a stream near it is tightened and
-    refreshed; one far below is loosened.
+    What the blocks so far left of the aim is what the rest may drift, within a factor of the aim:
+    a calm beginning pays for what comes. A block far above the bound that would take most of it is
+    done again tighter.
     """
 
     max_drift: float
+    aim: float
 
-    def move(self, rung: int, block: Sequence[float], earlier: Sequence[float]) -> Move:
-        """Decide from the audited drifts of the block just done and of those before it."""
-        if not block:
+    def move(self, rung: int, audited: Sequence[Audited], spent: float, left: float) -> Move:
+        """Decide by the drifts audited so far, those of the block just done at their end.
+
+        `spent` is the mean drift of what is done and `left` the share of frames that is not.
+        """
+        if not audited:
             return Move(rung)
-        now = fmean(block)
-        if now > 1.5 * self.max_drift:
-            return Move(rung - 3, redo=True)
-        blend = (now + fmean(earlier)) / 2 if earlier else now
-        if blend > 0.8 * self.max_drift:
-            return Move(rung - 1, refresh=True)
-        if blend < 0.25 * self.max_drift:
+        block = [each.drift for each in audited if each.rung == rung][-RECENT:]
+        if block and fmean(block) > FAR * self.max_drift and spent > SPENT * self.max_drift:
+            return Move(rung - self.rungs(fmean(block)), redo=True)
+        expected = [each.at(rung) for each in audited]
+        level = (fmean(expected[-RECENT:]) + fmean(expected)) / 2
+        rest = (self.aim - spent) / left if left > 0 else self.aim
+        allowed = min(max(rest, 0.4 * self.aim), 1.5 * self.aim)
+        if level > 1.2 * allowed:
+            return Move(rung - min(FASTEST, rungs_to(level / allowed)), refresh=True)
+        if level * scale(1) ** STEEP < allowed:
             return Move(min(rung + 1, LOOSEST))
         return Move(rung)
+
+    def rungs(self, drift: float) -> int:
+        """Return how many rungs tighter bring a drift to the aim."""
+        return min(FASTEST, rungs_to(drift / self.aim))
 
 
 def scale(rung: int) -> float:
     """Return the factor on a strategy's thresholds at that rung."""
-    return 2.0 ** (rung / 2)
+    return float(2.0 ** (rung / 2))
 
 
 def rungs_to(ratio: float) -> int:
-    """Return how many rungs tighter divide the drift by `ratio`, with a tenth to spare."""
-    return max(1, math.ceil(2 / STEEP * math.log2(1.1 * ratio))) if math.isfinite(ratio) else 99
+    """Return how many rungs tighter divide the drift by `ratio`, at least one."""
+    return max(1, round(2 / STEEP * math.log2(ratio))) if math.isfinite(ratio) else 99

@@ -52,6 +52,7 @@ class SteeredStream:
 
     pixels: Tensor
     cues: Tensor | None
+    share: float  # of its video's frames
     random: np.random.Generator
     block: int
     at: int = 0  # frames fed
@@ -61,7 +62,7 @@ class SteeredStream:
     again: int = 0  # times that the block at hand was rejected
     fell_back: bool = False
     re_embedded: int = 0
-    alert: bool = False  # a first look is not enough
+    alert: bool = False  # the first look was not enough
     audited: int = 0
     seen: list[float] = field(default_factory=list)  # drifts, also of what was done again
     blocks: list[SteeredBlock] = field(default_factory=list)
@@ -82,6 +83,11 @@ class SteeredStream:
     def open(self) -> list[SteeredBlock]:
         """Blocks with frames that are not exact."""
         return [block for block in self.blocks if self.inexact(block)]
+
+    @property
+    def spent(self) -> float:
+        """Estimated drift of all frames together."""
+        return sum(block.mean * len(self.inexact(block)) for block in self.open)
 
     def inexact(self, block: SteeredBlock) -> list[int]:
         return [frame for frame in block.frames if frame not in self.exact]
@@ -107,13 +113,21 @@ def draw(run: SteeredStream, blocks: Sequence[SteeredBlock], size: int) -> list[
     """
     drawn: list[int] = []
     for block in blocks:
-        wanted = max(1, round(size * len(block.encoded.full) / len(run.pixels)))
+        stop = block.start + len(block.encoded.full)
+        first, last = (round(size * at / len(run.pixels)) for at in (block.start, stop))
+        wanted = max(1, last - first)
         new = [frame for frame in block.frames if frame not in block.drifts]
         count = min(max(wanted - len(block.drifts), 0), len(new))
         drawn += (
             [int(run.random.choice(part)) for part in np.array_split(new, count)] if count else []
         )
     return drawn
+
+
+def draw_more(run: SteeredStream, block: SteeredBlock, count: int) -> list[int]:
+    """Draw so many frames of a block that are not yet exact, spread over it."""
+    parts = np.array_split(run.inexact(block), count)
+    return [int(run.random.choice(part)) for part in parts]
 
 
 def alone(run: SteeredStream, block: SteeredBlock) -> Chunk:

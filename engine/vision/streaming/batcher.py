@@ -193,7 +193,7 @@ class _Piece(Generic[K]):
     def moved(self, device: torch.device) -> "_Piece[K]":
         """Copy to the device through pinned memory, without waiting."""
         cues = None if self.block.cues is None else _send(self.block.cues, device)
-        block = Chunk(_send(self.block.pixels, device), cues=cues)
+        block = replace(self.block, pixels=_send(self.block.pixels, device), cues=cues)
         return _Piece(self.number, self.key, block, self.last)
 
 
@@ -282,9 +282,11 @@ def _join(blocks: Sequence[Chunk], size: int) -> Chunk:
     return Chunk(
         torch.cat([block.pixels for block in blocks]) if len(blocks) > 1 else blocks[0].pixels,
         cues=torch.cat(cues) if cues else None,
+        share=blocks[0].share,
     )
 
 
 def _split(block: Chunk, at: int) -> tuple[Chunk, Chunk]:
     cues = (None, None) if block.cues is None else (block.cues[:at], block.cues[at:])
-    return Chunk(block.pixels[:at], cues=cues[0]), Chunk(block.pixels[at:], cues=cues[1])
+    first, second = (block.pixels[:at], block.pixels[at:])
+    return replace(block, pixels=first, cues=cues[0]), replace(block, pixels=second, cues=cues[1])

@@ -35,6 +35,7 @@ class Chunk:
     last: bool = False  # True ends it: pending frames are encoded and no state comes back
     cues: Tensor | None = None  # [F, C, side, side], for strategies that ask for codec cues
     looked: Tensor | None = None  # [F, …] on the host, what a `Looking` strategy made of the pixels
+    share: float = 1.0  # of its video's frames, where the stream is a stretch of one
 
 
 @dataclass(frozen=True, slots=True)
