@@ -11,6 +11,7 @@ from engine.errors import UsageError
 
 RATE = 0.05  # of a video's frames, embedded densely at a first look
 LEAST = 7  # of a video, however short
+ENOUGH = 12  # of a video whose twentieth is less
 MOST = 24  # of a stream, however long
 POWER = 0.4  # of a stretch's share of its video: how fast its own risk grows as that shrinks
 SMALLEST = 0.2  # share whose risk stretches of any smaller one have
@@ -24,8 +25,13 @@ def check_confidence(confidence: float) -> None:
 
 
 def audit_size(num_frames: int, share: float = 1.0) -> int:
-    """Frames of a first look at `num_frames`, which are `share` of a video's: a twentieth of it."""
-    return min(num_frames, MOST, max(2, round(max(LEAST * share, RATE * num_frames))))
+    """Frames of a first look at `num_frames`, which are `share` of a video's: a twentieth of it.
+
+    A short video has a tenth, up to `ENOUGH`: fewer overlook a burst.
+    """
+    video = num_frames / share if share else math.inf
+    whole = max(LEAST, min(ENOUGH, video / 10))
+    return min(num_frames, MOST, max(2, round(max(whole * share, RATE * num_frames))))
 
 
 def stretch_risk(confidence: float, share: float) -> float:
