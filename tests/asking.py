@@ -15,6 +15,7 @@ from engine.search.context import Background, Range
 from engine.search.options import Options
 from engine.search.reading import Reading
 from engine.search.work import Embedded
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.video.gop import Gop
@@ -65,7 +66,7 @@ class Videos:
         self.store.catalog.add_gops(video_id, gops)
         self.write(video_id, 0, 10.0 if number == 3 else 20.0)
         if number != 3:
-            self.store.finish_segment(video_id, self.space.key, "fps=2", "dense", 40)
+            self.store.finish_segment(video_id, self.space.key, Sampling(2), "dense", 40)
 
     def write(self, video_id: int, start: float, stop: float) -> int:
         """Store the frames of a part of a video; return how many."""
@@ -81,7 +82,7 @@ class Videos:
         )
         stretch = int(start)
         self.store.write_part(
-            video_id, self.space.key, "fps=2", "dense", stretch, start, stop, rows
+            video_id, self.space.key, Sampling(2), "dense", stretch, start, stop, rows
         )
         return len(numbers)
 
@@ -135,6 +136,6 @@ def shared_videos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Videos]:
     """A store with three videos, all of them embedded, for tests that only read."""
     made = Videos(tmp_path_factory.mktemp("videos") / "data")
     made.write(3, 10.0, 20.0)
-    made.store.finish_segment(3, made.space.key, "fps=2", "dense", 40)
+    made.store.finish_segment(3, made.space.key, Sampling(2), "dense", 40)
     with made.store:
         yield made

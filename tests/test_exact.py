@@ -17,6 +17,7 @@ from engine.search.context import Background
 from engine.search.options import Options
 from engine.search.reading import Reading
 from engine.search.work import Embedded
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.backbone.space import Space
@@ -92,7 +93,7 @@ def write(store: Store, number: int, vectors: NDArray[np.float32], drift: float 
     drifts = np.full(count, drift or 0.0, np.float32)
     known = np.full(count, drift is None)
     rows = Rows(frames, frames / 2, ["P"] * count, vectors, drifts, drifts, known)
-    key = (video_id, SPACE.key, "fps=2", "earlygate")
+    key = (video_id, SPACE.key, Sampling(2), "earlygate")
     store.write_part(*key, 0, 0.0, 20.0, rows)
     store.finish_segment(*key, count)
     return video_id

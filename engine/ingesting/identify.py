@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine.errors import VideoError
 from engine.ingesting.discover import Found
-from engine.ingesting.plan import Source, Stretch, rate_named
+from engine.ingesting.plan import Source, Stretch
 from engine.ingesting.report import Missing
 from engine.storage.store import Store
 from engine.video.container import VideoInfo, content_hash, file_stamp, probe
@@ -101,4 +101,4 @@ def shortfall(info: VideoInfo, gops: Sequence[Gop]) -> Missing | None:
 def stored_rate(store: Store, video_id: int, space_key: str) -> float | None:
     """Return at which rate the rows of a video were sampled that queries see, where it has any."""
     segments = store.catalog.segments(video_id, space_key)
-    return next((rate_named(each.sampling) for each in segments if each.shown), None)
+    return next((each.sampling.fps for each in segments if each.shown), None)

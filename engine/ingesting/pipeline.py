@@ -12,7 +12,7 @@ from engine.errors import ModelError
 from engine.ingesting.encode import Done, StretchEncoder
 from engine.ingesting.plan import Task
 from engine.ingesting.pool import DecodePool, Failed
-from engine.ingesting.prepare import Decoded, PreparedStretch, prepare_task, sampling_of
+from engine.ingesting.prepare import Decoded, PreparedStretch, preparation_of, prepare_task
 from engine.ingesting.report import IngestOptions
 from engine.vision.backbone.space import Precision
 from engine.vision.bounded.auto import StrategyChoice
@@ -98,10 +98,10 @@ def _run_here(
     ended: Callable[[], bool] | None = None,
 ) -> Generator[list[Event], None, None]:
     options = encoder.options
-    sampling = sampling_of(options, encoder.model, encoder.cue_side)
+    preparation = preparation_of(options, encoder.model, encoder.cue_side)
     pool = DecodePool(
         tasks=tasks,
-        prepare=partial(prepare_task, sampling),
+        prepare=partial(prepare_task, preparation),
         workers=workers,
         ahead=encoder.streams + 1,
         stall_seconds=options.stall_seconds,

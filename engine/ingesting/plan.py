@@ -8,6 +8,7 @@ from math import ceil
 from pathlib import Path
 
 from engine.errors import VideoError
+from engine.storage.sampling import Sampling
 from engine.video.container import file_stamp
 from engine.video.gop import Gop, gop_at
 from engine.video.sample import Instants, sample_times
@@ -66,9 +67,9 @@ class Source:
             raise VideoError(f"{self.path.name} changed while it was read", path=str(self.path))
 
     @property
-    def sampling(self) -> str:
-        """The name that its rows are stored under."""
-        return sampling_name(self.fps)
+    def sampling(self) -> Sampling:
+        """What its rows are stored under."""
+        return Sampling(self.fps)
 
     def times(self, start_seconds: float, stop_seconds: float) -> Instants:
         """Return the sampling instants of a part."""
@@ -106,16 +107,6 @@ class Task:
         """How many pictures have to be read for it at most."""
         stop = self.stretches[-1].stop_seconds
         return sum(gop.num_packets for gop in self.source.between(self.entry_seconds, stop))
-
-
-def sampling_name(fps: float) -> str:
-    """Return the name that rows sampled at a rate are stored under."""
-    return f"fps={fps:g}"
-
-
-def rate_named(sampling: str) -> float:
-    """Return the rate that `sampling_name` named."""
-    return float(sampling.removeprefix("fps="))
 
 
 def cut(gops: Sequence[Gop], fps: float) -> list[Stretch]:

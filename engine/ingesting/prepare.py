@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class Preparation:
     """How a stretch becomes pixels."""
 
     preprocessing: Preprocessing
@@ -37,7 +37,7 @@ class Sampling:
     strict: bool = False  # whether what the GPU cannot decode is an error
 
 
-def sampling_of(options: IngestOptions, model: Model, cue_side: int | None) -> Sampling:
+def preparation_of(options: IngestOptions, model: Model, cue_side: int | None) -> Preparation:
     """Return how an ingest samples; UsageError where the decoder asked for cannot be had.
 
     `auto` takes the GPU's decoder where there is one, and the other for files that it refuses.
@@ -61,7 +61,7 @@ def sampling_of(options: IngestOptions, model: Model, cue_side: int | None) -> S
     gpu = None if without else model.device.index or 0
     said = f"pyav: {without}" if without else f"nvdec on cuda:{gpu}"
     logger.info("decoder %s", said)
-    return Sampling(model.preprocessing, cue_side, gpu, said, asked == "nvdec")
+    return Preparation(model.preprocessing, cue_side, gpu, said, asked == "nvdec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,28 +165,28 @@ class _Watch:
 
 
 def prepare_task(
-    sampling: Sampling, task: Task, tick: Callable[[], None]
+    preparation: Preparation, task: Task, tick: Callable[[], None]
 ) -> Iterator[PreparedStretch]:
     """Decode a task in one pass and yield its stretches; `tick` is called for every picture."""
-    if sampling.gpu is None:
+    if preparation.gpu is None:
         with reading(task.source.path):
-            yield from _prepare_by_pyav(sampling, task, tick)
+            yield from _prepare_by_pyav(preparation, task, tick)
         return
     left = list(task.stretches)
     try:
-        for prepared in _prepare_on_gpu(sampling, sampling.gpu, task, tick):
+        for prepared in _prepare_on_gpu(preparation, preparation.gpu, task, tick):
             left.remove(prepared.stretch)
             yield prepared
     except UnsupportedCodecError as error:
-        if sampling.strict:
+        if preparation.strict:
             raise
         logger.info("%s: decoder pyav: %s", task.source.name, error)
-        other = replace(sampling, gpu=None, decoder=f"pyav: {error}")
+        other = replace(preparation, gpu=None, decoder=f"pyav: {error}")
         yield from prepare_task(other, replace(task, stretches=tuple(left)), tick)
 
 
 def _prepare_by_pyav(
-    sampling: Sampling, task: Task, tick: Callable[[], None]
+    preparation: Preparation, task: Task, tick: Callable[[], None]
 ) -> Iterator[PreparedStretch]:
     source, stop = task.source, task.stretches[-1].stop_seconds
     times = source.times(task.stretches[0].start_seconds, stop)
@@ -196,7 +196,7 @@ def _prepare_by_pyav(
         task.entry_seconds,
         stop,
         gops=source.gops,
-        cues=sampling.cue_side is not None,
+        cues=preparation.cue_side is not None,
         damage=watch.damage,
         looked=times.any_in,
     )
@@ -214,7 +214,7 @@ def _prepare_by_pyav(
         started, before = perf_counter(), watch.decoded
         if at < index:
             at, group = next(groups, (len(task.stretches), iter(list[Frame]())))
-        ready = [_ready(frame, sampling) for frame in (group if at == index else ())]
+        ready = [_ready(frame, preparation) for frame in (group if at == index else ())]
         seconds = perf_counter() - started
         missing, watch.missing = watch.missing, []
         nothing = not (ready or missing or watch.shown)
@@ -222,12 +222,12 @@ def _prepare_by_pyav(
             reason = watch.reason or "no picture could be decoded"
             missing = [Missing(stretch.start_seconds, stretch.stop_seconds, reason)]
         decoded = watch.decoded - before
-        yield PreparedStretch(task, stretch, ready, missing, decoded, seconds, sampling.decoder)
+        yield PreparedStretch(task, stretch, ready, missing, decoded, seconds, preparation.decoder)
     source.check_unchanged()
 
 
 def _prepare_on_gpu(
-    sampling: Sampling, gpu: int, task: Task, tick: Callable[[], None]
+    preparation: Preparation, gpu: int, task: Task, tick: Callable[[], None]
 ) -> Iterator[PreparedStretch]:
     """Decode, resize and keep the pictures on the GPU; their types are not known there."""
     shown = _shown(task.source.path, task.source.stamp)
@@ -238,13 +238,13 @@ def _prepare_on_gpu(
         frames = decode_on_gpu(task.source.path, times, gpu=gpu, shown=shown)
         while block := list(islice(frames, BLOCK)):
             tick()
-            pixels = prepare_batch(torch.stack([f.image for f in block]), sampling.preprocessing)
+            pixels = prepare_batch(torch.stack([f.image for f in block]), preparation.preprocessing)
             ready += [
                 Ready(frame.number, frame.seconds, "?", each, None)
                 for frame, each in zip(block, pixels, strict=True)
             ]
         seconds = perf_counter() - started
-        yield PreparedStretch(task, stretch, ready, [], len(ready), seconds, sampling.decoder)
+        yield PreparedStretch(task, stretch, ready, [], len(ready), seconds, preparation.decoder)
     task.source.check_unchanged()
 
 
@@ -254,9 +254,9 @@ def _shown(path: Path, _stamp: tuple[int, int, int]) -> list[float]:
     return shown_times(path)
 
 
-def _ready(frame: Frame, sampling: Sampling) -> Ready:
+def _ready(frame: Frame, preparation: Preparation) -> Ready:
     assert frame.number is not None
-    preprocessing, side, cues = sampling.preprocessing, sampling.cue_side, None
+    preprocessing, side, cues = preparation.preprocessing, preparation.cue_side, None
     if side is not None:
         cues = torch.from_numpy(codec_hints(frame, side, fit=preprocessing.mode))
     pixels = prepare(frame.image, preprocessing)

@@ -15,6 +15,7 @@ from engine.storage.files import Files
 from engine.storage.layout import Layout
 from engine.storage.parts import FORMAT, Contents, Footer
 from engine.storage.records import Holding, Part, SegmentKey
+from engine.storage.sampling import Sampling
 from engine.storage.whole import commit_whole
 
 
@@ -46,14 +47,9 @@ class Adoption:
         space_id = self._space(footer.space)
         ids = {int(item.video["video_id"]): self._video(item) for item in footer.contents}
         held = [
-            Holding(ids[int(item.video["video_id"])], item.sampling, piece.strategy, piece.stretch)
+            held
             for item in footer.contents
-            for piece in item.pieces
-        ]
-        held += [
-            Holding(ids[int(item.video["video_id"])], item.sampling)
-            for item in footer.contents
-            if not item.pieces
+            for held in _held(ids[int(item.video["video_id"])], item)
         ]
         known = {part.part_id for part in self.files.ledger.parts()}
         self._note_stretches(space_id, ids, footer)
@@ -100,7 +96,7 @@ class Adoption:
         return {
             ids[int(item.video["video_id"])]
             for item in footer.contents
-            if shown(ids[int(item.video["video_id"])], space_id) == item.sampling
+            if shown(ids[int(item.video["video_id"])], space_id) == Sampling.parse(item.sampling)
         }
 
     def _note_stretches(self, space_id: int, ids: Mapping[int, int], footer: Footer) -> None:
@@ -109,13 +105,14 @@ class Adoption:
             video_id = ids[int(item.video["video_id"])]
             if video_id in self.gops:
                 self.gops[video_id] |= {gop[0]: gop for gop in item.gops}
+            sampling = Sampling.parse(item.sampling)
             shown = ledger.shown_sampling(video_id, space_id)
-            is_shown = shown in (None, item.sampling)
+            is_shown = shown in (None, sampling)
             strategies = {piece.strategy for piece in item.pieces}
-            if shown != item.sampling:  # an overlay of rows that are lost stands alone
+            if shown != sampling:  # an overlay of rows that are lost stands alone
                 strategies = strategies or {"dense"}
             for strategy in strategies:
-                key = SegmentKey(video_id, space_id, item.sampling, strategy)
+                key = SegmentKey(video_id, space_id, sampling, strategy)
                 committed = ledger.committed(key)
                 self.streams.add(key)
                 with self.database.transaction() as cursor:
@@ -190,6 +187,14 @@ class Adoption:
                 alias = {"name": name, "video_id": video_id, "path": path, "added_at": now()}
                 insert(cursor, "aliases", alias)
         return video_id
+
+
+def _held(video_id: int, contents: Contents) -> list[Holding]:
+    """Return the holdings of a video in a part; an overlay has one without a stretch."""
+    sampling = Sampling.parse(contents.sampling)
+    if not contents.pieces:
+        return [Holding(video_id, sampling)]
+    return [Holding(video_id, sampling, p.strategy, p.stretch) for p in contents.pieces]
 
 
 def _with_ids(table: pa.Table, ids: Mapping[int, int]) -> pa.Table:

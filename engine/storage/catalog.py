@@ -21,6 +21,7 @@ from engine.storage.records import (
     Video,
     VideoStatus,
 )
+from engine.storage.sampling import Sampling
 from schemas import tables
 
 if TYPE_CHECKING:
@@ -335,7 +336,9 @@ class Catalog(Jobs):
             " WHERE video_id = ? AND space_id = ? ORDER BY shown DESC, sampling, strategy",
             [space_key, video_id, self.space(space_key).space_id],
         )
-        return [Segment(*row) for row in rows]
+        return [
+            Segment(video, key, Sampling.parse(text), *rest) for video, key, text, *rest in rows
+        ]
 
     def stretches(self, video_id: int, space_key: str) -> list[StoredStretch]:
         """Return the committed stretches of the shown sampling, in the order of their times."""
@@ -346,7 +349,7 @@ class Catalog(Jobs):
             " WHERE shown AND s.video_id = ? AND space_id = ? ORDER BY start_seconds, strategy",
             [video_id, self.space(space_key).space_id],
         )
-        return [StoredStretch(*row) for row in rows]
+        return [StoredStretch(video, Sampling.parse(text), *rest) for video, text, *rest in rows]
 
 
 def _delete_videos(cursor: Any, video_ids: Sequence[int]) -> None:

@@ -1,7 +1,6 @@
 """Single changes of what is on record, each inside a transaction of its caller."""
 
 from collections.abc import Sequence
-from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,9 @@ def row_ids_of(table: pa.Table) -> row_id.Ids:
 def add_part(cursor: Any, part: Part, held: Sequence[Holding]) -> None:
     """Record a part with what it holds."""
     insert(cursor, "parts", values_of(part))
-    columns = {"part_id": [part.part_id] * len(held)}
+    columns: dict[str, list[Any]] = {"part_id": [part.part_id] * len(held)}
     columns |= {name: [getattr(item, name) for item in held] for name in Holding.__slots__}
+    columns |= {"sampling": [str(item.sampling) for item in held]}
     cursor.register("given", pa.table(columns, schema=tables.HOLDINGS))
     cursor.execute("INSERT INTO holdings BY NAME SELECT * FROM given")
 
@@ -35,7 +35,7 @@ def add_stretch(
     """Record a stretch as committed."""
     cursor.execute(
         "INSERT INTO stretches VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [*astuple(key), number, start, stop, num_frames],
+        [*key.columns, number, start, stop, num_frames],
     )
 
 
@@ -60,9 +60,9 @@ def values_of(record: Part | SavedIndex) -> dict[str, Any]:
 
 def ensure_segment(cursor: Any, key: SegmentKey, *, shown: bool) -> None:
     """Record a segment unless it is on record."""
-    if cursor.execute(f"SELECT 1 FROM segments WHERE {STREAM}", [*astuple(key)]).fetchall():
+    if cursor.execute(f"SELECT 1 FROM segments WHERE {STREAM}", [*key.columns]).fetchall():
         return
-    values = zip(("video_id", "space_id", "sampling", "strategy"), astuple(key), strict=True)
+    values = zip(("video_id", "space_id", "sampling", "strategy"), key.columns, strict=True)
     insert(cursor, "segments", {**dict(values), "shown": shown})
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.storage.database import Database
+from engine.storage.sampling import Sampling
 
 State = Literal["complete", "partial", "none", "registered", "quarantined"]
 
@@ -21,7 +22,7 @@ class VideoCompleteness:
     video_id: int
     name: str
     state: State
-    sampling: str | None  # of the rows that are seen
+    sampling: Sampling | None  # of the rows that are seen
     planned: int | None  # rows that the sampling gives in all; None until all have been there
     embedded: int  # rows that are seen and can be read
     reason: str | None  # why it is not complete, in a line
@@ -98,7 +99,8 @@ def _judge(
     embedded: int,
 ) -> VideoCompleteness:
     state, reason = _state(status, error, sampling, planned, finished, embedded)
-    return VideoCompleteness(video_id, name, state, sampling, planned, embedded, reason)
+    seen = None if sampling is None else Sampling.parse(sampling)
+    return VideoCompleteness(video_id, name, state, seen, planned, embedded, reason)
 
 
 def _state(

@@ -5,6 +5,7 @@ import pyarrow as pa
 from engine.storage import row_id
 from engine.storage.database import Database
 from engine.storage.records import Part
+from engine.storage.sampling import Sampling
 
 _HELD = (
     "FROM holdings h WHERE h.part_id = ? AND h.video_id = t.video_id AND h.sampling = t.sampling"
@@ -36,11 +37,11 @@ def commit_condemned(database: Database, part: Part, reason: str) -> None:
 
 
 def commit_shortfall(
-    database: Database, space_id: int, video_id: int, sampling: str, lost: row_id.Ids
+    database: Database, space_id: int, video_id: int, sampling: Sampling, lost: row_id.Ids
 ) -> None:
     """Count no stretch of a video as embedded where rows of it are seen nowhere any more."""
     own = lost[row_id.videos_of(lost) == video_id]
-    stream = [video_id, space_id, sampling]
+    stream = [video_id, space_id, str(sampling)]
     with database.transaction() as cursor:
         cursor.register("given", pa.table({"row_id": own}))
         left = cursor.execute(

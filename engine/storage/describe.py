@@ -30,7 +30,7 @@ def describe(
 
     `fresh` are stretches not yet on record; without any, those of the holdings are looked up.
     """
-    streams = dict.fromkeys((item.video_id, item.sampling) for item in held)
+    streams = dict.fromkeys((item.video_id, str(item.sampling)) for item in held)
     ids = sorted({video_id for video_id, _ in streams})
     videos = _by_video(database, f"SELECT video_id, {', '.join(_VIDEO)} FROM videos", ids)
     names = _by_video(database, "SELECT video_id, name, path FROM aliases", ids, "added_at, name")
@@ -73,7 +73,7 @@ def _pieces(
     database: Database, space_id: int, held: Sequence[Holding], ids: Sequence[int]
 ) -> dict[tuple[int, str], list[Piece]]:
     """Return the committed stretches among holdings."""
-    wanted = {(item.video_id, item.sampling, item.strategy, item.stretch) for item in held}
+    wanted = {(item.video_id, str(item.sampling), item.strategy, item.stretch) for item in held}
     rows = database.all(
         "SELECT video_id, sampling, strategy, stretch, start_seconds, stop_seconds, num_frames"
         f" FROM stretches WHERE space_id = ? AND {_CHOSEN} ORDER BY start_seconds, strategy",

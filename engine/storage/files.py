@@ -30,6 +30,7 @@ from engine.storage.parts import (
 )
 from engine.storage.publishing import newest_copy
 from engine.storage.records import Holding, Part
+from engine.storage.sampling import Sampling
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class Files:
                 own = table.column("video_id").to_numpy() == video_id
                 self.ledger.commit_shown(part, table.filter(pa.array(again & own)))
 
-    def _holds(self, part: Part, video_id: int, sampling: str | None) -> bool:
+    def _holds(self, part: Part, video_id: int, sampling: Sampling | None) -> bool:
         held = self.ledger.holdings([part.part_id]).get(part.part_id, [])
         return any(item.video_id == video_id and item.sampling == sampling for item in held)
 

@@ -1,7 +1,6 @@
 """Which rows are stored, which file holds each, and which of them queries see."""
 
 from collections.abc import Sequence
-from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from engine.storage.changes import (
 )
 from engine.storage.database import Database, insert, next_id, now, update
 from engine.storage.records import Holding, Part, SavedIndex, SegmentKey
+from engine.storage.sampling import Sampling
 
 ROW_COLUMNS = (
     *("row_id", "video_id", "frame", "seconds", "picture"),
@@ -38,37 +38,37 @@ class Ledger:
 
     # what is there
 
-    def shown_sampling(self, video_id: int, space_id: int) -> str | None:
+    def shown_sampling(self, video_id: int, space_id: int) -> Sampling | None:
         """Return the sampling whose rows queries see, or None."""
         found = self._database.one(
             "SELECT sampling FROM segments WHERE shown AND video_id = ? AND space_id = ?",
             [video_id, space_id],
         )
-        return None if found is None else str(found[0])
+        return None if found is None else Sampling.parse(found[0])
 
     def committed(self, key: SegmentKey) -> set[int]:
         """Return the numbers of a segment's stretches."""
-        rows = self._database.all(f"SELECT stretch FROM stretches WHERE {STREAM}", astuple(key))
+        rows = self._database.all(f"SELECT stretch FROM stretches WHERE {STREAM}", key.columns)
         return {row[0] for row in rows}
 
     def spans(
-        self, video_id: int, space_id: int, sampling: str, strategies: Sequence[str] | None
+        self, video_id: int, space_id: int, sampling: Sampling, strategies: Sequence[str] | None
     ) -> list[tuple[float, float]]:
         """Return when the committed stretches of a video begin and end, by some strategies."""
         rows = self._database.all(
             "SELECT start_seconds, stop_seconds FROM stretches WHERE video_id = $1 AND space_id ="
             " $2 AND sampling = $3 AND ($4::VARCHAR[] IS NULL OR list_contains($4, strategy))"
             " ORDER BY start_seconds",
-            [video_id, space_id, sampling, None if strategies is None else list(strategies)],
+            [video_id, space_id, str(sampling), None if strategies is None else list(strategies)],
         )
         return [(float(start), float(stop)) for start, stop in rows]
 
-    def frames(self, video_id: int, space_id: int, sampling: str, strategy: str | None) -> int:
+    def frames(self, video_id: int, space_id: int, sampling: Sampling, strategy: str | None) -> int:
         """Return how many rows the committed stretches of a video have, by a strategy or any."""
         found = self._database.one(
             "SELECT coalesce(sum(num_frames), 0) FROM stretches WHERE video_id = ? AND space_id = ?"
             " AND sampling = ? AND strategy = coalesce(?, strategy)",
-            [video_id, space_id, sampling, strategy],
+            [video_id, space_id, str(sampling), strategy],
         )
         return int(found[0]) if found else 0
 
@@ -101,8 +101,9 @@ class Ledger:
             [] if part_ids is None else [list(part_ids)],
         )
         held: dict[int, list[Holding]] = {}
-        for part_id, *values in rows:
-            held.setdefault(part_id, []).append(Holding(*values))
+        for part_id, video_id, sampling, *stretch in rows:
+            item = Holding(video_id, Sampling.parse(sampling), *stretch)
+            held.setdefault(part_id, []).append(item)
         return held
 
     def discarded(self) -> list[str]:
@@ -238,14 +239,14 @@ class Ledger:
         with self._database.transaction() as cursor:
             ensure_segment(cursor, key, shown=True)
             finished = {"num_frames": num_frames, "finished_at": now()}
-            update(cursor, "segments", finished, STREAM, astuple(key))
+            update(cursor, "segments", finished, STREAM, key.columns)
             for table in ("segments", "stretches"):
                 others = f"DELETE FROM {table} WHERE {of_it} AND sampling <> ?"
-                cursor.execute(others, [*stream, key.sampling])
+                cursor.execute(others, [*stream, str(key.sampling)])
             cursor.execute(
                 "DELETE FROM holdings WHERE video_id = ? AND sampling <> ?"
                 " AND part_id IN (SELECT part_id FROM parts WHERE space_id = ?)",
-                [key.video_id, key.sampling, key.space_id],
+                [key.video_id, str(key.sampling), key.space_id],
             )
             discard_empty(cursor)
             update(cursor, "segments", {"shown": True}, of_it, stream)

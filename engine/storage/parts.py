@@ -41,7 +41,7 @@ class Contents:
 
     video: Mapping[str, Any]  # what the catalog knew of it: id, content hash, codec facts
     names: tuple[tuple[str, str], ...]  # with the path of each
-    sampling: str
+    sampling: str  # as text: what a `Sampling` is read from
     pieces: tuple[Piece, ...]  # none in an overlay
     gops: tuple[tuple[int, float, float, int, int], ...]  # those that the pieces touch
     timeline: tuple[float, float, int] | None  # first second, last second, number of all GOPs

@@ -17,6 +17,7 @@ from engine.storage.layout import Layout
 from engine.storage.ledger import ROW_COLUMNS
 from engine.storage.publishing import newest_copy
 from engine.storage.records import StoredSpace
+from engine.storage.sampling import Sampling
 from engine.storage.snapshot import Hits, Snapshot
 from engine.storage.vectors import Tuning
 from engine.storage.verify import Problem, verify_folder, verify_parts, verify_videos
@@ -150,7 +151,11 @@ class Reader:
         return lacking(self._database, space_id, video_ids, unreadable)
 
     def embedded_spans(
-        self, video_id: int, space_key: str, sampling: str, strategies: Sequence[str] | None = None
+        self,
+        video_id: int,
+        space_key: str,
+        sampling: Sampling,
+        strategies: Sequence[str] | None = None,
     ) -> list[tuple[float, float]]:
         """Return the stretches of a video that are embedded, by some strategies or any.
 
@@ -162,7 +167,7 @@ class Reader:
         return self._ledger.spans(video_id, space.space_id, sampling, strategies)
 
     def embedded_frames(
-        self, video_id: int, space_key: str, sampling: str, strategy: str | None = None
+        self, video_id: int, space_key: str, sampling: Sampling, strategy: str | None = None
     ) -> int:
         """Return the rows of a video at a sampling, seen or not yet seen."""
         space_id = self._space(space_key).space_id

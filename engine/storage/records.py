@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from engine.storage.sampling import Sampling
+
 VideoStatus = Literal["registered", "ingesting", "ready", "quarantined"]
 Calibration = Literal["rates", "null", "residuals"]  # what is measured of a space, each by itself
 JobStatus = Literal["queued", "running", "ready", "failed", "cancelled"]
@@ -66,7 +68,7 @@ class Segment:
 
     video_id: int
     space_key: str
-    sampling: str
+    sampling: Sampling
     strategy: str
     shown: bool
     num_frames: int | None
@@ -77,7 +79,7 @@ class StoredStretch:
     """A committed run of GOPs of a segment: `[start_seconds, stop_seconds)`."""
 
     video_id: int
-    sampling: str
+    sampling: Sampling
     strategy: str
     stretch: int
     start_seconds: float
@@ -106,8 +108,13 @@ class SegmentKey:
 
     video_id: int
     space_id: int
-    sampling: str
+    sampling: Sampling
     strategy: str
+
+    @property
+    def columns(self) -> tuple[int, int, str, str]:
+        """What the catalog finds it by, in the order of its columns."""
+        return self.video_id, self.space_id, str(self.sampling), self.strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +136,7 @@ class Holding:
     """A stretch of a video whose rows lie in a part; an overlay's holding has no stretch."""
 
     video_id: int
-    sampling: str
+    sampling: Sampling
     strategy: str | None = None
     stretch: int | None = None
 

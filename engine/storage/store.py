@@ -28,6 +28,7 @@ from engine.storage.publishing import is_published, open_newest, publish_copy
 from engine.storage.reader import Reader
 from engine.storage.records import Holding, Part, SegmentKey, StoredSpace
 from engine.storage.recover import recover_last
+from engine.storage.sampling import Sampling
 from engine.storage.snapshot import Hits as Hits
 from engine.storage.snapshot import Snapshot
 from engine.storage.vectors import Tuning
@@ -156,7 +157,7 @@ class Store(Reader):
         self,
         video_id: int,
         space_key: str,
-        sampling: str,
+        sampling: Sampling,
         strategy: str,
         stretch: int,
         start_seconds: float,
@@ -189,7 +190,7 @@ class Store(Reader):
             self.settle(now=False)
 
     def finish_segment(
-        self, video_id: int, space_key: str, sampling: str, strategy: str, num_frames: int
+        self, video_id: int, space_key: str, sampling: Sampling, strategy: str, num_frames: int
     ) -> None:
         """Say that all stretches are there and how many frames the sampling gives in all.
 
@@ -242,7 +243,7 @@ class Store(Reader):
         self._indexes.follow(space, lambda held: held.adding(row_ids[chosen], vectors))
 
     def committed_stretches(
-        self, video_id: int, space_key: str, sampling: str, strategy: str
+        self, video_id: int, space_key: str, sampling: Sampling, strategy: str
     ) -> set[int]:
         """Return the stretches that need not be encoded again."""
         space = self._space(space_key)

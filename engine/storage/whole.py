@@ -14,7 +14,7 @@ def commit_whole(
     Where rows are missing no stretch counts, so that an ingest embeds them anew.
     """
     of_it, stream = "video_id = ? AND space_id = ?", [key.video_id, key.space_id]
-    sampled, sampling = f"{of_it} AND sampling = ?", [*stream, key.sampling]
+    sampled, sampling = f"{of_it} AND sampling = ?", [*stream, str(key.sampling)]
     shown = database.one(f"SELECT 1 FROM segments WHERE {sampled} AND shown", sampling)
     span = timeline or database.one(
         "SELECT min(start_seconds), max(stop_seconds) FROM gops WHERE video_id = ?", [key.video_id]

@@ -19,6 +19,7 @@ from engine.search.context import Background, Range
 from engine.search.options import Options
 from engine.search.reading import Reading
 from engine.search.work import Embedded
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.video.gop import Gop
@@ -139,7 +140,7 @@ class World:
             np.where(exact, 0, 0.005).astype(np.float32),
             exact,
         )
-        key = (video, SPACE.key, "fps=2", "reusevit" if self.approximate else "dense")
+        key = (video, SPACE.key, Sampling(2), "reusevit" if self.approximate else "dense")
         self.store.write_part(*key, 0, 0.0, 3.0, rows)
         self.store.finish_segment(*key, FRAMES)
 

@@ -13,6 +13,7 @@ from engine.search.options import Options
 from engine.search.reading import Reading
 from engine.search.work import Embedded
 from engine.sql import run_sql
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.video.gop import Gop
@@ -82,7 +83,7 @@ class Film:
             numbers, numbers.astype(np.float64), ["P"] * len(numbers), vectors, zero, zero,
             np.ones(len(numbers), bool),
         )  # fmt: skip
-        key = (item.video_id, SPACE.key, "fps=1", "dense")
+        key = (item.video_id, SPACE.key, Sampling(1), "dense")
         span = (item.start_seconds, item.stop_seconds)
         self.store.write_part(*key, int(item.start_seconds), *span, rows)
 

@@ -16,6 +16,7 @@ from engine.search.exactness import refine_cutoff, refine_top_k
 from engine.search.reading import Reading
 from engine.search.refiner import Refiner
 from engine.search.stopping import kth_best, may_cross, may_enter
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.backbone.space import Space
@@ -82,8 +83,8 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
             kinds = np.zeros(FRAMES, bool)
             reuse = np.full(FRAMES, 0.8, np.float32)
             rows = Rows(frames, frames / 2, ["P"] * FRAMES, stored, reuse, unknown, kinds)
-            store.write_part(video_id, KEY, "fps=2", "earlygate", 0, 0.0, 50.0, rows)
-            store.finish_segment(video_id, KEY, "fps=2", "earlygate", FRAMES)
+            store.write_part(video_id, KEY, Sampling(2), "earlygate", 0, 0.0, 50.0, rows)
+            store.finish_segment(video_id, KEY, Sampling(2), "earlygate", FRAMES)
         yield Archive(store, exact)
 
 

@@ -16,6 +16,7 @@ from engine.search.options import Options
 from engine.search.reading import Reading
 from engine.search.work import Embedded
 from engine.sql import run_sql
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.storage.vectors import Tuning
 from engine.video.container import VideoInfo
@@ -46,8 +47,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         frame, flat = np.arange(COUNT, dtype=np.int32), np.zeros(COUNT, np.float32)
         vectors, exact = made_vectors(), np.ones(COUNT, bool)
         rows = Rows(frame, frame / 2, ["P"] * COUNT, vectors, flat, flat, exact)
-        store.write_part(video_id, SPACE.key, "fps=2", "dense", 0, 0.0, 750.0, rows)
-        store.finish_segment(video_id, SPACE.key, "fps=2", "dense", COUNT)
+        store.write_part(video_id, SPACE.key, Sampling(2), "dense", 0, 0.0, 750.0, rows)
+        store.finish_segment(video_id, SPACE.key, Sampling(2), "dense", COUNT)
         store.build_index(SPACE.key)
         yield store
 

@@ -13,6 +13,7 @@ from engine.operators.base import Context, read_table
 from engine.planner.prepare import prepare
 from engine.search.scores import cosines
 from engine.search.work import Embedded
+from engine.storage.sampling import Sampling
 from tests.asking import Videos, hash_vector
 
 
@@ -71,7 +72,7 @@ def test_a_statement_beside_an_ingest_reads_one_moment(videos: Videos, sandbox: 
             if len(set(row.values())) != 1:
                 wrong.append(row)
 
-    videos.store.finish_segment(3, videos.space.key, "fps=2", "dense", 20)
+    videos.store.finish_segment(3, videos.space.key, Sampling(2), "dense", 20)
     thread = Thread(target=ask)
     thread.start()
     try:

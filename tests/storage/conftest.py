@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.storage.vectors import Tuning
 from engine.video.container import VideoInfo
@@ -83,7 +84,7 @@ def store_with_two_videos(
         for stretch in range(2):
             rows = make_rows(stretch * 10, stretch * 10 + 10, seed * 10 + stretch)
             where = (stretch, stretch * 5.0, stretch * 5.0 + 5)
-            empty_store.write_part(video_id, space.key, "fps=2", "reusevit", *where, rows)
-        empty_store.finish_segment(video_id, space.key, "fps=2", "reusevit", 20)
+            empty_store.write_part(video_id, space.key, Sampling(2), "reusevit", *where, rows)
+        empty_store.finish_segment(video_id, space.key, Sampling(2), "reusevit", 20)
         empty_store.catalog.set_status(video_id, "ready")
     return empty_store

@@ -16,6 +16,7 @@ import numpy as np
 
 from engine.storage.records import Video
 from engine.storage.repair import repair
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.storage.vectors import Tuning
 from engine.video.container import VideoInfo
@@ -42,13 +43,13 @@ def run(store: Store, done: Callable[[str], None] = lambda _: None) -> None:
     catalog.add_space(SPACE)
     store.load_index(SPACE.key)
     for name in "ab":
-        _ingest(store, _video(store, name, name), "fps=2", "reusevit", 2, done)
+        _ingest(store, _video(store, name, name), Sampling(2), "reusevit", 2, done)
     if catalog.find_content("hash new") is None:
-        _ingest(store, _video(store, "c", "old"), "fps=2", "dense", 1, done)
+        _ingest(store, _video(store, "c", "old"), Sampling(2), "dense", 1, done)
         _video(store, "c", "new")
         done("c replaced")
     _refine(store, done)
-    _ingest(store, catalog.video("b"), "fps=4", "dense", 3, done)
+    _ingest(store, catalog.video("b"), Sampling(4), "dense", 3, done)
     store.build_index(SPACE.key)
     done("built")
     store.compact()
@@ -63,7 +64,7 @@ def _video(store: Store, name: str, content: str) -> Video:
 def _ingest(
     store: Store,
     video: Video,
-    sampling: str,
+    sampling: Sampling,
     strategy: str,
     stretches: int,
     done: Callable[[str], None],
@@ -71,7 +72,7 @@ def _ingest(
     """Write the stretches that are not there, unless another sampling has been finished since."""
     store.embedded_spans(video.video_id, SPACE.key, sampling)  # reads the parts, as an ingest does
     segments = store.catalog.segments(video.video_id, SPACE.key)
-    if any(s.num_frames is not None and s.sampling in (sampling, "fps=4") for s in segments):
+    if any(s.num_frames is not None and s.sampling in (sampling, Sampling(4)) for s in segments):
         return
     args = (video.video_id, SPACE.key, sampling, strategy)
     for stretch in sorted(set(range(stretches)) - store.committed_stretches(*args)):

@@ -8,6 +8,7 @@ import pytest
 from engine.errors import NotFoundError, StoreError
 from engine.storage.backup import backup, restore
 from engine.storage.check import check
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.vision.backbone.space import Space
 
@@ -21,7 +22,7 @@ def test_a_backup_beside_a_writer_comes_back(
     store.build_index(space.key)
     store.settle()
     rows = store.rows(space.key)
-    store.write_part(1, space.key, "fps=2", "reusevit", 2, 10.0, 15.0, make_rows(20, 30, 7))
+    store.write_part(1, space.key, Sampling(2), "reusevit", 2, 10.0, 15.0, make_rows(20, 30, 7))
     (store.layout.uploads).mkdir()
     (store.layout.uploads / "sent.mp4").write_bytes(b"bytes")
     done = backup(store.layout.root, tmp_path / "backup")
@@ -40,7 +41,7 @@ def test_the_next_backup_copies_what_is_new_and_drops_what_is_gone(
     store.settle()
     backup(store.layout.root, target)
     store.catalog.remove_video("a")
-    store.write_part(2, space.key, "fps=2", "reusevit", 2, 10.0, 15.0, make_rows(20, 30, 7))
+    store.write_part(2, space.key, Sampling(2), "reusevit", 2, 10.0, 15.0, make_rows(20, 30, 7))
     store.settle()
     done = backup(store.layout.root, target)
     assert (done.files, done.kept) == (2, 2)  # a part and the catalog are new, two parts are not

@@ -8,6 +8,7 @@ import pytest
 
 from engine.errors import StoreError
 from engine.storage.index_file import DamagedIndexError, IndexFile, Sums
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.storage.vectors import Tuning, build, extend, load
 from engine.video.container import VideoInfo
@@ -28,8 +29,10 @@ def folder(
     with Store.open(tmp_path / "data", tuning=TUNING) as store:
         store.catalog.add_space(space)
         video_id = store.catalog.add_video(make_info("/v.mp4"), "hash", "v")
-        store.write_part(video_id, space.key, "fps=2", "dense", 0, 0.0, 75.0, make_rows(0, COUNT))
-        store.finish_segment(video_id, space.key, "fps=2", "dense", COUNT)
+        store.write_part(
+            video_id, space.key, Sampling(2), "dense", 0, 0.0, 75.0, make_rows(0, COUNT)
+        )
+        store.finish_segment(video_id, space.key, Sampling(2), "dense", COUNT)
         store.build_index(space.key)
     return tmp_path / "data"
 

@@ -10,6 +10,7 @@ import pytest
 from engine.errors import StoreError
 from engine.storage.database import Database
 from engine.storage.repair import repair
+from engine.storage.sampling import Sampling
 from engine.storage.store import Store
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -49,7 +50,7 @@ def test_format_1(former: Path) -> None:
         assert store.index_status()[0].num_tombstones == 0
         store.load_index(OTHER)
         assert len(store.rows(OTHER, columns=["row_id", "embedding"])) == 10
-        assert store.committed_stretches(2, TINY, "fps=4", "dense") == {0}
+        assert store.committed_stretches(2, TINY, Sampling(4), "dense") == {0}
     assert {path: path.read_bytes() for path in parts} == parts
     assert (former / "catalog.duckdb.former").exists()
     with Store.open(former) as store:
@@ -59,7 +60,7 @@ def test_format_1(former: Path) -> None:
 def test_compaction_gives_the_parts_of_format_1_a_footer(former: Path) -> None:
     with Store.open(former) as store:
         store.compact()
-        store.finish_segment(2, TINY, "fps=4", "dense", 20)
+        store.finish_segment(2, TINY, Sampling(4), "dense", 20)
         store.compact()
         rows = store.rows(TINY, columns=["row_id", "embedding"])
     (former / "catalog.duckdb").unlink()
@@ -78,7 +79,7 @@ def test_a_damaged_part_of_format_1_counts_as_not_embedded(former: Path) -> None
         store.build_index(TINY)
         states = {found.name: found.state for found in store.completeness(TINY)}
         assert (states["a"], states["b"]) == ("partial", "complete")
-        assert store.committed_stretches(1, TINY, "fps=2", "reusevit") == set()
+        assert store.committed_stretches(1, TINY, Sampling(2), "reusevit") == set()
         assert len(store.rows(TINY, [2])) == 20
 
 

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.storage.vectors import Tuning
 from engine.storage.view import View
@@ -32,7 +33,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         self.store = Store.open(self.root, tuning=TUNING)
         self.store.catalog.add_space(SPACE)
         self.seen: dict[int, tuple[np.ndarray, bool]] = {}
-        self.sampling: dict[int, str] = {}
+        self.sampling: dict[int, Sampling | None] = {}
         self.written: set[tuple[int, str, str, int]] = set()
         self.hidden: dict[int, dict[int, tuple[np.ndarray, bool]]] = {}
         self.draw = np.random.default_rng(0)
@@ -52,7 +53,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         for gone in set(self.sampling) - left:
             self.drop(gone)
         for new in left - set(self.sampling):
-            self.sampling[new], self.hidden[new] = "", {}
+            self.sampling[new], self.hidden[new] = None, {}
 
     def drop(self, video_id: int) -> None:
         self.sampling.pop(video_id)
@@ -63,11 +64,11 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
     @precondition(lambda self: self.sampling)
     @rule(
         data=st.data(),
-        sampling=st.sampled_from(["fps=2", "fps=4"]),
+        sampling=st.sampled_from([Sampling(2), Sampling(4)]),
         strategy=st.sampled_from(["dense", "reusevit"]),
         stretch=st.integers(0, 3),
     )
-    def write(self, data: st.DataObject, sampling: str, strategy: str, stretch: int) -> None:
+    def write(self, data: st.DataObject, sampling: Sampling, strategy: str, stretch: int) -> None:
         video_id = data.draw(st.sampled_from(self.videos()))
         frames = np.arange(stretch * STRETCH, (stretch + 1) * STRETCH, dtype=np.int32)
         vectors, exact = self.vectors(STRETCH), strategy == "dense"
@@ -86,8 +87,8 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
                 into[row_id] = (vector, exact)
 
     @precondition(lambda self: self.sampling)
-    @rule(data=st.data(), sampling=st.sampled_from(["fps=2", "fps=4"]))
-    def finish(self, data: st.DataObject, sampling: str) -> None:
+    @rule(data=st.data(), sampling=st.sampled_from([Sampling(2), Sampling(4)]))
+    def finish(self, data: st.DataObject, sampling: Sampling) -> None:
         video_id = data.draw(st.sampled_from(self.videos()))
         self.store.finish_segment(video_id, SPACE.key, sampling, "reusevit", 0)
         if self.sampling[video_id] != sampling:

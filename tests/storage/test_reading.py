@@ -13,6 +13,7 @@ import pytest
 
 from engine.errors import StoreError
 from engine.storage.check import check
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.vision.backbone.space import Space
 from tests.storage.conftest import SMALL
@@ -28,7 +29,7 @@ def test_readers_see_what_was_published(
     store.settle()
     with Store.read(store.layout.root) as reader, Store.read(store.layout.root) as another:
         assert reader.rows(space.key).equals(store.rows(space.key))
-        store.write_part(1, space.key, "fps=2", "reusevit", 2, 10.0, 15.0, make_rows(20, 30, 7))
+        store.write_part(1, space.key, Sampling(2), "reusevit", 2, 10.0, 15.0, make_rows(20, 30, 7))
         assert len(store.rows(space.key)) == 50
         assert len(reader.rows(space.key)) == 40  # until the next is published
         found = another.search(space.key, query, 5)

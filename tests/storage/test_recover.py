@@ -13,6 +13,7 @@ from engine.errors import StoreError
 from engine.storage.backup import backup, restore
 from engine.storage.check import check
 from engine.storage.repair import repair
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.backbone.space import Space
@@ -94,7 +95,7 @@ def test_an_older_catalog_is_refused_and_repaired(
     older = (root / "catalog.duckdb").read_bytes()
     with Store.open(root) as store:
         video_id = store.catalog.add_video(make_info("/late.mp4"), "hash late", "late")
-        args = (video_id, space.key, "fps=2", "dense")
+        args = (video_id, space.key, Sampling(2), "dense")
         store.write_part(*args, 0, 0.0, 5.0, make_rows(0, 10, 70, exact=True))
         store.finish_segment(*args, 10)
         rows = table_of(store, space)
@@ -157,7 +158,7 @@ def test_overlays_and_compacted_parts_come_back_too(
     repair(root)
     with Store.open(root) as again:
         assert table_of(again, space).equals(rows)
-        assert again.committed_stretches(2, space.key, "fps=2", "reusevit") == {0, 1}
+        assert again.committed_stretches(2, space.key, Sampling(2), "reusevit") == {0, 1}
 
 
 def test_what_a_killed_process_committed_reaches_readers_and_backups(

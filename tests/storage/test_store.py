@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from engine.errors import NotFoundError, StoreError, UsageError
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.storage.vectors import Tuning
 from engine.vision.backbone.space import Space
@@ -30,7 +31,7 @@ def test_a_committed_stretch_is_left_alone(
     store_with_two_videos: Store, make_rows: MakeRows, space: Space
 ) -> None:
     before = store_with_two_videos.rows(space.key, columns=["row_id", "embedding"])
-    args = (1, space.key, "fps=2", "reusevit")
+    args = (1, space.key, Sampling(2), "reusevit")
     store_with_two_videos.write_part(*args, 0, 0.0, 5.0, make_rows(0, 10, 99))
     assert store_with_two_videos.committed_stretches(*args) == {0, 1}
     assert store_with_two_videos.rows(space.key, columns=["row_id", "embedding"]).equals(before)
@@ -39,7 +40,7 @@ def test_a_committed_stretch_is_left_alone(
 def test_a_stretch_without_frames_counts_as_done(
     store_with_two_videos: Store, make_rows: MakeRows, space: Space
 ) -> None:
-    args = (1, space.key, "fps=2", "reusevit")
+    args = (1, space.key, Sampling(2), "reusevit")
     store_with_two_videos.write_part(*args, 2, 10.0, 10.1, make_rows(20, 20))
     assert store_with_two_videos.committed_stretches(*args) == {0, 1, 2}
     assert store_with_two_videos.verify() == []
@@ -50,9 +51,9 @@ def test_exact_rows_are_seen_and_approximate_ones_do_not_replace_them(
 ) -> None:
     exact = make_rows(5, 15, 50, exact=True)
     store_with_two_videos.search(space.key, exact.embeddings[0], 1)
-    store_with_two_videos.write_part(1, space.key, "fps=2", "dense", 0, 0.0, 10.0, exact)
+    store_with_two_videos.write_part(1, space.key, Sampling(2), "dense", 0, 0.0, 10.0, exact)
     store_with_two_videos.write_part(
-        1, space.key, "fps=2", "other", 0, 0.0, 10.0, make_rows(0, 20, 51)
+        1, space.key, Sampling(2), "other", 0, 0.0, 10.0, make_rows(0, 20, 51)
     )
     table = store_with_two_videos.rows(space.key, [1])
     expected = ["other"] * 5 + ["dense"] * 10 + ["other"] * 5
@@ -66,17 +67,17 @@ def test_another_sampling_is_seen_only_when_it_is_whole(
     store_with_two_videos: Store, make_rows: MakeRows, space: Space
 ) -> None:
     store, rows = store_with_two_videos, make_rows(0, 30, 60)
-    args = (1, space.key, "fps=4", "dense")
+    args = (1, space.key, Sampling(4), "dense")
     store.load_index(space.key)
     store.write_part(*args, 0, 0.0, 10.0, rows)
     assert len(store.rows(space.key, [1])) == 20
     assert [(s.sampling, s.shown) for s in store.catalog.segments(1, space.key)] == [
-        ("fps=2", True),
-        ("fps=4", False),
+        (Sampling(2), True),
+        (Sampling(4), False),
     ]
     store.finish_segment(*args, 30)
     assert len(store.rows(space.key, [1])) == 30
-    assert [s.sampling for s in store.catalog.stretches(1, space.key)] == ["fps=4"]
+    assert [s.sampling for s in store.catalog.stretches(1, space.key)] == [Sampling(4)]
     assert store.search(space.key, rows.embeddings[25], 1).row_ids.tolist() == [(1 << 32) + 25]
     assert len(store.scores(space.key, rows.embeddings[0]).row_ids) == 50
     assert store.verify() == []
@@ -129,7 +130,7 @@ def test_spaces_are_apart_and_can_be_removed(
     store = store_with_two_videos
     other = Space("other", "m", "r", "1" * 64, "{}", 8)
     store.catalog.add_space(other)
-    store.write_part(1, other.key, "fps=2", "dense", 0, 0.0, 5.0, make_rows(0, 10, 80))
+    store.write_part(1, other.key, Sampling(2), "dense", 0, 0.0, 5.0, make_rows(0, 10, 80))
     store.build_index(other.key)
     assert len(store.search(other.key, make_rows(0, 1).embeddings[0], 99).row_ids) == 10
     store.remove_space(other.key)
@@ -200,7 +201,7 @@ def test_wrong_values_are_said(
     with pytest.raises(NotFoundError, match="no row for frame 99 of video 1"):
         store.vectors(space.key, np.array([(1 << 32) + 99]))
     with pytest.raises(NotFoundError, match="no video 9"):
-        store.write_part(9, space.key, "fps=2", "dense", 0, 0.0, 1.0, make_rows(0, 1))
+        store.write_part(9, space.key, Sampling(2), "dense", 0, 0.0, 1.0, make_rows(0, 1))
 
 
 def test_everything_is_there_after_opening_again(
@@ -237,12 +238,12 @@ def test_the_index_type_follows_the_number_of_rows(
     kinds = []
     for stretch in range(40):
         rows = make_rows(stretch * 10, stretch * 10 + 10, stretch)
-        empty_store.write_part(video_id, space.key, "fps=2", "dense", stretch, 0.0, 1.0, rows)
+        empty_store.write_part(video_id, space.key, Sampling(2), "dense", stretch, 0.0, 1.0, rows)
         kinds.append(empty_store.index_status()[0].kind)
         found = empty_store.search(space.key, rows.embeddings[0], 1)
         assert found.row_ids.tolist() == [(video_id << 32) + stretch * 10]
     assert list(dict.fromkeys(kinds)) == ["none", "flat", "ivf18,fp16", "ivf38,fp16"]
-    empty_store.finish_segment(video_id, space.key, "fps=2", "dense", 400)
+    empty_store.finish_segment(video_id, space.key, Sampling(2), "dense", 400)
     assert empty_store.verify() == []
 
 
@@ -253,7 +254,7 @@ def test_a_filtered_search_is_never_short(
     with Store.open(tmp_path, tuning=tuning) as store:
         store.catalog.add_space(space)
         video_id = store.catalog.add_video(make_info("/v.mp4"), "hash", "v")  # type: ignore[arg-type]
-        store.write_part(video_id, space.key, "fps=2", "dense", 0, 0.0, 1.0, make_rows(0, 500))
+        store.write_part(video_id, space.key, Sampling(2), "dense", 0, 0.0, 1.0, make_rows(0, 500))
         store.build_index(space.key)
         ids = store.rows(space.key, columns=["row_id"]).column("row_id").to_numpy()
         query = make_rows(0, 1, 5).embeddings[0]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.backbone.space import Space
@@ -41,7 +42,7 @@ def test_readers_never_see_half_a_change(
         reader.start()
     for stretch in range(15):
         rows = make_rows(stretch * 10, stretch * 10 + 10, stretch)
-        store.write_part(video_id, space.key, "fps=2", "reusevit", stretch, 0.0, 1.0, rows)
+        store.write_part(video_id, space.key, Sampling(2), "reusevit", stretch, 0.0, 1.0, rows)
         if stretch % 5 == 4:
             exact = make_rows(0, 3, 100 + stretch).embeddings
             store.supersede(space.key, video_id, np.array([0, 11, 25]), exact)

@@ -9,6 +9,7 @@ import pytest
 
 from engine.storage.compact import MAX_OVERLAYS
 from engine.storage.ledger import Ledger
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.backbone.space import Space
@@ -34,7 +35,7 @@ def test_compaction_folds_parts_and_overlays(
     assert store.compact() == 4
     assert parts_of(store, 1) == parts_of(store, 2) == list(store.layout.parts.rglob("*.parquet"))
     assert store.rows(space.key, columns=before.schema.names).equals(before)
-    assert store.committed_stretches(1, space.key, "fps=2", "reusevit") == {0, 1}
+    assert store.committed_stretches(1, space.key, Sampling(2), "reusevit") == {0, 1}
     assert store.verify() == []
     assert store.compact() == 0
 
@@ -54,7 +55,7 @@ def test_many_overlays_are_folded_without_being_asked(
 def test_compaction_leaves_a_hidden_sampling_alone(
     store_with_two_videos: Store, make_rows: MakeRows, space: Space
 ) -> None:
-    store, args = store_with_two_videos, (1, space.key, "fps=4", "dense")
+    store, args = store_with_two_videos, (1, space.key, Sampling(4), "dense")
     for stretch in range(2):
         rows = make_rows(stretch * 5, stretch * 5 + 5)
         store.write_part(*args, stretch, 0.0, 1.0, rows)
@@ -97,7 +98,7 @@ def test_verify_finds_damage(
 def test_verify_counts_against_what_was_promised(
     store_with_two_videos: Store, space: Space
 ) -> None:
-    store_with_two_videos.finish_segment(1, space.key, "fps=2", "reusevit", 23)
+    store_with_two_videos.finish_segment(1, space.key, Sampling(2), "reusevit", 23)
     problems = store_with_two_videos.verify(1)
     assert [problem.message for problem in problems] == [
         f"a in space {space.key}: 3 of 23 rows are missing; ingest it again"

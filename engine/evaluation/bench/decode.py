@@ -16,7 +16,7 @@ from engine.evaluation.bench.clips import write_moving
 from engine.evaluation.report import Report
 from engine.ingesting.plan import Source, Stretch, Task, cut, tasks_for
 from engine.ingesting.pool import DecodePool, Failed
-from engine.ingesting.prepare import Sampling, prepare_task
+from engine.ingesting.prepare import Preparation, prepare_task
 from engine.video.container import file_stamp
 from engine.video.gop import index_gops
 from engine.vision.backbone.preprocess import Preprocessing, prepare
@@ -121,7 +121,7 @@ def _tasks(files: Sequence[Path], fps: float) -> Iterator[Task]:
 
 
 def _pipeline(files: Sequence[Path], fps: float, workers: int) -> int:
-    work = partial(prepare_task, Sampling(SQUARE))
+    work = partial(prepare_task, Preparation(SQUARE))
     with DecodePool(_tasks(files, fps), work, workers=workers, ahead=workers) as pool:
         return sum(
             0 if isinstance(item, Failed) else _pictures(item.task, item.stretch) for item in pool

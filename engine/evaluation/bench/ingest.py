@@ -18,7 +18,7 @@ from engine.ingest import IngestOptions, ingest
 from engine.ingesting.encode import StretchEncoder
 from engine.ingesting.plan import Source, cut, tasks_for
 from engine.ingesting.pool import DecodePool
-from engine.ingesting.prepare import PreparedStretch, Sampling, prepare_task
+from engine.ingesting.prepare import Preparation, PreparedStretch, prepare_task
 from engine.storage.store import Store
 from engine.video.container import file_stamp
 from engine.video.gop import index_gops
@@ -107,7 +107,7 @@ def _prepared(
             path, file_stamp(path), number, path.name, tuple(index_gops(path)), options.fps
         )
         tasks += tasks_for(source, cut(source.gops, options.fps))
-    work = partial(prepare_task, Sampling(model.preprocessing))
+    work = partial(prepare_task, Preparation(model.preprocessing))
     workers = os.cpu_count() or 1
     with DecodePool(iter(tasks), work, workers=workers, ahead=workers) as pool:
         yield from (item for item in pool if isinstance(item, PreparedStretch))

@@ -22,6 +22,7 @@ from engine.search.reading import Reading
 from engine.search.refiner import Refiner
 from engine.search.work import Embedded
 from engine.storage import row_id
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.model import Model, load_model
@@ -244,7 +245,7 @@ def _store(store: Store, model: Model, video: Pixels, encoded: Encoded) -> int:
         drift=torch.where(encoded.full, 0.0, drift).cpu().numpy(),
         exact=encoded.full.cpu().numpy(),
     )
-    key = (video_id, model.space.key, "fps=2", "earlygate")
+    key = (video_id, model.space.key, Sampling(2), "earlygate")
     store.write_part(*key, 0, 0.0, count / 2, rows)
     store.finish_segment(*key, count)
     return video_id

@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.evaluation.report import Report
 from engine.storage import row_id
+from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.video.gop import Gop
@@ -157,8 +158,8 @@ def write(root: Path, num_rows: int, texts: Path | None) -> Truth:
         store.catalog.add_space(SPACE)
         for video_id, vectors in _written(store, cone, num_rows):
             start = time.perf_counter()
-            store.write_part(video_id, SPACE.key, "fps=2", "dense", 0, 0.0, 1.0, _rows(vectors))
-            store.finish_segment(video_id, SPACE.key, "fps=2", "dense", len(vectors))
+            store.write_part(video_id, SPACE.key, Sampling(2), "dense", 0, 0.0, 1.0, _rows(vectors))
+            store.finish_segment(video_id, SPACE.key, Sampling(2), "dense", len(vectors))
             writing += time.perf_counter() - start
             own = row_id.pack(video_id, np.arange(len(vectors)))
             rounded = vectors.astype(np.float16).astype(np.float32)
