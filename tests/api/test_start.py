@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from api.cli import start
+from engine import __version__
 
 
 class Interrupted:
@@ -22,6 +23,12 @@ def test_control_c_while_importing_is_no_traceback(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SystemExit) as ended:
         start.main()
     assert ended.value.code == 130
+
+
+def test_the_module_runs_as_the_program_does() -> None:
+    command = [sys.executable, "-m", "api.cli.start", "--version"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip().endswith(__version__)
 
 
 def test_nothing_heavy_comes_before() -> None:
