@@ -52,7 +52,7 @@ class Settings(FromFile):
     max_drift: Annotated[float, Field(gt=0, lt=1)] | Literal["none"] = Field(
         0.02, description="bound on the mean drift of each video; none: nothing is promised"
     )
-    parts: Path | None = Field(None, description="gate limits or reuse parts: a file or a folder")
+    parts: Path | None = Field(None, description="gate limits or reuse modules: a file or a folder")
     decoder: Literal["auto", "pyav", "nvdec"] = "auto"
     devices: str = Field("", description="that ingests encode on: all GPUs, or a list with commas")
     embed_seconds: float = Field(

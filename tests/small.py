@@ -1,4 +1,4 @@
-"""A small random tower, its reuse parts, and frames that change a little."""
+"""A small random tower, its reuse modules, and frames that change a little."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.modules import ReuseConfig, ReuseModules
 
 
 class Small:
@@ -34,9 +34,9 @@ class Small:
             nn.init.normal_(parameter, std=0.25, generator=generator)
         return tower.requires_grad_(False).eval()
 
-    def parts(self, config: VisionConfig | None = None, **settings: Any) -> ReuseParts:
+    def parts(self, config: VisionConfig | None = None, **settings: Any) -> ReuseModules:
         """Parts that reuse about half of the tokens, decided by all of their features."""
-        parts = ReuseParts(config or self.config(), ReuseConfig(**{"narrow": 8, **settings}))
+        parts = ReuseModules(config or self.config(), ReuseConfig(**{"narrow": 8, **settings}))
         generator = torch.Generator().manual_seed(0)
         for parameter in parts.parameters():
             nn.init.normal_(parameter, std=0.3, generator=generator)

@@ -55,6 +55,14 @@ def test_every_command_that_the_docs_name_exists() -> None:
     assert named <= known
 
 
+def test_a_part_is_a_parquet_file() -> None:
+    """What is trained has another word, in code and pages alike."""
+    files = [path for top in ("api", "engine", "kernels") for path in (ROOT / top).rglob("*.py")]
+    pages = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which says what was
+    meant = re.compile(r"\b(reuse|trained|calibrated) parts\b", re.I)
+    assert [str(path) for path in [*files, *pages] if meant.search(path.read_text())] == []
+
+
 def test_every_endpoint_is_documented() -> None:
     text = (ROOT / "docs/reference/http.md").read_text()
     paths = []

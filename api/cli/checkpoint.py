@@ -1,4 +1,4 @@
-"""`checkpoint`: files of reuse parts, slim or with their tower, and the published ones."""
+"""`checkpoint`: files of reuse modules, slim or with their tower, and the published ones."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,14 +7,14 @@ import typer
 
 from api.cli import flags, show
 
-app = typer.Typer(help="Files of reuse parts.", no_args_is_help=True)
+app = typer.Typer(help="Files of reuse modules.", no_args_is_help=True)
 Source = Annotated[Path, typer.Argument(help="The file to read.", exists=True)]
 Target = Annotated[Path, typer.Argument(help="The file to write.")]
 
 
 @app.command("slim")
 def make_slim(source: Source, target: Target, as_json: flags.Json = False) -> None:
-    """Keep the reuse parts alone, with the name and hash of their tower."""
+    """Keep the reuse modules alone, with the name and hash of their tower."""
     from engine.vision.reusevit.file import slim
 
     slim(source, target)
@@ -45,16 +45,16 @@ def import_file(
 ) -> None:
     """Map a published Lightning checkpoint onto our names; one that lacks a tensor is refused."""
     from engine.vision.model import load_model
-    from engine.vision.reusevit.file import Card, save_parts
-    from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+    from engine.vision.reusevit.file import Card, save_modules
+    from engine.vision.reusevit.modules import ReuseConfig, ReuseModules
     from engine.vision.reusevit.published import import_published
 
     loaded = load_model(model, device="cpu")
     config = ReuseConfig(cue="codec")
-    parts = ReuseParts(loaded.tower.config, config)
+    parts = ReuseModules(loaded.tower.config, config)
     found = import_published(source, parts)
     card = Card(config, loaded.space.model, loaded.space.weight_hash, target_rate, refresh)
-    save_parts(target, parts, card)
+    save_modules(target, parts, card)
     if as_json:
         show.print_json(found)
         return

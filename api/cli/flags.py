@@ -71,7 +71,7 @@ Parts = Annotated[
     typer.Option(
         "--parts",
         envvar="DEJAVU_PARTS",
-        help="Gate limits or reuse parts of your own: a file, or a folder of them.",
+        help="Gate limits or reuse modules of your own: a file, or a folder of them.",
     ),
 ]
 Workers = Annotated[int, typer.Option("--workers", help="Processes or threads to use.", min=1)]

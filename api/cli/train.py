@@ -1,4 +1,4 @@
-"""`train` and `calibrate`: the built-in model, reuse parts, gate, what answers questions."""
+"""`train` and `calibrate`: the built-in model, reuse modules, gate, what answers questions."""
 
 import logging
 from dataclasses import replace
@@ -84,7 +84,7 @@ def reuse(
     from engine.training.reusevit.config import ReuseTraining
     from engine.training.reusevit.train import Trainer
     from engine.vision.model import load_model
-    from engine.vision.reusevit.parts import ReuseConfig
+    from engine.vision.reusevit.modules import ReuseConfig
 
     _log()
     loaded = load_model(model, device=device, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""PreparedStretch stretches to rows: several streams side by side through one strategy."""
+"""Prepared stretches to rows: several streams side by side through one strategy."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field

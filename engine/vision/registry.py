@@ -28,8 +28,8 @@ def build_strategy(
     Args:
         name: one of `STRATEGIES`, ours or another distribution's.
         tower: the backbone.
-        space: of the model, to find the trained parts that ship with it and to refuse others'.
-        parts: a file of trained or calibrated parts; without it the shipped ones, if there are any.
+        space: of the model, to find the trained modules that ship with it and to refuse others'.
+        parts: a file of trained modules or calibrated limits; without it what ships, if anything.
         options: the strategy's own settings; an unknown one is an error.
     """
     return STRATEGIES.find(name, Buildable).build(tower, space, parts, options or {})
@@ -46,24 +46,26 @@ def fitting(space: Space, parts: Mapping[str, Path]) -> tuple[str, ...]:
 
 
 def find_parts(path: Path | None) -> dict[str, Path]:
-    """Sort trained and calibrated parts by their strategy: one file, or those of a folder."""
+    """Sort trained files by their strategy: one file, or those of a folder."""
     if path is None:
         return {}
     if not path.exists():
-        raise UsageError(f"no parts at {path}; allowed: a .safetensors file, or a folder of them")
+        raise UsageError(
+            f"no trained file at {path}; allowed: a .safetensors file, or a folder of them"
+        )
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     found: dict[str, Path] = {}
     for file in files:
         name = _strategy_of(_format_of(file))
         if name is None or name in found:
-            why = f"a second file for {name}" if name else "parts of no strategy"
+            why = f"a second file for {name}" if name else "trained for no strategy"
             raise UsageError(f"{file}: {why}")
         found[name] = file
     return found
 
 
 def _strategy_of(written: str) -> str | None:
-    """Name the strategy whose parts are written in that format; ours are looked through first."""
+    """Name the strategy that reads files of a format; ours are looked through first."""
     names = STRATEGIES.all()
     return next((n for n in names if written in STRATEGIES.find(n, Buildable).formats), None)
 

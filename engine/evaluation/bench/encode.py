@@ -28,7 +28,7 @@ from engine.vision.earlygate.fused import FusedGate
 from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.fused.dense import FusedDense
 from engine.vision.reusevit.fused import FusedReuse
-from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.modules import ReuseConfig, ReuseModules
 from engine.vision.reusevit.plain import serve
 from engine.vision.streaming.stepper import Batch
 
@@ -204,7 +204,7 @@ def eager_entries(setting: TimedSetting) -> Iterator[TimedEntry]:
 def reusevit_entries(setting: TimedSetting) -> Iterator[TimedEntry]:
     """ReuseViT at each rate, groups of four frames of every stream."""
     tower, streams = setting.tower, setting.streams
-    parts = ReuseParts(tower.config, ReuseConfig(cue="none")).to(tower.device)
+    parts = ReuseModules(tower.config, ReuseConfig(cue="none")).to(tower.device)
     fused = FusedReuse(tower, serve(parts, tower), streams=streams, forced=True)
     memory = fused.memory
     assert memory.forced is not None

@@ -24,7 +24,7 @@ from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.fused.dense import FusedDense
 from engine.vision.reusevit.fused import FusedReuse
-from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.modules import ReuseConfig, ReuseModules
 from engine.vision.reusevit.plain import ServedGate
 from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.batcher import Batcher, StreamSource
@@ -90,7 +90,7 @@ class StrategyMaker:
         if self.strategy == "dense":
             return Dense(tower, fused=FusedDense(tower, GROUP * streams))
         if self.strategy == "reusevit":
-            reuse = ReuseViT(tower, ReuseParts(tower.config, ReuseConfig(cue="none")))
+            reuse = ReuseViT(tower, ReuseModules(tower.config, ReuseConfig(cue="none")))
             reuse.stepper = FusedReuse(tower, similar_gates(tower), streams=streams)
             return reuse
         limits = FixedLimits.uniform(tower.config, 0.2)

@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.evaluation.report import Cell, Report
 from engine.vision.backbone.macs import dense_macs
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.modules import ReuseConfig, ReuseModules
 from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.strategy import Chunk, Encoded
 
@@ -62,7 +62,7 @@ def _race(tower: VisionTower, rate: float, rounds: int, *, compiled: bool) -> li
     def forced(_gate: int, frames: int) -> Tensor:
         return torch.rand(frames, patches, generator=random) < share
 
-    parts = ReuseParts(config, ReuseConfig(cue="none"))
+    parts = ReuseModules(config, ReuseConfig(cue="none"))
     strategy = ReuseViT(tower, parts, forced=forced)
     pixels = torch.randint(0, 256, (5, 3, 224, 224), dtype=torch.uint8, generator=random)
     (first,) = strategy.encode([Chunk(pixels[:1])])

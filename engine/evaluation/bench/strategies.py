@@ -40,7 +40,7 @@ def run(
         dtype: of the towers; on a GPU half precision takes the fused forwards.
         clips: size of the pool.
         seed: of the pool.
-        parts: files of gates and reuse parts besides the shipped ones.
+        parts: files of gates and reuse modules besides the shipped ones.
         workers: processes that render.
         choose: makes the settings, dense first; None: all that there are for the model.
     """

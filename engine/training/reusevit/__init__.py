@@ -1,4 +1,4 @@
-"""Training the reuse parts of a frozen tower on its own embeddings."""
+"""Training the reuse modules of a frozen tower on its own embeddings."""
 
 from engine.training.reusevit.config import ReuseTraining
 from engine.training.reusevit.frames import FrameSource, StoredFrames, Window, WorldFrames

@@ -12,17 +12,17 @@ from engine.training.reusevit.soft import encode_clips
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.reusevit.decision import Decision
 from engine.vision.reusevit.gating import hard
-from engine.vision.reusevit.parts import ReuseParts
+from engine.vision.reusevit.modules import ReuseModules
 
 MARGIN = 3.0  # logit of a token as similar as the median one
 REACH = 6.0  # logits below the threshold down to which similarity is told apart
 SEARCH = 9  # halvings of the range in which the threshold is looked for
-SPAN = 8.0  # logits up or down by which trained parts are moved at most
+SPAN = 8.0  # logits up or down by which trained modules are moved at most
 
 
 @torch.no_grad()
 def calibrate(
-    tower: VisionTower, parts: ReuseParts, batch: ClipBatch, pattern: Pattern, target: float
+    tower: VisionTower, parts: ReuseModules, batch: ClipBatch, pattern: Pattern, target: float
 ) -> None:
     """Find the threshold by halving: what is reused makes later layers more similar.
 
@@ -60,9 +60,9 @@ def calibrate(
 
 @torch.no_grad()
 def shift(
-    tower: VisionTower, parts: ReuseParts, batch: ClipBatch, pattern: Pattern, target: float
+    tower: VisionTower, parts: ReuseModules, batch: ClipBatch, pattern: Pattern, target: float
 ) -> None:
-    """Move the decisions of trained parts to another rate: one number more on every logit."""
+    """Move the decisions of trained modules to another rate: one number more on every logit."""
     parts.eval()
     values = tower.normalise(batch.pixels.flatten(0, 1)).unflatten(0, batch.pixels.shape[:2])
     cues: Tensor | None = None

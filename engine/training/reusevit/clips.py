@@ -9,7 +9,7 @@ from torch import Tensor
 from engine.training.reusevit.frames import FrameSource, Window
 from engine.training.reusevit.pattern import Pattern
 from engine.vision.reusevit.cue import codec_cues, no_history, pixel_cues, windows
-from engine.vision.reusevit.parts import ReuseParts
+from engine.vision.reusevit.modules import ReuseModules
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ClipBatch:
 def batches(
     source: FrameSource,
     pattern: Pattern,
-    parts: ReuseParts,
+    parts: ReuseModules,
     *,
     epoch: int,
     batch: int,
@@ -44,7 +44,7 @@ def batches(
 
 
 def clip_cues(
-    parts: ReuseParts, clips: Sequence[Window], patch: int, device: torch.device
+    parts: ReuseModules, clips: Sequence[Window], patch: int, device: torch.device
 ) -> Tensor | None:
     """The codec net's numbers `[B, F, patches]` for all frames of clips of one length."""
     maps = cue_maps(parts, clips, patch, device)
@@ -52,7 +52,7 @@ def clip_cues(
 
 
 def cue_maps(
-    parts: ReuseParts, clips: Sequence[Window], patch: int, device: torch.device
+    parts: ReuseModules, clips: Sequence[Window], patch: int, device: torch.device
 ) -> Tensor | None:
     """Cue windows `[B, F, 4, 4, side, side]` for all frames of clips of one length."""
     trained = parts.config.cue
@@ -71,7 +71,7 @@ def cue_maps(
 
 
 def _batch(
-    clips: list[Window], pattern: Pattern, parts: ReuseParts, patch: int, device: torch.device
+    clips: list[Window], pattern: Pattern, parts: ReuseModules, patch: int, device: torch.device
 ) -> ClipBatch:
     slots = list(pattern.offsets)
     maps = cue_maps(parts, clips, patch, device)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from engine.errors import UsageError, unknown
 from engine.training.reusevit.pattern import pattern
-from engine.vision.reusevit.parts import ReuseConfig
+from engine.vision.reusevit.modules import ReuseConfig
 
 GATES = ("soft", "straight")
 

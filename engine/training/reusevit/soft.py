@@ -11,7 +11,7 @@ from engine.training.reusevit.pattern import Pattern
 from engine.vision.backbone.importance import attend
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.reusevit.gating import Decide, Gated
-from engine.vision.reusevit.parts import ReuseParts
+from engine.vision.reusevit.modules import ReuseModules
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ Policy = Callable[[int, int], Decide]  # gate and slot to how its shares are dec
 
 def encode_clips(
     tower: VisionTower,
-    parts: ReuseParts,
+    parts: ReuseModules,
     values: Tensor,
     cues: Tensor | None,
     pattern: Pattern,
@@ -81,7 +81,7 @@ def encode_clips(
 
 
 def _gate(
-    parts: ReuseParts,
+    parts: ReuseModules,
     index: int,
     frames: tuple[Tensor, Tensor, Tensor, Tensor],
     pattern: Pattern,

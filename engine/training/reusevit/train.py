@@ -28,9 +28,9 @@ from engine.training.reusevit.soft import encode_clips
 from engine.training.reusevit.validate import Validation, layer_drift, validate
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
-from engine.vision.reusevit.file import Card, load_parts, save_parts
+from engine.vision.reusevit.file import Card, load_modules, save_modules
 from engine.vision.reusevit.gating import soft, straight
-from engine.vision.reusevit.parts import ReuseParts
+from engine.vision.reusevit.modules import ReuseModules
 from engine.vision.streaming.schedule import Schedule
 
 try:
@@ -66,7 +66,7 @@ class Trainer:
         self.space = space
         self.start = start
         self.pattern = pattern(config.pattern)
-        self.parts = ReuseParts(tower.config, config.parts).to(tower.device)
+        self.parts = ReuseModules(tower.config, config.parts).to(tower.device)
         on_gpu = tower.device.type == "cuda"
         groups = parameter_groups(self.parts, config)
         self.rates = [float(group["lr"]) for group in groups]
@@ -145,14 +145,14 @@ class Trainer:
         return reuse_loss(result, teach(self.tower, values[:, -scored:]), self.config, scored)
 
     def _set_out(self, source: FrameSource) -> None:
-        """Bring the parts to the target's rate on the first batch that there is."""
+        """Bring the modules to the target's rate on the first batch that there is."""
         found = next(self._batches(source), None)
         if found is None:
             raise ModelError(f"the source has no {self.config.batch} clips to make a batch of")
         reach = calibrate
         if self.start:
             own = self.space.weight_hash if self.space else ""
-            known = load_parts(self.start, self.tower.config, weight_hash=own).parts
+            known = load_modules(self.start, self.tower.config, weight_hash=own).parts
             self.parts.load_state_dict(known.state_dict())
             reach = shift
         reach(self.tower, self.parts, found, self.pattern, self.config.target)
@@ -197,7 +197,7 @@ class Trainer:
             group["lr"].fill_(rate * factor)
 
     def _judge(self, held_out: Sequence[Window]) -> None:
-        """Validate with hard gates; keep the parts if they are the best so far."""
+        """Validate with hard gates; keep the modules if they are the best so far."""
         schedule = Schedule(self.config.refresh)
         found = validate(self.tower, self.parts, held_out, schedule=schedule)
         loss = found.loss(self.config.target, self.config.weight_reuse)
@@ -218,7 +218,7 @@ class Trainer:
                 "epoch": self.epoch,
                 "steps": self.step,
             }
-            save_parts(self.checkpoint, self.parts, self._card(), dtype=torch.float16)
+            save_modules(self.checkpoint, self.parts, self._card(), dtype=torch.float16)
             report = {"config": dataclasses.asdict(self.config), **self.figures}
             (self.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
 
@@ -286,7 +286,7 @@ class Trainer:
             torch.cuda.set_rng_state(state["random_cuda"], self.tower.device)
 
 
-def parameter_groups(parts: ReuseParts, config: ReuseTraining) -> list[dict[str, Any]]:
+def parameter_groups(parts: ReuseModules, config: ReuseTraining) -> list[dict[str, Any]]:
     """Three groups with a learning rate each: codec net, restorations, decisions."""
     named = list(parts.named_parameters())
     groups = (

@@ -14,7 +14,7 @@ from engine.training.reusevit.pattern import Pattern
 from engine.training.reusevit.soft import encode_clips
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.reusevit.gating import hard
-from engine.vision.reusevit.parts import ReuseParts
+from engine.vision.reusevit.modules import ReuseModules
 from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.dense import Dense
 from engine.vision.streaming.schedule import Schedule
@@ -23,7 +23,7 @@ from engine.vision.streaming.strategy import Chunk, reuse_rate
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What the parts do to streams that they were not trained on."""
+    """What the modules do to streams that they were not trained on."""
 
     drift: float  # 1 - mean cosine to dense, over all frames that are not full
     drift_p95: float
@@ -40,7 +40,7 @@ class Validation:
 @torch.inference_mode()
 def validate(
     tower: VisionTower,
-    parts: ReuseParts,
+    parts: ReuseModules,
     windows: Iterable[Window],
     *,
     schedule: Schedule | None = None,
@@ -72,7 +72,7 @@ def validate(
 
 @torch.inference_mode()
 def layer_drift(
-    tower: VisionTower, parts: ReuseParts, windows: Iterable[Window], pattern: Pattern
+    tower: VisionTower, parts: ReuseModules, windows: Iterable[Window], pattern: Pattern
 ) -> tuple[float, ...]:
     """Mean drift of the hidden states behind each gate, over the scored slots of clips."""
     parts.eval()

@@ -8,7 +8,7 @@ from engine.errors import UsageError, unknown
 from engine.vision.backbone.locate import BUILTIN
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
-from engine.vision.reusevit.file import FORMAT, load_parts
+from engine.vision.reusevit.file import FORMAT, load_modules
 from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.schedule import Schedule
 from engine.vision.streaming.strategy import Buildable, check_options
@@ -20,24 +20,24 @@ DEFAULT_TARGET = "0.80"
 def build_reusevit(
     tower: VisionTower, space: Space | None, parts: Path | None, options: Mapping[str, Any]
 ) -> ReuseViT:
-    """Load reuse parts trained for this backbone, the shipped ones if none are named.
+    """Load reuse modules trained for this backbone, the shipped ones if none are named.
 
     Options: `target` (which of the shipped ones), `refresh` (frames between full ones) and `bias`
     (added to every logit of reuse).
     """
     check_options("reusevit", options, OPTIONS)
-    path = parts or shipped_parts(space, options.get("target"))
-    loaded = load_parts(path, tower.config, weight_hash=space.weight_hash if space else "")
+    path = parts or shipped_modules(space, options.get("target"))
+    loaded = load_modules(path, tower.config, weight_hash=space.weight_hash if space else "")
     refresh = int(options.get("refresh", loaded.card.refresh))
     bias = float(options.get("bias", 0.0))
     return ReuseViT(tower, loaded.parts, schedule=Schedule(refresh), bias=bias)
 
 
-def shipped_parts(space: Space | None, target: Any = None) -> Path:
-    """Where the parts lie that ship with the built-in model; other models have none."""
+def shipped_modules(space: Space | None, target: Any = None) -> Path:
+    """Where the modules lie that ship with the built-in model; other models have none."""
     if space is None or space.model != "builtin":
         raise UsageError(
-            "reusevit needs parts trained for this model: name a file, or make one with "
+            "reusevit needs modules trained for this model: name a file, or make one with "
             "`dejavu-engine train reuse`"
         )
     wanted, found = DEFAULT_TARGET if target is None else str(target), shipped_targets()
@@ -47,7 +47,7 @@ def shipped_parts(space: Space | None, target: Any = None) -> Path:
 
 
 def shipped_targets() -> tuple[str, ...]:
-    """The targets of the parts that ship with the built-in model, least first."""
+    """The targets of the modules that ship with the built-in model, least first."""
     files = BUILTIN.glob("reusevit-*.safetensors")
     return tuple(sorted(path.stem.removeprefix("reusevit-") for path in files))
 

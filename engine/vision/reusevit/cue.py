@@ -61,10 +61,10 @@ def no_history(side: int, device: torch.device) -> Tensor:
 
 
 def check_cues(trained: Cue, given: Tensor | None, frames: int, side: int) -> None:
-    """Refuse cues that the parts were not trained with, or their absence."""
+    """Refuse cues that the modules were not trained with, or their absence."""
     if trained != "codec" and given is not None:
-        raise UsageError(f"codec cues given, but these reuse parts were trained with {trained!r}")
+        raise UsageError(f"codec cues given, but these reuse modules were trained with {trained!r}")
     if trained == "codec" and frames and given is None:
-        raise UsageError("no codec cues given, but these reuse parts were trained with 'codec'")
+        raise UsageError("no codec cues given, but these reuse modules were trained with 'codec'")
     if given is not None and given.shape != (frames, CHANNELS, side, side):
         raise UsageError(f"cues must be {[frames, CHANNELS, side, side]}, got {list(given.shape)}")

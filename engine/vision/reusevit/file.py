@@ -1,4 +1,4 @@
-"""Trained reuse parts on disk: slim files bound to a backbone, full ones that carry it."""
+"""Trained reuse modules on disk: slim files bound to a backbone, full ones that carry it."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.errors import ModelError
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.modules import ReuseConfig, ReuseModules
 
 FORMAT = "dejavu-reuse-1"
 PARTS, TOWER = "parts.", "tower."
@@ -22,7 +22,7 @@ PARTS, TOWER = "parts.", "tower."
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a file of reuse parts says about itself."""
+    """What a file of reuse modules says about itself."""
 
     config: ReuseConfig
     backbone: str  # the id of the model that they were trained for
@@ -34,16 +34,16 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Reuse parts with what their file says."""
+    """Reuse modules with what their file says."""
 
-    parts: ReuseParts
+    parts: ReuseModules
     card: Card
 
 
-def save_parts(
-    path: Path, parts: ReuseParts, card: Card, *, dtype: torch.dtype = torch.float32
+def save_modules(
+    path: Path, parts: ReuseModules, card: Card, *, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write a slim file: the reuse parts alone, with the backbone's id and hash.
+    """Write a slim file: the reuse modules alone, with the backbone's id and hash.
 
     `dtype` is that of the corrections, nearly all of the file; decisions stay as they are, because
     similarities differ in the fourth decimal.
@@ -55,15 +55,15 @@ def save_parts(
     _write(path, tensors, card)
 
 
-def load_parts(path: Path, tower: VisionConfig, *, weight_hash: str) -> Loaded:
-    """Read reuse parts, slim or full; those of another backbone are refused."""
+def load_modules(path: Path, tower: VisionConfig, *, weight_hash: str) -> Loaded:
+    """Read reuse modules, slim or full; those of another backbone are refused."""
     card, tensors = read_checkpoint(path)
     if card.weight_hash != weight_hash:
         raise ModelError(
-            f"{path}: reuse parts trained for {card.backbone} with weights "
+            f"{path}: reuse modules trained for {card.backbone} with weights "
             f"{card.weight_hash[:12] or 'unknown'}, given weights {weight_hash[:12] or 'unknown'}"
         )
-    parts = ReuseParts(tower, card.config)
+    parts = ReuseModules(tower, card.config)
     own = {name.removeprefix(PARTS): t for name, t in tensors.items() if name.startswith(PARTS)}
     try:
         parts.load_state_dict(own)
@@ -73,8 +73,8 @@ def load_parts(path: Path, tower: VisionConfig, *, weight_hash: str) -> Loaded:
 
 
 def rebuild(path: Path, tower: VisionTower, out: Path, *, weight_hash: str) -> None:
-    """Write a full file: the reuse parts and the vision tower that they belong to."""
-    loaded = load_parts(path, tower.config, weight_hash=weight_hash)
+    """Write a full file: the reuse modules and the vision tower that they belong to."""
+    loaded = load_modules(path, tower.config, weight_hash=weight_hash)
     tensors = {PARTS + name: value for name, value in loaded.parts.state_dict().items()}
     tensors |= {TOWER + name: value for name, value in tower.state_dict().items()}
     _write(out, tensors, loaded.card)
@@ -106,7 +106,7 @@ def read_checkpoint(path: Path) -> tuple[Card, dict[str, Tensor]]:
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot be read as safetensors: {error}") from error
     if said.get("format") != FORMAT:
-        raise ModelError(f"{path}: not a file of reuse parts ({FORMAT})")
+        raise ModelError(f"{path}: not a file of reuse modules ({FORMAT})")
     card = json.loads(said["card"])
     return Card(**{**card, "config": ReuseConfig(**card["config"])}), tensors
 

@@ -20,7 +20,7 @@ from engine.vision.fused.layers import (
 )
 from engine.vision.fused.upload import upload
 from engine.vision.reusevit.memory import SLOTS, ReuseMemory
-from engine.vision.reusevit.parts import ReuseConfig
+from engine.vision.reusevit.modules import ReuseConfig
 from engine.vision.reusevit.plain import ServedGate
 from engine.vision.streaming.references import References
 from engine.vision.streaming.stepper import Batch, Stepped
@@ -31,7 +31,7 @@ from kernels.decide_groups import PackedGroups, Starts, decide_groups, pack_deci
 
 
 def fusible(config: ReuseConfig) -> bool:
-    """Whether parts of this kind can be served fused: the default decision and chain are."""
+    """Whether modules of this kind can be served fused: the default decision and chain are."""
     # bottlenecks that a product on tensor cores takes, or none at all
     narrow = config.narrow == 0 or (config.narrow >= 16 and config.narrow.bit_count() == 1)
     return narrow and config.chain == "published" and config.decision.count("l") == 2

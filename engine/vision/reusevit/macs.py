@@ -9,7 +9,7 @@ from engine.vision.backbone.macs import finish_macs, project_macs, unskippable_m
 from engine.vision.backbone.tower import VisionConfig
 from engine.vision.fused.upload import upload
 from engine.vision.reusevit.codec import codec_macs
-from engine.vision.reusevit.parts import ReuseConfig
+from engine.vision.reusevit.modules import ReuseConfig
 
 
 def frame_macs(
@@ -19,7 +19,7 @@ def frame_macs(
 
     Args:
         tower: the backbone's shape.
-        parts: the reuse parts' shape.
+        parts: the reuse modules' shape.
         reused: tokens reused at each gate, `[F, L - 1]`.
         references: how many references each frame was compared with; 0 for a full frame.
     """

@@ -10,7 +10,7 @@ from torch import Tensor
 from engine.vision.backbone.importance import attend
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.reusevit.gating import Chain
-from engine.vision.reusevit.parts import ReuseParts
+from engine.vision.reusevit.modules import ReuseModules
 from engine.vision.streaming.places import Numbers
 from engine.vision.streaming.references import References, ReferenceTable
 from engine.vision.streaming.stepper import Batch, Stepped
@@ -57,7 +57,7 @@ class ServedGate:
     up: Tensor  # [4, C, D]
 
 
-def serve(parts: ReuseParts, tower: VisionTower) -> list[ServedGate]:
+def serve(parts: ReuseModules, tower: VisionTower) -> list[ServedGate]:
     """Fold and cast every gate once, for the tower's device and precision."""
     parts = parts.to(tower.device).eval()
     gates = [parts.gate(index) for index in range(len(parts.gates))]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import ModelError
-from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.modules import ReuseConfig, ReuseModules
 
 # what stands before these differs from one wrapper of the model to the next
 _REUSE = re.compile(r"(?:^|\.)(layers\.\d+\.reuse_module\..+|blobnet\..+)$")
@@ -43,7 +43,7 @@ class _Source:
     transposed: bool = False
 
 
-def import_published(path: Path, parts: ReuseParts) -> Imported:
+def import_published(path: Path, parts: ReuseModules) -> Imported:
     """Fill `parts` from a Lightning checkpoint, all of them or none, and say what was used."""
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -56,7 +56,7 @@ def import_published(path: Path, parts: ReuseParts) -> Imported:
 
 
 @torch.no_grad()
-def fill_published(named: dict[str, Tensor], parts: ReuseParts) -> Imported:
+def fill_published(named: dict[str, Tensor], parts: ReuseModules) -> Imported:
     """Fill `parts` from the tensors of a published state dict; one that lacks any is refused."""
     own = parts.state_dict()
     given: dict[str, str] = {}

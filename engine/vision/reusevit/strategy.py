@@ -14,7 +14,7 @@ from engine.vision.reusevit.cue import check_cues, codec_cues, no_history, pixel
 from engine.vision.reusevit.fused import FusedReuse, fusible
 from engine.vision.reusevit.macs import frame_macs
 from engine.vision.reusevit.memory import fitting_streams
-from engine.vision.reusevit.parts import ReuseParts
+from engine.vision.reusevit.modules import ReuseModules
 from engine.vision.reusevit.plain import Forced, PlainReuse, serve
 from engine.vision.streaming.call import Call
 from engine.vision.streaming.driver import encode_streams
@@ -48,7 +48,7 @@ class ReuseViT:
     def __init__(
         self,
         tower: VisionTower,
-        parts: ReuseParts,
+        parts: ReuseModules,
         *,
         schedule: Schedule | None = None,
         bias: float = 0.0,

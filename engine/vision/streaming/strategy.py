@@ -108,11 +108,11 @@ class Buildable:
     """A strategy that can be asked for by name.
 
     `build` gets the backbone, the model's space (to find what ships with it, and to refuse what was
-    trained for another), a file of trained or calibrated parts, and options.
+    trained for another), a file of trained modules or calibrated limits, and options.
     """
 
     build: Build
-    formats: tuple[str, ...] = ()  # of files of parts, as their metadata say
+    formats: tuple[str, ...] = ()  # of its trained files, as their metadata say
 
 
 def check_options(name: str, options: Mapping[str, Any], allowed: Iterable[str]) -> None:
@@ -123,6 +123,6 @@ def check_options(name: str, options: Mapping[str, Any], allowed: Iterable[str])
 
 
 def check_no_parts(name: str, parts: Path | None) -> None:
-    """Refuse parts, for a strategy without any."""
+    """Refuse a trained file, for a strategy that reads none."""
     if parts is not None:
-        raise UsageError(f"strategy {name} has no parts, got {parts}")
+        raise UsageError(f"strategy {name} reads no trained file, got {parts}")

@@ -17,8 +17,8 @@ from engine.training.reusevit.loss import reuse_loss, reuse_rate, teach
 from engine.training.reusevit.pattern import PATTERNS
 from engine.training.reusevit.soft import encode_clips
 from engine.training.reusevit.train import parameter_groups
-from engine.vision.reusevit.file import load_parts, save_parts
-from engine.vision.reusevit.parts import ReuseConfig
+from engine.vision.reusevit.file import load_modules, save_modules
+from engine.vision.reusevit.modules import ReuseConfig
 
 CHAIN = PATTERNS["chain"]
 CONFIG = ReuseTraining(
@@ -104,7 +104,7 @@ def test_a_run_leaves_parts_a_log_and_a_report(small: Any, tmp_path: Path) -> No
     config = replace(CONFIG, epochs=5, batch=2)
     trainer = Trainer(small.tower(), config, tmp_path)
     found = trainer.run(source(small), held_out(small))
-    loaded = load_parts(trainer.checkpoint, small.config(), weight_hash="")
+    loaded = load_modules(trainer.checkpoint, small.config(), weight_hash="")
     assert loaded.card.target == 0.7
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["validation"]["drift"] == pytest.approx(found.drift)
@@ -137,7 +137,7 @@ def test_a_run_goes_out_from_other_parts_at_its_own_rate(small: Any, tmp_path: P
     first = Trainer(small.tower(), config, tmp_path / "first")
     first.parts.load_state_dict(small.parts(cue="none").state_dict())
     path = tmp_path / "parts.safetensors"
-    save_parts(path, first.parts, first._card())
+    save_modules(path, first.parts, first._card())
     for target in (0.4, 0.7):
         trainer = Trainer(
             small.tower(), replace(config, target=target), tmp_path / str(target), start=path

@@ -208,10 +208,10 @@ def test_what_is_weighed_fits_the_model(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_parts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no parts at"):
+    with pytest.raises(UsageError, match="no trained file at"):
         find_parts(tmp_path / "gone")
     save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors")
-    with pytest.raises(UsageError, match="parts of no strategy"):
+    with pytest.raises(UsageError, match="trained for no strategy"):
         find_parts(tmp_path)
     for name in "ab":
         path = tmp_path / f"{name}.safetensors"

@@ -85,7 +85,7 @@ def run_all() -> None:
     from engine.vision.earlygate.limits import FixedLimits
     from engine.vision.fused.dense import FusedDense
     from engine.vision.reusevit.fused import FusedReuse
-    from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+    from engine.vision.reusevit.modules import ReuseConfig, ReuseModules
     from engine.vision.reusevit.plain import serve
 
     for config in TOWERS:
@@ -95,7 +95,7 @@ def run_all() -> None:
             FusedDense(each, 1).run(1)
     for each in both:
         for narrow, slots in ((64, 4), (0, 1)):
-            parts = ReuseParts(config, ReuseConfig(narrow=narrow, cue="none"))
+            parts = ReuseModules(config, ReuseConfig(narrow=narrow, cue="none"))
             FusedReuse(each, serve(parts, each), streams=1).run(slots, 1)
         FusedGate(each, FixedLimits.uniform(config, 0.2), 1).run()
 

@@ -9,23 +9,23 @@ import torch
 from engine.errors import ModelError
 from engine.vision.reusevit.file import (
     Card,
-    load_parts,
+    load_modules,
     load_tower,
     read_checkpoint,
     rebuild,
-    save_parts,
+    save_modules,
     slim,
 )
-from engine.vision.reusevit.parts import ReuseParts
+from engine.vision.reusevit.modules import ReuseModules
 
 
-def saved(small: Any, path: Path) -> ReuseParts:
+def saved(small: Any, path: Path) -> ReuseModules:
     parts = small.parts()
-    save_parts(path, parts, Card(parts.config, "tiny", "abc", 0.85, 8, {"drift": 0.01}))
+    save_modules(path, parts, Card(parts.config, "tiny", "abc", 0.85, 8, {"drift": 0.01}))
     return parts
 
 
-def same(a: ReuseParts, b: ReuseParts) -> bool:
+def same(a: ReuseModules, b: ReuseModules) -> bool:
     theirs = b.state_dict()
     return all(torch.equal(value, theirs[name]) for name, value in a.state_dict().items())
 
@@ -33,7 +33,7 @@ def same(a: ReuseParts, b: ReuseParts) -> bool:
 def test_what_is_saved_is_loaded(small: Any, tmp_path: Path) -> None:
     path = tmp_path / "parts.safetensors"
     parts = saved(small, path)
-    loaded = load_parts(path, small.config(), weight_hash="abc")
+    loaded = load_modules(path, small.config(), weight_hash="abc")
     assert same(loaded.parts, parts)
     assert loaded.card == Card(parts.config, "tiny", "abc", 0.85, 8, {"drift": 0.01})
 
@@ -42,9 +42,9 @@ def test_another_backbone_is_refused(small: Any, tmp_path: Path) -> None:
     path = tmp_path / "parts.safetensors"
     saved(small, path)
     with pytest.raises(ModelError, match="tiny with weights abc, given weights unknown"):
-        load_parts(path, small.config(), weight_hash="")
+        load_modules(path, small.config(), weight_hash="")
     with pytest.raises(ModelError, match="gates"):
-        load_parts(path, small.config(layers=3), weight_hash="abc")
+        load_modules(path, small.config(layers=3), weight_hash="abc")
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ def test_a_full_file_carries_its_tower_and_slims_back(small: Any, tmp_path: Path
         torch.equal(a, b) for a, b in zip(carried.parameters(), tower.parameters(), strict=True)
     )
     assert same(
-        load_parts(full, small.config(), weight_hash="abc").parts,
-        load_parts(path, small.config(), weight_hash="abc").parts,
+        load_modules(full, small.config(), weight_hash="abc").parts,
+        load_modules(path, small.config(), weight_hash="abc").parts,
     )
     slim(full, back)
     assert read_checkpoint(back)[0] == read_checkpoint(path)[0]

@@ -11,7 +11,7 @@ from engine.vision.backbone.precision import quantise
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.reusevit.fused import FusedReuse, fusible
 from engine.vision.reusevit.memory import fitting_streams
-from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.modules import ReuseConfig, ReuseModules
 from engine.vision.reusevit.plain import PlainReuse, serve
 from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.references import References
@@ -28,7 +28,7 @@ Forced = Callable[[int, int], torch.Tensor]
 def make_gates(tower: VisionTower, spread: float = 0.5, narrow: int = 16):
     """Random gates, wide awake: decisions fall on both sides."""
     torch.manual_seed(1)
-    parts = ReuseParts(tower.config, ReuseConfig(narrow=narrow, hidden=32, cue="none"))
+    parts = ReuseModules(tower.config, ReuseConfig(narrow=narrow, hidden=32, cue="none"))
     for parameter in parts.parameters():
         torch.nn.init.normal_(parameter, std=spread * parameter.shape[-1] ** -0.5)
     return serve(parts.to(tower.device), tower)
@@ -289,7 +289,7 @@ def test_state_of_a_large_tower_fits() -> None:
 def test_the_strategy_over_fused_steps_equals_itself_over_plain_ones() -> None:
     tower = make_tower(SMALL)
     torch.manual_seed(1)
-    parts = ReuseParts(SMALL, ReuseConfig(narrow=16, hidden=32))
+    parts = ReuseModules(SMALL, ReuseConfig(narrow=16, hidden=32))
     for index in range(len(parts.gates)):
         for parameter in parts.gate(index).parameters():
             torch.nn.init.normal_(parameter, std=2 * parameter.shape[-1] ** -0.5)

@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.errors import ModelError
 from engine.vision.backbone.tower import VisionConfig
 from engine.vision.reusevit.cue import codec_cues
-from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.modules import ReuseConfig, ReuseModules
 from engine.vision.reusevit.published import fill_published, import_published
 
 CLIP_L = VisionConfig(24, 1024, 16, 4096, 14, 224, 768)
@@ -48,12 +48,12 @@ def made_names(layers: int, width: int) -> dict[str, Tensor]:
     return {name: torch.randn(shape) for name, shape in shapes.items()}
 
 
-def small() -> ReuseParts:
+def small() -> ReuseModules:
     """Parts of a tower of three layers."""
-    return ReuseParts(VisionConfig(3, 32, 2, 64, 8, 32, 16), ReuseConfig(cue="codec"))
+    return ReuseModules(VisionConfig(3, 32, 2, 64, 8, 32, 16), ReuseConfig(cue="codec"))
 
 
-def check_gates(parts: ReuseParts, named: dict[str, Tensor]) -> None:
+def check_gates(parts: ReuseModules, named: dict[str, Tensor]) -> None:
     """A gate's tensors are those of the module one layer later."""
     for at, gate in enumerate(parts.gates):
         module = f"{ENCODER}layers.{at + 1}.reuse_module."
@@ -72,7 +72,7 @@ def check_gates(parts: ReuseParts, named: dict[str, Tensor]) -> None:
 def test_every_tensor_of_a_published_clip_l14_is_known(real_data: Path) -> None:
     shapes = json.loads((real_data / "checkpoints/published_names.json").read_text())
     named = {name: torch.randn(shape) for name, shape in shapes.items()}
-    parts = ReuseParts(CLIP_L, ReuseConfig(cue="codec"))
+    parts = ReuseModules(CLIP_L, ReuseConfig(cue="codec"))
     found = fill_published(named, parts)
     check_gates(parts, named)
     assert len(found.used) == 318 - 12

@@ -19,9 +19,9 @@ from engine.vision.backbone.macs import dense_macs
 from engine.vision.backbone.tower import VisionConfig
 from engine.vision.registry import build_strategy
 from engine.vision.reusevit.codec import codec_macs
-from engine.vision.reusevit.file import Card, save_parts
+from engine.vision.reusevit.file import Card, save_modules
 from engine.vision.reusevit.macs import decision_macs, frame_macs
-from engine.vision.reusevit.parts import ReuseConfig
+from engine.vision.reusevit.modules import ReuseConfig
 from engine.vision.reusevit.strategy import ReuseState, ReuseViT
 from engine.vision.streaming.schedule import Schedule
 from engine.vision.streaming.strategy import Chunk, Encoded, StreamState, reuse_rate
@@ -193,7 +193,7 @@ def test_full_frames_cost_as_dense(small: Any) -> None:
 def test_built_by_name_from_a_file(small: Any, tmp_path: Path) -> None:
     tower, parts = small.tower(), small.parts()
     path = tmp_path / "parts.safetensors"
-    save_parts(path, parts, Card(parts.config, "random", "", 0.85, refresh=4))
+    save_modules(path, parts, Card(parts.config, "random", "", 0.85, refresh=4))
     built = build_strategy("reusevit", tower, parts=path, options={"bias": 0.5})
     assert isinstance(built, ReuseViT)
     assert built.schedule == Schedule(4)

@@ -11,7 +11,7 @@ from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.reusevit.fused import FusedReuse
-from engine.vision.reusevit.parts import ReuseConfig, ReuseParts
+from engine.vision.reusevit.modules import ReuseConfig, ReuseModules
 from engine.vision.reusevit.plain import serve
 from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.batcher import Batcher, StreamSource
@@ -38,7 +38,7 @@ def make_gate(tower: VisionTower) -> Strategy:
 
 
 def make_reuse(tower: VisionTower) -> Strategy:
-    parts = ReuseParts(CONFIG, ReuseConfig(narrow=16, hidden=32, cue="none"))
+    parts = ReuseModules(CONFIG, ReuseConfig(narrow=16, hidden=32, cue="none"))
     for parameter in parts.parameters():
         torch.nn.init.normal_(parameter, std=0.5 * parameter.shape[-1] ** -0.5)
     reuse = ReuseViT(tower, parts, schedule=Schedule(16))

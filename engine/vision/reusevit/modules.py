@@ -13,7 +13,7 @@ from engine.vision.reusevit.gating import CHAINS, Chain, Gate
 
 @dataclass(frozen=True, slots=True)
 class ReuseConfig:
-    """What the parts look like, and how they were trained and must be served."""
+    """What the modules look like, and how they were trained and must be served."""
 
     decision: str = "ldrl"  # linear, dropout, ReLU, linear
     hidden: int = 160
@@ -30,7 +30,7 @@ class ReuseConfig:
             raise UsageError(unknown("cue", self.cue, CUES))
 
 
-class ReuseParts(nn.Module):
+class ReuseModules(nn.Module):
     """The gates of a tower, in order, and the codec net where cues are used."""
 
     def __init__(self, tower: VisionConfig, config: ReuseConfig) -> None:

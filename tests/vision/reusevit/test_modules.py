@@ -11,7 +11,7 @@ from engine.vision.reusevit.codec import CodecNet
 from engine.vision.reusevit.cue import codec_cues, no_history, pixel_cues, windows
 from engine.vision.reusevit.decision import Decision
 from engine.vision.reusevit.gating import hard, straight
-from engine.vision.reusevit.parts import ReuseConfig
+from engine.vision.reusevit.modules import ReuseConfig
 from engine.vision.reusevit.restoration import Restoration
 from engine.vision.reusevit.similarity import nearest
 from kernels.restore import restore
