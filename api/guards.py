@@ -1,4 +1,4 @@
-"""Who is let in, and with how much: decided by the head of a request, before its body is read."""
+"""Access and size limits, decided by the head of a request before its body is read."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""What holds for every request: an id, an answer, a count, and headers that keep it ours."""
+"""Middleware for every request: its id, error answers, metrics and security headers."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""Clips and pictures, made once and kept for who looks again: one folder, bounded in size."""
+"""A cache of clips and pictures: one folder, bounded in size."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""So much heavy work of a kind at a time, in threads of its own: one kind cannot starve another."""
+"""Bounded threads for each kind of heavy work, so that one kind cannot starve another."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

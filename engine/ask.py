@@ -1,4 +1,4 @@
-"""A question's story: the videos it may be about → a look at each → the answer best supported."""
+"""Answer a question: pick videos it may be about → look at each → return the best supported."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the one who asks may see, for all that is done for them in a thread."""
+"""What the caller of the current thread may see."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A running server, held like an engine."""
+"""A client of a running server, with the calls of an engine."""
 
 import json
 import time

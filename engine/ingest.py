@@ -1,4 +1,4 @@
-"""A video's story: file → identity → groups of pictures → frames → embeddings → rows."""
+"""Ingest videos: file → identity → groups of pictures → frames → embeddings → rows."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What a model was trained to know, and what its word on anything else is worth."""
+"""For which content a model was trained, and the caution that is given on other content."""
 
 BUILTIN = "builtin"
 

@@ -1,4 +1,4 @@
-"""Whether it lives, whether it is ready, what it counts."""
+"""Liveness, readiness and metrics of the server."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Which: choices scored against the frames of a video."""
+"""Score the choices of a question against the frames of a video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

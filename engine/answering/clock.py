@@ -1,4 +1,4 @@
-"""Time as a network reads it."""
+"""Encode times as features that a network reads."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""When: from relevance over time to the span that holds the evidence."""
+"""Grounding: find the span that holds the evidence, from relevance over time."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Where to look: which of several videos a question is about."""
+"""Rank videos by a vector of the question: which of several it is about."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""A way to end, from another thread, the statements that somebody no longer waits for."""
+"""Cancel, from another thread, the statements that nobody waits for any more."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What the user's SQL computes: in a process that reaches nothing but the tables it is handed."""
+"""Run the user's SQL in a process that can reach only the tables it is handed."""
 
 import re
 from collections.abc import Mapping, Sequence

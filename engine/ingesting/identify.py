@@ -1,4 +1,4 @@
-"""Who a file is, and what of it is stored already."""
+"""Identify a file by its content, and find which of its rows are stored already."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

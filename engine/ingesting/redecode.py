@@ -1,4 +1,4 @@
-"""The pictures of frames that are stored already, once more."""
+"""Decode once more the pictures of frames that are stored already."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Rows that pass."""
+"""Filter: the rows that pass a condition."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

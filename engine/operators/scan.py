@@ -1,4 +1,4 @@
-"""Rows of the catalog."""
+"""Scan: the rows of a table of the catalog."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How fast a run by the clock learns."""
+"""The learning rate of a run that is limited by time."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Whose step runs where: a place that one stream leaves is taken by the next at once."""
+"""Assign streams to places of a step: a place that one leaves is given to the next at once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
