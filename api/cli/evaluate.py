@@ -33,7 +33,7 @@ def evaluate(
     ] = None,
     parts: flags.Parts = None,
     target: Annotated[
-        str | None, typer.Option(help="Of the shipped reuse parts, as 0.85, for --strategy.")
+        str | None, typer.Option(help="Of the shipped reuse modules, as 0.85, for --strategy.")
     ] = None,
     refresh: Annotated[
         int | None, typer.Option(help="Frames between full ones, for --strategy; 0: never.", min=0)
