@@ -1,23 +1,28 @@
 """The relational rest of a statement, in DuckDB."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from engine.operators.base import Context, Operator, read_table
+from engine.operators.plain import Plain
 
 _READINGS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Relational:
-    """Read the inputs, each into memory, and run the statement over them in the sandbox."""
+    """Read the inputs, each into memory, and run the statement over them in the sandbox.
+
+    Where all that is left of it is `plain`, no other process is asked.
+    """
 
     sql: str
     inputs: tuple[tuple[str, Operator], ...]
     columns: pa.Schema
     max_rows: int
+    plain: Plain | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -26,9 +31,16 @@ class Relational:
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Run the statement once all inputs are there."""
-        answer = context.sandbox.run(self.sql, self.read_inputs(context), max_rows=self.max_rows)
-        answer = answer.rename_columns(self.columns.names).cast(self.columns)
-        yield from answer.to_batches(context.batch_rows)
+        yield from self.finish(self.read_inputs(context), context).to_batches(context.batch_rows)
+
+    def finish(self, tables: Mapping[str, pa.Table], context: Context) -> pa.Table:
+        """Run the statement over its inputs."""
+        answer = None
+        if self.plain is not None:
+            answer = self.plain.answer(tables[self.plain.input], max_rows=self.max_rows)
+        if answer is None:
+            answer = context.sandbox.run(self.sql, tables, max_rows=self.max_rows)
+        return answer.rename_columns(self.columns.names).cast(self.columns)
 
     def read_inputs(self, context: Context) -> dict[str, pa.Table]:
         """Read the inputs as of one moment: again where one had frames embedded in between."""

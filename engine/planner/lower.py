@@ -23,6 +23,7 @@ from engine.operators.timed import Timed
 from engine.operators.top import Top
 from engine.planner import logical
 from engine.planner.logical import Plan
+from engine.planner.plain import read_plain
 from engine.planner.relations import RELATIONS
 from engine.search.scores import Match
 
@@ -127,7 +128,9 @@ def _(plan: logical.Relational, build: Build) -> Operator:
         operator = build.operator(item.plan)
         build.schemas[item.name] = operator.schema
         inputs.append((item.name, operator))
-    return Relational(plan.query.sql("duckdb"), tuple(inputs), build.columns, build.max_rows)
+    plain = read_plain(plan.query, build.schemas)
+    sql = plan.query.sql("duckdb")
+    return Relational(sql, tuple(inputs), build.columns, build.max_rows, plain)
 
 
 def _sql(predicates: logical.Predicates) -> tuple[str, ...]:
