@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, model_validator
 
 Mode = Literal["retrieval", "qa", "grounded_qa"]
 GroupBy = Literal["frame", "moment", "video"]
@@ -31,7 +31,7 @@ class QueryOptions(Strict):
 
 
 class QueryRequest(Strict):
-    """A text to look for, or a question to answer."""
+    """A text or a picture to look for, or a question to answer."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -39,7 +39,12 @@ class QueryRequest(Strict):
         json_schema_extra=example(text="a red circle moves left", top_k=3, videos=["holiday*"]),
     )
 
-    text: str = Field(min_length=1, max_length=2000, description="to look for, or a question")
+    text: str | None = Field(
+        None, min_length=1, max_length=2000, description="to look for, or a question"
+    )
+    image: Base64Bytes | None = Field(
+        None, min_length=1, description="a picture to look for, in place of a text; base64"
+    )
     videos: list[Annotated[int, Field(ge=0, lt=2**63)] | str] | None = Field(
         None, max_length=1000, description="ids, names or globs; null: all"
     )
@@ -60,6 +65,19 @@ class QueryRequest(Strict):
         if self.choices is not None and self.mode == "retrieval":
             raise ValueError("choices need mode qa or grounded_qa")
         return self
+
+    @model_validator(mode="after")
+    def _one_subject(self) -> Self:
+        if (self.text is None) == (self.image is None):
+            raise ValueError("expected a text or an image, and not both")
+        if self.image is not None and (self.mode != "retrieval" or self.mix):
+            raise ValueError("an image is looked for by itself: no mode but retrieval, no mix")
+        return self
+
+    @property
+    def subject(self) -> str | bytes:
+        """What is looked for."""
+        return self.image or self.text or ""  # one of them is there
 
 
 _MOMENT = {

@@ -63,6 +63,7 @@ class VideoOut(BaseModel):
             num_frames=1530,
             ingested_at="2026-03-01T12:00:00Z",
             status="ready",
+            source_gone=False,
             error=None,
             report={"strategy": "dense", "reuse_rate": 0.0, "drift": 0.0},
         )
@@ -81,6 +82,7 @@ class VideoOut(BaseModel):
     num_frames: int | None = Field(description="in the file, not those embedded")
     ingested_at: Instant = Field(description="when it was first put on record")
     status: str = Field(description="registered, ingesting, ready or quarantined")
+    source_gone: bool = Field(description="its file is no longer there: it is found, not shown")
     error: str | None = Field(description="why it is quarantined")
     report: dict[str, Any] | None = Field(description="strategy, reuse, drift and cost of its rows")
 

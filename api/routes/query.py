@@ -31,12 +31,12 @@ _SHOWN_SECONDS = 1.0  # added on each side of a clip, so that a short moment can
 async def post_query(
     request: Request, body: QueryRequest, engine: EngineDep, heavy: HeavyDep
 ) -> QueryResponse:
-    """Find moments for a text, or answer a question with its evidence."""
+    """Find moments for a text or a picture, or answer a question with its evidence."""
     options = body.options.model_dump(exclude={"explain"}, exclude_none=True)
 
     def find() -> QueryResponse:
         found = engine.query(
-            body.text,
+            body.subject,
             top_k=body.top_k,
             videos=body.videos,
             group_by=body.group_by,
@@ -45,7 +45,7 @@ async def post_query(
             **options,
         )
         answered = None
-        if body.mode != "retrieval":
+        if body.mode != "retrieval" and body.text is not None:
             answered = engine.ask(body.text, body.choices, videos=body.videos)
         return QueryResponse(
             moments=[_moment(moment) for moment in found.moments],

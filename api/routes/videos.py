@@ -282,6 +282,7 @@ def _out(video: Video, role: str | None) -> VideoOut:
         num_frames=video.num_frames,
         ingested_at=video.ingested_at,
         status=video.status,
+        source_gone=not Path(video.path).exists(),
         error=without_paths(video.error, role),
         report=without_paths(video.report, role),
     )

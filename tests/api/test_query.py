@@ -1,6 +1,7 @@
 """`POST /query` and `POST /sql`."""
 
 import asyncio
+import base64
 import csv
 import io
 import json
@@ -134,7 +135,7 @@ def test_statements_reach_nothing_else(client: TestClient, sql: str) -> None:
 @pytest.mark.parametrize(
     ("body", "at"),
     [
-        ({}, "text"),
+        ({}, ""),
         ({"text": ""}, "text"),
         ({"text": "a", "top_k": 0}, "top_k"),
         ({"text": "a", "topk": 3}, "topk"),
@@ -221,3 +222,41 @@ def test_many_rows_hold_up_nobody(engine: Engine) -> None:
     count, share = asyncio.run(ask())
     assert count == 150_000
     assert share < 0.4  # one wait takes most of the time where rows are rendered on the loop
+
+
+def test_a_picture_is_found_where_it_was_taken(client: TestClient) -> None:
+    picture = client.get("/videos/2/frames/1.0.jpg?width=96").content
+    body = {"image": base64.b64encode(picture).decode(), "top_k": 1, "group_by": "frame"}
+    (found,) = client.post("/query", json=body).json()["moments"]
+    assert found["video_id"] == 2
+    assert found["score"] > 0.9
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {}, {"text": "a star", "image": "AAAA"}, {"image": "A"},
+        {"image": "AAAA", "mode": "qa"}, {"image": "AAAA", "mix": {"a star": 1.0}},
+    ],
+)  # fmt: skip
+def test_one_thing_is_looked_for(client: TestClient, body: dict[str, Any]) -> None:
+    assert client.post("/query", json=body).status_code == 422
+
+
+def test_a_picture_that_is_none(client: TestClient) -> None:
+    assert client.post("/query", json={"image": "AAAA"}).status_code == 400
+
+
+def test_a_curve_peaks_where_the_moment_does(client: TestClient, made: Made) -> None:
+    best = client.post("/query", json={"text": made.text, "top_k": 1}).json()["moments"][0]
+    url = f"/videos/{best['video_id']}/curve"
+    curve = client.get(url, params={"text": made.text}).json()
+    assert curve["seconds"] == sorted(curve["seconds"])
+    peak = curve["scores"].index(max(curve["scores"]))
+    assert curve["seconds"][peak] == best["peak_seconds"]
+    assert curve["scores"][peak] == pytest.approx(best["score"], abs=1e-5)
+    few = client.get(url, params={"text": made.text, "points": 2}).json()
+    assert len(few["scores"]) == 2
+    assert max(few["scores"]) == max(curve["scores"])
+    assert client.get("/videos/7/curve?text=a").status_code == 404
+    assert client.get(url).status_code == 422
