@@ -1,12 +1,14 @@
-"""The page in a browser: a text is looked for, a moment is found, its clip plays."""
+"""The page in a browser: each of its paths, wide and narrow, light and dark."""
 
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -18,6 +20,7 @@ from tests.api.conftest import Made, serving
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium with its driver")
+AXE = Path(__file__).resolve().parents[2] / "node_modules/axe-core/axe.min.js"
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's name for one
 
 
@@ -60,6 +63,23 @@ class Browser:
         """Return what the page says to a script."""
         return self._post(f"{self._session}/execute/sync", {"script": script, "args": []})
 
+    def press(self, key: str) -> None:
+        """Press a key where the focus is."""
+        keys = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+        actions = [{"type": "key", "id": "keyboard", "actions": keys}]
+        self._post(f"{self._session}/actions", {"actions": actions})
+
+    def look(self, width: int, scheme: str) -> None:
+        """Be a window of a width, for one who likes it light or dark."""
+        size = {"width": width, "height": 840, "deviceScaleFactor": 1, "mobile": False}
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        for command, parameters in (
+            ("Emulation.setDeviceMetricsOverride", size),
+            ("Emulation.setEmulatedMedia", {"features": features}),
+        ):
+            body = {"cmd": command, "params": parameters}
+            self._post(f"{self._session}/goog/cdp/execute", body)
+
     def complaints(self) -> list[str]:
         """What the page's console holds against it."""
         entries = self._post(f"{self._session}/se/log", {"type": "browser"})
@@ -80,8 +100,8 @@ def until(ready: Callable[[], Any], seconds: float = 30) -> Any:
     return found
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A browser without a window."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -89,12 +109,30 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     with subprocess.Popen([DRIVER, f"--port={port}", "--log-level=SEVERE"]) as driver:
         url = f"http://127.0.0.1:{port}"
         until(lambda: _answers(f"{url}/status"))
-        opened = Browser(url, tmp_path / "profile")
+        started = Browser(url, tmp_path_factory.mktemp("profile"))
         try:
-            yield opened
+            yield started
         finally:
-            opened.close()
+            started.close()
             driver.terminate()
+
+
+@pytest.fixture(scope="module")
+def url(engine: Engine) -> Iterator[str]:
+    """A server without keys, its model loaded."""
+    settings = ServerSettings()
+    with serving(create_app(engine.load(), settings), settings) as port:
+        yield f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture
+def browser(opened: Browser) -> Iterator[Browser]:
+    """The browser, which must have nothing against the page."""
+    opened.open("about:blank")
+    opened.look(1280, "light")
+    opened.complaints()
+    yield opened
+    assert opened.complaints() == []
 
 
 def _answers(url: str) -> bool:
@@ -104,35 +142,186 @@ def _answers(url: str) -> bool:
         return False
 
 
-def test_find_and_play(browser: Browser, engine: Engine, made: Made) -> None:
+LOOKS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+
+
+def count(browser: Browser, css: str) -> int:
+    """How many elements there are that can be seen."""
+    shown = f"[...document.querySelectorAll({css!r})].filter((e) => e.checkVisibility())"
+    return int(browser.tell(f"return {shown}.length"))
+
+
+def test_find_and_play(browser: Browser, url: str, made: Made) -> None:
+    browser.open(url)
+    assert until(lambda: count(browser, "#home-grid .video")) == 2
+    browser.write("#find-form input[name=text]", made.text)
+    browser.click("#find-form button")
+    until(lambda: count(browser, "#find-results .strip .line"))
+    picture = "return document.querySelector('#find-results img')?.naturalWidth"
+    assert until(lambda: browser.tell(picture)) > 0
+    browser.click("#find-results .card")
+    playing = "const v = document.querySelector('video'); return v.currentTime * !v.error"
+    until(lambda: browser.tell(playing))
+    assert browser.tell("return document.querySelector('video').videoWidth") == 96
+    assert until(lambda: count(browser, "#timeline .line")) == 1
+    assert count(browser, "#timeline .peak") == 1
+    address = browser.tell("return location.hash")
+    assert "at=" in address
+    browser.open("about:blank")
+    browser.open(url + address)  # a link brings another one to the same moment
+    until(lambda: browser.tell("return document.querySelector('#player').open"))
+    browser.press("\ue014")  # right: the next moment
+    told = "return document.querySelector('#player-facts').textContent"
+    until(lambda: "2 of" in browser.tell(told))
+    assert browser.tell("return location.hash") != address
+    browser.tell("document.querySelector('#player').click()")  # the backdrop
+    assert not browser.tell("return document.querySelector('#player').open")
+    browser.open(url)
+    until(lambda: count(browser, "#recent-list .chip"))
+
+
+def test_the_player_opens_at_the_peak_and_steps(browser: Browser, url: str, made: Made) -> None:
+    browser.open(f"{url}#find?{urlencode({'q': made.text, 'top': 24})}")
+    until(lambda: count(browser, "#find-results .card"))
+    found = httpx.post(f"{url}query", json={"text": made.text, "top_k": 24}).json()["moments"]
+    at = max(range(len(found)), key=lambda place: found[place]["peak_seconds"])
+    browser.tell(
+        "window.first = null; const v = document.querySelector('video');"
+        "v.addEventListener('seeked', () => { window.first ??= v.currentTime; });"
+        f"document.querySelectorAll('#find-results .card')[{at}].click()"
+    )
+    peak = found[at]["peak_seconds"]
+    assert peak > 0
+    assert until(lambda: browser.tell("return window.first")) == pytest.approx(peak, abs=0.05)
+    browser.tell("document.querySelector('video').pause()")
+    before = browser.tell("return document.querySelector('video').currentTime")
+    browser.click("#back-frame")
+    until(lambda: browser.tell("return !document.querySelector('video').seeking"))
+    after = browser.tell("return document.querySelector('video').currentTime")
+    fps = httpx.get(f"{url}videos/{found[at]['video_id']}").json()["fps"]
+    assert before - after == pytest.approx(1 / fps, abs=0.01)
+
+
+def test_an_open_tab_follows_its_address(browser: Browser, url: str) -> None:
+    browser.open(f"{url}#find?q=a+star&top=3&video=one*")
+    until(lambda: count(browser, "#find-results .card"))
+    names = "return [...document.querySelectorAll('#find-results .name')].map((e) => e.textContent)"
+    assert set(browser.tell(names)) == {"one.mp4"}
+    browser.tell("location.hash = '#find?q=a+star&top=3&video=two*'")
+    until(lambda: set(browser.tell(names)) == {"two.mp4"})
+    browser.tell("history.back()")
+    until(lambda: set(browser.tell(names)) == {"one.mp4"})
+    browser.tell("location.hash = '#find?q=a+star&video=none*'")
+    until(lambda: count(browser, "#find-said.bad"))
+    assert browser.tell(names) == []  # nothing old below an error
+    assert ["404" in each for each in browser.complaints()] == [True]
+
+
+def test_more_like_a_frame(browser: Browser, url: str) -> None:
+    browser.open(f"{url}#find?like=2@1.000&group=frame")
+    until(lambda: count(browser, "#find-results .card"))
+    first = "return document.querySelector('#find-results .name').textContent"
+    assert browser.tell(first) == "two.mp4"
+    assert count(browser, "#subject img") == 1
+
+
+def test_a_hundred_thousand_rows(browser: Browser, url: str) -> None:
+    script = (
+        "const { table } = await import('/web/table.js');"
+        "const rows = Array.from({ length: 100000 }, (_, n) => ({ n, text: `row ${n}` }));"
+        "const node = table(['n', 'text'], rows);"
+        "document.querySelector('#sql-results').replaceChildren(node);"
+        "node.scrollTop = node.scrollHeight;"
+    )
+    browser.open(f"{url}#sql?q=SELECT+video_id,seconds+FROM+frames")
+    until(lambda: count(browser, "#sql-results tbody tr:not(.gap)"))
+    browser.tell(f"(async () => {{ {script} }})()")
+    last = "return document.querySelector('#sql-results tbody tr:nth-last-child(2)')?.textContent"
+    until(lambda: browser.tell(last) == "99999row 99999")
+    assert count(browser, "#sql-results tr") < 200
+
+
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_each_tab_fits_and_can_be_read(browser: Browser, url: str, width: int, scheme: str) -> None:
+    browser.look(width, scheme)
+    for address, ready in (
+        ("#find", "#home-grid .video"), ("#find?q=a+star", "#find-results .card"),
+        ("#ask?q=what+colour+is+the+circle?", "#ask-answer h2"),
+        ("#sql?q=SELECT+video_id,seconds+FROM+frames", "#sql-results tbody td"),
+        ("#videos", "#video-list .remove"),
+    ):  # fmt: skip
+        browser.open("about:blank")
+        browser.open(url + address)
+        until(partial(count, browser, ready))
+        wide = browser.tell("return document.documentElement.scrollWidth")
+        assert wide <= width, f"{address} is {wide} wide"
+        assert _serious(browser) == []
+    browser.open(f"{url}#find?q=a+star")
+    until(lambda: count(browser, "#find-results .card"))
+    browser.click("#find-results .card")
+    until(lambda: count(browser, "#timeline .peak"))
+    assert _serious(browser) == []
+
+
+def _serious(browser: Browser) -> list[str]:
+    """What axe-core holds against the page as it is; nothing is known where it is not installed."""
+    if not AXE.exists():
+        return []
+    browser.tell(f"if (!window.axe) {{ {AXE.read_text()} }}")
+    browser.tell("window.held = null; axe.run().then((r) => { window.held = r.violations; })")
+    found = until(lambda: browser.tell("return window.held && [window.held]"))[0]
+    return [
+        f"{each['id']}: {[node['html'][:120] for node in each['nodes']][:3]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]
+
+
+def test_tabs_go_by_the_arrows(browser: Browser, url: str) -> None:
+    browser.open(url)
+    browser.tell("document.querySelector('#tab-find').focus()")
+    browser.press("\ue014")
+    until(lambda: browser.tell("return location.hash") == "#ask")
+    assert browser.tell("return document.activeElement.id") == "tab-ask"
+    assert count(browser, "#ask-form") == 1
+
+
+def test_a_failed_job_is_red_and_can_be_tried_again(
+    browser: Browser, own_engine: Engine, tmp_path: Path
+) -> None:
     settings = ServerSettings()
-    with serving(create_app(engine, settings), settings) as port:
-        browser.open(f"http://127.0.0.1:{port}/")
-        browser.write("#find-form input[name=text]", made.text)
-        browser.click("#find-form button")
-        card = "#find-results .card"
-        until(lambda: browser.tell(f"return document.querySelectorAll('{card}').length"))
-        picture = f"return document.querySelector('{card} img')?.naturalWidth"
-        assert until(lambda: browser.tell(picture)) > 0
-        name = browser.tell(f"return document.querySelector('{card} .name').textContent")
-        assert name in ("one.mp4", "two.mp4")
-        browser.click(card)
-        playing = "const v = document.querySelector('video'); return v.currentTime * !v.error"
-        until(lambda: browser.tell(playing) > 0.2)
-        assert browser.tell("return document.querySelector('video').videoWidth") == 96
-        assert browser.complaints() == []
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    own_engine.store.catalog.add_job("ingest", {"paths": [str(broken)], "options": {}})
+    with serving(create_app(own_engine, settings), settings) as port:
+        browser.open(f"http://127.0.0.1:{port}/#videos")
+        until(lambda: count(browser, "#job-list .job .bad"))
+        retry = "return document.querySelector('#job-list .tools button').textContent"
+        assert browser.tell(retry) == "Retry"
+        name = "return document.querySelector('#job-list strong').textContent"
+        assert browser.tell(name) == "broken.mp4"
+
+
+def test_a_video_without_its_file_is_marked(
+    browser: Browser, own_engine: Engine, made: Made
+) -> None:
+    settings = ServerSettings()
+    with serving(create_app(own_engine, settings), settings) as port:
+        (made.clips / "one.mp4").rename(made.clips / "away.mp4")
+        try:
+            browser.open(f"http://127.0.0.1:{port}/#videos")
+            assert until(lambda: count(browser, "#video-list .tag.gone")) == 1
+        finally:
+            (made.clips / "away.mp4").rename(made.clips / "one.mp4")
 
 
 def test_a_role_is_offered_what_it_may(browser: Browser, engine: Engine) -> None:
     settings = ServerSettings(api_keys="read:look-1,write:change-1")
-    rows = "return document.querySelectorAll('#video-list tbody tr').length"
-    removing = "return document.querySelectorAll('#video-list td button.quiet').length"
     with serving(create_app(engine, settings), settings) as port:
         for key, offered in (("look-1", 0), ("change-1", 2)):
             browser.open(f"http://127.0.0.1:{port}/docs")
             browser.tell(f"sessionStorage.setItem('key', '{key}')")
             browser.open(f"http://127.0.0.1:{port}/#videos")
-            assert until(lambda: browser.tell(rows)) == 2
-            assert browser.tell(removing) == offered
-            hidden = browser.tell("return document.querySelector('#upload-form').hidden")
-            assert hidden == (offered == 0)
+            assert until(lambda: count(browser, "#video-list .video")) == 2
+            assert count(browser, "#video-list .remove") == offered
+            assert count(browser, "#upload-form") == (1 if offered else 0)

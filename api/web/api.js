@@ -1,0 +1,96 @@
+// Calls of the public API, and the few things that every part of the page needs.
+
+export const $ = (id) => document.getElementById(id);
+const held = new Set(); // object URLs of what is shown
+export const me = { role: "read" }; // what the key allows; the page offers no more
+
+export function make(tag, properties = {}, ...children) {
+  const { aria, data, ...rest } = properties;
+  const node = Object.assign(document.createElement(tag), rest);
+  for (const [name, value] of Object.entries(aria ?? {})) node.setAttribute(`aria-${name}`, value);
+  Object.assign(node.dataset, data);
+  node.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+export function button(text, act, properties = {}) {
+  const node = make("button", { type: "button", className: "quiet", textContent: text, ...properties });
+  node.addEventListener("click", act);
+  return node;
+}
+
+export function authorized(headers = {}) {
+  const key = sessionStorage.getItem("key");
+  return key ? { ...headers, Authorization: `Bearer ${key}` } : headers;
+}
+
+export async function call(path, options = {}) {
+  const response = await fetch(path, { ...options, headers: authorized(options.headers) });
+  if (response.ok) return response;
+  if (response.status === 401 && !$("key-dialog").open) $("key-dialog").showModal();
+  const problem = await response.json().catch(() => ({ detail: response.statusText }));
+  throw new Error(problem.caret ? `${problem.detail}\n${problem.caret}` : problem.detail);
+}
+
+export const get = async (path) => (await call(path)).json();
+
+export async function send(path, body, accept = "application/json") {
+  const headers = { "Content-Type": "application/json", Accept: accept };
+  const response = await call(path, { method: "POST", headers, body: JSON.stringify(body) });
+  return accept === "application/json" ? response.json() : response.blob();
+}
+
+// the browser itself loads, seeks and keeps what needs no key; a key goes into a header, so then we load
+export async function sourceOf(path) {
+  if (!sessionStorage.getItem("key")) return path;
+  const url = URL.createObjectURL(await (await call(path)).blob());
+  held.add(url);
+  return url;
+}
+
+export function forget() {
+  for (const url of held) URL.revokeObjectURL(url);
+  held.clear();
+}
+
+export async function save(blob, name) {
+  const url = URL.createObjectURL(blob);
+  make("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+export function say(id, text, bad = false) {
+  $(id).textContent = text;
+  $(id).classList.toggle("bad", bad);
+}
+
+export function clock(seconds, places = 1) {
+  const whole = Math.max(0, seconds);
+  const hours = Math.floor(whole / 3600), minutes = Math.floor((whole % 3600) / 60);
+  const rest = (Math.floor((whole % 60) * 10 ** places) / 10 ** places).toFixed(places).padStart(places ? places + 3 : 2, "0");
+  return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
+}
+
+export function long(seconds) {
+  if (seconds >= 3600) return `${(seconds / 3600).toFixed(1)} hours`;
+  return seconds >= 60 ? `${(seconds / 60).toFixed(0)} minutes` : `${seconds.toFixed(0)} seconds`;
+}
+
+// a form at work: its buttons wait, and an error takes the place of what was shown
+export async function busy(form, id, work, clear = () => {}) {
+  const buttons = form.querySelectorAll("button");
+  buttons.forEach((each) => { each.disabled = true; });
+  try { await work(); }
+  catch (error) { clear(); say(id, error.message, true); }
+  finally { buttons.forEach((each) => { each.disabled = false; }); }
+}
+
+// do something once an element comes near what is seen
+export function whenSeen(node, act) {
+  const observer = new IntersectionObserver((entries) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    observer.disconnect();
+    act();
+  }, { rootMargin: "200px" });
+  observer.observe(node);
+}

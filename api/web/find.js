@@ -1,0 +1,114 @@
+// Find: by a text, by a picture, or by what is like a frame; the filters are what the address says.
+
+import { $, busy, call, forget, make, say, send } from "./api.js";
+import { cost, show } from "./moments.js";
+import { go, here } from "./route.js";
+import { home, keepSearch } from "./home.js";
+
+const LARGEST = 512; // pixels of a picture that is sent
+const form = $("find-form");
+let shown = "", given = null; // what the results stand for; a picture that was dropped or pasted
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  given = null;
+  go("find", stateOf({ q: form.text.value.trim() }));
+});
+
+const stateOf = (subject) => ({
+  ...subject, video: form.video.value.trim(), group: form.group_by.value === "moment" ? "" : form.group_by.value,
+  top: form.top_k.value === "12" ? "" : form.top_k.value, min: form.min_score.value,
+});
+
+function fill(state) {
+  form.text.value = state.q ?? "";
+  form.video.value = state.video ?? "";
+  form.group_by.value = ["video", "frame"].includes(state.group) ? state.group : "moment";
+  if (state.top && ![...form.top_k.options].some((option) => option.value === state.top)) form.top_k.add(new Option(state.top));
+  form.top_k.value = state.top || "12";
+  form.min_score.value = state.min ?? "";
+  if (state.video || state.min || state.group || state.top) $("filters").open = true;
+}
+
+const clear = () => { shown = ""; $("find-results").replaceChildren(); };
+
+// show what the address says; what is shown already stays
+export function openFind(state) {
+  const { at, ...asked } = state;
+  const wanted = JSON.stringify(asked);
+  fill(state);
+  if (!state.picture) given = null;
+  const searching = Boolean(state.q || state.like || given);
+  $("home").hidden = searching;
+  if (!searching) {
+    clear();
+    say("find-said", state.picture ? `A link does not hold the picture ${state.picture}: drop it here again.` : "");
+    $("subject").hidden = true;
+    home();
+    return;
+  }
+  if (wanted === shown && at) return;
+  shown = wanted;
+  busy(form, "find-said", () => look(state), clear);
+}
+
+async function look(state) {
+  say("find-said", "Looking…");
+  const subject = await subjectOf(state);
+  forget();
+  const body = {
+    ...subject, group_by: form.group_by.value, top_k: Number(form.top_k.value),
+    ...(state.video && { videos: state.video.split(",").map((name) => name.trim()).filter(Boolean) }),
+    ...(state.min && { min_score: Number(state.min) }),
+  };
+  const result = await send("/query", body);
+  const unclear = result.moments.length > 0 && result.moments.every((moment) => moment.clear === false);
+  const told = [unclear && "No clear match: unrelated texts score as high", cost(result), result.caution].filter(Boolean).join("; ");
+  if (state.q) keepSearch(state.q);
+  say("find-said", result.moments.length ? told
+    : result.coverage.frames ? `Nothing scores so high; ${cost(result)}` : "Nothing here yet. Add a video first, under Videos.");
+  show($("find-results"), result.moments, state.q || null);
+}
+
+async function subjectOf(state) {
+  $("subject").hidden = Boolean(state.q);
+  if (state.q) return { text: state.q };
+  const picture = given?.blob ?? await (async () => {
+    const [video, seconds] = state.like.split("@");
+    return (await call(`/videos/${encodeURIComponent(video)}/frames/${Number(seconds).toFixed(3)}.jpg?width=${LARGEST}`)).blob();
+  })();
+  $("subject-picture").src = URL.createObjectURL(picture);
+  $("subject-said").textContent = given ? `Like the picture ${given.name}` : "Like this frame";
+  return { image: await encoded(picture) };
+}
+
+// base64 of a picture made small enough for a request
+async function encoded(blob) {
+  const bitmap = await createImageBitmap(blob).catch(() => { throw new Error("this is no picture that the browser can read"); });
+  const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
+  const canvas = make("canvas", { width: Math.max(1, Math.round(bitmap.width * scale)), height: Math.max(1, Math.round(bitmap.height * scale)) });
+  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL("image/jpeg", 0.9).split(",")[1];
+}
+
+function byPicture(file) {
+  if (!file?.type.startsWith("image/")) return false;
+  given = { blob: file, name: file.name || "that was pasted" };
+  go("find", stateOf({ picture: given.name }));
+  return true;
+}
+
+$("picture").addEventListener("change", (event) => { byPicture(event.target.files[0]); event.target.value = ""; });
+const panel = $("find-panel");
+panel.addEventListener("dragover", (event) => { event.preventDefault(); form.classList.add("over"); });
+panel.addEventListener("dragleave", () => form.classList.remove("over"));
+panel.addEventListener("drop", (event) => {
+  event.preventDefault();
+  form.classList.remove("over");
+  if (!byPicture(event.dataTransfer.files[0])) say("find-said", "Only a picture can be looked for; videos are added under Videos.", true);
+});
+addEventListener("paste", (event) => { if (here().tab === "find" && byPicture(event.clipboardData.files[0])) event.preventDefault(); });
+addEventListener("like", ({ detail }) => {
+  given = null;
+  go("find", { ...stateOf({}), like: `${detail.video}@${detail.seconds.toFixed(3)}` });
+});
