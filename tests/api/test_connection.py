@@ -120,7 +120,7 @@ def test_a_head_that_does_not_end_is_given_up(hasty: int, part: bytes) -> None:
     begun = time.monotonic()
     status, body = ask(hasty, part)
     assert (status, json.loads(body)["status"]) == (408, 408)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 9
 
 
 def test_a_head_that_trickles_is_given_up_too(hasty: int) -> None:
@@ -128,7 +128,7 @@ def test_a_head_that_trickles_is_given_up_too(hasty: int) -> None:
         begun = time.monotonic()
         letters = [bytes([letter]) for letter in b"GET / HTTP/1.1\r\nX: " + b"a" * 200]
         assert not all_sent(line, letters, pause=0.05)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 9
 
 
 def test_the_second_head_on_a_line_has_a_deadline(hasty: int) -> None:

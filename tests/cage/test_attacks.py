@@ -76,7 +76,7 @@ def test_an_attack_ends_alone(cage: Sandbox, sql: str, kinds: set[str]) -> None:
     assert caught.value.kind in kinds
     assert "\n" not in str(caught.value)
     assert watch.most < MEMORY + (200 << 20)
-    assert time.monotonic() - begun < 1.5 + 6.0
+    assert time.monotonic() - begun < 30
     assert cage.run("SELECT 1 AS a", {}, max_rows=1).to_pylist() == [{"a": 1}]
 
 
