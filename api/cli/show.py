@@ -64,6 +64,11 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()  # a server's document is read while it runs
 
 
+def printable(text: str) -> str:
+    """Show control characters by their codes: a name of a file must not steer the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None
 ) -> None:
@@ -74,7 +79,7 @@ def print_table(
         numbers = listed and all(isinstance(row[place], int | float | None) for row in listed)
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in listed:
-        table.add_row(*(escape(show_cell(cell)) for cell in row))
+        table.add_row(*(escape(printable(show_cell(cell))) for cell in row))
     out.print(table)
 
 
@@ -82,7 +87,7 @@ def print_reasons(reasons: Iterable[tuple[str, str]]) -> None:
     """Print, below a table, what is wrong with some of what it lists: a line or two for each."""
     for name, reason in reasons:
         said = reason if name in reason else f"{name}: {reason}"
-        out.print(f"[yellow]{escape(said)}[/]", soft_wrap=True)
+        out.print(f"[yellow]{escape(printable(said))}[/]", soft_wrap=True)
 
 
 def print_caution(caution: str | None) -> None:

@@ -16,6 +16,16 @@ def test_brackets_in_a_name_are_no_markup(monkeypatch) -> None:
     assert "[bold]x[/].mp4" in text.getvalue()
 
 
+def test_names_of_files_steer_no_terminal(monkeypatch) -> None:
+    text = io.StringIO()
+    monkeypatch.setattr(show, "out", Console(file=text, width=80, highlight=False))
+    show.print_table(("video",), [("red\x1b[31m.mp4",), ("two\nlines\r.mp4",), ("Été 漢.mp4",)])
+    show.print_reasons([("bell\x07.mp4", "is empty")])
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    shown = [r"red\x1b[31m.mp4", r"two\nlines\r.mp4", "Été 漢.mp4", r"bell\x07.mp4: is empty"]
+    assert lines == ["video", *shown]
+
+
 def test_json_has_no_word_for_not_a_number() -> None:
     assert show.plain({"a": float("nan"), "b": (1, 2.5, "x")}) == {"a": None, "b": [1, 2.5, "x"]}
 
