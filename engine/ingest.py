@@ -71,19 +71,24 @@ def ensure(
     ranges: Sequence[Range],
     options: IngestOptions,
     budget_seconds: float | None = None,
+    embed_seconds: float | None = None,
 ) -> Embedded:
-    """Embed exactly the groups of pictures in `ranges` that lack embeddings, within a budget.
+    """Embed exactly the groups of pictures in `ranges` that lack embeddings, within two budgets.
 
-    Where the budget ends within a stretch nothing of the stretch is stored. A video that has rows
-    keeps their sampling. What cannot be read leaves the answer incomplete.
+    Where `budget_seconds` end within a stretch nothing of the stretch is stored; where
+    `embed_seconds` do it is finished, so that asking again goes on. A video that has rows keeps
+    their sampling. What cannot be read leaves the answer incomplete.
     """
-    deadline = inf if budget_seconds is None else monotonic() + budget_seconds
+    started = monotonic()
+    budget = inf if budget_seconds is None else budget_seconds
+    least = min(budget, inf if embed_seconds is None else embed_seconds)
     store.catalog.add_space(model.space)
     tracker = Tracker(store, model.space.key, options)
     plan = Plan.ahead(plan_ranges(tracker, ranges), options)
     encoder = StretchEncoder(model, options, few=plan.few)
-    ended = None if budget_seconds is None else (lambda: monotonic() > deadline)
-    complete = _embed(tracker, encoder, plan.tasks, ended or (lambda: False), ended)
+    ended = None if budget_seconds is None else (lambda: monotonic() > started + budget)
+    stopped = lambda: monotonic() > started + least  # noqa: E731
+    complete = _embed(tracker, encoder, plan.tasks, stopped, ended)
     saved = encoder.auto.saved_seconds if encoder.auto else None
     return tracker.embedded(saved, choice=encoder.choice, complete=complete)
 

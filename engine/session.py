@@ -315,15 +315,16 @@ class Engine(Library):
         if self._ingesting or self.store.read_only:
             return Embedded(complete=False)
         seconds = sum(part.stop_seconds - part.start_seconds for part in missing)
+        limits = options.budget_seconds, options.embed_seconds
         if seconds > _SAID_FROM:
             log.warning(
                 "embedding what is missing of %.0f s of video, for at most %.0f s; ingest embeds"
                 " all",
                 seconds,
-                inf if options.budget_seconds is None else options.budget_seconds,
+                min((limit for limit in limits if limit is not None), default=inf),
             )
         with self._embedding:
-            done = ensure(self.store, self.model, missing, chosen, options.budget_seconds)
+            done = ensure(self.store, self.model, missing, chosen, *limits)
         if done.complete:
             self._note_rates(seconds, done.frames, done.decode_seconds, done.encode_seconds)
         return done

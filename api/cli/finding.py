@@ -43,6 +43,11 @@ class Sought:
     offset: int = 0
     min_score: float | None = None
 
+    def __post_init__(self) -> None:
+        if (self.text is None) == (self.image is None):
+            given = "neither" if self.text is None else "both"
+            raise UsageError(f"got {given}; allowed: a text, or --image FILE")
+
     @property
     def title(self) -> str:
         """Return a line that says it."""
@@ -65,9 +70,6 @@ class Sought:
         return replace(found, moments=found.moments[self.offset :])
 
     def _subject(self) -> str | bytes:
-        if (self.text is None) == (self.image is None):
-            given = "neither" if self.text is None else "both"
-            raise UsageError(f"got {given}; allowed: a text, or --image FILE")
         if self.image is None:
             assert self.text is not None
             return self.text

@@ -84,11 +84,10 @@ class SearchContext:
         return self.reading.space
 
     def embed_missing(self, missing: Sequence[Range]) -> None:
-        """Decode, embed and store what is missing, within what is left of the budget."""
+        """Decode, embed and store what is missing, within what is left of the budgets."""
         started, allowed = monotonic(), self.options.embed_seconds
         left = None if allowed is None else max(0.0, allowed - self.embedding_seconds)
-        limits = [limit for limit in (self.seconds_left, left) if limit is not None]
-        options = replace(self.options, budget_seconds=min(limits, default=None))
+        options = replace(self.options, budget_seconds=self.seconds_left, embed_seconds=left)
         self.work.embedded.append(self.embed(missing, options))
         self.embedding_seconds += monotonic() - started
         self.reading.renew()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.vision.bounded.audit import student
+from engine.search.student import student
 
 Floats = NDArray[np.float64]
 _FLOOR = 0.1  # of the typical drift: no estimate is taken to be smaller

@@ -76,7 +76,7 @@ def test_what_is_stored_is_the_same(either: AnyEngine, engine: Engine) -> None:
     assert told(either.videos()) == told(engine.videos())
     assert [video.name for video in either.videos("t*.mp4")] == ["two.mp4"]
     assert told([either.video("two.mp4")]) == told([either.video(2)]) == told([engine.video(2)])
-    assert either.jobs() == engine.jobs()
+    assert [job.job_id for job in either.jobs()] == [job.job_id for job in engine.jobs()]
 
 
 def test_what_is_stored_comes_in_pages(either: AnyEngine, engine: Engine) -> None:
@@ -91,7 +91,9 @@ def test_what_is_stored_comes_in_pages(either: AnyEngine, engine: Engine) -> Non
         engine.cancel(job)
     newest = [job.job_id for job in engine.jobs()]
     assert [job.job_id for job in either.jobs(limit=2)] == newest[:2]
-    assert [job.job_id for job in either.jobs("cancelled", after=newest[0])] == newest[1:]
+    cancelled = [job.job_id for job in engine.jobs("cancelled")]
+    assert cancelled[:3] == newest[:3]
+    assert [job.job_id for job in either.jobs("cancelled", after=newest[0])] == cancelled[1:]
     assert either.jobs(after=newest[-1]) == either.jobs(limit=0) == []
     with pytest.raises(UsageError, match="limit -1; allowed: 0 or more"):
         either.jobs(limit=-1)

@@ -18,7 +18,7 @@ from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.model import load_model
 from engine.vision.registry import build_strategy
 from engine.vision.reusevit.build import shipped_targets
-from engine.vision.reusevit.file import load_parts
+from engine.vision.reusevit.file import load_modules
 from engine.vision.reusevit.strategy import ReuseViT
 
 
@@ -68,7 +68,7 @@ def test_parts_and_options_reach_the_strategies_named(tmp_path: Path) -> None:
     assert isinstance(reuse, ReuseViT)
     assert isinstance(gate, EarlyGate)
     assert reuse.schedule.refresh == gate.schedule.refresh == 7
-    weights = load_parts(mine, model.tower.config, weight_hash=model.space.weight_hash).parts
+    weights = load_modules(mine, model.tower.config, weight_hash=model.space.weight_hash).parts
     ours = reuse.parts.state_dict()
     assert all(torch.equal(ours[name], each) for name, each in weights.state_dict().items())
     other = named_strategies(model.tower, model.space, ["reusevit"], options={"target": target})

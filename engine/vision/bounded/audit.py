@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import cache
-from statistics import NormalDist, fmean, variance
+from statistics import fmean, variance
 
 import torch
 
@@ -78,10 +78,3 @@ def room(shape: float, risk: float) -> float:
         left = float(torch.special.gammainc(a, torch.tensor(x, dtype=torch.float64)))
         low, high = (x, high) if left < risk else (low, x)
     return low / shape
-
-
-def student(confidence: float, freedom: int) -> float:
-    """Quantile of Student's t (Cornish and Fisher's expansion, good to 1 % from 5 degrees up)."""
-    z = NormalDist().inv_cdf(confidence)
-    first = (z**3 + z) / (4 * freedom)
-    return z + first + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)

@@ -18,7 +18,6 @@ from engine.vision.bounded.audit import (
     check_confidence,
     room,
     stretch_risk,
-    student,
     upper_mean,
 )
 from engine.vision.bounded.bound import Bounded
@@ -137,7 +136,6 @@ def test_audits_are_a_twentieth_of_a_video() -> None:
     assert [audit_size(n) for n in (4, 40, 120, 280, 480, 10_000)] == [4, 7, 12, 14, 24, 24]
     assert audit_size(64, 64 / 278) == 3
     assert audit_size(20, 0.05) == 2
-    assert student(0.95, 10) == pytest.approx(1.812, rel=0.01)
     with pytest.raises(UsageError, match="confidence"):
         check_confidence(1.0)
 
