@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from math import inf
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import perf_counter
 
 from engine.ingesting.discover import discover
 from engine.ingesting.encode import StretchEncoder
-from engine.ingesting.interrupt import interruptible
+from engine.ingesting.interrupt import interruptible, past
 from engine.ingesting.pipeline import run_tasks
 from engine.ingesting.plan import Task
 from engine.ingesting.pool import Failed
@@ -75,20 +74,16 @@ def ensure(
 ) -> Embedded:
     """Embed exactly the groups of pictures in `ranges` that lack embeddings, within two budgets.
 
-    Where `budget_seconds` end within a stretch nothing of the stretch is stored; where
-    `embed_seconds` do it is finished, so that asking again goes on. A video that has rows keeps
-    their sampling. What cannot be read leaves the answer incomplete.
+    A stretch in which `budget_seconds` end is given up; where `embed_seconds` do, it is finished.
+    A video that has rows keeps their sampling. What cannot be read leaves the answer incomplete.
     """
-    started = monotonic()
-    budget = inf if budget_seconds is None else budget_seconds
-    least = min(budget, inf if embed_seconds is None else embed_seconds)
+    over = past(budget_seconds, embed_seconds)
+    ended = None if budget_seconds is None else past(budget_seconds)
     store.catalog.add_space(model.space)
     tracker = Tracker(store, model.space.key, options)
     plan = Plan.ahead(plan_ranges(tracker, ranges), options)
     encoder = StretchEncoder(model, options, few=plan.few)
-    ended = None if budget_seconds is None else (lambda: monotonic() > started + budget)
-    stopped = lambda: monotonic() > started + least  # noqa: E731
-    complete = _embed(tracker, encoder, plan.tasks, stopped, ended)
+    complete = _embed(tracker, encoder, plan.tasks, over, ended)
     saved = encoder.auto.saved_seconds if encoder.auto else None
     return tracker.embedded(saved, choice=encoder.choice, complete=complete)
 

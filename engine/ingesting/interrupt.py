@@ -1,10 +1,12 @@
-"""Ctrl-C as a request: what is begun is committed, then the ingest ends."""
+"""When work ends before it is done: at a Ctrl-C, or when its time is over."""
 
 import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
+from time import monotonic
 from types import FrameType
 
 log = logging.getLogger(__name__)
@@ -33,3 +35,9 @@ def interruptible(stopped: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
         yield lambda: asked.is_set() or stopped()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def past(*limits: float | None) -> Callable[[], bool]:
+    """Return what tells whether the least of some limits in seconds is over; None is none."""
+    stop = monotonic() + min((limit for limit in limits if limit is not None), default=inf)
+    return lambda: monotonic() > stop

@@ -430,7 +430,7 @@ def test_a_budget_ends_within_a_stretch_and_stores_no_half(
         return encode(self, chunks)
 
     monkeypatch.setattr(dense, "encode", slowly)
-    monkeypatch.setattr("engine.ingest.monotonic", lambda: now)
+    monkeypatch.setattr("engine.ingesting.interrupt.monotonic", lambda: now)
     [video] = register(store, [clips / "long.mp4"]).videos
     embedded = ensure(store, model, [Range(video.video_id, 0, 100)], DENSE, 100.0)
     stretches = store.catalog.stretches(video.video_id, model.space.key)
