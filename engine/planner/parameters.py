@@ -68,12 +68,12 @@ def _look_up(
     name: str, sql: str, token: Token, positional: Sequence[Any], named: Mapping[str, Any]
 ) -> Any:
     number = name.lstrip("?")
-    if number.isdigit() and int(number) <= len(positional):
+    if number.isdecimal() and 1 <= int(number) <= len(positional):
         return positional[int(number) - 1]
     if name in named:
         return named[name]
     shown = "?" if name.startswith("?") else f"${name}"
-    near = unknown("parameter", name, named) if named and not number.isdigit() else ""
+    near = unknown("parameter", name, named) if named and not number.isdecimal() else ""
     raise BindError(near or f"no value for parameter {shown}", sql=sql, position=token.start)
 
 

@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.errors import BindError, ParseError, QueryError
@@ -52,6 +52,8 @@ def test_a_text_never_leaves_its_literal(text: str) -> None:
 
 
 @given(st.text(max_size=60))
+@example("@0")
+@example("$²")
 def test_anything_parses_or_is_refused_in_one_line(text: str) -> None:
     message = ""
     try:
