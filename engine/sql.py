@@ -13,6 +13,7 @@ from engine.operators.base import Context, read_table
 from engine.planner.bounds import nesting_bounded
 from engine.planner.cost import Cost, estimate_all
 from engine.planner.explain import explain_text, show
+from engine.planner.logical import reads_vectors
 from engine.planner.place import in_users_text
 from engine.planner.prepare import Prepared, prepare
 from engine.rows import Completeness, SqlResult
@@ -44,6 +45,7 @@ def run_sql(
     context = replace(context, options=options)
     analyze = analyze or prepared.statement.explain == "analyze"
     shown = explain or prepared.statement.explain != "no"
+    context.reading.vectors = (analyze or not shown) and reads_vectors(prepared.plan)
     if shown and not analyze:
         with nesting_bounded(sql):
             text = explain_text(prepared.plan, prepared.rules, context)

@@ -1,5 +1,6 @@
 """SQL statements end to end on a store, against plain Python."""
 
+import shutil
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from engine.planner.parse import parse
 from engine.planner.prepare import prepare
 from engine.search.context import Range
 from engine.sql import SqlResult, run_sql
+from engine.storage.sampling import Sampling
+from engine.storage.store import Store
 from tests.asking import Videos, hash_vector
 
 
@@ -141,6 +144,37 @@ def test_a_query_embeds_exactly_the_gops_it_needs(videos: Videos, sandbox: Sandb
     assert videos.asked == [Range(3, 12.0, 16.0)]
     run(videos, sandbox, "SELECT count(*) FROM frames")
     assert len(videos.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT count(*) AS n FROM frames", [{"n": 120}]),
+        ("SELECT max(seconds) AS n FROM frames WHERE video_id = 1", [{"n": 19.5}]),
+        ("SELECT count(*) AS n FROM videos JOIN frames USING (video_id)", [{"n": 120}]),
+        (
+            "SELECT count(*) AS n FROM frames WHERE video_id IN"
+            " (SELECT video_id FROM videos WHERE name = 'v2.mp4')",
+            [{"n": 40}],
+        ),
+        ("SELECT count(*) AS n FROM videos", [{"n": 3}]),
+        ("EXPLAIN SELECT CLIP_MATCH(frame, 'a') FROM frames", None),
+    ],
+)
+def test_what_the_catalog_knows_opens_no_vectors(
+    sql: str, expected: list[dict[str, Any]] | None, videos: Videos, sandbox: Sandbox
+) -> None:
+    videos.write(3, 10.0, 20.0)
+    videos.store.finish_segment(3, videos.space.key, Sampling(2), "dense", 40)
+    root = videos.store.layout.root
+    videos.store.close()
+    shutil.rmtree(root / "parts" / "1")  # whoever opens a part finds it gone
+    with Store.open(root) as videos.store:
+        rows = run(videos, sandbox, sql).rows()
+        assert expected is None or rows == expected
+        assert len(videos.store.rows(videos.space.key)) == 120  # nothing has been found gone
+        run(videos, sandbox, "SELECT CLIP_MATCH(frame, 'a') FROM frames WHERE video_id = 1")
+        assert len(videos.store.rows(videos.space.key)) < 120
 
 
 def test_explain_reads_nothing(videos: Videos, sandbox: Sandbox) -> None:

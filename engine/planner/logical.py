@@ -251,6 +251,12 @@ def transform(plan: Plan, rewrite: Callable[[Plan], Plan]) -> Plan:
     return rewrite(replace(plan, **changed) if changed else plan)
 
 
+def reads_vectors(plan: Plan) -> bool:
+    """Whether anything of a plan looks at vectors, not only at what the catalog says."""
+    kinds = (Score, Settle, Search, Moments, Answer)
+    return any(isinstance(node, kinds) for node in walk(plan))
+
+
 def walk(plan: Plan) -> Iterator[Plan]:
     """Yield a plan and all that it reads."""
     yield plan

@@ -19,19 +19,22 @@ class Reading:
     space: str
     pinned: View | None = None
     renewals: int = 0
+    vectors: bool = True  # False: they are not asked for, so no file of them is opened
     final: bool = False  # the moment is kept, even where frames are missing in it
 
     @property
     def view(self) -> View:
         """The pinned moment."""
         if self.pinned is None:
-            self.pinned = self.store.view(self.space)
+            self.pinned = self.store.view(self.space, vectors=self.vectors)
         return self.pinned
 
     @property
     def rows(self) -> SpaceRows:
         """The rows and vectors of the pinned moment."""
-        return self.view.rows
+        rows = self.view.rows
+        assert rows is not None, "a statement that reads vectors was planned as one that does not"
+        return rows
 
     def renew(self) -> None:
         """Look at the store as it is now: for what was asked to be embedded."""

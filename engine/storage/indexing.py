@@ -60,6 +60,10 @@ class Indexes:
         self._damaged: set[Path] = set()  # index files
         self._condemned = files.condemned  # parts, when the snapshots were loaded
 
+    def has(self, space_id: int) -> bool:
+        """Whether the vectors of a space are loaded."""
+        return space_id in self._snapshots
+
     def snapshot(self, space: StoredSpace) -> Snapshot:
         """Return what a search of a space sees now, loading and catching up on first use."""
         held = self._snapshots.get(space.space_id)

@@ -49,9 +49,14 @@ class Reader:
         """Whether this is a published copy, which nothing can change."""
         return self._database.read_only
 
-    def view(self, space_key: str) -> View:
-        """Return the rows, vectors and videos of a space as they are now, for one statement."""
-        return self._views.view(self._space(space_key))
+    def view(self, space_key: str, *, vectors: bool = True) -> View:
+        """Return the rows, vectors and videos of a space as they are now, for one statement.
+
+        Without `vectors`, what the catalog says; these are then not read unless they are loaded.
+        """
+        space = self._space(space_key)
+        loaded = self._indexes.has(space.space_id) or bool(self._files.unreadable)
+        return self._views.view(space, vectors=vectors or loaded)
 
     def rows(
         self,

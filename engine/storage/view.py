@@ -220,17 +220,13 @@ class SpaceRows:
 class View:
     """One moment of a space; nothing that others write meanwhile is seen."""
 
-    rows: SpaceRows
+    frames: FrameTable  # what is known of each row
+    rows: SpaceRows | None  # the same with their vectors; None where nobody asked for these
     videos: pa.Table  # by rising id
     settled: Ids  # videos that cannot or need not be embedded, rising
     stretches: pa.Table  # of the other videos, by video
     database: Database
     changes: int  # of the catalog, up to that moment
-
-    @property
-    def frames(self) -> FrameTable:
-        """What is known of each row."""
-        return self.rows.frames
 
     @cached_property
     def has_unsettled(self) -> bool:
@@ -245,7 +241,9 @@ class View:
 
     def made_exact(self, row_ids: Ids, vectors: np.ndarray) -> Self:
         """Return this with the exact vectors of some rows, as the store keeps them."""
-        return replace(self, rows=self.rows.made_exact(row_ids, vectors))
+        assert self.rows is not None
+        rows = self.rows.made_exact(row_ids, vectors)
+        return replace(self, frames=rows.frames, rows=rows)
 
 
 class Views:
@@ -255,14 +253,19 @@ class Views:
         self._database, self._snapshot = database, snapshot
         self._held: dict[int, View] = {}
 
-    def view(self, space: StoredSpace) -> View:
-        """Return the present moment of a space."""
+    def view(self, space: StoredSpace, *, vectors: bool) -> View:
+        """Return the present moment of a space; without `vectors` no file but the catalog is read.
+
+        What the catalog says of rows is true also where their file turns out to be damaged.
+        """
         held = self._held.get(space.space_id)
-        unchanged = held is not None and held.changes == self._database.changes
-        if held is not None and unchanged and held.rows.snapshot is self._snapshot(space):
-            return held
+        if held is not None and held.changes == self._database.changes:
+            if held.rows is None and not vectors:
+                return held
+            if held.rows is not None and vectors and held.rows.snapshot is self._snapshot(space):
+                return held
         with self._database.writing:
-            made = self._read(space, held)
+            made = self._read(space, held, vectors)
             self._held[space.space_id] = made
             return made
 
@@ -274,13 +277,16 @@ class Views:
         """Drop what is held of all spaces."""
         self._held.clear()
 
-    def _read(self, space: StoredSpace, held: View | None) -> View:
-        snapshot = self._snapshot(space)  # first: what is damaged is found now, and not seen below
+    def _read(self, space: StoredSpace, held: View | None, vectors: bool) -> View:
+        # first: what is damaged is found now, and not seen below
+        snapshot = self._snapshot(space) if vectors else None
         database = self._database
-        if held is not None and held.rows.snapshot is snapshot:
-            rows = held.rows
+        if held is not None and held.rows is not None and held.rows.snapshot is snapshot:
+            frames, rows = held.frames, held.rows
         else:
             frames = FrameTable.of_rows(database.table(_ROWS, [space.space_id]))
+            rows = None
+        if snapshot is not None and rows is None:
             if len(frames) != snapshot.num_rows:  # rows of parts that cannot be read
                 here = snapshot.has(frames.row_ids)
                 frames = FrameTable(frames.known.filter(pa.array(here)).combine_chunks())
@@ -288,4 +294,5 @@ class Views:
         done = sorted(settled(database, space.space_id))
         stretches = database.table(_STRETCHES, [space.space_id, done])
         videos = database.table("SELECT * FROM videos ORDER BY video_id")
-        return View(rows, videos, np.array(done, np.int64), stretches, database, database.changes)
+        settled_ids = np.array(done, np.int64)
+        return View(frames, rows, videos, settled_ids, stretches, database, database.changes)

@@ -222,16 +222,17 @@ def _top_k(bed: Bed, name: str, count: int) -> list[Cell]:
 
 def _scans(bed: Bed, count: int) -> Iterator[list[Cell]]:
     """Statements that need the score of every row."""
-    view, key = bed.store.view(made.SPACE.key), made.SPACE.key
-    scores = np.concatenate([view.rows.scores(q) for q in bed.queries[:3]])
+    key = made.SPACE.key
+    rows = Reading(bed.store, key).rows
+    scores = np.concatenate([rows.scores(q) for q in bed.queries[:3]])
     cut = float(np.quantile(scores, 0.999))
     above = f"SELECT {_COLUMNS} FROM frames f WHERE CLIP_MATCH(f.frame, $q) > {cut:.6f}"
     best = "SELECT f.video_id, max(CLIP_MATCH(f.frame, $q)) AS s FROM frames f GROUP BY 1"
     spans = f"SELECT * FROM moments($q, min_score => {cut:.6f})"
     cases: list[tuple[str, str, dict[str, Call]]] = [
-        ("cut-off", above, {"index": lambda n: view.rows.above(bed.queries[n], cut)}),
+        ("cut-off", above, {"index": lambda n: rows.above(bed.queries[n], cut)}),
         ("best per video", best, {"index": lambda n: bed.store.scores(key, bed.queries[n])}),
-        ("moments", spans, {"index": lambda n: view.rows.above(bed.queries[n], cut)}),
+        ("moments", spans, {"index": lambda n: rows.above(bed.queries[n], cut)}),
         ("Engine.query", "", {}),
     ]
     if (lance := bed.lance) is not None:
