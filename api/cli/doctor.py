@@ -135,13 +135,17 @@ def _store(data: Path) -> Finding:
         where = f"held by process {held.pid} ({held.command})"
         where += f" at {held.url}" if held.url else ""
     try:
-        problems = check(data, seconds=CHECK_SECONDS)
+        looked = check(data, seconds=CHECK_SECONDS)
     except EngineError as error:
         return Finding("store", "bad", str(error), "dejavu-engine store check")
-    if problems:
+    if problems := looked.problems:
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
         mend = "dejavu-engine store check shows all, store repair mends files, ingest rows"
         return Finding("store", "bad", f"{where}; {problems[0].message}{more}", mend)
+    if not looked.whole:
+        parts = looked.parts
+        where += f"; {parts.read} of {parts.parts} parts read, of the others only their sizes"
+        return Finding("store", "note", where, "dejavu-engine store check reads all")
     aside = data / "lost+found"
     if aside.is_dir() and (count := len(list(aside.iterdir()))):
         return Finding("store", "note", f"{where}; {count} files were set aside in {aside}")

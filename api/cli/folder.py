@@ -22,14 +22,18 @@ def check_store(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> N
 
     check_folder(data)
     must_only_read(data)
-    problems = check(data)
+    looked = check(data)
+    problems = looked.problems
     if as_json:
-        show.print_json({"problems": problems})
+        show.print_json(looked)
     elif problems:
         rows = [(problem.video_id, problem.kind, problem.message) for problem in problems]
         show.print_table(("video", "kind", "problem"), rows)
     else:
-        show.out.print("[green]✓[/] every file is what was written, and the catalog knows each")
+        said = "every part, index and catalog"
+        said += " that was published last" if looked.published else ""
+        known = "" if looked.published else ", and the catalog knows each"
+        show.out.print(f"[green]✓[/] {said} is what was written{known}")
     if problems:
         raise typer.Exit(1)
 

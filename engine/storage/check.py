@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -14,13 +15,27 @@ from engine.storage.files import Files
 from engine.storage.layout import Layout
 from engine.storage.lock import Lock, holder, may_write
 from engine.storage.publishing import hash_of, newest_copy, open_newest
-from engine.storage.verify import Problem, verify_folder, verify_parts, verify_videos
+from engine.storage.verify import PartsRead, Problem, verify_folder, verify_parts, verify_videos
 
 _TRIES = 5
 
 
-def check(root: Path, *, seconds: float = inf) -> list[Problem]:
-    """Return what is wrong with a folder.
+@dataclass(slots=True)
+class Checked:
+    """What is wrong with a folder, and how much of it was looked at."""
+
+    problems: list[Problem] = field(default_factory=list)
+    parts: PartsRead = field(default_factory=PartsRead)
+    published: bool = False  # what was published last was looked at, beside or without a writer
+
+    @property
+    def whole(self) -> bool:
+        """Whether every part was read."""
+        return self.parts.read == self.parts.parts
+
+
+def check(root: Path, *, seconds: float = inf) -> Checked:
+    """Look at a folder.
 
     Beside a writer, and on a disk that cannot be written, what is published is looked at.
     After so many `seconds` parts are no longer read, only their sizes are looked at.
@@ -30,22 +45,25 @@ def check(root: Path, *, seconds: float = inf) -> list[Problem]:
     if not layout.root.is_dir():
         raise NotFoundError(f"no data folder '{root}'")
     if not layout.catalog.exists() and newest_copy(layout) is None and not layout.parts.exists():
-        return []
-    problems = list(_copy(layout))
+        return Checked()
+    done = Checked(list(_copy(layout)))
     if holder(layout.root) is not None or not may_write(layout.root):
-        return [*problems, *_beside(layout, until)]
+        done.published = True
+        done.problems += _beside(layout, until, done.parts)
+        return done
     lock = Lock(layout.root)
     try:
-        return [*problems, *_closed(layout, until)]
+        done.problems += _closed(layout, until, done.parts)
     finally:
         lock.release()
+    return done
 
 
-def _beside(layout: Layout, until: float) -> list[Problem]:
+def _beside(layout: Layout, until: float, told: PartsRead) -> list[Problem]:
     """Look at what a writer has published; anew where it replaced that meanwhile."""
     for _ in range(_TRIES):
         with closing(open_newest(layout)) as database:
-            problems = list(_look(layout, database, until, strays=False))
+            problems = list(_look(layout, database, until, told, strays=False))
             if not problems or newest_copy(layout) == database.path:
                 break
     return problems
@@ -59,7 +77,7 @@ def _copy(layout: Layout) -> Iterator[Problem]:
         yield Problem(None, "copy", f"{layout.relative(copy)} is not what was published")
 
 
-def _closed(layout: Layout, until: float) -> Iterator[Problem]:
+def _closed(layout: Layout, until: float, told: PartsRead) -> Iterator[Problem]:
     """Look at a folder that nobody holds."""
     if not layout.catalog.exists():
         yield Problem(None, "catalog", "the catalog is gone; run `store repair`")
@@ -72,14 +90,16 @@ def _closed(layout: Layout, until: float) -> Iterator[Problem]:
     try:
         with closing(Database(layout.catalog, read_only=True)) as database:
             database.read_everything()
-            yield from _look(layout, database, until, strays=True)
+            yield from _look(layout, database, until, told, strays=True)
     except StoreError as error:
         yield Problem(None, "catalog", str(error))
 
 
-def _look(layout: Layout, database: Database, until: float, *, strays: bool) -> Iterator[Problem]:
+def _look(
+    layout: Layout, database: Database, until: float, told: PartsRead, *, strays: bool
+) -> Iterator[Problem]:
     files = Files(layout, database, lambda _: None)
     catalog = Catalog(database, lambda _: None)
     yield from verify_videos(catalog, database, None)
-    yield from verify_parts(files, layout.root, None, until)
+    yield from verify_parts(files, layout.root, None, until, told)
     yield from verify_folder(catalog, files, layout, strays=strays)

@@ -33,6 +33,14 @@ class Problem:
     message: str
 
 
+@dataclass(slots=True)
+class PartsRead:
+    """Of how many parts all was read; of the others only whether they are there, and their size."""
+
+    parts: int = 0
+    read: int = 0
+
+
 def verify_videos(
     catalog: Catalog, database: Database, video_ids: Sequence[int] | None
 ) -> Iterator[Problem]:
@@ -80,13 +88,19 @@ def _twice(
 
 
 def verify_parts(
-    files: Files, root: Path, video_id: int | None, until: float = inf
+    files: Files,
+    root: Path,
+    video_id: int | None,
+    until: float = inf,
+    told: PartsRead | None = None,
 ) -> Iterator[Problem]:
     """Yield the part files that are not what was written, or lack rows that are seen from them.
 
-    After the moment `until` (of `monotonic`) only what can be told without reading them.
+    After the moment `until` (of `monotonic`) only what can be told without reading them; `told`
+    counts what was read.
     """
-    parts = files.ledger.parts(video_id=video_id)
+    parts, told = files.ledger.parts(video_id=video_id), told or PartsRead()
+    told.parts, told.read = len(parts), 0
     held = files.ledger.holdings(None if video_id is None else [part.part_id for part in parts])
     for space_id in sorted({part.space_id for part in parts}):
         seen = files.ledger.seen(space_id)
@@ -95,6 +109,7 @@ def verify_parts(
             path = root / part.path
             if monotonic() > until and path.exists() and path.stat().st_size == part.size_bytes:
                 continue
+            told.read += 1
             own = slice(*np.searchsorted(holder, (part.part_id, part.part_id + 1)))
             problem = _part(files, path, part, row_ids[own])
             if problem is not None and files.ledger.has(part):  # else a writer has replaced it

@@ -67,6 +67,21 @@ def test_a_damaged_part_is_found_left_out_and_healed(cli: Cli, data: Path, made:
     assert cli("videos", "verify", "--data", data).code == 0
 
 
+def test_doctor_is_not_sure_of_what_it_has_not_read(
+    cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def store() -> dict[str, str]:
+        found = json.loads(cli("doctor", "--data", data, "--json").out)
+        [looked] = [each for each in found if each["what"] == "store"]
+        return looked
+
+    assert store()["state"] == "good"
+    monkeypatch.setattr("api.cli.doctor.CHECK_SECONDS", 0.0)
+    found = store()
+    assert found["state"] == "note"
+    assert "0 of 2 parts read" in found["found"]
+
+
 def test_a_query_says_what_it_lacks(cli: Cli, data: Path) -> None:
     damage(data)
     with Store.open(data) as store:

@@ -129,7 +129,7 @@ if os.getuid() == 0:
     os.setuid(65534)  # rights do not hold for root
 with Store.read(root) as reader:
     found = reader.search(space, vector, 99)
-    print(len(np.unique(found.row_ids)), reader.verify(), check(root))
+    print(len(np.unique(found.row_ids)), reader.verify(), check(root).problems)
 """
 
 
@@ -161,10 +161,24 @@ def test_a_folder_with_nothing_published_says_so(tmp_path: Path) -> None:
 
 def test_check_beside_a_writer(store_with_two_videos: Store) -> None:
     store_with_two_videos.settle()
-    assert check(store_with_two_videos.layout.root) == []
+    assert check(store_with_two_videos.layout.root).problems == []
     part = next(store_with_two_videos.layout.parts.rglob("*.parquet"))
     part.unlink()
-    assert [problem.kind for problem in check(store_with_two_videos.layout.root)] == ["missing"]
+    looked = check(store_with_two_videos.layout.root)
+    assert [problem.kind for problem in looked.problems] == ["missing"]
+
+
+def test_check_says_how_much_it_has_read(store_with_two_videos: Store) -> None:
+    root = store_with_two_videos.layout.root
+    store_with_two_videos.close()
+    looked = check(root)
+    assert (looked.parts.read, looked.parts.parts, looked.whole) == (4, 4, True)
+    part = next((root / "parts").rglob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:-1] + b"x")
+    looked = check(root, seconds=0)  # too short for a part: only sizes are compared
+    assert (looked.problems, looked.parts.read, looked.whole) == ([], 0, False)
+    part.write_bytes(b"short")
+    assert [problem.kind for problem in check(root, seconds=0).problems] == ["damaged"]
 
 
 def test_check_changes_nothing(store_with_two_videos: Store, tmp_path: Path) -> None:
@@ -181,7 +195,7 @@ def test_check_changes_nothing(store_with_two_videos: Store, tmp_path: Path) -> 
     ):
         files = (path for path in sorted(folder.rglob("*")) if path.is_file())
         before = {path: path.read_bytes() for path in files if path.name != "lock"}
-        assert {problem.kind for problem in check(folder)} == kinds
+        assert {problem.kind for problem in check(folder).problems} == kinds
         assert {path: path.read_bytes() for path in before} == before
         assert {path for path in folder.rglob("*") if path.is_file()} - before.keys() <= {
             folder / "lock"

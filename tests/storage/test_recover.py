@@ -173,7 +173,7 @@ def test_what_a_killed_process_committed_reaches_readers_and_backups(
     for folder in (killed, tmp_path / "again"):
         with Store.read(folder) as reader:
             assert {video.name for video in reader.catalog.videos()} == {"late", "b"}
-        assert check(folder) == []
+        assert check(folder).problems == []
 
 
 def test_a_repair_says_that_it_publishes(closed: tuple[Path, pa.Table]) -> None:
@@ -181,6 +181,6 @@ def test_a_repair_says_that_it_publishes(closed: tuple[Path, pa.Table]) -> None:
     assert not repair(root).changed
     for copy in (root / "published").iterdir():
         copy.unlink()
-    assert [problem.kind for problem in check(root)] == ["copy"]
+    assert [problem.kind for problem in check(root).problems] == ["copy"]
     assert repair(root).published
     assert not repair(root).changed

@@ -154,7 +154,7 @@ def damaged(seed: int, folder: Path) -> str:
         victim.write_bytes(content[: draw.randrange(len(content))])
     else:
         victim.unlink()
-    assert check(root), f"{victim.relative_to(root)} {how}: not found"
+    assert check(root).problems, f"{victim.relative_to(root)} {how}: not found"
     try:
         store, repaired = scenario.open_store(root), False
         with store:
@@ -168,7 +168,7 @@ def damaged(seed: int, folder: Path) -> str:
         with scenario.open_store(root) as store:
             _answers_are_true(store)
             _ends_whole(store)
-    problems = check(root)
+    problems = check(root).problems
     assert not problems, problems
     return f"{victim.suffix[1:]} {how}: {'repaired' if repaired else 'healed'}"
 
