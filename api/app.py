@@ -21,6 +21,7 @@ from api.middleware import Head, Problems, RequestId, Version
 from api.routes import curve, health, jobs, page, query, videos
 from engine import __version__
 from engine.ingest import Event
+from engine.ingesting.report import VideoReport
 from engine.session import Engine
 
 log = logging.getLogger(__name__)
@@ -83,13 +84,19 @@ def ingest_work(engine: Engine) -> Work:
         found = engine.ingest(paths, progress=listener, **options)
         stored = [{"id": each.video_id, "name": each.name} for each in found.videos]
         report({**listener.last, "videos": stored})
-        for video_id in {video.video_id for video in found.videos if video.video_id is not None}:
-            engine.drop_copies(video_id)
-        failed = [(video.name, str(video.reason)) for video in found.quarantined]
-        said = [reason if name in reason else f"{name}: {reason}" for name, reason in failed]
-        return "; ".join(said) or None
+        for video in {video.video_id or video.name for video in found.videos}:
+            engine.drop_copies(video)
+        return "; ".join(_failed(each, engine) for each in found.quarantined) or None
 
     return work
+
+
+def _failed(video: VideoReport, engine: Engine) -> str:
+    """Say why a video could not be used, and where an upload of it is."""
+    reason = str(video.reason)
+    said = reason if video.name in reason else f"{video.name}: {reason}"
+    kept = Path(video.path).parent == engine.layout.uploads
+    return said + ("; what was sent is kept until the video is removed" if kept else "")
 
 
 class Listener:

@@ -20,7 +20,7 @@ Folder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 def clip(
     text: finding.Text = None,
     image: finding.Image = None,
-    out: Folder = Path("clips"),
+    out: Folder = Path("found"),
     pad: finding.Pad = 0.0,
     video: flags.Videos = None,
     top: finding.Top = 5,

@@ -37,6 +37,8 @@ def backup(root: Path, target: Path) -> Copied:
     layout, to = Layout(root.absolute()), Layout(target.absolute())
     if not layout.root.is_dir():
         raise NotFoundError(f"no data folder '{root}'")
+    if _inside(to.root, layout.root):
+        raise StoreError(f"{target} lies in the store that it is to be a backup of")
     if to.root.exists() and any(to.root.iterdir()) and not (to.root / _MARK).exists():
         raise StoreError(f"{target} is neither empty nor a backup; nothing was copied")
     make_folder(to.root)
@@ -59,6 +61,8 @@ def restore(source: Path, root: Path) -> Copied:
     layout, to = Layout(source.absolute()), Layout(root.absolute())
     if not (layout.root / _MARK).exists():
         raise NotFoundError(f"no backup '{source}'")
+    if _inside(to.root, layout.root):
+        raise StoreError(f"{root} lies in the backup that it is to be made of")
     if to.root.exists() and any(to.root.iterdir()):
         raise StoreError(f"{root} is not empty; nothing was restored")
     copy = newest_copy(layout)
@@ -66,6 +70,10 @@ def restore(source: Path, root: Path) -> Copied:
         raise StoreError(f"the backup {source} was not finished; nothing was restored")
     make_folder(to.root)
     return _copy_store(layout, copy, to)
+
+
+def _inside(folder: Path, other: Path) -> bool:
+    return folder.resolve().is_relative_to(other.resolve())
 
 
 @contextmanager

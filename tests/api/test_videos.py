@@ -148,6 +148,21 @@ def test_the_same_upload_twice_is_one_file(server: TestClient, made: Made) -> No
     assert list(uploads.iterdir()) == []
 
 
+def test_an_upload_that_cannot_be_used_is_kept_once_until_removed(server: TestClient) -> None:
+    uploads: Path = server.app.state.engine.store.layout.uploads  # type: ignore[attr-defined]
+    before = set(uploads.iterdir()) if uploads.exists() else set()
+    for _ in range(2):
+        job = server.post("/videos", files={"file": ("bad.mp4", b"not a video")}).json()
+        said = ended(server, job)
+        assert said["status"] == "failed"
+        assert "kept until the video is removed" in said["error"]
+    assert len(set(uploads.iterdir()) - before) == 1
+    (found,) = (v for v in server.get("/videos").json()["videos"] if "bad" in v["name"])
+    assert found["status"] == "quarantined"
+    assert server.delete(f"/videos/{found['id']}").status_code == 204
+    assert set(uploads.iterdir()) == before
+
+
 @pytest.mark.parametrize(
     "name", ["../../x.mp4", "..\\..\\x.mp4", "/etc/x.mp4", "a\0b.mp4", ".x", "é" * 300, "..", "\n"]
 )

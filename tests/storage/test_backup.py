@@ -28,7 +28,7 @@ def test_a_backup_beside_a_writer_comes_back(
     done = backup(store.layout.root, tmp_path / "backup")
     assert (done.damaged, done.kept) == ([], 0)
     assert restore(tmp_path / "backup", tmp_path / "again").damaged == []
-    assert check(tmp_path / "again") == []
+    assert check(tmp_path / "again").problems == []
     with Store.open(tmp_path / "again") as again:
         assert again.rows(space.key).equals(rows)
         assert (again.layout.uploads / "sent.mp4").read_bytes() == b"bytes"
@@ -47,7 +47,7 @@ def test_the_next_backup_copies_what_is_new_and_drops_what_is_gone(
     assert (done.files, done.kept) == (2, 2)  # a part and the catalog are new, two parts are not
     assert len(list((target / "parts").rglob("*.parquet"))) == 3
     restore(target, tmp_path / "again")
-    assert check(tmp_path / "again") == []
+    assert check(tmp_path / "again").problems == []
 
 
 def test_damage_is_left_out_and_said(tmp_path: Path, store_with_two_videos: Store) -> None:
@@ -70,7 +70,14 @@ def test_no_folder_is_written_over(tmp_path: Path, store_with_two_videos: Store)
     (tmp_path / "full" / "thesis.txt").touch()
     with pytest.raises(StoreError, match="neither empty nor a backup"):
         backup(root, tmp_path / "full")
+    (tmp_path / "link").symlink_to(root)
+    for inside in (root, root / "backup", tmp_path / "link" / "new" / "backup"):
+        with pytest.raises(StoreError, match="lies in the store"):
+            backup(root, inside)
+    assert not (root / "backup").exists()
     backup(root, tmp_path / "backup")
+    with pytest.raises(StoreError, match="lies in the backup"):
+        restore(tmp_path / "backup", tmp_path / "backup" / "new")
     with pytest.raises(StoreError, match="is not empty"):
         restore(tmp_path / "backup", root)
     with pytest.raises(NotFoundError, match="no backup"):
