@@ -6,7 +6,6 @@ runs in a process of its own, so that its memory can be measured and a crash be 
 
 import argparse
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from time import perf_counter
 from engine.ingest import IngestOptions, ingest
 from engine.storage.store import Store
 from tests.ingesting.conftest import make_clip, small_model
+from tests.peak import Peak
 from tests.torture.hostile import CONTAINERS, mutants, sound_clip
 
 BATCH = 25
@@ -44,17 +44,16 @@ def main() -> int:
 
 def run_batch(folder: Path) -> dict:
     """Ingest a folder and return what became of it."""
-    started = perf_counter()
+    started, peak = perf_counter(), Peak()
     with tempfile.TemporaryDirectory() as data, Store.open(Path(data)) as store:
         report = ingest(
             store, small_model(), sorted(folder.iterdir()), IngestOptions(strategy="dense")
         )
         problems = [problem.message for problem in store.verify()]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "videos": [[v.name, v.outcome, v.rows, v.reason] for v in report.videos],
         "seconds": perf_counter() - started,
-        "peak_bytes": peak,
+        "peak_bytes": peak.grown(),
         "problems": problems,
     }
 
