@@ -17,6 +17,7 @@ LAYERS = [
     {"engine.vision.backbone"},
     {"engine.vision.fused"},
     {"engine.vision.model"},
+    {"engine.vision.action"},
     {"engine.vision.streaming"},
     {"engine.vision.earlygate", "engine.vision.interpolate", "engine.vision.reusevit"},
     {"engine.vision.emulated", "engine.vision.eventful", "engine.vision.merging"},

@@ -1,4 +1,4 @@
-"""Another distribution adds a strategy, a family of models and a dataset, and they go by name."""
+"""Another distribution adds a strategy, families of models and a dataset; they go by name."""
 
 import json
 import shutil
@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import VideoMAEConfig, VideoMAEForVideoClassification
+from transformers.models.videomae.image_processing_pil_videomae import VideoMAEImageProcessorPil
 
 from engine.errors import ModelError, UsageError
 from engine.evaluation.datasets.registry import DATASETS, AnnotatedSet
 from engine.ingesting.report import IngestOptions
 from engine.names import Names
+from engine.vision.action import load_action_model
 from engine.vision.backbone.families import FAMILIES
 from engine.vision.backbone.locate import BUILTIN
+from engine.vision.backbone.video_families import VIDEO_FAMILIES
 from engine.vision.model import load_model
 from engine.vision.registry import build_strategy, find_parts
 from engine.vision.strategies import STRATEGIES, check_strategy
@@ -24,14 +28,15 @@ from engine.vision.streaming.strategy import Chunk
 
 CODE = '''
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
-from transformers import CLIPConfig
+from transformers import CLIPConfig, VideoMAEConfig
 
 from engine.evaluation.datasets.base import Captioned, Dataset
 from engine.evaluation.datasets.registry import AnnotatedSet
 from engine.vision.backbone.families import Family
+from engine.vision.backbone.video_families import VIDEOMAE
 from engine.vision.backbone.weights import split_towers, text_config, vision_config
 from engine.vision.streaming.dense import Dense
 from engine.vision.streaming.driver import encode_streams
@@ -78,12 +83,18 @@ def read(folder):
     return CLIPConfig(**{name: raw[name] for name in names}).to_dict()
 
 
+def read_video(folder):
+    raw = json.loads((folder / "config.json").read_text())
+    return VideoMAEConfig(**{n: each for n, each in raw.items() if n != "model_type"}).to_dict()
+
+
 def load(file, spans):
     return Dataset("tiny", (Captioned("1", "a.mp4", file.read_text()),))
 
 
 HELD = Buildable(lambda tower, space, parts, options: Held(tower), ("tiny-1",))
 FAMILY = Family(vision_config, text_config, split_towers, read)
+VIDEO = replace(VIDEOMAE, read=read_video)
 SET = AnnotatedSet(load, 2.0, 8)
 '''
 POINTS = """[dejavu_engine.strategies]
@@ -93,6 +104,9 @@ wrong = tiny_extras:SET
 
 [dejavu_engine.families]
 tiny = tiny_extras:FAMILY
+
+[dejavu_engine.video_families]
+tiny = tiny_extras:VIDEO
 
 [dejavu_engine.datasets]
 tiny = tiny_extras:SET
@@ -150,6 +164,21 @@ def test_a_family_reads_its_models(installed: Path, tmp_path: Path) -> None:
     assert np.array_equal(theirs.embed_texts(texts), ours.embed_texts(texts))
 
 
+def test_a_video_family_reads_its_models(installed: Path, tmp_path: Path) -> None:
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    rest = {"intermediate_size": 32, "image_size": 16, "patch_size": 8, "num_frames": 2}
+    VideoMAEForVideoClassification(VideoMAEConfig(**shape, **rest)).save_pretrained(tmp_path)
+    VideoMAEImageProcessorPil(size={"shortest_edge": 16}, crop_size=16).save_pretrained(tmp_path)
+    clips = torch.arange(1536, dtype=torch.uint8).view(1, 2, 3, 16, 16)
+    ours = load_action_model(str(tmp_path), device="cpu").classify(clips)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"model_type": "tiny"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert torch.equal(load_action_model(str(tmp_path), device="cpu").classify(clips), ours)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ModelError, match="'bert'; allowed: tiny, videomae, vivit"):
+        load_action_model(str(tmp_path), device="cpu")
+
+
 def test_a_dataset_goes_by_its_name(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("a dog")
     found = DATASETS.find("tiny", AnnotatedSet)
@@ -184,7 +213,9 @@ def test_no_name_is_given_twice(installed: Path, small) -> None:
         build_strategy("dense", small.tower())
 
 
-@pytest.mark.parametrize("names", [STRATEGIES, FAMILIES, DATASETS], ids=lambda each: each.what)
+@pytest.mark.parametrize(
+    "names", [STRATEGIES, FAMILIES, VIDEO_FAMILIES, DATASETS], ids=lambda each: each.what
+)
 def test_ours_are_all_there(names: Names) -> None:
     assert all(names.find(name, object) is not None for name in names.own)
 

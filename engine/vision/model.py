@@ -5,12 +5,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoTokenizer
 
@@ -23,12 +23,11 @@ from engine.vision.backbone.preprocess import Preprocessing, prepare
 from engine.vision.backbone.space import Precision, Space
 from engine.vision.backbone.text import TextTower
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.backbone.weights import hash_files, read_tensors, weight_files
+from engine.vision.backbone.weights import fill, hash_files, read_tensors, weight_files
 from engine.vision.fused.dense import FusedDense
 from engine.vision.fused.layers import fits, misfit
 
 FEW = 32  # pictures that a model embeds at once; strategies have more room
-M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +118,8 @@ def load_model(
             f"{preprocessing.size}"
         )
     check_precision(precision, place, shape)
-    tower = _fill(VisionTower, shape, vision, "vision tower").to(place, kind)
-    text_tower = _fill(TextTower, family.text(config), text, "text tower").to(place, kind)
+    tower = fill(VisionTower, shape, vision, "vision tower").to(place, kind)
+    text_tower = fill(TextTower, family.text(config), text, "text tower").to(place, kind)
     called = "builtin" if name == "builtin" else re.sub(r"[^\w.-]+", "-", Path(name).name)
     space = Space(
         name=f"{called}-fp8" if precision == "fp8" else called,
@@ -171,23 +170,6 @@ def pick_devices(names: str) -> tuple[str, ...]:
         pick_device("cuda")
         return tuple(f"cuda:{at}" for at in range(torch.cuda.device_count()))
     return tuple(str(pick_device(name.strip())) for name in names.split(",") if name.strip())
-
-
-def _fill(kind: type[M], shape: Any, tensors: dict[str, Tensor], what: str) -> M:
-    """Build a tower without initialising it, and give it all of its weights."""
-    with torch.device("meta"):
-        tower = kind(shape)
-    missing = sorted(set(tower.state_dict()) - set(tensors))
-    extra = sorted(set(tensors) - set(tower.state_dict()))
-    if missing or extra:
-        raise ModelError(f"{what}: missing {missing[:3]}, not expected {extra[:3]}")
-    for key, value in tower.state_dict().items():
-        if value.shape != tensors[key].shape:
-            raise ModelError(
-                f"{what}: {key} is {tuple(tensors[key].shape)}, not {tuple(value.shape)}"
-            )
-    tower.load_state_dict({key: tensor.float() for key, tensor in tensors.items()}, assign=True)
-    return tower.eval().requires_grad_(False)
 
 
 def _unit(parts: list[Tensor], dimension: int) -> NDArray[np.float32]:

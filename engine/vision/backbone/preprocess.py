@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from engine.errors import ModelError
 
+Triple = tuple[float, float, float]
 FAR = 16  # edges of which one is this many times the other are shortened first
 _RESAMPLE: dict[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}
 
@@ -23,8 +24,8 @@ class Preprocessing:
 
     size: int  # edge of the square given to the tower
     resize: int  # the shorter edge is resized to this, then the centre is cropped
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Triple
+    std: Triple
     mode: Literal["crop", "squash"] = "crop"  # squash resizes both edges to `size`
     resample: Literal["bilinear", "bicubic"] = "bicubic"
 
@@ -40,13 +41,8 @@ class Preprocessing:
         resample = config.get("resample", 3)
         if resample not in _RESAMPLE:
             raise ModelError(f"resample {resample} of the preprocessor; allowed: 2, 3")
-        if abs(config.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
-            raise ModelError(f"rescale_factor {config['rescale_factor']}; allowed: 1/255")
-        shared: dict[str, Any] = {
-            "mean": tuple(config.get("image_mean", (0.5, 0.5, 0.5))),
-            "std": tuple(config.get("image_std", (0.5, 0.5, 0.5))),
-            "resample": _RESAMPLE[resample],
-        }
+        mean, std = _scaling(config)
+        shared: dict[str, Any] = {"mean": mean, "std": std, "resample": _RESAMPLE[resample]}
         if isinstance(size, Mapping) and "height" in size:
             if size["height"] != size["width"]:
                 raise ModelError(f"preprocessor size {dict(size)}; allowed: a square")
@@ -55,6 +51,24 @@ class Preprocessing:
         crop = config.get("crop_size", resize)
         edge = crop["height"] if isinstance(crop, Mapping) else crop
         return cls(size=edge, resize=resize, **shared)
+
+
+def _scaling(config: Mapping[str, Any]) -> tuple[Triple, Triple]:
+    """Mean and deviation of values in 0 to 1 that give what the processor's steps give.
+
+    Processors multiply bytes; some subtract 1 then; most normalise what comes of it.
+    """
+    factor = float(config.get("rescale_factor", 1 / 255)) * 255
+    if not any(abs(factor - known) <= 1e-6 for known in (1, 2)):
+        raise ModelError(f"rescale_factor {config['rescale_factor']}; allowed: 1/255, 1/127.5")
+    scale = round(factor)
+    less = float(bool(config.get("offset", False)))
+    normal = config.get("do_normalize", True)
+    mean = config.get("image_mean", (0.5,) * 3) if normal else (0.0,) * 3
+    spread = config.get("image_std", (0.5,) * 3) if normal else (1.0,) * 3
+    means = [(float(each) + less) / scale for each in mean]
+    spreads = [float(each) / scale for each in spread]
+    return (means[0], means[1], means[2]), (spreads[0], spreads[1], spreads[2])
 
 
 def prepare(image: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:

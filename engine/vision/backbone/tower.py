@@ -1,7 +1,7 @@
 """The vision tower, cut where reuse needs it: embed, queries/keys/values, attend, finish, pool."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,30 @@ from engine.vision.backbone.linear8 import Linear8
 from kernels.activation import activate
 
 Activation = Literal["quick_gelu", "gelu", "gelu_tanh"]
+
+
+class LayerShape(Protocol):
+    """What a layer asks of a configuration, of frames or of clips."""
+
+    @property
+    def width(self) -> int:
+        """Numbers of a token, D."""
+
+    @property
+    def heads(self) -> int:
+        """Heads of the attention, H."""
+
+    @property
+    def mlp(self) -> int:
+        """Hidden width of the MLP."""
+
+    @property
+    def activation(self) -> Activation:
+        """Between the MLP's products."""
+
+    @property
+    def eps(self) -> float:
+        """Of the LayerNorms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +71,7 @@ class VisionConfig:
 class Layer(nn.Module):
     """One pre-norm transformer layer, its attention and its token-wise work apart."""
 
-    def __init__(self, config: VisionConfig) -> None:
+    def __init__(self, config: LayerShape) -> None:
         super().__init__()
         self.heads = config.heads
         self.activation: Activation = config.activation

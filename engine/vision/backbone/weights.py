@@ -5,21 +5,23 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig
 
 from engine.errors import ModelError, unknown
 from engine.vision.backbone.text import TextConfig
 from engine.vision.backbone.tower import Activation, VisionConfig
 
+M = TypeVar("M", bound=nn.Module)
 _ACTIVATIONS: dict[str, Activation] = {
     "quick_gelu": "quick_gelu",
     "gelu": "gelu",
     "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",  # the same formula, written otherwise
 }
 _LAYER = {
     "layer_norm1": "norm1",
@@ -75,7 +77,7 @@ def vision_config(config: Mapping[str, Any], mean: Any, std: Any) -> VisionConfi
         patch=vision["patch_size"],
         image_size=vision["image_size"],
         dimension=config["projection_dim"] if clip else vision["hidden_size"],
-        activation=_activation(vision["hidden_act"]),
+        activation=activation_of(vision["hidden_act"]),
         eps=vision["layer_norm_eps"],
         class_token=clip,
         pre_norm=clip,
@@ -99,7 +101,7 @@ def text_config(config: Mapping[str, Any]) -> TextConfig:
         vocabulary=text["vocab_size"],
         context=text["max_position_embeddings"],
         dimension=config["projection_dim"] if clip else text["projection_size"],
-        activation=_activation(text["hidden_act"]),
+        activation=activation_of(text["hidden_act"]),
         eps=text["layer_norm_eps"],
         causal=clip,
         pooling="end" if clip else "last",
@@ -145,6 +147,23 @@ def read_tensors(files: list[Path]) -> dict[str, Tensor]:
         with safe_open(file, framework="pt") as opened:
             tensors.update((name, opened.get_tensor(name)) for name in opened.keys())  # noqa: SIM118
     return tensors
+
+
+def fill(kind: type[M], shape: Any, tensors: dict[str, Tensor], what: str) -> M:
+    """Build a tower without initialising it, and give it all of its weights."""
+    with torch.device("meta"):
+        tower = kind(shape)
+    missing = sorted(set(tower.state_dict()) - set(tensors))
+    extra = sorted(set(tensors) - set(tower.state_dict()))
+    if missing or extra:
+        raise ModelError(f"{what}: missing {missing[:3]}, not expected {extra[:3]}")
+    for key, value in tower.state_dict().items():
+        if value.shape != tensors[key].shape:
+            raise ModelError(
+                f"{what}: {key} is {tuple(tensors[key].shape)}, not {tuple(value.shape)}"
+            )
+    tower.load_state_dict({key: tensor.float() for key, tensor in tensors.items()}, assign=True)
+    return tower.eval().requires_grad_(False)
 
 
 def split_towers(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -201,7 +220,8 @@ def _join(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return joined
 
 
-def _activation(name: str) -> Activation:
+def activation_of(name: str) -> Activation:
+    """Return ours for Hugging Face's name."""
     if name not in _ACTIVATIONS:
         raise ModelError(unknown("activation", name, _ACTIVATIONS))
     return _ACTIVATIONS[name]

@@ -1,0 +1,93 @@
+"""A model that names what happens in a clip, and the identity of what it gives."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from engine.errors import ModelError, UsageError, unknown
+from engine.vision.backbone.locate import locate, read_json
+from engine.vision.backbone.preprocess import Preprocessing
+from engine.vision.backbone.space import Space
+from engine.vision.backbone.video import VideoTower
+from engine.vision.backbone.video_families import labels_of, video_family_of
+from engine.vision.backbone.weights import (
+    fill,
+    hash_files,
+    read_tensors,
+    weight_files,
+)
+from engine.vision.model import pick_device
+
+
+@dataclass(frozen=True, slots=True)
+class ActionModel:
+    """A video classifier, ready to run."""
+
+    tower: VideoTower
+    labels: tuple[str, ...]  # of the classes, in the order of their scores
+    preprocessing: Preprocessing
+    space: Space
+
+    @torch.inference_mode()
+    def classify(self, clips: Tensor, *, batch: int = 8) -> Tensor:
+        """Probabilities of the labels, float32 `[B, C]`, of clips of bytes `[B, F, 3, S, S]`."""
+        tower, config = self.tower, self.tower.config
+        size = (config.num_frames, 3, config.image_size, config.image_size)
+        if clips.shape[1:] != size or clips.dtype != torch.uint8:
+            raise UsageError(
+                f"clips must be uint8 {['B', *size]}, got {clips.dtype} {list(clips.shape)}"
+            )
+        if not len(clips):
+            return torch.empty(0, config.classes)
+        scores = [tower(tower.normalise(part)).float() for part in clips.split(batch)]
+        return torch.cat(scores).softmax(-1)
+
+    def label_index(self, label: str) -> int:
+        """Return a label's place among the scores; one that the model does not know is refused."""
+        if label not in self.labels:
+            raise UsageError(unknown(f"action of {self.space.name}", label, self.labels))
+        return self.labels.index(label)
+
+
+def load_action_model(
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: torch.dtype | None = None,
+    revision: str | None = None,
+) -> ActionModel:
+    """Load a folder in Hugging Face's format or a hub id; safetensors only.
+
+    The default type is bfloat16 on a GPU, float32 on a CPU.
+    """
+    folder, commit = locate(name, revision)
+    place = pick_device(device)
+    raw = read_json(folder / "config.json")
+    family = video_family_of(str(raw.get("model_type")), folder)
+    config = family.read(folder)
+    preprocessing = Preprocessing.from_config(read_json(folder / "preprocessor_config.json"))
+    shape = family.shape(config, preprocessing)
+    if shape.image_size != preprocessing.size:
+        raise ModelError(
+            f"{folder}: the tower takes {shape.image_size} pixels, its processor gives "
+            f"{preprocessing.size}"
+        )
+    files = weight_files(folder)
+    tensors = family.rename(read_tensors(files), shape)
+    kind = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
+    return ActionModel(
+        tower=fill(VideoTower, shape, tensors, "video tower").to(place, kind),
+        labels=labels_of(config),
+        preprocessing=preprocessing,
+        space=Space(
+            name=re.sub(r"[^\w.-]+", "-", Path(name).name),
+            model=name,
+            revision=commit,
+            weight_hash=hash_files(files),
+            preprocessing=preprocessing.canonical,
+            dimension=shape.classes,
+        ),
+    )
