@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engine.ingesting.report import IngestOptions as IngestOptions
     from engine.ingesting.report import IngestReport as IngestReport
     from engine.ingesting.report import VideoReport as VideoReport
+    from engine.library import Library as Library
     from engine.protocol import AnyEngine as AnyEngine
     from engine.results import Answer as Answer
     from engine.results import Coverage as Coverage
@@ -49,6 +50,7 @@ _HOMES = {  # name → module: what is heavy is imported by who asks for it
     "IngestOptions": "engine.ingesting.report",
     "IngestReport": "engine.ingesting.report",
     "Job": "engine.storage.records",
+    "Library": "engine.library",
     "LimitError": "engine.errors",
     "ModelError": "engine.errors",
     "Moment": "engine.results",

@@ -1,23 +1,55 @@
-"""What an engine tells of its data folder: videos and what they look like, jobs, indexes."""
+"""A data folder without a model: its videos and what they look like, jobs, spaces, indexes."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
+from engine.storage.completeness import VideoCompleteness
 from engine.storage.indexing import IndexStatus
 from engine.storage.jobs import Jobs as JobRecords
 from engine.storage.layout import Layout
-from engine.storage.records import Job, JobStatus, Video, VideoStatus
+from engine.storage.records import Job, JobStatus, StoredSpace, Video, VideoStatus
 from engine.storage.store import Store
+from engine.storage.verify import Problem
 
 if TYPE_CHECKING:
     from engine.footage import Footage
 
 
 class Library:
-    """The calls that need no model; every one may come from any thread."""
+    """The calls that need no model; every one may come from any thread.
+
+    Use as a context manager, or close it.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
+
+    @classmethod
+    def open(cls, root: str | Path, *, read_only: bool = False) -> Self:
+        """Open or create a data folder.
+
+        `read_only` opens what was published last, beside a writer or where nothing can be written.
+        """
+        return cls(Store.read(Path(root)) if read_only else Store.open(Path(root)))
+
+    def close(self) -> None:
+        """Give the data folder back; nothing can be asked afterwards."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        """Return the library itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
 
     # videos
 
@@ -101,6 +133,49 @@ class Library:
         """Where things lie in the data folder."""
         return self.store.layout
 
+    def announce(self, url: str) -> None:
+        """Tell other processes that this one serves the folder at `url`."""
+        self.store.announce(url)
+
+    def completeness(self, videos: Sequence[int] | None = None) -> list[VideoCompleteness]:
+        """Return how much of each video is embedded in the space in use; nothing if none is."""
+        space = self.current_space()
+        return [] if space is None else self.store.completeness(space.key, videos)
+
+    def verify(self, video: int | str | None = None) -> list[Problem]:
+        """Return everything that is not as it should be, of one video or of the whole folder."""
+        return self.store.verify(None if video is None else self.video(video).video_id)
+
+    def compact(self) -> int:
+        """Fold small and superseded files together; return how many files that saves."""
+        return self.store.compact()
+
+    # embedding spaces and their indexes
+
+    def spaces(self) -> list[StoredSpace]:
+        """Return the embedding spaces, one for each model whose vectors are stored."""
+        return self.store.catalog.spaces()
+
+    def current_space(self) -> StoredSpace | None:
+        """Return the space in use, if there is one."""
+        return self.store.catalog.current_space()
+
+    def use_space(self, key: str) -> None:
+        """Make a space the one in use."""
+        self.store.catalog.use_space(key)
+
+    def remove_space(self, key: str) -> None:
+        """Remove a space with all of its rows; no space is in use if it was."""
+        self.store.remove_space(key)
+
+    def index(self, key: str) -> IndexStatus:
+        """Return the state of one space's index."""
+        return self.store.index_status_of(key)
+
     def indexes(self) -> list[IndexStatus]:
-        """Return the state of the index of every embedding space."""
+        """Return the state of every space's index."""
         return self.store.index_status()
+
+    def build_indexes(self) -> list[IndexStatus]:
+        """Build every index afresh from the stored rows."""
+        return [self.store.build_index(space.key) for space in self.spaces()]

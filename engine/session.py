@@ -9,7 +9,6 @@ from functools import cached_property
 from math import inf
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -96,23 +95,10 @@ class Engine(Library):
         self._model.load()
         return self
 
-    def __enter__(self) -> Self:
-        """Return the engine itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
-
     def close(self) -> None:
         """Give the data folder back; the engine is unusable afterwards."""
         self._sandbox.close()
-        self.store.close()
+        super().close()
 
     def ingest(
         self,

@@ -13,8 +13,8 @@ from engine.errors import NotFoundError
 from engine.storage.lock import holder, may_write
 
 if TYPE_CHECKING:
+    from engine.library import Library
     from engine.session import Engine
-    from engine.storage.store import Store
 
 
 @contextmanager
@@ -38,23 +38,22 @@ def connect(
 
 
 @contextmanager
-def open_store(data: Path) -> "Iterator[Store]":
-    """Open what is stored; a folder that does not exist is not made."""
-    check_folder(data)
-    from engine.storage.store import Store
-
-    with Store.open(data) as store:
-        yield store
+def reach(data: Path, *, writes: bool = False) -> "Iterator[Client | Library]":
+    """Give the running server where there is one, else the data folder, for what needs no model."""
+    remote = find_server(data)
+    if remote is not None:
+        yield remote
+        return
+    with open_folder(data, writes=writes) as opened:
+        yield opened
 
 
 @contextmanager
-def read_store(data: Path) -> "Iterator[Store]":
-    """Open what is stored for a command that changes nothing, also beside a writing process."""
+def open_folder(data: Path, *, writes: bool = False) -> "Iterator[Library]":
+    """Open a folder that exists; where nothing is to be written, also beside a writer."""
     check_folder(data)
-    from engine.storage.store import Store
-
-    with Store.read(data) if must_only_read(data) else Store.open(data) as store:
-        yield store
+    with engine.Library.open(data, read_only=not writes and must_only_read(data)) as opened:
+        yield opened
 
 
 def must_only_read(data: Path) -> bool:

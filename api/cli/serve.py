@@ -47,7 +47,7 @@ def serve(
         opened.load()
         url = f"http://{_reached_at(host)}:{listener.getsockname()[1]}"
         server = server_of(create_app(opened, settings), settings)
-        opened.store.announce(url)
+        opened.announce(url)
         if as_json:
             show.print_json({"url": url, "pid": os.getpid()})
         show.err.print(f"[bold]{url}[/]  page · [bold]{url}/docs[/]  API · Ctrl-C stops")

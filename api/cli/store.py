@@ -2,19 +2,22 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from api.cli import choosing, flags, show
-from api.cli.connect import find_server, open_store, read_store
+from api.cli.connect import open_folder, reach
+from engine.client import Client
 from engine.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engine.library import Library
+    from engine.storage.indexing import IndexStatus
     from engine.storage.records import Video
-    from engine.storage.store import Store
 
 videos = typer.Typer(help="The videos in the store.", no_args_is_help=True)
 index = typer.Typer(help="The search index.", no_args_is_help=True)
@@ -38,17 +41,11 @@ def list_videos(
 ) -> None:
     """List the videos with how they were encoded."""
     choice = choosing.Choice.read(since, until, gone)
-    remote = find_server(data)
-    if remote is not None:
-        matching = [each for each in choice.of(remote.videos(pattern)) if each.video_id > after]
-        found = [_record(each) for each in matching[: limit or None]]
-        more = bool(limit) and len(matching) > limit
-    else:
-        with read_store(data) as store:
-            most = limit + 1 if limit and choice.everything else None
-            page = choice.of(store.catalog.videos(pattern, after=after, limit=most))
-            more = bool(limit) and len(page) > limit
-            found = _with_states(store, page[: limit or None])
+    most = limit + 1 if limit and choice.everything else None
+    with reach(data) as known:
+        page = choice.of(known.videos(pattern, after=after, limit=most))
+        found = _with_states(known, page[: limit or None])
+    more = bool(limit) and len(page) > limit
     if as_json:
         show.print_json(found)
         return
@@ -63,12 +60,8 @@ def list_videos(
 @videos.command("show")
 def show_video(which: Which, data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """Show one video: its stream, and what its ingest did and cost."""
-    remote = find_server(data)
-    if remote is not None:
-        found = _record(remote.video(flags.which(which)))
-    else:
-        with read_store(data) as store:
-            found = _record(store.catalog.video(flags.which(which)))
+    with reach(data) as known:
+        found = _record(known.video(flags.which(which)))
     report = {} if as_json else found.pop("report", None) or {}
     _print_record({**found, **report}, as_json=as_json)
 
@@ -87,46 +80,36 @@ def remove_videos(
     choice = choosing.Choice.read(since, until, gone)
     if not which and choice.everything:
         raise UsageError("nothing is named; allowed: names, ids, globs, --gone, --since, --until")
-    remote = find_server(data)
-    if remote is not None:
-        _remove(remote.videos, remote.video, remote.remove, which, choice, yes, as_json)
-        return
-    from engine.footage import remove_video
-
-    with open_store(data) as store:
-        catalog = store.catalog
-        _remove(
-            catalog.videos, catalog.video, lambda video: remove_video(store, video),
-            which, choice, yes, as_json,
-        )  # fmt: skip
-
-
-def _remove(
-    search: "Callable[[str | None], list[Video]]",
-    find: "Callable[[int | str], Video]",
-    remove: Callable[[int], None],
-    which: list[str] | None,
-    choice: choosing.Choice,
-    yes: bool,
-    as_json: bool,
-) -> None:
-    """Remove what is meant; more than one video only if that is confirmed."""
-    named = [video for name in which or () for video in search(name) or [find(flags.which(name))]]
-    listed = {video.video_id: video for video in (named if which else search(None))}
-    meant = choice.of(listed.values())
-    if len(meant) > 1 and not yes:
-        names = ", ".join(video.name for video in meant[:5]) + (", …" if len(meant) > 5 else "")
-        if as_json or not sys.stdin.isatty():
-            raise UsageError(f"{len(meant)} videos are meant: {names}; --yes removes them")
-        typer.confirm(f"remove {len(meant)} videos: {names}?", abort=True)
-    for video in meant:
-        remove(video.video_id)
-        if not as_json:
-            show.out.print(f"removed {escape(video.name)}")
+    with reach(data, writes=True) as known:
+        meant = _meant(known, which, choice)
+        if len(meant) > 1 and not yes:
+            names = ", ".join(video.name for video in meant[:5]) + (", …" if len(meant) > 5 else "")
+            if as_json or not sys.stdin.isatty():
+                raise UsageError(f"{len(meant)} videos are meant: {names}; --yes removes them")
+            typer.confirm(f"remove {len(meant)} videos: {names}?", abort=True)
+        for video in meant:
+            known.remove(video.video_id)
+            if not as_json:
+                show.out.print(f"removed {escape(video.name)}")
     if as_json:
         show.print_json({"removed": [video.name for video in meant]})
     elif not meant:
         show.out.print("no video is meant; nothing was removed")
+
+
+def _meant(
+    known: "Client | Library", which: list[str] | None, choice: choosing.Choice
+) -> "list[Video]":
+    """Return the videos named, or all, that meet the conditions; each once."""
+    if not which:
+        return choice.of(known.videos())
+    named = [video for name in which for video in _named(known, name)]
+    return choice.of({video.video_id: video for video in named}.values())
+
+
+def _named(known: "Client | Library", name: str) -> "list[Video]":
+    """Return the videos that a name, an id or a glob stands for: at least one."""
+    return known.videos(name) or [known.video(flags.which(name))]
 
 
 @videos.command()
@@ -136,10 +119,10 @@ def verify(
     as_json: flags.Json = False,
 ) -> None:
     """Prove that every video has every row it should, in files that are whole."""
-    with read_store(data) as store:
-        video = store.catalog.video(flags.which(which)).video_id if which else None
-        problems = store.verify(video)
-        counts = _count_states(store, video)
+    with open_folder(data) as known:
+        video = known.video(flags.which(which)).video_id if which else None
+        problems = known.verify(video)
+        counts = _count_states(known, video)
     if as_json:
         show.print_json({"videos": sum(counts.values()), "states": counts, "problems": problems})
     elif problems:
@@ -153,36 +136,33 @@ def verify(
         raise typer.Exit(1)
 
 
-def _count_states(store: "Store", video: int | None) -> dict[str, int]:
+def _count_states(known: "Library", video: int | None) -> dict[str, int]:
     """Return how many videos are complete, quarantined and so on in the space in use."""
-    space = store.catalog.current_space()
-    if space is None:
-        return {"without rows": 1 if video else store.catalog.count_videos()}
-    found = store.completeness(space.key, None if video is None else [video])
+    if known.current_space() is None:
+        return {"without rows": 1 if video else sum(known.count_by_status().values())}
+    found = known.completeness(None if video is None else [video])
     return dict(Counter(item.state for item in found))
 
 
 @index.command("status")
 def index_status(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """Show each space's index."""
-    with read_store(data) as store:
-        _print_status(store, as_json=as_json)
+    with open_folder(data) as known:
+        _print_status(known.indexes(), as_json=as_json)
 
 
 @index.command("build")
 def index_build(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """Rebuild every index from the stored rows."""
-    with open_store(data) as store:
-        for space in store.catalog.spaces():
-            store.build_index(space.key)
-        _print_status(store, as_json=as_json)
+    with open_folder(data, writes=True) as known:
+        _print_status(known.build_indexes(), as_json=as_json)
 
 
 @index.command("compact")
 def index_compact(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """Fold small and superseded files together and merge the index."""
-    with open_store(data) as store:
-        removed = store.compact()
+    with open_folder(data, writes=True) as known:
+        removed = known.compact()
     if as_json:
         show.print_json({"files_removed": removed})
     else:
@@ -192,8 +172,8 @@ def index_compact(data: flags.Data = flags.DATA, as_json: flags.Json = False) ->
 @spaces.command("ls")
 def list_spaces(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """List the spaces; a star marks the one in use."""
-    with read_store(data) as store:
-        found, current = store.catalog.spaces(), store.catalog.current_space()
+    with open_folder(data) as known:
+        found, current = known.spaces(), known.current_space()
     if as_json:
         show.print_json({"current": current and current.key, "spaces": found})
         return
@@ -211,8 +191,8 @@ def use_space(
     as_json: flags.Json = False,
 ) -> None:
     """Make a space the one that queries use."""
-    with open_store(data) as store:
-        store.catalog.use_space(key)
+    with open_folder(data, writes=True) as known:
+        known.use_space(key)
     if as_json:
         show.print_json({"current": key})
     else:
@@ -227,13 +207,14 @@ def remove_space(
     as_json: flags.Json = False,
 ) -> None:
     """Remove a space with all its rows; the one in use only after asking."""
-    with open_store(data) as store:
-        if store.catalog.space(key) == store.catalog.current_space() and not yes:
-            rows = store.index_status_of(key).num_rows
+    with open_folder(data, writes=True) as known:
+        current = known.current_space()
+        if current is not None and current.key == key and not yes:
+            rows = known.index(key).num_rows
             if as_json or not sys.stdin.isatty():
                 raise UsageError(f"{key} is in use and has {rows} rows; --yes removes it")
             typer.confirm(f"{key} is in use and has {rows} rows; remove it?", abort=True)
-        store.remove_space(key)
+        known.remove_space(key)
     if as_json:
         show.print_json({"removed": key})
     else:
@@ -243,12 +224,8 @@ def remove_space(
 @jobs.command("ls")
 def list_jobs(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """List jobs, newest first."""
-    remote = find_server(data)
-    if remote is not None:
-        found = [_job(job) for job in remote.jobs()]
-    else:
-        with read_store(data) as store:
-            found = [_job(job) for job in store.catalog.jobs()]
+    with reach(data) as known:
+        found = [_job(job) for job in known.jobs()]
     if as_json:
         show.print_json(found)
         return
@@ -259,27 +236,16 @@ def list_jobs(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> Non
 @jobs.command("show")
 def show_job(job_id: Job, data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """Show one job: how far it is, or why it failed."""
-    remote = find_server(data)
-    if remote is not None:
-        found = _job(remote.job(job_id))
-    else:
-        with read_store(data) as store:
-            found = _job(store.catalog.job(job_id))
+    with reach(data) as known:
+        found = _job(known.job(job_id))
     _print_record(found, as_json=as_json)
 
 
 @jobs.command("cancel")
 def cancel_job(job_id: Job, data: flags.Data = flags.DATA, as_json: flags.Json = False) -> None:
     """Cancel a job of the running server; without one, a job that waits."""
-    remote = find_server(data)
-    if remote is not None:
-        found = _job(remote.cancel(job_id))
-    else:
-        with open_store(data) as store:
-            job = store.catalog.job(job_id)
-            if job.status in ("queued", "running"):  # running: a server left it behind
-                store.catalog.update_job(job_id, status="cancelled")
-            found = _job(store.catalog.job(job_id))
+    with reach(data, writes=True) as known:
+        found = _job(known.cancel(job_id))
     _print_record(found, as_json=as_json)
 
 
@@ -292,11 +258,12 @@ def _print_record(record: dict[str, Any], *, as_json: bool) -> None:
             show.out.print(f"[dim]{name.replace('_', ' '):>20}[/]  {escape(_said(value))}")
 
 
-def _with_states(store: "Store", found: "Sequence[Video]") -> list[dict[str, Any]]:
-    """Return videos with how much of each is embedded in the space in use."""
-    space, ids = store.catalog.current_space(), [video.video_id for video in found]
-    known = {} if space is None else {c.video_id: c for c in store.completeness(space.key, ids)}
-    return [{**_record(video), "rows": show.plain(known.get(video.video_id))} for video in found]
+def _with_states(known: "Client | Library", found: "Sequence[Video]") -> list[dict[str, Any]]:
+    """Return videos with how much of each is embedded, which a server does not tell."""
+    if isinstance(known, Client):
+        return [_record(video) for video in found]
+    states = {each.video_id: each for each in known.completeness([v.video_id for v in found])}
+    return [{**_record(video), "rows": show.plain(states.get(video.video_id))} for video in found]
 
 
 def _state(video: dict[str, Any]) -> str:
@@ -343,8 +310,7 @@ def _said(value: Any) -> str:
     return ", ".join(map(_said, value)) if isinstance(value, list) else str(value)
 
 
-def _print_status(store: "Store", *, as_json: bool) -> None:
-    found = store.index_status()
+def _print_status(found: "Sequence[IndexStatus]", *, as_json: bool) -> None:
     if as_json:
         show.print_json(found)
         return
