@@ -9,7 +9,7 @@ from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.config import Role, ServerSettings
-from api.errors import Problem
+from api.errors import HttpProblem
 from api.jobs import Jobs
 from api.shelf import Shelf
 from api.turns import Turns
@@ -93,14 +93,14 @@ RoleDep = Annotated[Role | None, Depends(_role)]
 def may_write(role: RoleDep) -> None:
     """Let only keys with the role write pass."""
     if role != "write":
-        raise Problem(403, "this key has the role read; needed: write")
+        raise HttpProblem(403, "this key has the role read; needed: write")
 
 
 def _expect_room(jobs: JobsDep, settings: SettingsDep) -> None:
     """Refuse work where as much as is allowed waits already."""
     if jobs.num_queued() >= settings.max_queued_jobs:
         said = f"{settings.max_queued_jobs} jobs are waiting, the most allowed"
-        raise Problem(429, said, retry_after="30")
+        raise HttpProblem(429, said, retry_after="30")
 
 
 expect_room = Depends(_expect_room)
@@ -116,7 +116,7 @@ def inside_roots(settings: ServerSettings, given: str) -> pathlib.Path:
     resolved = (path if path.is_absolute() else pathlib.Path.cwd() / path).resolve()
     if not any(resolved.is_relative_to(root) for root in settings.roots):
         allowed = ", ".join(map(str, settings.roots)) or "none; set DEJAVU_VIDEO_ROOTS"
-        raise Problem(403, f"{given!r} is outside the video roots; allowed: {allowed}")
+        raise HttpProblem(403, f"{given!r} is outside the video roots; allowed: {allowed}")
     if not resolved.exists():
-        raise Problem(404, f"no file {given!r}")
+        raise HttpProblem(404, f"no file {given!r}")
     return resolved

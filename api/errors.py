@@ -41,7 +41,7 @@ T = TypeVar("T")
 _SHORT = 80  # letters of a value that is told back
 
 
-class Problem(HTTPException):
+class HttpProblem(HTTPException):
     """An error of HTTP itself: a limit, a missing key, a file out of bounds."""
 
     def __init__(self, status: int, detail: str, **headers: str) -> None:

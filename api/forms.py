@@ -9,7 +9,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from api.errors import Problem
+from api.errors import HttpProblem
 
 _FIELDS = 8  # beside the file
 
@@ -45,7 +45,7 @@ async def form_of(request: Request, folder: Path) -> AsyncIterator[FormData]:
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise Problem(
+        raise HttpProblem(
             400, f"the form cannot be read: {error.message.rstrip('.').lower()}"
         ) from error
     parser.close_unfinished(form)

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.config import LOOPBACK, ServerSettings
-from api.errors import Problem, problem
+from api.errors import HttpProblem, problem
 
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 _OPEN = ("/", "/docs", "/openapi.json", "/livez", "/readyz")  # and what the page is made of
@@ -97,7 +97,7 @@ def _counted(receive: Receive, allowed: int) -> Receive:
         seen += len(message.get("body", b""))
         if seen > allowed:
             said = f"the body is longer than the {allowed} bytes allowed"
-            raise Problem(413, said, Connection="close")
+            raise HttpProblem(413, said, Connection="close")
         return message
 
     return counted

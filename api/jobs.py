@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from api.errors import Problem
+from api.errors import HttpProblem
 from engine.errors import EngineError, NotFoundError
-from engine.storage.jobs import Jobs as JobRecords
+from engine.storage.jobs import JobRecords
 from engine.storage.records import Job
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Jobs:
         """Queue what a job that failed or was cancelled was to do; return the new job's id."""
         job = self._records.job(job_id)
         if job.status not in ("failed", "cancelled"):
-            raise Problem(409, f"job {job_id} is {job.status}; allowed: failed, cancelled")
+            raise HttpProblem(409, f"job {job_id} is {job.status}; allowed: failed, cancelled")
         return self.submit(job.kind, job.request)
 
     @property

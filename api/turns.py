@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from api.errors import Problem
+from api.errors import HttpProblem
 from engine.cage.ending import Ending
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Turns:
             if gone.done():
                 raise ClientDisconnect
         said = f"the work ran longer than the {self._seconds:g} seconds allowed for {self._what}"
-        raise Problem(503, said, retry_after="10")
+        raise HttpProblem(503, said, retry_after="10")
 
     async def _enter(self, gone: "asyncio.Future[None]") -> None:
         if not self._free.locked():
@@ -63,7 +63,7 @@ class Turns:
             return
         busy = f"{self._places} {self._what} are running, as many as are allowed"
         if self._waiting >= _LINE * self._places:
-            raise Problem(503, busy, retry_after="2")
+            raise HttpProblem(503, busy, retry_after="2")
         self._waiting += 1
         place = asyncio.ensure_future(self._free.acquire())
         entered = False
@@ -79,7 +79,7 @@ class Turns:
         if gone.done():
             raise ClientDisconnect
         if not entered:
-            raise Problem(503, busy, retry_after="2")
+            raise HttpProblem(503, busy, retry_after="2")
 
     def _ended(self, done: "asyncio.Future[T]") -> None:
         self._free.release()

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Self
 
 from engine.storage.completeness import VideoCompleteness
 from engine.storage.indexing import IndexStatus
-from engine.storage.jobs import Jobs as JobRecords
+from engine.storage.jobs import JobRecords
 from engine.storage.layout import Layout
 from engine.storage.records import Job, JobStatus, StoredSpace, Video, VideoStatus
 from engine.storage.store import Store
-from engine.storage.verify import Problem
+from engine.storage.verify import StoreProblem
 
 if TYPE_CHECKING:
     from engine.footage import Footage
@@ -142,7 +142,7 @@ class Library:
         space = self.current_space()
         return [] if space is None else self.store.completeness(space.key, videos)
 
-    def verify(self, video: int | str | None = None) -> list[Problem]:
+    def verify(self, video: int | str | None = None) -> list[StoreProblem]:
         """Return everything that is not as it should be, of one video or of the whole folder."""
         return self.store.verify(None if video is None else self.video(video).video_id)
 

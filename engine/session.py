@@ -236,14 +236,14 @@ class Engine(Library):
         """Return the settings of an ingest with some replaced."""
         from engine.ingesting.report import IngestOptions, bound_of
         from engine.vision.model import pick_devices
-        from engine.vision.registry import find_parts
+        from engine.vision.registry import find_trained
 
         bound = self.settings.max_drift if max_drift is None else max_drift
         return IngestOptions(
             fps=self.settings.fps if fps is None else fps,
             strategy=strategy or self.settings.strategy,
             max_drift=bound_of(bound),
-            parts=find_parts(parts or self.settings.parts),
+            parts=find_trained(parts or self.settings.parts),
             workers=workers,
             decoder=decoder or self.settings.decoder,
             devices=pick_devices(self.settings.devices if devices is None else devices),

@@ -34,20 +34,20 @@ class Small:
             nn.init.normal_(parameter, std=0.25, generator=generator)
         return tower.requires_grad_(False).eval()
 
-    def parts(self, config: VisionConfig | None = None, **settings: Any) -> ReuseModules:
+    def modules(self, config: VisionConfig | None = None, **settings: Any) -> ReuseModules:
         """Parts that reuse about half of the tokens, decided by all of their features."""
-        parts = ReuseModules(config or self.config(), ReuseConfig(**{"narrow": 8, **settings}))
+        modules = ReuseModules(config or self.config(), ReuseConfig(**{"narrow": 8, **settings}))
         generator = torch.Generator().manual_seed(0)
-        for parameter in parts.parameters():
+        for parameter in modules.parameters():
             nn.init.normal_(parameter, std=0.3, generator=generator)
         with torch.no_grad():
-            for index in range(len(parts.gates)):
-                first = parts.gate(index).decision.net[0]
+            for index in range(len(modules.gates)):
+                first = modules.gate(index).decision.net[0]
                 assert isinstance(first, nn.Linear)
                 first.weight[:, :3] *= torch.tensor([3.0, 8.0, 3.0])
                 # the units bend where similarities and importances lie
                 first.bias.copy_(-0.8 * first.weight[:, 1] - 0.3 * first.weight[:, 0])
-        return parts.eval()
+        return modules.eval()
 
     def frames(self, streams: int, frames: int, *, change: float = 0.3, seed: int = 0) -> Tensor:
         """Frames uint8 `[B, F, 3, 32, 32]`: one picture, and so much of another in each."""

@@ -39,7 +39,7 @@ LAYERS = [
     {"api"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-TWICE = 15
+TWICE = 12
 LIGHT = ("kernels", "engine.errors", "engine.names", "engine.vision", "engine.training")
 HEAVY = {"av", "duckdb", "faiss", "pyarrow", "fastapi", "pydantic", "typer", "rich", "sqlglot"}
 

@@ -22,7 +22,7 @@ from engine.vision.backbone.families import FAMILIES
 from engine.vision.backbone.locate import BUILTIN
 from engine.vision.backbone.video_families import VIDEO_FAMILIES
 from engine.vision.model import load_model
-from engine.vision.registry import build_strategy, find_parts
+from engine.vision.registry import build_strategy, find_trained
 from engine.vision.strategies import STRATEGIES, check_strategy
 from engine.vision.streaming.strategy import Chunk
 
@@ -145,10 +145,10 @@ def test_parts_of_another_strategy_are_known_by_their_format(installed: Path, tm
     file = tmp_path / "parts.safetensors"
     save_file({"a": torch.ones(1)}, file, {"format": "tiny-1"})
     with pytest.raises(UsageError, match="cannot be loaded"):
-        find_parts(file)  # for one of that distribution's strategies is broken
+        find_trained(file)  # for one of that distribution's strategies is broken
     points = installed / "tiny_extras-1.0.dist-info" / "entry_points.txt"
     points.write_text("[dejavu_engine.strategies]\nheld = tiny_extras:HELD\n")
-    assert find_parts(file) == {"held": file}
+    assert find_trained(file) == {"held": file}
 
 
 def test_a_family_reads_its_models(installed: Path, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def reuse(
         seconds=seconds,
         anneal=seconds > 0,
         batch=batch,
-        parts=ReuseConfig(narrow=narrow, cue=cue, chain=chain),  # type: ignore[arg-type]
+        modules=ReuseConfig(narrow=narrow, cue=cue, chain=chain),  # type: ignore[arg-type]
     )
     source = _source(loaded, videos, fps, clips)
     trainer = Trainer(loaded.tower, config, out, space=loaded.space, start=start)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from api.deps import CanRead, EngineDep, JobsDep, RoleDep
-from api.errors import Problem
+from api.errors import HttpProblem
 from schemas.health import AliveOut, MeOut, ReadyOut
 
 router = APIRouter(tags=["health"])
@@ -26,7 +26,7 @@ def livez() -> AliveOut:
 async def readyz(request: Request, engine: EngineDep) -> ReadyOut:
     """Say whether the model and the index are loaded and work is taken."""
     if request.app.state.draining:
-        raise Problem(503, "stopping: no new work is taken")
+        raise HttpProblem(503, "stopping: no new work is taken")
     await asyncio.to_thread(engine.indexes)
     return ReadyOut(model=engine.model.space.key, device=str(engine.model.device))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
-from api.errors import Problem
+from api.errors import HttpProblem
 
 router = APIRouter(include_in_schema=False)
 WEB = Path(__file__).resolve().parents[1] / "web"
@@ -35,5 +35,5 @@ def part(name: str) -> FileResponse:
     """Return one of the page's files."""
     known = {path.name: path for path in WEB.iterdir()}
     if name not in known:
-        raise Problem(404, f"no file {name!r}")
+        raise HttpProblem(404, f"no file {name!r}")
     return FileResponse(known[name], headers=HEADERS)

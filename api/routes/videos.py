@@ -29,7 +29,7 @@ from api.deps import (
     inside_roots,
 )
 from api.describe import problems
-from api.errors import Problem, without_paths
+from api.errors import HttpProblem, without_paths
 from api.forms import form_of
 from api.shelf import key_of
 from engine.errors import UsageError, VideoError
@@ -95,7 +95,7 @@ async def post_video(
             how = _valid(HowIn, {name: form[name] for name in form if name != "file"})
             file = form.get("file")
             if not isinstance(file, UploadFile):
-                raise Problem(422, "file: field required")
+                raise HttpProblem(422, "file: field required")
             options = _options(how)
             path = await asyncio.to_thread(_keep, file, engine.layout.uploads)
     else:
@@ -208,7 +208,7 @@ def _footage(engine: Engine, video_id: int) -> Footage:
     try:
         return engine.footage(video_id)
     except VideoError as error:
-        raise Problem(409, str(error)) from error
+        raise HttpProblem(409, str(error)) from error
 
 
 def _headers(key: str) -> dict[str, str]:

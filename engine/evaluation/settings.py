@@ -18,7 +18,7 @@ from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.emulated.build import THRESHOLD
 from engine.vision.merging.rates import targets_of
 from engine.vision.model import Model
-from engine.vision.registry import build_strategy, find_parts
+from engine.vision.registry import build_strategy, find_trained
 from engine.vision.reusevit.build import shipped_targets
 from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.strategy import Strategy
@@ -87,7 +87,7 @@ def named_strategies(
 
     Options are for all that are named; a strategy that lacks one refuses it.
     """
-    found = find_parts(parts)
+    found = find_trained(parts)
     if idle := sorted(found.keys() - set(names)):
         raise UsageError(f"parts of {', '.join(idle)}, which is not among the strategies named")
     judged = {DENSE: build_strategy(DENSE, tower, space=space)}

@@ -95,7 +95,7 @@ class StretchEncoder:
         """Cells along the maps of codec cues, if a strategy was trained with them."""
         served = self.auto.candidates.values() if self.auto else [self.strategy]
         inner = [each.strategy if isinstance(each, Bounded) else each for each in served]
-        wanted = any(isinstance(s, ReuseViT) and s.parts.config.cue == "codec" for s in inner)
+        wanted = any(isinstance(s, ReuseViT) and s.modules.config.cue == "codec" for s in inner)
         return self.model.tower.config.side if wanted else None
 
     @property

@@ -11,7 +11,7 @@ import pyarrow as pa
 from engine.errors import NotFoundError, UsageError, check_limit, unknown
 from engine.storage.changes import discard_empty
 from engine.storage.database import Database, insert, next_id, now, update
-from engine.storage.jobs import Jobs, check, parsed
+from engine.storage.jobs import JobRecords, check, parsed
 from engine.storage.records import (
     Calibration,
     Segment,
@@ -39,7 +39,7 @@ _SPACE_COLUMNS = "space_id, space_key, name, model, revision, weight_hash, prepr
 _COMPARED = 2000  # names, for the nearest: among many more it takes seconds
 
 
-class Catalog(Jobs):
+class Catalog(JobRecords):
     """Typed access to the catalog; every method may be called from any thread.
 
     A video is its content: the same bytes under several names are one video. `removed` is told the

@@ -15,7 +15,13 @@ from engine.storage.files import Files
 from engine.storage.layout import Layout
 from engine.storage.lock import Lock, holder, may_write
 from engine.storage.publishing import hash_of, newest_copy, open_newest
-from engine.storage.verify import PartsRead, Problem, verify_folder, verify_parts, verify_videos
+from engine.storage.verify import (
+    PartsRead,
+    StoreProblem,
+    verify_folder,
+    verify_parts,
+    verify_videos,
+)
 
 _TRIES = 5
 
@@ -24,7 +30,7 @@ _TRIES = 5
 class Checked:
     """What is wrong with a folder, and how much of it was looked at."""
 
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[StoreProblem] = field(default_factory=list)
     parts: PartsRead = field(default_factory=PartsRead)
     published: bool = False  # what was published last was looked at, beside or without a writer
 
@@ -59,7 +65,7 @@ def check(root: Path, *, seconds: float = inf) -> Checked:
     return done
 
 
-def _beside(layout: Layout, until: float, told: PartsRead) -> list[Problem]:
+def _beside(layout: Layout, until: float, told: PartsRead) -> list[StoreProblem]:
     """Look at what a writer has published; anew where it replaced that meanwhile."""
     for _ in range(_TRIES):
         with closing(open_newest(layout)) as database:
@@ -69,35 +75,35 @@ def _beside(layout: Layout, until: float, told: PartsRead) -> list[Problem]:
     return problems
 
 
-def _copy(layout: Layout) -> Iterator[Problem]:
+def _copy(layout: Layout) -> Iterator[StoreProblem]:
     copy = newest_copy(layout)
     if copy is None:
-        yield Problem(None, "copy", "there is no copy of the catalog for readers")
+        yield StoreProblem(None, "copy", "there is no copy of the catalog for readers")
     elif not checksum(copy).startswith(hash_of(copy)):
-        yield Problem(None, "copy", f"{layout.relative(copy)} is not what was published")
+        yield StoreProblem(None, "copy", f"{layout.relative(copy)} is not what was published")
 
 
-def _closed(layout: Layout, until: float, told: PartsRead) -> Iterator[Problem]:
+def _closed(layout: Layout, until: float, told: PartsRead) -> Iterator[StoreProblem]:
     """Look at a folder that nobody holds."""
     if not layout.catalog.exists():
-        yield Problem(None, "catalog", "the catalog is gone; run `store repair`")
+        yield StoreProblem(None, "catalog", "the catalog is gone; run `store repair`")
         return
     copy, was_closed = newest_copy(layout), not layout.catalog_log.exists()
     if copy is not None and was_closed and not checksum(layout.catalog).startswith(hash_of(copy)):
         text = "the catalog is not what was published last; any command that writes publishes it,"
         text += " or else `store repair` mends it"
-        yield Problem(None, "catalog", text)
+        yield StoreProblem(None, "catalog", text)
     try:
         with closing(Database(layout.catalog, read_only=True)) as database:
             database.read_everything()
             yield from _look(layout, database, until, told, strays=True)
     except StoreError as error:
-        yield Problem(None, "catalog", str(error))
+        yield StoreProblem(None, "catalog", str(error))
 
 
 def _look(
     layout: Layout, database: Database, until: float, told: PartsRead, *, strays: bool
-) -> Iterator[Problem]:
+) -> Iterator[StoreProblem]:
     files = Files(layout, database, lambda _: None)
     catalog = Catalog(database, lambda _: None)
     yield from verify_videos(catalog, database, None)

@@ -13,7 +13,7 @@ from engine.storage.records import Job, JobStatus
 _JOB_COLUMNS = ", ".join(f.name for f in fields(Job))
 
 
-class Jobs:
+class JobRecords:
     """Typed access to the jobs; every method may be called from any thread."""
 
     def __init__(self, database: Database) -> None:

@@ -20,7 +20,7 @@ from engine.storage.records import StoredSpace
 from engine.storage.sampling import Sampling
 from engine.storage.snapshot import Hits, Snapshot
 from engine.storage.vectors import Tuning
-from engine.storage.verify import Problem, verify_folder, verify_parts, verify_videos
+from engine.storage.verify import StoreProblem, verify_folder, verify_parts, verify_videos
 from engine.storage.view import View, Views
 
 _TRIES = 5  # for a reader, while a writer replaces what it reads
@@ -126,7 +126,7 @@ class Reader:
         """Return the state of every space's index."""
         return [self._indexes.status(space) for space in self.catalog.spaces()]
 
-    def verify(self, video_id: int | None = None) -> list[Problem]:
+    def verify(self, video_id: int | None = None) -> list[StoreProblem]:
         """Return everything that is not as it should be, of one video or of the whole folder.
 
         Changes nothing and locks nothing: a writer may go on meanwhile.
@@ -138,7 +138,7 @@ class Reader:
             self._move_on()  # what is missed may only have been replaced
         return problems
 
-    def _problems(self, video_id: int | None) -> list[Problem]:
+    def _problems(self, video_id: int | None) -> list[StoreProblem]:
         if video_id is not None:
             self.catalog.require(video_id)
         chosen = None if video_id is None else [video_id]

@@ -32,7 +32,7 @@ from engine.storage.sampling import Sampling
 from engine.storage.snapshot import Hits as Hits
 from engine.storage.snapshot import Snapshot
 from engine.storage.vectors import Tuning
-from engine.storage.verify import Problem as Problem
+from engine.storage.verify import StoreProblem as StoreProblem
 
 _log = logging.getLogger(__name__)
 PUBLISH_SECONDS = 10.0  # the least time between two copies for readers while work goes on

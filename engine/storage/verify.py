@@ -25,7 +25,7 @@ _TAKE_IN = "`store repair` takes it in or sets it aside"
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class StoreProblem:
     """Something that is not as it should be; `kind` is one word, `message` one line."""
 
     video_id: int | None
@@ -43,7 +43,7 @@ class PartsRead:
 
 def verify_videos(
     catalog: Catalog, database: Database, video_ids: Sequence[int] | None
-) -> Iterator[Problem]:
+) -> Iterator[StoreProblem]:
     """Yield the videos that lack rows, in any space that has some of theirs or is in use.
 
     A writer may go on meanwhile: nothing is locked.
@@ -56,7 +56,7 @@ def verify_videos(
             if found.state == "partial" or (found.state == "none" and space == current):
                 kind = "missing" if found.planned is not None else "incomplete"
                 text = f"{found.name} in space {space.key}: {found.reason}"
-                yield Problem(found.video_id, kind, text)
+                yield StoreProblem(found.video_id, kind, text)
         yield from _twice(database, space, video_ids)
     if current is None:
         yield from _nowhere(catalog, video_ids, {v for v, n in without.items() if n < len(spaces)})
@@ -64,18 +64,18 @@ def verify_videos(
 
 def _nowhere(
     catalog: Catalog, video_ids: Sequence[int] | None, somewhere: set[int]
-) -> Iterator[Problem]:
+) -> Iterator[StoreProblem]:
     """Yield the videos that were embedded once and have no rows in any space."""
     for video in catalog.videos():
         chosen = video_ids is None or video.video_id in video_ids
         if chosen and video.status in ("ready", "ingesting") and video.video_id not in somewhere:
             text = f"{video.name}: no rows in any space; ingest it again"
-            yield Problem(video.video_id, "incomplete", text)
+            yield StoreProblem(video.video_id, "incomplete", text)
 
 
 def _twice(
     database: Database, space: StoredSpace, video_ids: Sequence[int] | None
-) -> Iterator[Problem]:
+) -> Iterator[StoreProblem]:
     rows = database.all(
         "SELECT video_id, count(*) FROM (SELECT video_id FROM stored_frames WHERE space_id = ?"
         " GROUP BY video_id, row_id HAVING count(*) > 1) GROUP BY video_id",
@@ -84,7 +84,7 @@ def _twice(
     for video_id, count in rows:
         if video_ids is None or video_id in video_ids:
             text = f"video {video_id} in space {space.key}: {count} frames are seen twice"
-            yield Problem(video_id, "damaged", text)
+            yield StoreProblem(video_id, "damaged", text)
 
 
 def verify_parts(
@@ -93,7 +93,7 @@ def verify_parts(
     video_id: int | None,
     until: float = inf,
     told: PartsRead | None = None,
-) -> Iterator[Problem]:
+) -> Iterator[StoreProblem]:
     """Yield the part files that are not what was written, or lack rows that are seen from them.
 
     After the moment `until` (of `monotonic`) only what can be told without reading them; `told`
@@ -114,10 +114,10 @@ def verify_parts(
             problem = _part(files, path, part, row_ids[own])
             if problem is not None and files.ledger.has(part):  # else a writer has replaced it
                 videos = {item.video_id for item in held.get(part.part_id, [])}
-                yield Problem(videos.pop() if len(videos) == 1 else None, *problem)
+                yield StoreProblem(videos.pop() if len(videos) == 1 else None, *problem)
     for part_id, space_id, lost in files.ledger.rows_without_part():
         text = f"{lost} rows of space {space_id} lie in part {part_id}, which is not recorded"
-        yield Problem(None, "missing", text)
+        yield StoreProblem(None, "missing", text)
 
 
 def _part(files: Files, path: Path, part: Part, wanted: np.ndarray) -> tuple[str, str] | None:
@@ -140,7 +140,7 @@ def _part(files: Files, path: Path, part: Part, wanted: np.ndarray) -> tuple[str
 
 def verify_folder(
     catalog: Catalog, files: Files, layout: Layout, *, strays: bool
-) -> Iterator[Problem]:
+) -> Iterator[StoreProblem]:
     """Yield what is wrong beside the videos: damaged indexes and `strays`, which nothing names.
 
     Beside a writer nobody can tell which files it is about to name.
@@ -148,7 +148,7 @@ def verify_folder(
     for path in stray_files(layout, files) if strays else ():
         if path.exists() and layout.relative(path) not in files.ledger.paths():
             text = f"the catalog does not know the file {layout.relative(path)}; {_TAKE_IN}"
-            yield Problem(None, "stray", text)
+            yield StoreProblem(None, "stray", text)
     for space in catalog.spaces():
         saved = files.ledger.index(space.space_id)
         if saved is None:
@@ -156,4 +156,4 @@ def verify_folder(
         file = layout.root / saved.path
         if not file.exists() or checksum(file) != saved.checksum:
             text = f"the index of space {space.key} is damaged or gone; run `index build`"
-            yield Problem(None, "index", text)
+            yield StoreProblem(None, "index", text)

@@ -21,8 +21,8 @@ from engine.vision.streaming.strategy import (
     Buildable,
     Chunk,
     Encoded,
-    check_no_parts,
     check_options,
+    check_untrained,
 )
 from engine.vision.streaming.streams import GroupedState, Stream, plan, received
 
@@ -103,7 +103,7 @@ def build_interpolate(
     tower: VisionTower, space: Space | None, parts: Path | None, options: Mapping[str, Any]
 ) -> Interpolate:
     """Build it; the option is `every`."""
-    check_no_parts("interpolate", parts)
+    check_untrained("interpolate", parts)
     check_options("interpolate", options, ("every",))
     dense = build_dense(tower, space, None, {})
     return Interpolate(tower, int(options.get("every", 2)), dense)

@@ -45,7 +45,7 @@ def fitting(space: Space, parts: Mapping[str, Path]) -> tuple[str, ...]:
     return ("dense", "earlygate", *(("reusevit",) if trained else ()))
 
 
-def find_parts(path: Path | None) -> dict[str, Path]:
+def find_trained(path: Path | None) -> dict[str, Path]:
     """Sort trained files by their strategy: one file, or those of a folder."""
     if path is None:
         return {}

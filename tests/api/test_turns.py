@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from api.errors import Problem
+from api.errors import HttpProblem
 from api.turns import Turns
 from engine.cage.sandbox import Sandbox
 from engine.errors import LimitError
@@ -67,7 +67,7 @@ def test_so_many_run_and_the_others_are_told_to_come_back() -> None:
         gate.go.set()
         results = await asyncio.gather(*asked, return_exceptions=True)
         assert results.count("done") == 2
-        refused = [each for each in results if isinstance(each, Problem)]
+        refused = [each for each in results if isinstance(each, HttpProblem)]
         assert {each.status_code for each in refused} == {503}
         assert all(each.headers and int(each.headers["retry-after"]) for each in refused)
         assert (gate.most, gate.begun) == (2, 2)
@@ -123,7 +123,7 @@ def test_who_goes_while_it_runs_leaves_the_place_until_the_thread_has_ended() ->
         some, gate = turns(1), Latch()
         with pytest.raises(ClientDisconnect):
             await some.take(gate, caller(lambda: gate.begun == 1))
-        with pytest.raises(Problem, match="503"):
+        with pytest.raises(HttpProblem, match="503"):
             await some.take(gate)
         gate.go.set()
         await until(lambda: gate.running == 0)
@@ -135,7 +135,7 @@ def test_who_goes_while_it_runs_leaves_the_place_until_the_thread_has_ended() ->
 def test_past_its_time_it_is_told_so() -> None:
     async def run() -> None:
         some, gate = turns(1, seconds=0.05), Latch()
-        with pytest.raises(Problem) as caught:
+        with pytest.raises(HttpProblem) as caught:
             await some.take(gate)
         assert "0.05 seconds allowed for cakes" in caught.value.detail
         gate.go.set()
@@ -177,7 +177,7 @@ def test_a_statement_that_nobody_waits_for_is_ended(why: str, sandbox: Sandbox) 
             left.set()
         if why == "cancelled":
             task.cancel()
-        with pytest.raises((Problem, ClientDisconnect, asyncio.CancelledError)):
+        with pytest.raises((HttpProblem, ClientDisconnect, asyncio.CancelledError)):
             await task
         await until(lambda: bool(said))
 

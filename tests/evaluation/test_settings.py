@@ -68,14 +68,14 @@ def test_parts_and_options_reach_the_strategies_named(tmp_path: Path) -> None:
     assert isinstance(reuse, ReuseViT)
     assert isinstance(gate, EarlyGate)
     assert reuse.schedule.refresh == gate.schedule.refresh == 7
-    weights = load_modules(mine, model.tower.config, weight_hash=model.space.weight_hash).parts
-    ours = reuse.parts.state_dict()
+    weights = load_modules(mine, model.tower.config, weight_hash=model.space.weight_hash).modules
+    ours = reuse.modules.state_dict()
     assert all(torch.equal(ours[name], each) for name, each in weights.state_dict().items())
     other = named_strategies(model.tower, model.space, ["reusevit"], options={"target": target})
     default = named_strategies(model.tower, model.space, ["dense", "reusevit"])
     for strategy, same in ((other["reusevit"], True), (default["reusevit"], False)):
         assert isinstance(strategy, ReuseViT)
-        theirs = strategy.parts.state_dict()
+        theirs = strategy.modules.state_dict()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours) is same
     with pytest.raises(UsageError, match="parts of reusevit, which is not among"):
         named_strategies(model.tower, model.space, ["earlygate"], parts=mine)

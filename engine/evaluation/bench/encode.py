@@ -204,8 +204,8 @@ def eager_entries(setting: TimedSetting) -> Iterator[TimedEntry]:
 def reusevit_entries(setting: TimedSetting) -> Iterator[TimedEntry]:
     """ReuseViT at each rate, groups of four frames of every stream."""
     tower, streams = setting.tower, setting.streams
-    parts = ReuseModules(tower.config, ReuseConfig(cue="none")).to(tower.device)
-    fused = FusedReuse(tower, serve(parts, tower), streams=streams, forced=True)
+    modules = ReuseModules(tower.config, ReuseConfig(cue="none")).to(tower.device)
+    fused = FusedReuse(tower, serve(modules, tower), streams=streams, forced=True)
     memory = fused.memory
     assert memory.forced is not None
     memory.pixels.copy_(random_pixels(tower, GROUP * streams))

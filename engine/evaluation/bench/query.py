@@ -84,7 +84,7 @@ class Bed:
         """Ask for the best moments without SQL."""
         return query(self.context(), f"q{number}", top_k=TOP)
 
-    def parts(self, statement: str, number: int) -> tuple[float, float, float]:
+    def stages(self, statement: str, number: int) -> tuple[float, float, float]:
         """Return the milliseconds of planning, of reading inputs and of the rest."""
         text, clock = statement.replace("$q", f"'q{number}'"), [perf_counter()]
         prepared = prepare(
@@ -127,7 +127,7 @@ def run(
         tables,
         (
             f"{made.DIMENSION} dimensions, queries like texts, one at a time, all in one process,"
-            " taking turns; ms; plan, read and rest are medians of the parts of the SQL",
+            " taking turns; ms; plan, read and rest are medians of the stages of the SQL",
             *dict.fromkeys(notes),
         ),
         more=(
@@ -273,16 +273,16 @@ def _row(
     count: int,
     recalls: tuple[float | None, float | None],
 ) -> list[Cell]:
-    parts: list[Cell] = [None] * 3
+    stages: list[Cell] = [None] * 3
     if statement:
-        found = [bed.parts(statement, number) for number in range(min(count, 20))]
-        parts = [float(value) for value in np.median(found, axis=0)]
+        found = [bed.stages(statement, number) for number in range(min(count, 20))]
+        stages = [float(value) for value in np.median(found, axis=0)]
     figures = [
         float(np.percentile(times[who], share)) if who in times else None
         for who, share in (("index", 50), ("index", 99), ("lance", 50), ("lance", 99), ("duck", 50))
     ]
     sql = [float(np.percentile(times["sql"], share)) for share in (50, 99)]
-    return [bed.num_rows, name, filtered, *sql, *parts, *figures, *recalls]
+    return [bed.num_rows, name, filtered, *sql, *stages, *figures, *recalls]
 
 
 def _ids(table: Any) -> np.ndarray:

@@ -62,8 +62,8 @@ def _race(tower: VisionTower, rate: float, rounds: int, *, compiled: bool) -> li
     def forced(_gate: int, frames: int) -> Tensor:
         return torch.rand(frames, patches, generator=random) < share
 
-    parts = ReuseModules(config, ReuseConfig(cue="none"))
-    strategy = ReuseViT(tower, parts, forced=forced)
+    modules = ReuseModules(config, ReuseConfig(cue="none"))
+    strategy = ReuseViT(tower, modules, forced=forced)
     pixels = torch.randint(0, 256, (5, 3, 224, 224), dtype=torch.uint8, generator=random)
     (first,) = strategy.encode([Chunk(pixels[:1])])
     values = tower.normalise(pixels[1:])

@@ -140,14 +140,14 @@ def run(
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class Written:
     """What writing took, and the exact answers."""
 
     write_seconds: float
     nearest: np.ndarray  # int64 [400, 10] in no order, frames first, then texts
 
 
-def write(root: Path, num_rows: int, texts: Path | None) -> Truth:
+def write(root: Path, num_rows: int, texts: Path | None) -> Written:
     """Write the rows video by video; the exact answers come along the way."""
     cone = cone_like(None if texts is None else np.load(texts))
     queries = np.concatenate(queries_for(cone, num_rows))
@@ -167,7 +167,7 @@ def write(root: Path, num_rows: int, texts: Path | None) -> Truth:
             ids = np.concatenate([ids, np.broadcast_to(own, (len(queries), len(own)))], axis=1)
             best = np.argpartition(-scores, TOP - 1, axis=1)[:, :TOP]
             scores, ids = np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
-    return Truth(writing, ids)
+    return Written(writing, ids)
 
 
 def build(root: Path) -> float:
@@ -179,7 +179,7 @@ def build(root: Path) -> float:
 
 
 def measure(
-    root: Path, num_rows: int, texts: Path | None, truth: Truth, build_seconds: float
+    root: Path, num_rows: int, texts: Path | None, truth: Written, build_seconds: float
 ) -> Measured:
     """Open the filled folder as a server does, and search it one query after the other."""
     cone = cone_like(None if texts is None else np.load(texts))

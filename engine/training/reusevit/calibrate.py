@@ -1,4 +1,4 @@
-"""A start for the parts: one similarity threshold at the wanted rate, and no corrections."""
+"""A start for the modules: one similarity threshold at the wanted rate, and no corrections."""
 
 import math
 from collections.abc import Callable
@@ -22,16 +22,16 @@ SPAN = 8.0  # logits up or down by which trained modules are moved at most
 
 @torch.no_grad()
 def calibrate(
-    tower: VisionTower, parts: ReuseModules, batch: ClipBatch, pattern: Pattern, target: float
+    tower: VisionTower, modules: ReuseModules, batch: ClipBatch, pattern: Pattern, target: float
 ) -> None:
     """Find the threshold by halving: what is reused makes later layers more similar.
 
     The published start, all weights near zero and random corrections, first has to unlearn its
     corrections, and takes thousands of steps to tell similarities within hundredths of 1 apart.
     """
-    parts.eval()
+    modules.eval()
     values = tower.normalise(batch.pixels.flatten(0, 1)).unflatten(0, batch.pixels.shape[:2])
-    gates = [parts.gate(index) for index in range(len(parts.gates))]
+    gates = [modules.gate(index) for index in range(len(modules.gates))]
     for gate in gates:
         gate.restoration.up.zero_()
     seen: list[list[Tensor]] = [[] for _ in gates]
@@ -45,7 +45,7 @@ def calibrate(
         for gate, kept in zip(gates, seen, strict=True):
             kept.clear()
             _threshold(gate.decision, 1 - math.exp(middle), slope=100.0)
-        result = encode_clips(tower, parts, values, None, pattern, lambda _gate, _slot: hard)
+        result = encode_clips(tower, modules, values, None, pattern, lambda _gate, _slot: hard)
         rate = float(result.shares[:, -pattern.num_scored :].mean())
         low, high = (middle, high) if rate < target else (low, middle)
     for hook in hooks:
@@ -60,22 +60,22 @@ def calibrate(
 
 @torch.no_grad()
 def shift(
-    tower: VisionTower, parts: ReuseModules, batch: ClipBatch, pattern: Pattern, target: float
+    tower: VisionTower, modules: ReuseModules, batch: ClipBatch, pattern: Pattern, target: float
 ) -> None:
     """Move the decisions of trained modules to another rate: one number more on every logit."""
-    parts.eval()
+    modules.eval()
     values = tower.normalise(batch.pixels.flatten(0, 1)).unflatten(0, batch.pixels.shape[:2])
     cues: Tensor | None = None
     if batch.maps is not None:
-        cues = parts.cue(batch.maps.flatten(0, 1)).unflatten(0, batch.maps.shape[:2])
-    biases = [_last(parts.gate(index).decision) for index in range(len(parts.gates))]
+        cues = modules.cue(batch.maps.flatten(0, 1)).unflatten(0, batch.maps.shape[:2])
+    biases = [_last(modules.gate(index).decision) for index in range(len(modules.gates))]
     begun = [bias.clone() for bias in biases]
     low, high = -SPAN, SPAN
     for _ in range(SEARCH):
         middle = (low + high) / 2
         for bias, first in zip(biases, begun, strict=True):
             bias.copy_(first + middle)
-        result = encode_clips(tower, parts, values, cues, pattern, lambda _gate, _slot: hard)
+        result = encode_clips(tower, modules, values, cues, pattern, lambda _gate, _slot: hard)
         rate = float(result.shares[:, -pattern.num_scored :].mean())
         low, high = (middle, high) if rate < target else (low, middle)
     for bias, first in zip(biases, begun, strict=True):

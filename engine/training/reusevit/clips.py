@@ -23,7 +23,7 @@ class ClipBatch:
 def batches(
     source: FrameSource,
     pattern: Pattern,
-    parts: ReuseModules,
+    modules: ReuseModules,
     *,
     epoch: int,
     batch: int,
@@ -38,24 +38,24 @@ def batches(
         waiting.append(window)
         if len(waiting) == batch:
             if number >= skip:
-                yield _batch(waiting, pattern, parts, patch, device)
+                yield _batch(waiting, pattern, modules, patch, device)
             number += 1
             waiting = []
 
 
 def clip_cues(
-    parts: ReuseModules, clips: Sequence[Window], patch: int, device: torch.device
+    modules: ReuseModules, clips: Sequence[Window], patch: int, device: torch.device
 ) -> Tensor | None:
     """The codec net's numbers `[B, F, patches]` for all frames of clips of one length."""
-    maps = cue_maps(parts, clips, patch, device)
-    return None if maps is None else parts.cue(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
+    maps = cue_maps(modules, clips, patch, device)
+    return None if maps is None else modules.cue(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
 
 
 def cue_maps(
-    parts: ReuseModules, clips: Sequence[Window], patch: int, device: torch.device
+    modules: ReuseModules, clips: Sequence[Window], patch: int, device: torch.device
 ) -> Tensor | None:
     """Cue windows `[B, F, 4, 4, side, side]` for all frames of clips of one length."""
-    trained = parts.config.cue
+    trained = modules.config.cue
     if trained == "none":
         return None
     found = []
@@ -71,10 +71,10 @@ def cue_maps(
 
 
 def _batch(
-    clips: list[Window], pattern: Pattern, parts: ReuseModules, patch: int, device: torch.device
+    clips: list[Window], pattern: Pattern, modules: ReuseModules, patch: int, device: torch.device
 ) -> ClipBatch:
     slots = list(pattern.offsets)
-    maps = cue_maps(parts, clips, patch, device)
+    maps = cue_maps(modules, clips, patch, device)
     return ClipBatch(
         pixels=torch.stack([clip.pixels[slots] for clip in clips]).to(device, non_blocking=True),
         maps=None if maps is None else maps[:, slots],

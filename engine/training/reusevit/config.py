@@ -15,7 +15,7 @@ class ReuseTraining:
     """What is trained, on what loss, with which optimiser."""
 
     target: float = 0.85  # reuse rate below which the loss pays
-    parts: ReuseConfig = field(default_factory=ReuseConfig)
+    modules: ReuseConfig = field(default_factory=ReuseConfig)
     pattern: str = "chain"  # of the frames of a clip, see `schedule.PATTERNS`
     init: Literal["published", "calibrated"] = "calibrated"  # see `calibrate`
     gates: Literal["soft", "straight"] = "soft"  # how shares are sampled, see `gating`

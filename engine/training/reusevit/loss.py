@@ -22,7 +22,7 @@ class Teacher:
 
 @dataclass(frozen=True, slots=True)
 class ReuseLosses:
-    """The loss and its parts, and the reuse rate that it saw."""
+    """The loss and its terms, and the reuse rate that it saw."""
 
     total: Tensor
     similarity: Tensor

@@ -29,7 +29,7 @@ Policy = Callable[[int, int], Decide]  # gate and slot to how its shares are dec
 
 def encode_clips(
     tower: VisionTower,
-    parts: ReuseModules,
+    modules: ReuseModules,
     values: Tensor,
     cues: Tensor | None,
     pattern: Pattern,
@@ -39,7 +39,7 @@ def encode_clips(
 
     Args:
         tower: the frozen backbone.
-        parts: what is trained.
+        modules: what is trained.
         values: normalised frames in slot order, `[B, F, 3, S, S]`.
         cues: `[B, F, patches]` from the codec net, or None for zeros.
         pattern: the slots' references and kinds.
@@ -65,7 +65,7 @@ def encode_clips(
             importance.unflatten(0, (clips, slots)),
             cues,
         )
-        gated = _gate(parts, index, frames, pattern, policy)
+        gated = _gate(modules, index, frames, pattern, policy)
         states = torch.stack([each.states for each in gated], 1).flatten(0, 1)
         shares.append(torch.stack([each.share for each in gated], 1))
         h, qkv = states.split([config.width, 3 * config.width], -1)
@@ -81,7 +81,7 @@ def encode_clips(
 
 
 def _gate(
-    parts: ReuseModules,
+    modules: ReuseModules,
     index: int,
     frames: tuple[Tensor, Tensor, Tensor, Tensor],
     pattern: Pattern,
@@ -95,9 +95,9 @@ def _gate(
         references = []
         for at in pattern.references[slot]:
             within = pattern.groups[at] == pattern.groups[slot]
-            offered = done[at].offered(parts.config.chain, within=within)
+            offered = done[at].offered(modules.config.chain, within=within)
             references.append((done[at].mixed, offered))
         features = (importance[:, slot], cues[:, slot], kinds[pattern.kinds[slot]])
-        gate = parts.gate(index)
+        gate = modules.gate(index)
         done.append(gate(mixed[:, slot], own[:, slot], features, references, policy(index, slot)))
     return done

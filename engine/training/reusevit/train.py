@@ -44,7 +44,7 @@ EVERY = 10  # steps between two lines of the log
 
 
 class Trainer:
-    """One run: parts, optimiser and where it stands; everything lies in the folder `out`."""
+    """One run: modules, optimiser and where it stands; everything lies in the folder `out`."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Trainer:
     ) -> None:
         """Begin a run, or take up the one whose state lies in `out`.
 
-        With `start` it begins from those parts, moved to the target's rate.
+        With `start` it begins from those modules, moved to the target's rate.
         """
         torch.manual_seed(config.seed)
         self.tower = tower.requires_grad_(False).eval()
@@ -66,9 +66,9 @@ class Trainer:
         self.space = space
         self.start = start
         self.pattern = pattern(config.pattern)
-        self.parts = ReuseModules(tower.config, config.parts).to(tower.device)
+        self.modules = ReuseModules(tower.config, config.modules).to(tower.device)
         on_gpu = tower.device.type == "cuda"
-        groups = parameter_groups(self.parts, config)
+        groups = parameter_groups(self.modules, config)
         self.rates = [float(group["lr"]) for group in groups]
         for group in groups:  # a recorded step reads its learning rates from the device
             group["lr"] = torch.tensor(group["lr"], device=tower.device)
@@ -85,7 +85,7 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        """The best parts so far."""
+        """The best modules so far."""
         return self.out / f"reusevit-{self.config.target:g}.safetensors"
 
     @property
@@ -122,12 +122,12 @@ class Trainer:
 
     def train_step(self, batch: ClipBatch) -> ReuseLosses:
         """Take one step on one batch."""
-        self.parts.train()
+        self.modules.train()
         self.optimizer.zero_grad(set_to_none=True)
         with self._precision():
             losses = self._losses(batch)
         losses.total.backward()
-        clip_grad_norm_(self.parts.parameters(), self.config.clip_norm)
+        clip_grad_norm_(self.modules.parameters(), self.config.clip_norm)
         self.optimizer.step()
         return losses
 
@@ -136,10 +136,10 @@ class Trainer:
         values = values.unflatten(0, batch.pixels.shape[:2])
         cues: Tensor | None = None
         if batch.maps is not None:
-            cues = self.parts.cue(batch.maps.flatten(0, 1)).unflatten(0, batch.maps.shape[:2])
+            cues = self.modules.cue(batch.maps.flatten(0, 1)).unflatten(0, batch.maps.shape[:2])
         decide = (soft if self.config.gates == "soft" else straight)(self.noise)
         result = encode_clips(
-            self.tower, self.parts, values, cues, self.pattern, lambda _gate, _slot: decide
+            self.tower, self.modules, values, cues, self.pattern, lambda _gate, _slot: decide
         )
         scored = self.pattern.num_scored
         return reuse_loss(result, teach(self.tower, values[:, -scored:]), self.config, scored)
@@ -152,17 +152,17 @@ class Trainer:
         reach = calibrate
         if self.start:
             own = self.space.weight_hash if self.space else ""
-            known = load_modules(self.start, self.tower.config, weight_hash=own).parts
-            self.parts.load_state_dict(known.state_dict())
+            known = load_modules(self.start, self.tower.config, weight_hash=own).modules
+            self.modules.load_state_dict(known.state_dict())
             reach = shift
-        reach(self.tower, self.parts, found, self.pattern, self.config.target)
+        reach(self.tower, self.modules, found, self.pattern, self.config.target)
 
     def _batches(self, source: FrameSource) -> Iterator[ClipBatch]:
         """What is left of this epoch."""
         return batches(
             source,
             self.pattern,
-            self.parts,
+            self.modules,
             epoch=self.epoch,
             batch=self.config.batch,
             skip=self.step_in_epoch,
@@ -173,7 +173,7 @@ class Trainer:
     def _train_epoch(self, source: FrameSource) -> None:
         """Train on one pass over the source, or what the time leaves of it."""
         started = time.perf_counter()
-        self.parts.train()
+        self.modules.train()
         for batch in self._batches(source):
             self._pace()
             losses = self.take_step(batch)
@@ -199,7 +199,7 @@ class Trainer:
     def _judge(self, held_out: Sequence[Window]) -> None:
         """Validate with hard gates; keep the modules if they are the best so far."""
         schedule = Schedule(self.config.refresh)
-        found = validate(self.tower, self.parts, held_out, schedule=schedule)
+        found = validate(self.tower, self.modules, held_out, schedule=schedule)
         loss = found.loss(self.config.target, self.config.weight_reuse)
         logger.info(
             "epoch %d: drift %.4f (p95 %.4f), reuse %.3f, %.2f x fewer multiply-accumulates",
@@ -211,20 +211,20 @@ class Trainer:
         self.stale = 0 if loss < self.best else self.stale + 1
         if loss < self.best:
             self.best = loss
-            drifts = layer_drift(self.tower, self.parts, held_out[:16], self.pattern)
+            drifts = layer_drift(self.tower, self.modules, held_out[:16], self.pattern)
             self.figures = {
                 "validation": dataclasses.asdict(found),
                 "layer_drift": drifts,
                 "epoch": self.epoch,
                 "steps": self.step,
             }
-            save_modules(self.checkpoint, self.parts, self._card(), dtype=torch.float16)
+            save_modules(self.checkpoint, self.modules, self._card(), dtype=torch.float16)
             report = {"config": dataclasses.asdict(self.config), **self.figures}
             (self.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
 
     def _card(self) -> Card:
         return Card(
-            config=self.config.parts,
+            config=self.config.modules,
             backbone=self.space.model if self.space else "",
             weight_hash=self.space.weight_hash if self.space else "",
             target=self.config.target,
@@ -256,7 +256,7 @@ class Trainer:
         """Write all that a resumed run needs, under a temporary name first."""
         state = {
             "config": json.dumps(dataclasses.asdict(self.config), sort_keys=True),
-            "parts": self.parts.state_dict(),
+            "parts": self.modules.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "place": [self.epoch, self.step_in_epoch, self.step, self.stale],
             "spent": self.spent + time.perf_counter() - self.began,
@@ -274,7 +274,7 @@ class Trainer:
         state = torch.load(self.state_file, map_location="cpu", weights_only=True)
         if state["config"] != json.dumps(dataclasses.asdict(self.config), sort_keys=True):
             raise ModelError(f"{self.state_file}: a run with other settings; choose another folder")
-        self.parts.load_state_dict(state["parts"])
+        self.modules.load_state_dict(state["parts"])
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:
             group["lr"] = group["lr"].to(self.tower.device)
@@ -286,9 +286,9 @@ class Trainer:
             torch.cuda.set_rng_state(state["random_cuda"], self.tower.device)
 
 
-def parameter_groups(parts: ReuseModules, config: ReuseTraining) -> list[dict[str, Any]]:
+def parameter_groups(modules: ReuseModules, config: ReuseTraining) -> list[dict[str, Any]]:
     """Three groups with a learning rate each: codec net, restorations, decisions."""
-    named = list(parts.named_parameters())
+    named = list(modules.named_parameters())
     groups = (
         ("codec.", config.lr_codec),
         (".restoration.", config.lr_restoration),

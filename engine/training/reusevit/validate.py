@@ -40,14 +40,14 @@ class Validation:
 @torch.inference_mode()
 def validate(
     tower: VisionTower,
-    parts: ReuseModules,
+    modules: ReuseModules,
     windows: Iterable[Window],
     *,
     schedule: Schedule | None = None,
     streams: int = 16,
 ) -> Validation:
     """Encode every window as one stream, by the strategy and densely."""
-    strategy = ReuseViT(tower, parts, schedule=schedule)
+    strategy = ReuseViT(tower, modules, schedule=schedule)
     dense, lost, rates, macs, shares, full_macs = Dense(tower), [], [], [], [], []
     for batch in _batches(windows, streams):
         chunks = [Chunk(window.pixels, last=True, cues=window.cues) for window in batch]
@@ -72,18 +72,18 @@ def validate(
 
 @torch.inference_mode()
 def layer_drift(
-    tower: VisionTower, parts: ReuseModules, windows: Iterable[Window], pattern: Pattern
+    tower: VisionTower, modules: ReuseModules, windows: Iterable[Window], pattern: Pattern
 ) -> tuple[float, ...]:
     """Mean drift of the hidden states behind each gate, over the scored slots of clips."""
-    parts.eval()
+    modules.eval()
     sums: Tensor | None = None
     count = 0
     for window in windows:
         pixels = window.pixels[list(pattern.offsets)]
         values = tower.normalise(pixels)[None]
-        cues = clip_cues(parts, [window], tower.config.patch, tower.device)
+        cues = clip_cues(modules, [window], tower.config.patch, tower.device)
         chosen = None if cues is None else cues[:, list(pattern.offsets)]
-        result = encode_clips(tower, parts, values, chosen, pattern, lambda _gate, _slot: hard)
+        result = encode_clips(tower, modules, values, chosen, pattern, lambda _gate, _slot: hard)
         theirs = teach(tower, values).hidden
         lost = torch.stack(
             [

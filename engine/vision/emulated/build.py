@@ -12,7 +12,7 @@ from engine.vision.emulated.stepper import Emulated
 from engine.vision.streaming.framewise import tell_plain
 from engine.vision.streaming.references import References
 from engine.vision.streaming.sequential import Sequential
-from engine.vision.streaming.strategy import Buildable, check_no_parts, check_options
+from engine.vision.streaming.strategy import Buildable, check_options, check_untrained
 
 THRESHOLD = 15 / 1024  # of a value's mean change: the artifact's 15 for the 1,024 of a ViT-L/14
 K = 10  # patches computed, as in the artifact
@@ -27,7 +27,7 @@ def build_cmc(
     computed; 0 is dense) and refresh (frames between full ones; 0, as published: never).
     """
     name = "cmc_emulated"
-    check_no_parts(name, parts)
+    check_untrained(name, parts)
     check_options(name, options, ("threshold", "refresh"))
     threshold = float(options.get("threshold", THRESHOLD * tower.config.width))
     tell_plain(name, tower)
@@ -40,7 +40,7 @@ def build_eventful(
 ) -> Sequential[References]:
     """Build it; options: k (patch tokens computed at each gate) and refresh, as for CMC."""
     name, config = "eventful_emulated", tower.config
-    check_no_parts(name, parts)
+    check_untrained(name, parts)
     check_options(name, options, ("k", "refresh"))
     patches, k = config.tokens - int(config.class_token), int(options.get("k", K))
     if k < 0:

@@ -10,7 +10,7 @@ from engine.vision.eventful.buffers import Buffers
 from engine.vision.eventful.stepper import Eventful
 from engine.vision.streaming.framewise import tell_plain
 from engine.vision.streaming.sequential import Sequential
-from engine.vision.streaming.strategy import Buildable, check_no_parts, check_options
+from engine.vision.streaming.strategy import Buildable, check_options, check_untrained
 
 
 def build_eventful(
@@ -22,7 +22,7 @@ def build_eventful(
     its changes, as published in full; else made anew, "tokenwise"), keep_class (the class token
     always passes; without it as published), refresh (frames between full ones; 0: never).
     """
-    check_no_parts("eventful", parts)
+    check_untrained("eventful", parts)
     check_options("eventful", options, ("r", "products", "keep_class", "refresh"))
     stepper = Eventful(
         tower,

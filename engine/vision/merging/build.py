@@ -12,7 +12,7 @@ from engine.vision.merging.rates import read_rates
 from engine.vision.merging.strategy import Merging
 from engine.vision.merging.tome import ToMe
 from engine.vision.streaming.framewise import tell_plain
-from engine.vision.streaming.strategy import Buildable, check_no_parts, check_options
+from engine.vision.streaming.strategy import Buildable, check_options, check_untrained
 
 
 def build_diffrate(
@@ -25,7 +25,7 @@ def build_diffrate(
     (merged keys count for all they stand for, as published for DeiT; without it as published for
     CLIP).
     """
-    check_no_parts("diffrate", parts)
+    check_untrained("diffrate", parts)
     allowed = ("rates", "model", "target", "rescale", "proportional")
     check_options("diffrate", options, allowed)
     if "rates" not in options:
@@ -48,7 +48,7 @@ def build_tome(
     tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
 ) -> Merging:
     """Build it; options: r (pairs merged in each layer) and falling (from 2r to none)."""
-    check_no_parts("tome", parts)
+    check_untrained("tome", parts)
     check_options("tome", options, ("r", "falling"))
     config, falling = tower.config, bool(options.get("falling", False))
     usual = ToMe.usual(config, falling=falling)

@@ -30,7 +30,7 @@ def build_reusevit(
     loaded = load_modules(path, tower.config, weight_hash=space.weight_hash if space else "")
     refresh = int(options.get("refresh", loaded.card.refresh))
     bias = float(options.get("bias", 0.0))
-    return ReuseViT(tower, loaded.parts, schedule=Schedule(refresh), bias=bias)
+    return ReuseViT(tower, loaded.modules, schedule=Schedule(refresh), bias=bias)
 
 
 def shipped_modules(space: Space | None, target: Any = None) -> Path:

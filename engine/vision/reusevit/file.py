@@ -36,12 +36,12 @@ class Card:
 class Loaded:
     """Reuse modules with what their file says."""
 
-    parts: ReuseModules
+    modules: ReuseModules
     card: Card
 
 
 def save_modules(
-    path: Path, parts: ReuseModules, card: Card, *, dtype: torch.dtype = torch.float32
+    path: Path, modules: ReuseModules, card: Card, *, dtype: torch.dtype = torch.float32
 ) -> None:
     """Write a slim file: the reuse modules alone, with the backbone's id and hash.
 
@@ -50,7 +50,7 @@ def save_modules(
     """
     tensors = {
         PARTS + name: value.to(dtype) if ".restoration." in name else value
-        for name, value in parts.state_dict().items()
+        for name, value in modules.state_dict().items()
     }
     _write(path, tensors, card)
 
@@ -63,19 +63,19 @@ def load_modules(path: Path, tower: VisionConfig, *, weight_hash: str) -> Loaded
             f"{path}: reuse modules trained for {card.backbone} with weights "
             f"{card.weight_hash[:12] or 'unknown'}, given weights {weight_hash[:12] or 'unknown'}"
         )
-    parts = ReuseModules(tower, card.config)
+    modules = ReuseModules(tower, card.config)
     own = {name.removeprefix(PARTS): t for name, t in tensors.items() if name.startswith(PARTS)}
     try:
-        parts.load_state_dict(own)
+        modules.load_state_dict(own)
     except RuntimeError as error:
         raise ModelError(f"{path}: {' '.join(str(error).split())}") from error
-    return Loaded(parts, card)
+    return Loaded(modules, card)
 
 
 def rebuild(path: Path, tower: VisionTower, out: Path, *, weight_hash: str) -> None:
     """Write a full file: the reuse modules and the vision tower that they belong to."""
     loaded = load_modules(path, tower.config, weight_hash=weight_hash)
-    tensors = {PARTS + name: value for name, value in loaded.parts.state_dict().items()}
+    tensors = {PARTS + name: value for name, value in loaded.modules.state_dict().items()}
     tensors |= {TOWER + name: value for name, value in tower.state_dict().items()}
     _write(out, tensors, loaded.card)
 

@@ -57,10 +57,10 @@ class ServedGate:
     up: Tensor  # [4, C, D]
 
 
-def serve(parts: ReuseModules, tower: VisionTower) -> list[ServedGate]:
+def serve(modules: ReuseModules, tower: VisionTower) -> list[ServedGate]:
     """Fold and cast every gate once, for the tower's device and precision."""
-    parts = parts.to(tower.device).eval()
-    gates = [parts.gate(index) for index in range(len(parts.gates))]
+    modules = modules.to(tower.device).eval()
+    gates = [modules.gate(index) for index in range(len(modules.gates))]
     return [
         ServedGate(
             gate.decision.folded(),

@@ -43,8 +43,8 @@ class _Source:
     transposed: bool = False
 
 
-def import_published(path: Path, parts: ReuseModules) -> Imported:
-    """Fill `parts` from a Lightning checkpoint, all of them or none, and say what was used."""
+def import_published(path: Path, modules: ReuseModules) -> Imported:
+    """Fill `modules` from a Lightning checkpoint, all of them or none, and say what was used."""
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
@@ -52,20 +52,20 @@ def import_published(path: Path, parts: ReuseModules) -> Imported:
             f"{path}: cannot be read as a checkpoint: {str(error).splitlines()[0]}"
         ) from error
     tensors = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-    return fill_published({n: t for n, t in tensors.items() if isinstance(t, Tensor)}, parts)
+    return fill_published({n: t for n, t in tensors.items() if isinstance(t, Tensor)}, modules)
 
 
 @torch.no_grad()
-def fill_published(named: dict[str, Tensor], parts: ReuseModules) -> Imported:
-    """Fill `parts` from the tensors of a published state dict; one that lacks any is refused."""
-    own = parts.state_dict()
+def fill_published(named: dict[str, Tensor], modules: ReuseModules) -> Imported:
+    """Fill `modules` from the tensors of a published state dict; one that lacks any is refused."""
+    own = modules.state_dict()
     given: dict[str, str] = {}
     for name in named:
         if found := _REUSE.search(name):
             if found[1] in given:
                 raise ModelError(f"two tensors are called {found[1]}: {given[found[1]]} and {name}")
             given[found[1]] = name
-    sources = [*_gates(parts.config, len(parts.gates)), *_codec(own)]
+    sources = [*_gates(modules.config, len(modules.gates)), *_codec(own)]
     missing = [source.name for source in sources if source.name not in given]
     if missing:
         raise ModelError(

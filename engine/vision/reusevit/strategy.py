@@ -48,23 +48,23 @@ class ReuseViT:
     def __init__(
         self,
         tower: VisionTower,
-        parts: ReuseModules,
+        modules: ReuseModules,
         *,
         schedule: Schedule | None = None,
         bias: float = 0.0,
         forced: Forced | None = None,
     ) -> None:
         self.tower = tower
-        self.parts = parts
+        self.modules = modules
         self.schedule = schedule or Schedule()
-        gates = serve(parts, tower)
+        gates = serve(modules, tower)
         self.stepper: PlainReuse | FusedReuse
-        if fits(tower) and fusible(parts.config) and forced is None:
+        if fits(tower) and fusible(modules.config) and forced is None:
             free, _ = torch.cuda.mem_get_info(tower.device)
             streams = fitting_streams(tower.config, free)
             self.stepper = FusedReuse(tower, gates, streams=streams, bias=bias)
         else:
-            self.stepper = PlainReuse(tower, gates, parts.config.chain, bias, forced)
+            self.stepper = PlainReuse(tower, gates, modules.config.chain, bias, forced)
 
     def with_scale(self, scale: float) -> "ReuseViT":
         """Shift every logit of reuse: below 1 less is reused and drift falls, above 1 it rises."""
@@ -89,10 +89,10 @@ class ReuseViT:
             if stream.cues is not None:
                 stream.state.cues = stream.cues[stream.done :].clone()
         reused = self.tower.config.tokens - call.computed[:, 1:]
-        return frame_macs(self.tower.config, self.parts.config, reused, call.references)
+        return frame_macs(self.tower.config, self.modules.config, reused, call.references)
 
     def _begin(self, chunk: Chunk) -> ReuseStream:
-        check_cues(self.parts.config.cue, chunk.cues, len(chunk.pixels), self.tower.config.side)
+        check_cues(self.modules.config.cue, chunk.cues, len(chunk.pixels), self.tower.config.side)
         state, pixels = received(self.tower, chunk, ReuseState)
         new = self._cues(pixels, chunk.cues, state)
         cues = [each.to(pixels.device) for each in (state.cues, new) if each is not None]
@@ -101,7 +101,7 @@ class ReuseViT:
 
     def _cues(self, pixels: Tensor, given: Tensor | None, state: ReuseState) -> Tensor | None:
         """Numbers `[F, patches]` of new frames; the state then holds what the next ones need."""
-        config, trained, device = self.tower.config, self.parts.config.cue, pixels.device
+        config, trained, device = self.tower.config, self.modules.config.cue, pixels.device
         if trained == "none":
             return None
         if not len(pixels):
@@ -116,4 +116,4 @@ class ReuseViT:
         kept = state.history
         history = no_history(config.side, device) if kept is None else kept.to(device)
         state.history = torch.cat([history, maps])[-len(history) :]
-        return self.parts.cue(windows(history, maps))
+        return self.modules.cue(windows(history, maps))

@@ -18,8 +18,8 @@ from engine.vision.streaming.strategy import (
     Buildable,
     Chunk,
     Encoded,
-    check_no_parts,
     check_options,
+    check_untrained,
 )
 
 
@@ -57,7 +57,7 @@ def build_dense(
     tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
 ) -> Dense:
     """Build it, fused where that is the way to run the tower."""
-    check_no_parts("dense", parts)
+    check_untrained("dense", parts)
     check_options("dense", options, ())
     if not fits(tower):
         return Dense(tower)

@@ -122,7 +122,7 @@ def check_options(name: str, options: Mapping[str, Any], allowed: Iterable[str])
             raise UsageError(unknown(f"option of {name}", option, known))
 
 
-def check_no_parts(name: str, parts: Path | None) -> None:
+def check_untrained(name: str, parts: Path | None) -> None:
     """Refuse a trained file, for a strategy that reads none."""
     if parts is not None:
         raise UsageError(f"strategy {name} reads no trained file, got {parts}")

@@ -22,7 +22,7 @@ from engine.vision.reusevit.modules import ReuseConfig
 
 CHAIN = PATTERNS["chain"]
 CONFIG = ReuseTraining(
-    target=0.7, epochs=2, batch=2, save_every=1, parts=ReuseConfig(narrow=8, cue="pixels")
+    target=0.7, epochs=2, batch=2, save_every=1, modules=ReuseConfig(narrow=8, cue="pixels")
 )
 
 
@@ -36,14 +36,14 @@ def held_out(small: Any) -> list[Window]:
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_the_loss_at_its_limits(share: float, small: Any) -> None:
-    tower, parts = small.tower(), small.parts(cue="none")
+    tower, modules = small.tower(), small.modules(cue="none")
     frames = small.frames(2, 13)[:, list(CHAIN.offsets)]
     values = tower.normalise(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def impose(logits: Tensor) -> Tensor:
         return torch.full_like(logits[..., 0], share)
 
-    result = encode_clips(tower, parts, values, None, CHAIN, lambda _gate, _slot: impose)
+    result = encode_clips(tower, modules, values, None, CHAIN, lambda _gate, _slot: impose)
     config = replace(CONFIG, weight_hidden=(1.0, 1.0))
     losses = reuse_loss(result, teach(tower, values[:, -3:]), config, 3)
     if share:
@@ -69,7 +69,7 @@ def test_steps_lower_the_loss(small: Any, tmp_path: Path) -> None:
     (batch,) = batches(
         source(small),
         CHAIN,
-        trainer.parts,
+        trainer.modules,
         epoch=0,
         batch=4,
         skip=0,
@@ -96,8 +96,8 @@ def test_a_broken_off_run_resumes_as_if_it_had_not(small: Any, tmp_path: Path) -
     second = Trainer(small.tower(), CONFIG, tmp_path / "broken")
     assert second.run(source(small), held_out(small)) == expected
     assert second.step == whole.step == 4
-    ours = second.parts.state_dict()
-    assert all(torch.equal(value, ours[name]) for name, value in whole.parts.state_dict().items())
+    ours = second.modules.state_dict()
+    assert all(torch.equal(value, ours[name]) for name, value in whole.modules.state_dict().items())
 
 
 def test_a_run_leaves_parts_a_log_and_a_report(small: Any, tmp_path: Path) -> None:
@@ -119,25 +119,25 @@ def test_a_run_leaves_parts_a_log_and_a_report(small: Any, tmp_path: Path) -> No
 
 
 def test_calibration_alone_reaches_the_rate(small: Any, tmp_path: Path) -> None:
-    config = replace(CONFIG, epochs=0, batch=4, parts=ReuseConfig(narrow=8, cue="none"))
+    config = replace(CONFIG, epochs=0, batch=4, modules=ReuseConfig(narrow=8, cue="none"))
     trainer = Trainer(small.tower(), config, tmp_path)
     trainer.run(source(small), held_out(small))
     frames = source(small).pixels[:, list(CHAIN.offsets)]
     values = trainer.tower.normalise(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-    trainer.parts.eval()
+    trainer.modules.eval()
     result = encode_clips(
-        trainer.tower, trainer.parts, values, None, CHAIN, lambda _gate, _slot: _served
+        trainer.tower, trainer.modules, values, None, CHAIN, lambda _gate, _slot: _served
     )
     assert float(result.shares[:, -3:].mean()) == pytest.approx(0.7, abs=0.12)
-    assert trainer.parts.gate(0).restoration.up.abs().sum() == 0
+    assert trainer.modules.gate(0).restoration.up.abs().sum() == 0
 
 
 def test_a_run_goes_out_from_other_parts_at_its_own_rate(small: Any, tmp_path: Path) -> None:
-    config = replace(CONFIG, epochs=0, batch=4, parts=ReuseConfig(narrow=8, cue="none"))
+    config = replace(CONFIG, epochs=0, batch=4, modules=ReuseConfig(narrow=8, cue="none"))
     first = Trainer(small.tower(), config, tmp_path / "first")
-    first.parts.load_state_dict(small.parts(cue="none").state_dict())
-    path = tmp_path / "parts.safetensors"
-    save_modules(path, first.parts, first._card())
+    first.modules.load_state_dict(small.modules(cue="none").state_dict())
+    path = tmp_path / "modules.safetensors"
+    save_modules(path, first.modules, first._card())
     for target in (0.4, 0.7):
         trainer = Trainer(
             small.tower(), replace(config, target=target), tmp_path / str(target), start=path
@@ -145,18 +145,18 @@ def test_a_run_goes_out_from_other_parts_at_its_own_rate(small: Any, tmp_path: P
         trainer.run(source(small), held_out(small))
         frames = source(small).pixels[:, list(CHAIN.offsets)]
         values = trainer.tower.normalise(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-        trainer.parts.eval()
+        trainer.modules.eval()
         result = encode_clips(
-            trainer.tower, trainer.parts, values, None, CHAIN, lambda _gate, _slot: _served
+            trainer.tower, trainer.modules, values, None, CHAIN, lambda _gate, _slot: _served
         )
         assert float(result.shares[:, -3:].mean()) == pytest.approx(target, abs=0.05)
         moved = [
             (ours - theirs).abs().max().item()
             for ours, theirs in zip(
-                trainer.parts.parameters(), first.parts.parameters(), strict=True
+                trainer.modules.parameters(), first.modules.parameters(), strict=True
             )
         ]
-        assert sum(change > 0 for change in moved) == len(trainer.parts.gates)
+        assert sum(change > 0 for change in moved) == len(trainer.modules.gates)
 
 
 def test_a_run_ends_with_its_time(small: Any, tmp_path: Path) -> None:
@@ -180,10 +180,10 @@ def test_annealed_rates_fall_to_zero(small: Any, tmp_path: Path) -> None:
 
 
 def test_groups_of_parameters_have_their_learning_rates(small: Any) -> None:
-    groups = parameter_groups(small.parts(), CONFIG)
+    groups = parameter_groups(small.modules(), CONFIG)
     assert [group["lr"] for group in groups] == [2.5e-3, 5e-4, 2.5e-3]
     counted = sum(p.numel() for group in groups for p in group["params"])
-    assert counted == sum(p.numel() for p in small.parts().parameters())
+    assert counted == sum(p.numel() for p in small.modules().parameters())
 
 
 def test_rendered_windows_are_the_same_each_time() -> None:

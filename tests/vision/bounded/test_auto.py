@@ -13,7 +13,7 @@ from engine.errors import UsageError
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.bounded.auto import LEAST, Auto
-from engine.vision.registry import find_parts, fitting
+from engine.vision.registry import find_trained, fitting
 from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
 
 CONFIG = VisionConfig(layers=3, width=32, heads=2, mlp=64, patch=8, image_size=16, dimension=2)
@@ -197,27 +197,27 @@ def test_what_is_weighed_fits_the_model(tmp_path: Path) -> None:
     save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors", {"format": "dejavu-reuse-1"})
     card = {"card": '{"format": "dejavu-earlygate-1"}'}
     save_file({"a": torch.ones(1)}, tmp_path / "b.safetensors", card)
-    found = find_parts(tmp_path)
+    found = find_trained(tmp_path)
     assert found == {
         "reusevit": tmp_path / "a.safetensors",
         "earlygate": tmp_path / "b.safetensors",
     }
     assert fitting(other, found) == ("dense", "earlygate", "reusevit")
-    assert find_parts(tmp_path / "a.safetensors") == {"reusevit": tmp_path / "a.safetensors"}
-    assert find_parts(None) == {}
+    assert find_trained(tmp_path / "a.safetensors") == {"reusevit": tmp_path / "a.safetensors"}
+    assert find_trained(None) == {}
 
 
 def test_files_that_are_no_parts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no trained file at"):
-        find_parts(tmp_path / "gone")
+        find_trained(tmp_path / "gone")
     save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors")
     with pytest.raises(UsageError, match="trained for no strategy"):
-        find_parts(tmp_path)
+        find_trained(tmp_path)
     for name in "ab":
         path = tmp_path / f"{name}.safetensors"
         save_file({"a": torch.ones(1)}, path, {"format": "dejavu-reuse-1"})
     with pytest.raises(UsageError, match="a second file for reusevit"):
-        find_parts(tmp_path)
+        find_trained(tmp_path)
     (tmp_path / "a.safetensors").write_text("nothing")
     with pytest.raises(UsageError, match="cannot be read"):
-        find_parts(tmp_path / "a.safetensors")
+        find_trained(tmp_path / "a.safetensors")

@@ -20,9 +20,9 @@ from engine.vision.reusevit.modules import ReuseModules
 
 
 def saved(small: Any, path: Path) -> ReuseModules:
-    parts = small.parts()
-    save_modules(path, parts, Card(parts.config, "tiny", "abc", 0.85, 8, {"drift": 0.01}))
-    return parts
+    modules = small.modules()
+    save_modules(path, modules, Card(modules.config, "tiny", "abc", 0.85, 8, {"drift": 0.01}))
+    return modules
 
 
 def same(a: ReuseModules, b: ReuseModules) -> bool:
@@ -31,15 +31,15 @@ def same(a: ReuseModules, b: ReuseModules) -> bool:
 
 
 def test_what_is_saved_is_loaded(small: Any, tmp_path: Path) -> None:
-    path = tmp_path / "parts.safetensors"
-    parts = saved(small, path)
+    path = tmp_path / "modules.safetensors"
+    modules = saved(small, path)
     loaded = load_modules(path, small.config(), weight_hash="abc")
-    assert same(loaded.parts, parts)
-    assert loaded.card == Card(parts.config, "tiny", "abc", 0.85, 8, {"drift": 0.01})
+    assert same(loaded.modules, modules)
+    assert loaded.card == Card(modules.config, "tiny", "abc", 0.85, 8, {"drift": 0.01})
 
 
 def test_another_backbone_is_refused(small: Any, tmp_path: Path) -> None:
-    path = tmp_path / "parts.safetensors"
+    path = tmp_path / "modules.safetensors"
     saved(small, path)
     with pytest.raises(ModelError, match="tiny with weights abc, given weights unknown"):
         load_modules(path, small.config(), weight_hash="")
@@ -66,8 +66,8 @@ def test_a_full_file_carries_its_tower_and_slims_back(small: Any, tmp_path: Path
         torch.equal(a, b) for a, b in zip(carried.parameters(), tower.parameters(), strict=True)
     )
     assert same(
-        load_modules(full, small.config(), weight_hash="abc").parts,
-        load_modules(path, small.config(), weight_hash="abc").parts,
+        load_modules(full, small.config(), weight_hash="abc").modules,
+        load_modules(path, small.config(), weight_hash="abc").modules,
     )
     slim(full, back)
     assert read_checkpoint(back)[0] == read_checkpoint(path)[0]

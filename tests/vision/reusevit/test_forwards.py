@@ -34,12 +34,12 @@ def soft_values(tower: VisionTower, frames: Tensor, pattern: Pattern = SERVED) -
 @torch.inference_mode()
 def test_compacted_equals_uncompacted(chain: Chain, class_token: bool, small: Any) -> None:
     config = small.config(class_token=class_token)
-    tower, parts = small.tower(config), small.parts(config, chain=chain, cue="none")
+    tower, modules = small.tower(config), small.modules(config, chain=chain, cue="none")
     frames = small.frames(3, 9)
     plain = encode_clips(
-        tower, parts, soft_values(tower, frames), None, SERVED, lambda _gate, _slot: hard
+        tower, modules, soft_values(tower, frames), None, SERVED, lambda _gate, _slot: hard
     )
-    packed = ReuseViT(tower, parts).encode([Chunk(each, last=True) for each in frames])
+    packed = ReuseViT(tower, modules).encode([Chunk(each, last=True) for each in frames])
     order = torch.tensor(SERVED.offsets)
     for stream, encoded in enumerate(packed):
         torch.testing.assert_close(
@@ -58,7 +58,7 @@ def test_compacted_equals_uncompacted_for_imposed_decisions(
     chain: Chain, share: float, small: Any
 ) -> None:
     tower = small.tower()
-    parts = small.parts(tower.config, chain=chain, cue="none")
+    modules = small.modules(tower.config, chain=chain, cue="none")
     frames, patches = small.frames(2, 9), tower.config.tokens - 1
     generator = torch.Generator().manual_seed(3)
     masks = torch.rand(3, 9, 2, patches, generator=generator) < share  # gate, slot, stream
@@ -76,8 +76,8 @@ def test_compacted_equals_uncompacted_for_imposed_decisions(
             at[0] = next(steps)
         return masks[gate, at[0]].flatten(0, 1)
 
-    plain = encode_clips(tower, parts, soft_values(tower, frames), None, SERVED, policy)
-    strategy = ReuseViT(tower, parts, forced=forced)
+    plain = encode_clips(tower, modules, soft_values(tower, frames), None, SERVED, policy)
+    strategy = ReuseViT(tower, modules, forced=forced)
     packed = strategy.encode([Chunk(each, last=True) for each in frames])
     order = torch.tensor(SERVED.offsets)
     for stream, encoded in enumerate(packed):
@@ -92,10 +92,10 @@ def test_compacted_equals_uncompacted_for_imposed_decisions(
 @torch.inference_mode()
 def test_nothing_reused_is_dense(class_token: bool, small: Any) -> None:
     config = small.config(class_token=class_token)
-    tower, parts = small.tower(config), small.parts(config)
+    tower, modules = small.tower(config), small.modules(config)
     frames = small.frames(2, 6)
     for stream, encoded in enumerate(
-        ReuseViT(tower, parts, bias=-math.inf).encode([Chunk(each, last=True) for each in frames])
+        ReuseViT(tower, modules, bias=-math.inf).encode([Chunk(each, last=True) for each in frames])
     ):
         dense = tower(tower.normalise(frames[stream]))
         torch.testing.assert_close(encoded.embeddings, dense, rtol=1e-5, atol=1e-5)
@@ -108,13 +108,13 @@ def test_parts_without_corrections_take_what_their_references_have(small: Any) -
     frames = small.frames(2, 9)
     found = []
     for narrow in (0, 8):
-        parts = small.parts(cue="none", narrow=narrow)
+        modules = small.modules(cue="none", narrow=narrow)
         for index in range(3):
-            parts.gate(index).decision.load_state_dict(
-                small.parts(cue="none").gate(index).decision.state_dict()
+            modules.gate(index).decision.load_state_dict(
+                small.modules(cue="none").gate(index).decision.state_dict()
             )
-            torch.nn.init.zeros_(parts.gate(index).restoration.up)
-        (encoded,) = ReuseViT(tower, parts).encode([Chunk(frames[0], last=True)])
+            torch.nn.init.zeros_(modules.gate(index).restoration.up)
+        (encoded,) = ReuseViT(tower, modules).encode([Chunk(frames[0], last=True)])
         found.append(encoded)
     assert torch.equal(found[0].embeddings, found[1].embeddings)
     reused = (17 - found[0].computed[:, 1:]).sum().item()
@@ -125,7 +125,7 @@ def test_parts_without_corrections_take_what_their_references_have(small: Any) -
 def test_a_single_frame_is_dense(small: Any) -> None:
     tower = small.tower()
     (frame,) = small.frames(1, 1)
-    (encoded,) = ReuseViT(tower, small.parts(tower.config)).encode([Chunk(frame, last=True)])
+    (encoded,) = ReuseViT(tower, small.modules(tower.config)).encode([Chunk(frame, last=True)])
     torch.testing.assert_close(encoded.embeddings, tower(tower.normalise(frame)))
     assert encoded.full.all()
 
@@ -135,8 +135,8 @@ def test_a_single_frame_is_dense(small: Any) -> None:
 def test_a_still_video_equals_its_first_frame(chain: Chain, small: Any) -> None:
     tower = small.tower()
     frames = small.frames(1, 1).repeat(1, 11, 1, 1, 1)[0]
-    parts = small.parts(tower.config, chain=chain)
-    (encoded,) = ReuseViT(tower, parts, bias=math.inf).encode([Chunk(frames, last=True)])
+    modules = small.modules(tower.config, chain=chain)
+    (encoded,) = ReuseViT(tower, modules, bias=math.inf).encode([Chunk(frames, last=True)])
     expected = encoded.embeddings[:1].expand_as(encoded.embeddings)
     torch.testing.assert_close(encoded.embeddings, expected, rtol=1e-5, atol=1e-5)
     assert (encoded.computed[1:, 1:] == 1).all()  # the class token alone
@@ -148,7 +148,7 @@ def test_shares_forced_to_zero_are_the_teacher(small: Any) -> None:
     frames, pattern = small.frames(2, 13), PATTERNS["chain"]
     values = soft_values(tower, frames, pattern)
     result = encode_clips(
-        tower, small.parts(tower.config), values, None, pattern, lambda _gate, _slot: _nothing
+        tower, small.modules(tower.config), values, None, pattern, lambda _gate, _slot: _nothing
     )
     dense = tower(values.flatten(0, 1)).unflatten(0, values.shape[:2])
     torch.testing.assert_close(result.embeddings, dense, rtol=1e-5, atol=1e-5)
@@ -161,7 +161,7 @@ def test_the_class_token_is_never_reused(small: Any) -> None:
     pattern = PATTERNS["chain"]
     values = soft_values(tower, small.frames(1, 13), pattern)
     result = encode_clips(
-        tower, small.parts(tower.config), values, None, pattern, lambda _gate, _slot: _everything
+        tower, small.modules(tower.config), values, None, pattern, lambda _gate, _slot: _everything
     )
     tokens = tower.config.tokens
     assert (result.shares[:, :, :, 0] == 0).all()
@@ -171,13 +171,13 @@ def test_the_class_token_is_never_reused(small: Any) -> None:
 @torch.inference_mode()
 def test_slots_see_earlier_slots_alone(small: Any) -> None:
     tower = small.tower()
-    pattern, parts = PATTERNS["chain"], small.parts(tower.config, cue="none")
+    pattern, modules = PATTERNS["chain"], small.modules(tower.config, cue="none")
     values = soft_values(tower, small.frames(1, 13), pattern)
-    first = encode_clips(tower, parts, values, None, pattern, lambda _gate, _slot: hard)
+    first = encode_clips(tower, modules, values, None, pattern, lambda _gate, _slot: hard)
     for slot in range(pattern.num):
         changed = values.clone()
         changed[:, slot] += 1.0
-        other = encode_clips(tower, parts, changed, None, pattern, lambda _gate, _slot: hard)
+        other = encode_clips(tower, modules, changed, None, pattern, lambda _gate, _slot: hard)
         same = (other.embeddings == first.embeddings).all(-1)[0]
         assert same[:slot].all()
         assert not same[slot]
@@ -186,34 +186,34 @@ def test_slots_see_earlier_slots_alone(small: Any) -> None:
 
 def test_gradients_reach_the_parts_alone(small: Any) -> None:
     tower = small.tower()
-    pattern, parts = PATTERNS["chain"], small.parts(tower.config)
-    parts.requires_grad_(True)
+    pattern, modules = PATTERNS["chain"], small.modules(tower.config)
+    modules.requires_grad_(True)
     values = soft_values(tower, small.frames(2, 13), pattern)
-    cues = parts.cue(torch.rand(12, 4, 4, 4, 4)).unflatten(0, (2, 6))
+    cues = modules.cue(torch.rand(12, 4, 4, 4, 4)).unflatten(0, (2, 6))
     # near the threshold, where sampled shares have a gradient
-    result = encode_clips(tower, parts, values, cues, pattern, lambda _gate, _slot: _half)
+    result = encode_clips(tower, modules, values, cues, pattern, lambda _gate, _slot: _half)
     (full,) = torch.autograd.grad(
         result.embeddings[:, 0].sum() + 0 * result.embeddings.sum(),
-        [parts.gate(0).restoration.up],
+        [modules.gate(0).restoration.up],
         retain_graph=True,
     )
-    assert full.abs().sum() == 0  # slot 0 does not depend on the parts
+    assert full.abs().sum() == 0  # slot 0 does not depend on the modules
     result.embeddings[:, 3:].square().sum().backward()
     assert all(parameter.grad is None for parameter in tower.parameters())
-    for name, parameter in parts.named_parameters():
+    for name, parameter in modules.named_parameters():
         assert parameter.grad is not None, name
-    assert parts.gate(0).decision.net[0].weight.grad.abs().sum() > 0
-    assert parts.gate(2).restoration.down.grad.abs().sum() > 0
-    assert next(parts.codec.parameters()).grad.abs().sum() > 0
+    assert modules.gate(0).decision.net[0].weight.grad.abs().sum() > 0
+    assert modules.gate(2).restoration.down.grad.abs().sum() > 0
+    assert next(modules.codec.parameters()).grad.abs().sum() > 0
 
 
 @torch.inference_mode()
 def test_a_larger_bias_reuses_more_and_multiplies_less(small: Any) -> None:
     tower = small.tower()
-    frames, parts = small.frames(1, 9)[0], small.parts(tower.config)
+    frames, modules = small.frames(1, 9)[0], small.modules(tower.config)
     rates, macs = [], []
     for bias in (-math.inf, -3.0, 0.0, 3.0, math.inf):
-        strategy = ReuseViT(tower, parts, bias=bias)
+        strategy = ReuseViT(tower, modules, bias=bias)
         (encoded,) = strategy.encode([Chunk(frames, last=True)])
         rates.append(-encoded.computed.sum().item())
         macs.append(encoded.macs.sum().item())
@@ -226,7 +226,7 @@ def test_a_larger_bias_reuses_more_and_multiplies_less(small: Any) -> None:
 def test_full_frames_come_at_the_refresh_interval(small: Any) -> None:
     tower = small.tower()
     frames = small.frames(1, 12)[0]
-    strategy = ReuseViT(tower, small.parts(tower.config), schedule=Schedule(4))
+    strategy = ReuseViT(tower, small.modules(tower.config), schedule=Schedule(4))
     (encoded,) = strategy.encode([Chunk(frames, last=True)])
     assert encoded.full.nonzero().flatten().tolist() == [0, 5, 10]
     dense = tower(tower.normalise(frames))

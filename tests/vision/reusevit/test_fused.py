@@ -28,10 +28,10 @@ Forced = Callable[[int, int], torch.Tensor]
 def make_gates(tower: VisionTower, spread: float = 0.5, narrow: int = 16):
     """Random gates, wide awake: decisions fall on both sides."""
     torch.manual_seed(1)
-    parts = ReuseModules(tower.config, ReuseConfig(narrow=narrow, hidden=32, cue="none"))
-    for parameter in parts.parameters():
+    modules = ReuseModules(tower.config, ReuseConfig(narrow=narrow, hidden=32, cue="none"))
+    for parameter in modules.parameters():
         torch.nn.init.normal_(parameter, std=spread * parameter.shape[-1] ** -0.5)
-    return serve(parts.to(tower.device), tower)
+    return serve(modules.to(tower.device), tower)
 
 
 def make_batch(base: torch.Tensor, sizes: tuple[int, ...], *, full: bool) -> Batch:
@@ -289,12 +289,12 @@ def test_state_of_a_large_tower_fits() -> None:
 def test_the_strategy_over_fused_steps_equals_itself_over_plain_ones() -> None:
     tower = make_tower(SMALL)
     torch.manual_seed(1)
-    parts = ReuseModules(SMALL, ReuseConfig(narrow=16, hidden=32))
-    for index in range(len(parts.gates)):
-        for parameter in parts.gate(index).parameters():
+    modules = ReuseModules(SMALL, ReuseConfig(narrow=16, hidden=32))
+    for index in range(len(modules.gates)):
+        for parameter in modules.gate(index).parameters():
             torch.nn.init.normal_(parameter, std=2 * parameter.shape[-1] ** -0.5)
-    plain, fused = ReuseViT(tower, parts), ReuseViT(tower, parts)
-    fused.stepper = FusedReuse(tower, serve(parts, tower), streams=1)
+    plain, fused = ReuseViT(tower, modules), ReuseViT(tower, modules)
+    fused.stepper = FusedReuse(tower, serve(modules, tower), streams=1)
     base = make_base(SMALL, 2, "cpu").int()
     clips = [(at + torch.randint(-30, 31, (7, *at.shape))).clamp(0, 255).byte() for at in base]
     expected = plain.encode([Chunk(clip, last=True) for clip in clips])

@@ -53,9 +53,9 @@ def small() -> ReuseModules:
     return ReuseModules(VisionConfig(3, 32, 2, 64, 8, 32, 16), ReuseConfig(cue="codec"))
 
 
-def check_gates(parts: ReuseModules, named: dict[str, Tensor]) -> None:
+def check_gates(modules: ReuseModules, named: dict[str, Tensor]) -> None:
     """A gate's tensors are those of the module one layer later."""
-    for at, gate in enumerate(parts.gates):
+    for at, gate in enumerate(modules.gates):
         module = f"{ENCODER}layers.{at + 1}.reuse_module."
         own = gate.state_dict()
         for ours, theirs in (("0", "1.0"), ("3", "2.0")):
@@ -72,9 +72,9 @@ def check_gates(parts: ReuseModules, named: dict[str, Tensor]) -> None:
 def test_every_tensor_of_a_published_clip_l14_is_known(real_data: Path) -> None:
     shapes = json.loads((real_data / "checkpoints/published_names.json").read_text())
     named = {name: torch.randn(shape) for name, shape in shapes.items()}
-    parts = ReuseModules(CLIP_L, ReuseConfig(cue="codec"))
-    found = fill_published(named, parts)
-    check_gates(parts, named)
+    modules = ReuseModules(CLIP_L, ReuseConfig(cue="codec"))
+    found = fill_published(named, modules)
+    check_gates(modules, named)
     assert len(found.used) == 318 - 12
     assert all(".layers.0." in name for name in found.unused)
 
@@ -84,12 +84,12 @@ def test_a_published_codec_net_gives_what_it_gave_there(real_data: Path) -> None
     golden = np.load(real_data / "checkpoints/published_golden.npz")
     named = made_names(3, 32)
     named |= {name: torch.from_numpy(golden[name]) for name in golden if name in named}
-    parts = small().eval()
-    fill_published(named, parts)
+    modules = small().eval()
+    fill_published(named, modules)
     raw = torch.from_numpy(golden["blobnet_input"]).transpose(1, 2)  # by frame
     scaled = codec_cues(raw.flatten(0, 1)).view_as(raw).transpose(1, 2)
     with torch.inference_mode():
-        given = parts.cue(scaled)
+        given = modules.cue(scaled)
     expected = torch.from_numpy(golden["blobnet_output"]).reshape(given.shape)
     torch.testing.assert_close(given, expected, rtol=0, atol=1e-6)
 
@@ -106,9 +106,9 @@ def test_a_checkpoint_is_read_by_name(tmp_path: Path) -> None:
     named = made_names(3, 32)
     shuffled = dict(sorted(named.items(), key=lambda item: hash(item[0])))
     torch.save({"state_dict": shuffled, "epoch": 3}, tmp_path / "last.ckpt")
-    parts = small()
-    found = import_published(tmp_path / "last.ckpt", parts)
-    check_gates(parts, named)
+    modules = small()
+    found = import_published(tmp_path / "last.ckpt", modules)
+    check_gates(modules, named)
     assert len(found.used) == 2 * 12 + 30
     assert "net.model.visual_projection.weight" in found.unused
 
@@ -143,12 +143,12 @@ def invent(named: dict[str, Tensor]) -> None:
     ],
 )  # fmt: skip
 def test_what_is_not_whole_is_refused_and_fills_nothing(change: Change, said: str) -> None:
-    named, parts = made_names(3, 32), small()
-    before = {name: value.clone() for name, value in parts.state_dict().items()}
+    named, modules = made_names(3, 32), small()
+    before = {name: value.clone() for name, value in modules.state_dict().items()}
     change(named)
     with pytest.raises(ModelError, match=said):
-        fill_published(named, parts)
-    assert all(torch.equal(value, before[name]) for name, value in parts.state_dict().items())
+        fill_published(named, modules)
+    assert all(torch.equal(value, before[name]) for name, value in modules.state_dict().items())
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def feed(
 def test_a_stream_does_not_depend_on_how_it_is_cut(cue: str, chain: str, small: Any) -> None:
     frames = small.frames(1, 14)[0]
     cues = torch.rand(14, 4, 4, 4) if cue == "codec" else None
-    strategy = ReuseViT(small.tower(), small.parts(cue=cue, chain=chain), schedule=Schedule(8))
+    strategy = ReuseViT(small.tower(), small.modules(cue=cue, chain=chain), schedule=Schedule(8))
     whole, computed = feed(strategy, frames, [], cues)
     assert (computed[:, 1:] < 17).float().mean() > 0.1
     for cuts in ([1], [5, 6, 7], [0, 3, 3, 13], list(range(1, 14))):
@@ -65,7 +65,7 @@ def test_a_stream_does_not_depend_on_how_it_is_cut(cue: str, chain: str, small: 
 )
 @given(lengths=st.lists(st.integers(0, 11), min_size=1, max_size=4), refresh=st.integers(0, 6))
 def test_streams_do_not_touch_each_other(small: Any, lengths: list[int], refresh: int) -> None:
-    strategy = ReuseViT(small.tower(), small.parts(), schedule=Schedule(refresh))
+    strategy = ReuseViT(small.tower(), small.modules(), schedule=Schedule(refresh))
     clips = [small.frames(1, 12, seed=at)[0, :length] for at, length in enumerate(lengths)]
     together = strategy.encode([Chunk(clip, last=True) for clip in clips])
     for clip, encoded in zip(clips, together, strict=True):
@@ -79,7 +79,7 @@ def test_streams_do_not_touch_each_other(small: Any, lengths: list[int], refresh
 @pytest.mark.parametrize("cue", ["none", "pixels"])
 def test_a_saved_state_resumes_identically(cue: str, small: Any, tmp_path: Path) -> None:
     frames = small.frames(2, 13)
-    strategy = ReuseViT(small.tower(), small.parts(cue=cue))
+    strategy = ReuseViT(small.tower(), small.modules(cue=cue))
     begun = strategy.encode([Chunk(each[:7]) for each in frames])
     torch.save([each.state for each in begun], tmp_path / "state.pt")
     before = [deepcopy(each.state) for each in begun]
@@ -95,7 +95,7 @@ def test_a_saved_state_resumes_identically(cue: str, small: Any, tmp_path: Path)
         assert torch.equal(kept.memory.states, each.state.memory.states)
         assert torch.equal(kept.pending, each.state.pending)
     restored = torch.load(tmp_path / "state.pt", weights_only=False)
-    again = ReuseViT(small.tower(), small.parts(cue=cue)).encode(
+    again = ReuseViT(small.tower(), small.modules(cue=cue)).encode(
         [Chunk(each[7:], state, last=True) for each, state in zip(frames, restored, strict=True)]
     )
     for a, b in zip(first, again, strict=True):
@@ -106,7 +106,7 @@ def test_a_saved_state_resumes_identically(cue: str, small: Any, tmp_path: Path)
 @pytest.mark.parametrize("tail", [1, 2, 3])
 def test_a_tail_is_encoded_when_the_stream_ends(tail: int, small: Any) -> None:
     frames = small.frames(1, 5 + tail)[0]
-    strategy = ReuseViT(small.tower(), small.parts())
+    strategy = ReuseViT(small.tower(), small.modules())
     (open_end,) = strategy.encode([Chunk(frames)])
     assert len(open_end.embeddings) == 5
     assert open_end.state is not None
@@ -118,20 +118,20 @@ def test_a_tail_is_encoded_when_the_stream_ends(tail: int, small: Any) -> None:
 def test_cues_must_be_those_of_the_training(small: Any) -> None:
     frames, cues = small.frames(1, 2)[0], torch.rand(2, 4, 4, 4)
     for cue, raw in (("none", cues), ("pixels", cues), ("codec", None), ("codec", cues[:1])):
-        strategy = ReuseViT(small.tower(), small.parts(cue=cue))
+        strategy = ReuseViT(small.tower(), small.modules(cue=cue))
         with pytest.raises(UsageError, match="cues"):
             strategy.encode([Chunk(frames, cues=raw)])
 
 
 def test_wrong_frames_are_refused(small: Any) -> None:
-    strategy = ReuseViT(small.tower(), small.parts())
+    strategy = ReuseViT(small.tower(), small.modules())
     with pytest.raises(UsageError, match="uint8"):
         strategy.encode([Chunk(torch.zeros(1, 3, 32, 32))])
 
 
 def test_reuse_rate_counts_the_tokens_not_computed(small: Any) -> None:
     tower = small.tower()
-    strategy = ReuseViT(tower, small.parts(), bias=float("inf"))
+    strategy = ReuseViT(tower, small.modules(), bias=float("inf"))
     (encoded,) = strategy.encode([Chunk(small.frames(1, 5)[0], last=True)])
     assert reuse_rate(encoded, tower).tolist() == pytest.approx([0, *[16 / 17] * 4])
 
@@ -145,15 +145,15 @@ L14 = VisionConfig(24, 1024, 16, 4096, 14, 224, 768)
 def test_macs_equal_the_formula(shape: VisionConfig, rho: float) -> None:
     """`3ND² + 2LN²D + (L-1)[(1-ρ)12ND² + ρN512D + 1.75ND + (N-1)1280] + 9D² + …`."""
     n, d, gates = shape.tokens, shape.width, shape.layers - 1
-    parts = ReuseConfig(cue="codec")
+    modules = ReuseConfig(cue="codec")
     reused = torch.full((4, gates), rho * n, dtype=torch.float64)
-    counted = frame_macs(shape, parts, reused, (1, 2, 2, 2)).mean().item()
+    counted = frame_macs(shape, modules, reused, (1, 2, 2, 2)).mean().item()
     formula = 3 * n * d * d + shape.layers * 2 * n * n * d + 9 * d * d
     formula += gates * ((1 - rho) * n * 12 * d * d + rho * n * 512 * d + 1.75 * n * d)
     formula += gates * (n - 1) * 1280 + codec_macs(shape.side)
     formula += shape.side**2 * d * 3 * shape.patch**2 + d * shape.dimension
     assert counted == pytest.approx(formula, rel=0.01)
-    assert decision_macs(parts) == 1280
+    assert decision_macs(modules) == 1280
 
 
 def test_worked_numbers_of_the_codec_net() -> None:
@@ -164,14 +164,14 @@ def test_worked_numbers_of_the_codec_net() -> None:
 def test_macs_are_those_of_the_products_really_run(rate: float, small: Any) -> None:
     """Compare with torch's own count, which sees no dot products and no products in place."""
     config = replace(small.config(layers=3), width=128, mlp=512, heads=2)
-    tower, parts = small.tower(config), small.parts(config, cue="none", narrow=8)
+    tower, modules = small.tower(config), small.modules(config, cue="none", narrow=8)
     patches = config.tokens - 1
     generator = torch.Generator().manual_seed(1)
 
     def forced(_gate: int, frames: int) -> Tensor:
         return torch.rand(frames, patches, generator=generator) < rate
 
-    strategy = ReuseViT(tower, parts, forced=forced)
+    strategy = ReuseViT(tower, modules, forced=forced)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         (encoded,) = strategy.encode([Chunk(small.frames(1, 9)[0], last=True)])
     similarities = 2 * 14 * config.tokens * config.width  # 2 gates; 1 + 2 + 2 + 2 a group
@@ -184,21 +184,21 @@ def test_macs_are_those_of_the_products_really_run(rate: float, small: Any) -> N
 
 def test_full_frames_cost_as_dense(small: Any) -> None:
     tower = small.tower()
-    strategy = ReuseViT(tower, small.parts(cue="none"), schedule=Schedule(4))
+    strategy = ReuseViT(tower, small.modules(cue="none"), schedule=Schedule(4))
     (encoded,) = strategy.encode([Chunk(small.frames(1, 6)[0], last=True)])
     importance = 3 * 17 * 32  # the class token's row, at each gate
     assert encoded.macs[encoded.full].tolist() == [dense_macs(tower.config) + importance] * 2
 
 
 def test_built_by_name_from_a_file(small: Any, tmp_path: Path) -> None:
-    tower, parts = small.tower(), small.parts()
-    path = tmp_path / "parts.safetensors"
-    save_modules(path, parts, Card(parts.config, "random", "", 0.85, refresh=4))
+    tower, modules = small.tower(), small.modules()
+    path = tmp_path / "modules.safetensors"
+    save_modules(path, modules, Card(modules.config, "random", "", 0.85, refresh=4))
     built = build_strategy("reusevit", tower, parts=path, options={"bias": 0.5})
     assert isinstance(built, ReuseViT)
     assert built.schedule == Schedule(4)
     (a,) = built.encode([Chunk(small.frames(1, 5)[0], last=True)])
-    (b,) = ReuseViT(tower, parts, bias=0.5).encode([Chunk(small.frames(1, 5)[0], last=True)])
+    (b,) = ReuseViT(tower, modules, bias=0.5).encode([Chunk(small.frames(1, 5)[0], last=True)])
     assert torch.equal(a.embeddings, b.embeddings)
     with pytest.raises(UsageError, match="nearest: refresh"):
         build_strategy("reusevit", tower, parts=path, options={"refrsh": 4})
