@@ -1,8 +1,9 @@
 """GOPs to frames: any part of a video, reading only the groups of pictures that it needs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import Literal, cast
 
@@ -18,6 +19,7 @@ from engine.errors import CorruptVideoError
 from engine.video.container import open_video
 from engine.video.gop import Gop, VideoPacket, gop_at, packet_pts, packets_of, raw_step, time_base
 from engine.video.limits import MOST_PIXELS
+from engine.video.needed import ENTERING, Judged, Needed, needed
 from engine.video.orientation import UPRIGHT, Turn, turn_of
 from engine.video.skip import CLOCK_SECONDS, SKIPPING, Looked, skippable
 
@@ -32,6 +34,7 @@ PICTURES: dict[int, Picture] = {
 }
 UNSPECIFIED = 2  # of colour spaces
 SIZE_OPTIONS = {"max_pixels": str(MOST_PIXELS)}  # a stream may change its size under way
+END: Needed = (None, False)  # gives what the decoder still holds
 CUE_OPTIONS = {"flags2": "+export_mvs", "export_side_data": "venc_params"}
 
 
@@ -90,7 +93,7 @@ def decode_range(
     Only the groups of pictures that the range needs are read. Pictures that cannot be decoded are
     left out and noted in `damage`; what comes after them, up to the next key picture, is marked
     corrupt. With `cues`, frames carry the codec's motion vectors and quantisers. With `looked`,
-    pictures at which nobody looks are left out where no other is built on them.
+    pictures at which nobody looks are left out where none that somebody looks at is built on them.
     """
     notes: list[Damage] = [] if damage is None else damage
     noted, first = len(notes), gop_at(gops, start_seconds)
@@ -100,17 +103,31 @@ def decode_range(
             packets = _enter(container, stream, gops[entry])
             if packets is None:
                 continue
-            frames = _decode(packets, stream, notes, looked)
+            frames = _decode(packets, stream, notes, looked, _stops(gops))
             opening = next(frames, None)
             if entry and (opening is None or opening.seconds > gops[first].start_seconds):
                 del notes[noted:]
                 continue  # the decoder needs to see more than the index promised
-            for frame in chain([] if opening is None else [opening], frames):
-                if frame.seconds >= stop_seconds:
-                    return
-                if frame.seconds >= start_seconds:
-                    yield frame
-            return
+            last = -inf
+            try:
+                for frame in chain([] if opening is None else [opening], frames):
+                    if frame.seconds >= stop_seconds:
+                        return
+                    if frame.seconds >= start_seconds:
+                        yield frame
+                    last = frame.seconds
+                return
+            except _NotEnteredError:
+                pass  # the decoder needs to see what was left out
+        whole: list[Damage] = []
+        for frame in decode_range(
+            path, max(start_seconds, last), stop_seconds, gops=gops, threads=threads, cues=cues,
+            damage=whole,
+        ):  # fmt: skip
+            if frame.seconds > last:
+                yield frame
+        notes += [each for each in whole if each.seconds > last]
+        return
 
 
 def get_frame_at(path: str | Path, seconds: float, *, gops: Sequence[Gop]) -> Frame:
@@ -170,23 +187,26 @@ def _decode(
     stream: VideoStream,
     notes: list[Damage],
     looked: Looked | None,
+    stops: Mapping[int, float],
 ) -> Iterator[Frame]:
     num, den = time_base(stream)
     step, following, opening = raw_step(stream), 0, None
     broken, turn = False, None
     context, whole = stream.codec_context, False  # whole: pictures do not come as two fields
-    judged: Iterator[tuple[VideoPacket | None, bool]]
-    if looked is None or context.name not in SKIPPING:
-        judged = ((packet, False) for packet in packets)
-    else:
-        judged = skippable(packets, looked, num, den)
-    for packet, unseen in chain(judged, [(None, False)]):  # None flushes
+    anew, entered = False, None  # entered: the key picture after a gap, until it has come
+    for packet, unseen in chain(_judged(packets, context.name, looked, stops, num, den), [END]):
         pts = packet_pts(packet) if packet else None
         opening = pts if opening is None else opening
-        context.skip_frame = "NONREF" if unseen and whole else "DEFAULT"
+        if anew:
+            context.flush_buffers()
+            entered = pts
+        anew = packet is None
+        context.skip_frame = "NONREF" if unseen and whole and entered is None else "DEFAULT"
         try:
             pictures = stream.decode(packet)
         except av.FFmpegError as error:
+            if entered is not None:
+                raise _NotEnteredError from error
             # pictures before the one entered at lean on what was not read: no damage
             if pts is None or opening is None or pts >= opening:
                 broken = True
@@ -196,6 +216,9 @@ def _decode(
         for raw in pictures:
             shown = raw.pts if raw.pts is not None else raw.dts
             shown = following if shown is None else shown
+            if entered is not None and (shown != entered or raw.is_corrupt):
+                raise _NotEnteredError
+            entered = None
             following = shown + step
             broken = broken and not raw.key_frame
             whole = not raw.interlaced_frame
@@ -209,6 +232,36 @@ def _decode(
                 raw=raw,
                 turn=turn,
             )
+        if anew and entered is not None:
+            raise _NotEnteredError
+
+
+class _NotEnteredError(Exception):
+    """After a gap the decoder did not begin with the key picture that it was given."""
+
+
+def _judged(
+    packets: Iterator[VideoPacket],
+    codec: str,
+    looked: Looked | None,
+    stops: Mapping[int, float],
+    num: int,
+    den: int,
+) -> Iterator[Needed]:
+    """Say of each packet whether nobody looks at its picture; leave out those of no use."""
+    if looked is None:
+        return ((packet, False) for packet in packets)
+    judged: Iterator[Judged] = ((packet, False) for packet in packets)
+    if codec in SKIPPING:
+        judged = skippable(packets, looked, num, den)
+    if codec in ENTERING:
+        return needed(judged, looked, stops, num, den)
+    return cast(Iterator[Needed], judged)
+
+
+def _stops(gops: Sequence[Gop]) -> dict[int, float]:
+    """Return when the last of the groups ends that a key picture begins."""
+    return {gop.key_pts: gop.stop_seconds for gop in gops}
 
 
 def _reason(error: av.FFmpegError, stream: VideoStream) -> str:

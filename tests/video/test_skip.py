@@ -81,7 +81,7 @@ def test_sampled_frames_are_the_same(tmp_path: Path, fps: float, bframes: int) -
     assert found[0] == found[1]
     assert len(found[0]) == len(times)
     assert counts[0] == 90
-    assert counts[1] < 70 if bframes else counts[1] == 90
+    assert counts[1] < (70 if bframes else 90)
 
 
 def test_single_frames_cost_no_more_than_they_need(tmp_path: Path) -> None:
@@ -97,9 +97,10 @@ def test_single_frames_cost_no_more_than_they_need(tmp_path: Path) -> None:
 def test_fields_are_never_parted(tmp_path: Path, write_clip) -> None:
     path = write_clip(
         tmp_path / "clip.mp4", "libx264", map(texture, range(40)), bf="2", flags="+ildct+ilme",
-        g="40",
+        g="40", sc_threshold="0",
     )  # fmt: skip
     gops = index_gops(path)
-    frames = list(decode_range(path, 0, 9, gops=gops, looked=nobody))
+    last = sample_times(39 / 25, 40 / 25, 25)
+    frames = list(decode_range(path, 0, 9, gops=gops, looked=last.any_in))
     assert frames[0].raw.interlaced_frame
     assert len(frames) == 40
