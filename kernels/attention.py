@@ -92,8 +92,12 @@ def attend_reference(
     out: Tensor,
     weights: Tensor | None,
     class_only: bool,
+    sizes: Tensor | None = None,
 ) -> Tensor:
-    """Define it: `softmax(q k^T / sqrt(dh)) v` per frame and head, in float32."""
+    """Define it: `softmax(q k^T / sqrt(dh)) v` per frame and head, in float32.
+
+    A key of size s, float32 `[F, N]`, counts s times, at the least 1e-6.
+    """
     width = qkv.shape[1] // 3
     if starts is None:
         starts = torch.arange(0, len(qkv), tokens, device=qkv.device)
@@ -101,7 +105,10 @@ def attend_reference(
     rows = starts[there].long()[:, None] + torch.arange(tokens, device=qkv.device)
     packed = qkv[rows].float().view(len(rows), tokens, 3, heads, -1)
     q, k, v = packed.permute(2, 0, 3, 1, 4)  # [F, H, N, dh]
-    share = ((q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5).softmax(-1)
+    scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
+    if sizes is not None:
+        scores = scores + sizes[there].clamp(min=1e-6).log()[:, None, None]
+    share = scores.softmax(-1)
     mixed = (share @ v).transpose(1, 2).reshape(len(rows), tokens, width).to(out.dtype)
     if weights is not None:
         weights[there] = share[:, :, 0]

@@ -15,7 +15,7 @@ import typer.main
 
 from api.cli import show
 from api.cli.main import app
-from engine.evaluation.bench.encode import TOWERS
+from engine.evaluation.bench.timed import TOWERS
 from engine.storage.store import Store
 from engine.video.gop import index_gops
 from engine.vision.backbone.tower import VisionConfig

@@ -5,18 +5,21 @@ import torch
 
 from engine.errors import UsageError
 from engine.evaluation.bench.eager import Eager
-from engine.evaluation.bench.encode import (
-    ENTRIES,
-    RATES,
+from engine.evaluation.bench.encode import ENTRIES, RATES, kernel_tables, run
+from engine.evaluation.bench.forced import reuse_macs
+from engine.evaluation.bench.live import BUDGETS, even_rates
+from engine.evaluation.bench.timed import (
     TOWERS,
     TimedSetting,
-    kernel_tables,
-    reuse_macs,
-    run,
+    in_groups,
+    meet,
+    moving_pixels,
 )
 from engine.vision.backbone.macs import dense_macs
 from engine.vision.backbone.precision import capable
 from engine.vision.backbone.tower import VisionConfig, VisionTower
+from engine.vision.merging.diffrate import DiffRate
+from engine.vision.merging.strategy import Merging
 
 
 def test_a_processor_is_refused() -> None:
@@ -69,12 +72,39 @@ def test_eight_bits_move_fewer_bytes_and_do_the_same_work() -> None:
     assert [entry.label for entry in ENTRIES["reusevit-fp8"](setting)] == ["reusevit-fp8 at 0.5"]
 
 
+def test_pictures_change_as_much_as_they_are_asked_to() -> None:
+    tower = VisionTower(VisionConfig(2, 32, 2, 64, 4, 32, 8)).eval().requires_grad_(False)
+    pictures = moving_pixels(tower, 5, 8, 0.25)
+    assert len(pictures) == 8
+    for one, other in zip(pictures, [*pictures[1:], pictures[0]], strict=True):
+        patches = (one == other).unflatten(3, (8, 4)).unflatten(2, (8, 4)).movedim(3, 4)
+        assert float(patches.flatten(4).all(-1).float().mean()) == pytest.approx(0.75, abs=0.1)
+    first, second = in_groups(pictures)
+    assert torch.equal(first.unflatten(0, (4, 5))[[2, 1, 3, 0]], torch.stack(pictures[:4]))
+    assert torch.equal(second[:5], pictures[7])
+
+
+def test_halving_meets_a_rate() -> None:
+    assert meet(0.3, 0.0, 4.0, lambda x: x / 10) == pytest.approx(3.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("model", BUDGETS)
+def test_even_rates_cost_what_they_are_asked_to(model: str) -> None:
+    with torch.device("meta"):
+        tower = VisionTower(TOWERS[model])
+    rates = even_rates(tower, BUDGETS[model])
+    macs = Merging(tower, DiffRate(rates), "diffrate").macs() / 1e9
+    assert macs == pytest.approx(BUDGETS[model], rel=0.02)
+    assert list(rates.pruned) == sorted(rates.pruned, reverse=True)
+
+
 @pytest.mark.gpu
 def test_every_entry_is_timed() -> None:
-    only = (
-        ("reusevit", "earlygate", "dense-fp8") if capable(torch.device("cuda")) else ("reusevit",)
-    )
-    report = run(("B/16",), streams=4, rates=(0.9,), only=only, repeats=2)
-    assert {row[1] for row in report.rows} == {"dense", *only}
-    assert all(row[3] > 0 for row in report.rows)
-    assert set(ENTRIES) >= {"dense", "compiled", "eager-fp32", "reusevit"}
+    eight = ("dense-fp8",) if capable(torch.device("cuda")) else ()
+    only = (*eight, *(name for name in ENTRIES if not name.endswith("-fp8")))
+    report = run(("Ti/16",), streams=4, rates=(0.9,), only=only, repeats=2)
+    assert {row[1] for row in report.rows} == {*only}
+    assert all(row[4] > 0 for row in report.rows)
+    live = [row[3] for row in report.rows if str(row[2]).startswith("live")]
+    assert len(live) == 5
+    assert live == pytest.approx(len(live) * [0.9], abs=0.03)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.errors import UsageError, unknown
-from engine.evaluation.bench.encode import GROUP, TOWERS, random_tower
+from engine.evaluation.bench.timed import TOWERS, random_tower
 from engine.evaluation.report import Report
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.fused import FusedGate
@@ -30,6 +30,7 @@ from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.batcher import Batcher, StreamSource
 from engine.vision.streaming.dense import Dense
 from engine.vision.streaming.parallel import RemoteStream, Room, encode_parallel
+from engine.vision.streaming.schedule import GROUP
 from engine.vision.streaming.strategy import Chunk, Strategy
 
 STRATEGIES = ("dense", "reusevit", "earlygate")

@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from engine.errors import UsageError
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
-from engine.vision.emulated.rules import Farther, Farthest
+from engine.vision.emulated.fused import FusedEmulated
+from engine.vision.emulated.rules import ChangeRule, Farther, Farthest
 from engine.vision.emulated.stepper import Emulated
-from engine.vision.streaming.framewise import tell_plain
+from engine.vision.fused.lanes import fitting_lanes
+from engine.vision.fused.layers import fits
 from engine.vision.streaming.references import References
 from engine.vision.streaming.sequential import Sequential
 from engine.vision.streaming.strategy import Buildable, check_options, check_untrained
@@ -30,9 +34,7 @@ def build_cmc(
     check_untrained(name, parts)
     check_options(name, options, ("threshold", "refresh"))
     threshold = float(options.get("threshold", THRESHOLD * tower.config.width))
-    tell_plain(name, tower)
-    refresh = int(options.get("refresh", 0))
-    return Sequential(Emulated(tower, Farther(threshold)), name, refresh)
+    return _sequential(tower, Farther(threshold), name, options)
 
 
 def build_eventful(
@@ -45,9 +47,19 @@ def build_eventful(
     patches, k = config.tokens - int(config.class_token), int(options.get("k", K))
     if k < 0:
         raise UsageError(f"k must be 0 or more tokens, got {k}")
-    tell_plain(name, tower)
-    rule = Farthest(min(k, patches), patches)
-    return Sequential(Emulated(tower, rule), name, int(options.get("refresh", 0)))
+    return _sequential(tower, Farthest(min(k, patches), patches), name, options)
+
+
+def _sequential(
+    tower: VisionTower, rule: ChangeRule, name: str, options: Mapping[str, Any]
+) -> Sequential[References]:
+    """Fused where that is the way to run the tower."""
+    refresh = int(options.get("refresh", 0))
+    if not fits(tower):
+        return Sequential(Emulated(tower, rule), name, refresh)
+    free, _ = torch.cuda.mem_get_info(tower.device)
+    room = fitting_lanes(tower.config, free, 5 * (tower.config.layers - 1) * tower.config.width)
+    return Sequential(FusedEmulated(tower, rule, room), name, refresh)
 
 
 CMC = Buildable(build_cmc)

@@ -1,6 +1,6 @@
 """Which tokens are computed, by how far they are from where they were last computed."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import torch
@@ -11,6 +11,14 @@ R = TypeVar("R", bound="ChangeRule")
 
 class ChangeRule(Protocol):
     """Chooses among patch tokens."""
+
+    @property
+    def ranked(self) -> bool:
+        """Whether so many are computed, by Euclidean distance; else all beyond a threshold."""
+
+    @property
+    def limit(self) -> float:
+        """How many, the class token included; or the threshold."""
 
     def computed(self, mixed: Tensor, before: Tensor) -> Tensor:
         """Which to compute, bool `[T, n]`, by pre-projections P `[T, n, D]` now and then."""
@@ -24,6 +32,12 @@ class Farther:
     """CMC: those whose sum of absolute differences is the threshold or more."""
 
     threshold: float
+    ranked: bool = field(default=False, init=False)
+
+    @property
+    def limit(self) -> float:
+        """The threshold."""
+        return self.threshold
 
     def computed(self, mixed: Tensor, before: Tensor) -> Tensor:
         """Compare; what is not a number is computed."""
@@ -40,6 +54,12 @@ class Farthest:
 
     k: int
     patches: int
+    ranked: bool = field(default=True, init=False)
+
+    @property
+    def limit(self) -> float:
+        """So many, and the class token."""
+        return self.k + 1.0
 
     def computed(self, mixed: Tensor, before: Tensor) -> Tensor:
         """Compare and rank."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from engine.vision.backbone.macs import finish_macs, project_macs, unskippable_macs
 from engine.vision.backbone.tower import VisionTower
+from engine.vision.emulated.macs import step_macs
 from engine.vision.emulated.rules import ChangeRule
 from engine.vision.streaming.references import References, ReferenceTable
 from engine.vision.streaming.stepper import Batch, Stepped
@@ -84,8 +84,4 @@ class Emulated:
 
     def macs(self, computed: Tensor, full: Tensor) -> Tensor:
         """Attention of all tokens, the rest of those computed, and comparisons, `[F]`."""
-        config = self.tower.config
-        row = finish_macs(config, 1) + project_macs(config, 1)
-        compared = (config.layers - 1) * (config.tokens - int(config.class_token)) * config.width
-        rows = computed[:, 1:].sum(1).double()
-        return unskippable_macs(config) + row * rows + compared * (~full).double()
+        return step_macs(self.tower.config, computed, full)

@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.eventful.buffers import Buffers
+from engine.vision.eventful.fused import FusedEventful
 from engine.vision.eventful.stepper import Eventful
+from engine.vision.fused.lanes import fitting_lanes
+from engine.vision.fused.layers import fits
 from engine.vision.streaming.framewise import tell_plain
 from engine.vision.streaming.sequential import Sequential
 from engine.vision.streaming.strategy import Buildable, check_options, check_untrained
@@ -24,14 +29,19 @@ def build_eventful(
     """
     check_untrained("eventful", parts)
     check_options("eventful", options, ("r", "products", "keep_class", "refresh"))
-    stepper = Eventful(
-        tower,
-        int(options.get("r", max(tower.config.tokens // 4, 1))),
-        products=bool(options.get("products", True)),
-        keep_class=bool(options.get("keep_class", True)),
-    )
-    tell_plain("eventful", tower)
-    return Sequential(stepper, "eventful", int(options.get("refresh", 0)))
+    config, refresh = tower.config, int(options.get("refresh", 0))
+    r = int(options.get("r", max(config.tokens // 4, 1)))
+    products = bool(options.get("products", True))
+    keep_class = bool(options.get("keep_class", True))
+    plain = Eventful(tower, r, products=products, keep_class=keep_class)
+    if products or not fits(tower):
+        if products:
+            tell_plain("eventful with products", tower)
+        return Sequential(plain, "eventful", refresh)
+    free, _ = torch.cuda.mem_get_info(tower.device)
+    room = fitting_lanes(config, free, 8 * config.layers * config.width)
+    fused = FusedEventful(tower, plain.r, room, keep_class=keep_class)
+    return Sequential(fused, "eventful", refresh)
 
 
 EVENTFUL = Buildable(build_eventful)

@@ -7,16 +7,9 @@ import torch
 from torch import Tensor
 
 from engine.errors import UsageError
-from engine.vision.backbone.macs import (
-    attend_macs,
-    dense_macs,
-    embed_macs,
-    finish_macs,
-    head_macs,
-    project_macs,
-)
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.eventful.buffers import Buffers
+from engine.vision.eventful.macs import scaled_r, step_macs
 from engine.vision.eventful.products import attend
 from engine.vision.streaming.stepper import Batch, Stepped
 
@@ -43,8 +36,7 @@ class Eventful:
 
     def with_scale(self, scale: float) -> "Eventful":
         """Hold that many times as many tokens back; at 0 none."""
-        tokens = self.tower.config.tokens
-        return replace(self, r=max(1, round(tokens - (tokens - self.r) * scale)))
+        return replace(self, r=scaled_r(self.tower.config, self.r, scale))
 
     def begin(self, places: int) -> None:
         """Make room for that many streams."""
@@ -121,19 +113,4 @@ class Eventful:
 
     def macs(self, computed: Tensor, full: Tensor) -> Tensor:
         """Multiply-accumulates `[F]`; those of gates and sums, one for each value, among them."""
-        rows = computed.double()
-        config, (n, d) = self.tower.config, (self.tower.config.tokens, self.tower.config.width)
-        # a gate measures every token; delta gates and sums touch every value of what they keep
-        products = 3 * n * d + config.heads * n * n if self.products else attend_macs(config, n)
-        row = project_macs(config, 1) + (2 * attend_macs(config, 1) + d if self.products else 0)
-        tails = config.layers - int(config.class_token)
-        gated = (
-            embed_macs(config)
-            + head_macs(config)
-            + config.layers * (n * d + products)
-            + tails * 2 * n * d
-            + (finish_macs(config, 1) if config.class_token else 0)
-            + rows.sum(1) * row
-            + rows[:, :tails].sum(1) * finish_macs(config, 1)
-        )
-        return torch.where(full, float(dense_macs(config)), gated)
+        return step_macs(self.tower.config, computed, full, products=self.products)

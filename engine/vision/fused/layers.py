@@ -131,6 +131,17 @@ def project_rows(
     return multiply(work.normed, layer.qkv, units=work.units, out=out, target=target, count=count)
 
 
+def project_last(layer: Layer, h: Tensor, tokens: int, work: Workspace, out: Tensor) -> None:
+    """Keys and values of all tokens, and queries of each frame's first alone."""
+    width, normed, units = h.shape[1], work.normed, work.units
+    norm_rows(h, layer.norm1, normed, units=units)
+    multiply(normed, layer.qkv, units=units, columns=slice(width, None), out=out[:, width:])
+    units = None if units is None else units[::tokens]
+    multiply(
+        normed[::tokens], layer.qkv, units=units, columns=slice(width), out=out[::tokens, :width]
+    )
+
+
 def finish_rows(
     layer: Layer,
     mixed: Tensor,
@@ -143,14 +154,27 @@ def finish_rows(
     count: Tensor | None = None,
 ) -> Tensor:
     """Out-projection and MLP: `out[target]` from packed P and `residual[source]`."""
-    hidden = layer.down.unit if isinstance(layer.down, Linear8) else None
     multiply(mixed, layer.out, residual=residual, source=source, out=work.after, count=count)
     norm_rows(work.after, layer.norm2, work.normed, units=work.units, count=count)
+    return feed_rows(layer, work, out, residual=work.after, target=target, count=count)
+
+
+def feed_rows(
+    layer: Layer,
+    work: Workspace,
+    out: Tensor,
+    *,
+    residual: Tensor | None = None,
+    target: Tensor | None = None,
+    count: Tensor | None = None,
+) -> Tensor:
+    """MLP of the packed rows in `work.normed`: `out[target]`, the residual added."""
+    hidden = layer.down.unit if isinstance(layer.down, Linear8) else None
     multiply(
         work.normed, layer.up, units=work.units, activation=layer.activation,
         factor=None if hidden is None else 1 / hidden, out=work.wide, count=count,
     )  # fmt: skip
-    return multiply(work.wide, layer.down, residual=work.after, out=out, target=target, count=count)
+    return multiply(work.wide, layer.down, residual=residual, out=out, target=target, count=count)
 
 
 def finish_classes(

@@ -4,14 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from engine.errors import UsageError
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
+from engine.vision.fused.frames import fitting_batch
+from engine.vision.fused.layers import fits
 from engine.vision.merging.diffrate import DiffRate
+from engine.vision.merging.fused import FusedMerging
 from engine.vision.merging.rates import read_rates
+from engine.vision.merging.reduction import Reduction
 from engine.vision.merging.strategy import Merging
 from engine.vision.merging.tome import ToMe
-from engine.vision.streaming.framewise import tell_plain
 from engine.vision.streaming.strategy import Buildable, check_options, check_untrained
 
 
@@ -40,8 +45,8 @@ def build_diffrate(
     )
     if options.get("rescale", False):
         rates = rates.rescaled(tower.config.tokens)
-    tell_plain("diffrate", tower)
-    return Merging(tower, DiffRate(rates, bool(options.get("proportional", True))), "diffrate")
+    rule = DiffRate(rates, bool(options.get("proportional", True)))
+    return _merging(tower, rule, "diffrate")
 
 
 def build_tome(
@@ -52,8 +57,18 @@ def build_tome(
     check_options("tome", options, ("r", "falling"))
     config, falling = tower.config, bool(options.get("falling", False))
     usual = ToMe.usual(config, falling=falling)
-    tell_plain("tome", tower)
-    return Merging(tower, ToMe(float(options.get("r", usual.r)), config.layers, falling), "tome")
+    return _merging(tower, ToMe(float(options.get("r", usual.r)), config.layers, falling), "tome")
+
+
+def _merging(tower: VisionTower, rule: Reduction, name: str) -> Merging:
+    """Fused where that is the way to run the tower."""
+    rule.check(tower.config)
+    if not fits(tower):
+        return Merging(tower, rule, name)
+    free, _ = torch.cuda.mem_get_info(tower.device)
+    return Merging(
+        tower, rule, name, fused=FusedMerging(tower, rule, fitting_batch(tower.config, free))
+    )
 
 
 def _text(given: Any) -> str | None:

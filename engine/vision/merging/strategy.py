@@ -17,16 +17,16 @@ from engine.vision.backbone.macs import (
     project_macs,
 )
 from engine.vision.backbone.tower import VisionTower
+from engine.vision.merging.fused import FusedMerging
 from engine.vision.merging.reduction import Attended, Reduction
 from engine.vision.streaming.framewise import embed_batches, encode_framewise
 from engine.vision.streaming.strategy import Chunk, Encoded
-
-SMALLEST = 1e-6  # size of a token: what is merged against its direction may leave none
+from kernels.ragged_attention import SMALLEST
 
 
 @dataclass(frozen=True, slots=True)
 class Merging:
-    """Each frame by itself, in plain PyTorch; the last layer's token-wise work is for the class.
+    """Each frame by itself, with `fused` by CUDA graphs; the last layer ends for the class alone.
 
     That layer leaves all its tokens: what it pruned or merged could not reach the class token.
     """
@@ -35,6 +35,7 @@ class Merging:
     reduction: Reduction
     name: str
     batch: int = 32
+    fused: FusedMerging | None = None
     whole_streams: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -44,7 +45,9 @@ class Merging:
 
     def with_scale(self, scale: float) -> "Merging":
         """Drop more (above 1) or fewer tokens; at 0 all are kept."""
-        return replace(self, reduction=self.reduction.with_scale(scale))
+        rule = self.reduction.with_scale(scale)
+        fused = None if self.fused is None else self.fused.reduced(rule)
+        return replace(self, reduction=rule, fused=fused)
 
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
@@ -53,11 +56,16 @@ class Merging:
         return encode_framewise(
             self.tower,
             chunks,
-            lambda pixels: embed_batches(self.tower, pixels, self.batch, self.embed),
+            self._embed_bytes,
             computed=counts,
             macs=self.macs(),
             full=counts[-1] == self.tower.config.tokens,
         )
+
+    def _embed_bytes(self, pixels: Tensor) -> Tensor:
+        if self.fused is not None:
+            return self.fused.encode(pixels)
+        return embed_batches(self.tower, pixels, self.batch, self.embed)
 
     def embed(self, values: Tensor) -> Tensor:
         """Embeddings `[B, E]` of normalised values `[B, 3, S, S]`."""
@@ -69,7 +77,8 @@ class Merging:
             qkv = layer.project(h)
             h = h + layer.out(layer.attend(qkv, bias))
             if reduction.kept(index, count) < count:
-                h, sizes = reduction.reduce(index, Attended(h, qkv, sizes, bias, layer.heads))
+                tokens = Attended(h, qkv, layer.heads, bias=bias)
+                h, sizes = reduction.choose(index, tokens).plainly(h, sizes)
                 bias = sizes.clamp(min=SMALLEST).log() if reduction.proportional else None
             h = layer.feed_forward(h)
         last = tower.layer(final)

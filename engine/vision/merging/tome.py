@@ -1,14 +1,12 @@
 """ToMe: in every layer the r most similar pairs of tokens become one; nothing is learned."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionConfig
-from engine.vision.merging.reduction import Attended
+from engine.vision.merging.reduction import Attended, Merge
 
 SHARE = 0.75  # of the tokens that all layers together merge away, unless r is given
 
@@ -25,6 +23,7 @@ class ToMe:
     layers: int
     falling: bool = False
     proportional: bool = True
+    weighs: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if self.r < 0:
@@ -50,31 +49,19 @@ class ToMe:
             return 0
         return (tokens - tokens // 2) * (tokens // 2) * config.width // config.heads
 
-    def reduce(self, index: int, tokens: Attended) -> tuple[Tensor, Tensor]:
+    def choose(self, index: int, tokens: Attended) -> Merge:
         """Merge the most similar pairs; those left of the even places come first."""
-        count = tokens.h.shape[1]
+        frames, count = tokens.h.shape[:2]
         merged = count - self.kept(index, count)
-        keys = F.normalize(tokens.keys().float(), dim=-1)
-        similar = keys[:, ::2] @ keys[:, 1::2].transpose(1, 2)
-        similar[:, 0] = -torch.inf
-        best, home = similar.max(-1)
-        order = best.argsort(dim=1, descending=True, stable=True)
+        places = torch.arange(count, dtype=torch.int32, device=tokens.h.device)
+        even, odd = (places[at::2].expand(frames, -1) for at in (0, 1))
+        best, home = tokens.means.match(tokens.keys(), even.contiguous(), odd.contiguous())
+        best[:, 0] = -torch.inf
+        order = tokens.means.rank(best[:, None])
         moved, left = order[:, :merged], order[:, merged:].sort(1).values
-        sizes = torch.cat(_joined(tokens.sizes[..., None], moved, left, home), 1)
-        weighted = tokens.h * tokens.sizes[..., None].to(tokens.h.dtype)
-        h = torch.cat(_joined(weighted, moved, left, home), 1) / sizes.to(tokens.h.dtype)
-        return h, sizes[..., 0]
+        to = left.shape[1] + home.gather(1, moved.long())
+        return Merge(torch.cat([2 * left, odd], 1), 2 * moved, to, weighted=True)
 
     def with_scale(self, scale: float) -> "ToMe":
         """Merge more or fewer pairs in every layer."""
         return replace(self, r=self.r * scale)
-
-
-def _joined(values: Tensor, moved: Tensor, left: Tensor, home: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of the even places that stay, and those of odd places with what moved to them added."""
-    even, odd = values[:, ::2], values[:, 1::2]
-    width = values.shape[-1]
-    rows = even.gather(1, moved[..., None].expand(-1, -1, width))
-    to = home.gather(1, moved)[..., None].expand(-1, -1, width)
-    stay = even.gather(1, left[..., None].expand(-1, -1, width))
-    return stay, odd.scatter_add(1, to, rows)

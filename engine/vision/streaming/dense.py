@@ -11,7 +11,8 @@ from torch import Tensor
 from engine.vision.backbone.macs import dense_macs
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
-from engine.vision.fused.dense import FusedDense, fitting_batch
+from engine.vision.fused.dense import FusedDense
+from engine.vision.fused.frames import fitting_batch
 from engine.vision.fused.layers import fits
 from engine.vision.streaming.framewise import embed_batches, encode_framewise
 from engine.vision.streaming.strategy import (

@@ -71,7 +71,7 @@ def embed_batches(
 def tell_plain(name: str, tower: VisionTower) -> None:
     """Say that a strategy without a fused forward runs in plain PyTorch on a GPU."""
     if tower.device.type == "cuda":
-        logger.warning("%s has no fused forward yet: plain PyTorch on %s", name, tower.device)
+        logger.warning("%s has no fused forward: plain PyTorch on %s", name, tower.device)
 
 
 def _advance(chunk: Chunk) -> StreamState:

@@ -83,7 +83,14 @@ def run_all() -> None:
     """Run the forwards of small stacks of real layers, on whatever the buffers hold."""
     from engine.vision.earlygate.fused import FusedGate
     from engine.vision.earlygate.limits import FixedLimits
+    from engine.vision.emulated.fused import FusedEmulated
+    from engine.vision.emulated.rules import Farther, Farthest
+    from engine.vision.eventful.fused import FusedEventful
     from engine.vision.fused.dense import FusedDense
+    from engine.vision.merging.diffrate import DiffRate
+    from engine.vision.merging.fused import FusedMerging
+    from engine.vision.merging.rates import Rates
+    from engine.vision.merging.tome import ToMe
     from engine.vision.reusevit.fused import FusedReuse
     from engine.vision.reusevit.modules import ReuseConfig, ReuseModules
     from engine.vision.reusevit.plain import serve
@@ -98,11 +105,18 @@ def run_all() -> None:
             parts = ReuseModules(config, ReuseConfig(narrow=narrow, cue="none"))
             FusedReuse(each, serve(parts, each), streams=1).run(slots, 1)
         FusedGate(each, FixedLimits.uniform(config, 0.2), 1).run()
+        n = config.tokens
+        for rule in (DiffRate(Rates((n - 9, n), (n - 20, n))), ToMe(9, config.layers)):
+            FusedMerging(each, rule, 1).run(1)
+        FusedEventful(each, 20, 1).run(1)
+        for change in (Farthest(20, n - 1), Farther(9.0)):
+            FusedEmulated(each, change, 1).run(1)
 
 
 if __name__ == "__main__":
     JITFunction.run = compile_launch
     # kernels were told by `launch` where they run when they were imported: tell them again
     kernels.launch.runs_triton.__code__ = (lambda _: True).__code__
+    torch.empty = torch.zeros  # places that no kernel writes are looked up on the way
     with torch.inference_mode():
         run_all()

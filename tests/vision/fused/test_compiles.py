@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parents[3]
 PROGRAMS = {
     "_patchify_kernel", "_product_kernel", "_normalise_kernel", "attend_whole", "attend_edged",
     "decide_groups_kernel", "_correct_kernel", "_copy_rows_kernel", "narrow_kernel",
+    "_attend_sized_kernel", "_rank_tokens_kernel", "_match_tokens_kernel", "_merge_tokens_kernel",
+    "_measure_change_kernel", "_choose_rows_kernel",
 }  # fmt: skip
 
 

@@ -6,7 +6,8 @@ import torch
 from engine.errors import UsageError
 from engine.vision.backbone.precision import quantise
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.fused.dense import FusedDense, fitting_batch
+from engine.vision.fused.dense import FusedDense
+from engine.vision.fused.frames import fitting_batch
 from engine.vision.interpolate import Interpolate
 from engine.vision.model import load_model
 from engine.vision.streaming.dense import Dense
