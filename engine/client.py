@@ -11,10 +11,10 @@ from itertools import islice
 from pathlib import Path
 from shutil import copyfileobj
 from time import perf_counter
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlencode
 
+from engine.closing import Closing
 from engine.errors import (
     EngineError,
     ExecutionError,
@@ -39,7 +39,7 @@ _ERRORS: Mapping[int, type[EngineError]] = {
 }
 
 
-class Client:
+class Client(Closing):
     """The engine behind a URL: the same calls, the same results, the same errors.
 
     A server tells no paths: those of its videos are empty. `key` is one of its DEJAVU_API_KEYS.
@@ -208,19 +208,6 @@ class Client:
 
     def close(self) -> None:
         """Hold nothing: every call is a connection of its own."""
-
-    def __enter__(self) -> Self:
-        """Return the client itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     # how it is asked
 

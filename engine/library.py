@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from engine.closing import Closing
 from engine.storage.completeness import VideoCompleteness
 from engine.storage.indexing import IndexStatus
 from engine.storage.jobs import JobRecords
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.footage import Footage
 
 
-class Library:
+class Library(Closing):
     """The calls that need no model; every one may come from any thread.
 
     Use as a context manager, or close it.
@@ -37,19 +37,6 @@ class Library:
     def close(self) -> None:
         """Give the data folder back; nothing can be asked afterwards."""
         self.store.close()
-
-    def __enter__(self) -> Self:
-        """Return the library itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     # videos
 

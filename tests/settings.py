@@ -1,10 +1,11 @@
-"""`make settings`: tests that compute, under what changes how a processor's libraries sum.
+"""`make settings`: tests under what changes how a processor's libraries sum, and in other orders.
 
 Each setting is a process of its own: kernels of OpenBLAS (numpy, FAISS) and MKL (torch) for other
 processors, torch's own loops without vectors, several threads, tests in another order, products
 that sum a row by its place. As a pytest plugin (`-p tests.settings`) this file makes the last two.
 """
 
+import argparse
 import os
 import random
 import subprocess
@@ -18,7 +19,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-FOLDERS = ("kernels", "vision", "training", "answering", "search", "operators", "storage")
+FOLDERS = (
+    "kernels", "vision", "training", "answering", "search", "operators", "planner", "storage",
+)  # fmt: skip
 ORDER, BY_PLACE = "TEST_ORDER_SEED", "TEST_SUMS_BY_PLACE"
 SETTINGS: dict[str, dict[str, str]] = {
     "nothing set": {},
@@ -30,6 +33,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "OpenBLAS for Zen": {"OPENBLAS_CORETYPE": "Zen"},
     "MKL by AVX2": {"MKL_ENABLE_INSTRUCTIONS": "AVX2"},
     "MKL by SSE4.2": {"MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
+    "torch without vectors": {"ATEN_CPU_CAPABILITY": "default"},
     "torch without vectors, 4 threads": {
         "ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "4",
     },
@@ -101,10 +105,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def main() -> None:
-    """Run the tests named, or those that compute, under each setting; print what came of it."""
-    targets = sys.argv[1:] or [f"tests/{folder}" for folder in FOLDERS]
-    failed = [name for name, setting in SETTINGS.items() if not _run(name, setting, targets)]
-    sys.exit(1 if failed else 0)
+    """Run the tests named, or those that compute, under the settings; print what came of each."""
+    reader = argparse.ArgumentParser(description=main.__doc__)
+    reader.add_argument("--only", action="append", choices=SETTINGS, help="of the settings")
+    reader.add_argument("tests", nargs="*", default=[f"tests/{folder}" for folder in FOLDERS])
+    given = reader.parse_args()
+    runs = [_run(name, SETTINGS[name], given.tests) for name in given.only or SETTINGS]
+    sys.exit(0 if all(runs) else 1)
 
 
 def _run(name: str, setting: dict[str, str], targets: list[str]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
-    {"schemas", "kernels", "engine.errors"},
+    {"schemas", "kernels", "engine.closing", "engine.errors"},
     {"engine.names", "engine.config_file"},
     {"engine.caller", "engine.knowledge"},
     {"engine.video"},

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +10,7 @@ import pyarrow as pa
 from engine.cage.ending import is_ended, under_ending
 from engine.cage.pool import Pool
 from engine.cage.process import Ended, Limits
+from engine.closing import Closing
 from engine.errors import BindError, DataError, ExecutionError, LimitError, ParseError, QueryError
 
 _KINDS: Mapping[str, type[QueryError]] = {
@@ -25,7 +25,7 @@ _NO_MEMORY = re.compile("[Ff]ailed to allocate|bad.alloc|Allocation failure|mall
 _ROW = "__row"
 
 
-class Sandbox:
+class Sandbox(Closing):
     """A DuckDB without files, network, extensions or settings, for any thread.
 
     `memory` bounds what a statement holds and `result` its rows; `seconds` ends it. At most
@@ -44,17 +44,6 @@ class Sandbox:
         self._memory, self._result = memory, result
         limits = Limits(to_bytes(memory), to_bytes(result), threads, seconds)
         self._pool = Pool(limits, workers)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def warm(self) -> None:
         """Start a worker now rather than with the first statement."""

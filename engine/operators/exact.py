@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from engine.operators.base import Context, Operator, row_ids
-from engine.operators.frame_rows import FrameRows, as_frames, batches_of
+from engine.operators.frame_rows import FrameRows, FramesOfSource, as_frames, batches_of
 from engine.search.nearest import settle_scores
 from engine.search.scores import Match, score_rows
 
 
 @dataclass(frozen=True, slots=True)
-class Exact:
+class Exact(FramesOfSource):
     """Pass on all rows once their vectors are exact; the scores of the matches are taken anew."""
 
     source: Operator
@@ -22,11 +22,6 @@ class Exact:
     def schema(self) -> pa.Schema:
         """The source's columns."""
         return self.source.schema
-
-    @property
-    def gives_frames(self) -> bool:
-        """As the source does."""
-        return as_frames(self.source) is not None
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Make frames exact by their places; rows that come from elsewhere batch by batch."""

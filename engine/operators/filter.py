@@ -8,13 +8,13 @@ import pyarrow as pa
 
 from engine.operators.base import Context, Operator
 from engine.operators.condition import read_condition
-from engine.operators.frame_rows import FrameRows, as_frames, batches_of
+from engine.operators.frame_rows import FrameRows, FramesOfSource, as_frames, batches_of
 
 _PLACE = "__place"
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(FramesOfSource):
     """Pass on the rows for which all predicates, DuckDB's expressions, hold."""
 
     source: Operator
@@ -33,11 +33,6 @@ class Filter:
         for batch in self.source.batches(context):
             found = pa.Table.from_batches([batch])
             yield from keep_rows(found, self.predicates, context).to_batches()
-
-    @property
-    def gives_frames(self) -> bool:
-        """As the source does."""
-        return as_frames(self.source) is not None
 
     def frame_rows(self, context: Context) -> FrameRows:
         """Read the columns that the predicates name and no other."""

@@ -86,6 +86,18 @@ def as_frames(operator: Operator) -> FrameOperator | None:
     return operator if found else None  # type: ignore[return-value]
 
 
+class FramesOfSource:
+    """What gives frames of the store where its source does."""
+
+    __slots__ = ()
+    source: Operator
+
+    @property
+    def gives_frames(self) -> bool:
+        """Whether the source gives frames."""
+        return as_frames(self.source) is not None
+
+
 def batches_of(source: FrameOperator, context: Context) -> Iterator[pa.RecordBatch]:
     """Yield a source's frames with all columns."""
     rows = source.frame_rows(context)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from engine.operators.base import Context, Operator
-from engine.operators.frame_rows import FrameRows, as_frames, batches_of
+from engine.operators.frame_rows import FrameRows, FramesOfSource, as_frames, batches_of
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(FramesOfSource):
     """Pass on the first `count` rows and pull no batch after them."""
 
     source: Operator
@@ -20,11 +20,6 @@ class Limit:
     def schema(self) -> pa.Schema:
         """The source's columns."""
         return self.source.schema
-
-    @property
-    def gives_frames(self) -> bool:
-        """As the source does."""
-        return as_frames(self.source) is not None
 
     def frame_rows(self, context: Context) -> FrameRows:
         """Take the first ones."""

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from engine.operators.base import Context, Operator, row_ids
-from engine.operators.frame_rows import FrameRows, as_frames, batches_of
+from engine.operators.frame_rows import FrameRows, FramesOfSource, as_frames, batches_of
 from engine.search.nearest import settle_cutoff, settle_scores
 from engine.search.scores import Match, place_scores, score_rows
 from engine.storage.view import Places
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class Score(FramesOfSource):
     """Add a column per match: the score of every row, no index involved.
 
     `cuts` are values that a match will be compared with: rows close to them are made exact first,
@@ -32,11 +32,6 @@ class Score:
         for match in self.matches:
             schema = schema.append(pa.field(match.name, pa.float64()))
         return schema
-
-    @property
-    def gives_frames(self) -> bool:
-        """As the source does."""
-        return as_frames(self.source) is not None
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Score frames by their places; rows that come from elsewhere batch by batch."""

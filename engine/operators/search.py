@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 
 from engine.operators.base import Context, Operator, read_table, row_ids
-from engine.operators.frame_rows import FrameRows, as_frames, batches_of
+from engine.operators.frame_rows import FrameRows, FramesOfSource, as_frames, batches_of
 from engine.search.nearest import find_best
 from engine.search.scores import Match, Scores, line_of, measured
 from engine.storage.view import Places
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class Search(FramesOfSource):
     """The `count` rows of the source that score highest, best first, with their score."""
 
     source: Operator
@@ -25,11 +25,6 @@ class Search:
     def schema(self) -> pa.Schema:
         """The source's columns and the score."""
         return self.source.schema.append(pa.field(self.match.name, pa.float64()))
-
-    @property
-    def gives_frames(self) -> bool:
-        """As the source does."""
-        return as_frames(self.source) is not None
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Read the columns of the best rows alone, or take these out of rows from elsewhere."""

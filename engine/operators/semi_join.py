@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.operators.base import Context, Operator, read_table
-from engine.operators.frame_rows import FrameRows, as_frames, batches_of
+from engine.operators.frame_rows import FrameRows, FramesOfSource, as_frames, batches_of
 
 
 @dataclass(frozen=True, slots=True)
-class SemiJoin:
+class SemiJoin(FramesOfSource):
     """Pass on the rows whose key is among the other's; the other is read first, once."""
 
     source: Operator
@@ -35,11 +35,6 @@ class SemiJoin:
             return
         for batch in self.source.batches(context):
             yield batch.filter(pc.is_in(batch.column(self.key), value_set=keys))
-
-    @property
-    def gives_frames(self) -> bool:
-        """As the source does."""
-        return as_frames(self.source) is not None
 
     def frame_rows(self, context: Context) -> FrameRows:
         """Look the keys of frames up."""

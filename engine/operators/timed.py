@@ -7,12 +7,12 @@ from time import perf_counter
 import pyarrow as pa
 
 from engine.operators.base import Context, Operator
-from engine.operators.frame_rows import FrameRows, as_frames
+from engine.operators.frame_rows import FrameRows, FramesOfSource, as_frames
 from engine.search.work import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class Timed(FramesOfSource):
     """Pass everything on; rows, batches and seconds go into the context's work under `place`."""
 
     source: Operator
@@ -22,11 +22,6 @@ class Timed:
     def schema(self) -> pa.Schema:
         """The source's columns."""
         return self.source.schema
-
-    @property
-    def gives_frames(self) -> bool:
-        """As the source does."""
-        return as_frames(self.source) is not None
 
     def frame_rows(self, context: Context) -> FrameRows:
         """Time the search for the places; a column that is read later is not of the source."""

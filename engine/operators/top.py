@@ -8,11 +8,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.operators.base import Context, Operator
-from engine.operators.frame_rows import FrameRows, as_frames, batches_of
+from engine.operators.frame_rows import FrameRows, FramesOfSource, as_frames, batches_of
 
 
 @dataclass(frozen=True, slots=True)
-class Top:
+class Top(FramesOfSource):
     """Pass on the `count` rows with the largest value in a column, of equal ones the first.
 
     With `ties` all rows that equal the last one of them pass too, whatever decides among them.
@@ -27,11 +27,6 @@ class Top:
     def schema(self) -> pa.Schema:
         """The source's columns."""
         return self.source.schema
-
-    @property
-    def gives_frames(self) -> bool:
-        """As the source does."""
-        return as_frames(self.source) is not None
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Keep the best rows so far, whatever the source's length."""

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
 
+from engine.closing import Closing
 from engine.errors import NotFoundError, StoreError, UsageError
 from engine.storage.changes import row_ids_of
 from engine.storage.compact import compact, compact_video, wants_compaction
@@ -39,7 +39,7 @@ PUBLISH_SECONDS = 10.0  # the least time between two copies for readers while wo
 _PUBLISH_SHARE = 20  # and so many times longer than the last copy took
 
 
-class Store(Reader):
+class Store(Reader, Closing):
     """One data folder, held by one writing process; its methods may be called from any thread."""
 
     def __init__(
@@ -132,19 +132,6 @@ class Store(Reader):
         self._database.close()
         if self._lock is not None:
             self._lock.release()
-
-    def __enter__(self) -> Self:
-        """Return the store itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def announce(self, url: str) -> None:
         """Tell other processes that this one serves at `url`; see `lock.holder(root)`."""

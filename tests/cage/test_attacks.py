@@ -38,6 +38,13 @@ def cage() -> Iterator[Sandbox]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def patient() -> Iterator[Sandbox]:
+    """One whose time a busy machine does not reach, for what something else ends."""
+    with Sandbox(memory="300MB", result="64MB", seconds=60) as opened:
+        yield opened
+
+
 class Watch:
     """The most memory that a cage's processes held while it was watched."""
 
@@ -69,14 +76,15 @@ def _resident(pid: int) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no hard limit on memory elsewhere")
 @pytest.mark.parametrize(("sql", "kinds"), ATTACKS, ids=[sql[:40] for sql, _ in ATTACKS])
-def test_an_attack_ends_alone(cage: Sandbox, sql: str, kinds: set[str]) -> None:
+def test_an_attack_ends_alone(cage: Sandbox, patient: Sandbox, sql: str, kinds: set[str]) -> None:
+    cage = cage if "time" in kinds else patient
     begun = time.monotonic()
     with Watch(cage) as watch, pytest.raises(LimitError) as caught:
         cage.run(sql, {}, max_rows=10_000)
     assert caught.value.kind in kinds
     assert "\n" not in str(caught.value)
     assert watch.most < MEMORY + (200 << 20)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60
     assert cage.run("SELECT 1 AS a", {}, max_rows=1).to_pylist() == [{"a": 1}]
 
 
