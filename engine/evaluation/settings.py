@@ -29,6 +29,7 @@ BRIDGED = (0.55, 0.7, 0.85, 1.0, 1.25, 1.6)  # of one threshold for layer 1, and
 MERGED = (0.25, 0.5, 0.75, 0.95)  # of the tokens that ToMe's layers merge away together
 PASSED = (2, 4, 8, 16)  # one token of so many that a gate of Eventful lets through
 CHANGED = (4, 8, 12, 16, 24)  # times CMC's threshold: DeiT's values are larger than CLIP's
+RUNS = (0.05, 0.1, 0.2, 0.4)  # thresholds of run-length tokens, as published
 SCALES = (0.5, 0.7, 0.85, 1.0, 1.2)  # of what was calibrated or trained
 INTERPOLATE, REUSEVIT, GATE = "interpolate", "ReuseViT", "gate"
 
@@ -67,6 +68,7 @@ def published_settings(
     passed = dict.fromkeys(max(1, config.tokens // share) for share in PASSED)
     for name, option in (("eventful", "r"), ("eventful_emulated", "k")):
         wanted += [(name, f"{option} {few}", {option: few}) for few in passed]
+    wanted += [("runlength", f"τ {limit:g}", {"threshold": limit}) for limit in RUNS]
     limits = [times * THRESHOLD * config.width for times in CHANGED]
     wanted += [("cmc_emulated", f"T {limit:.3g}", {"threshold": limit}) for limit in limits]
     return [

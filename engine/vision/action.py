@@ -20,6 +20,7 @@ from engine.vision.backbone.weights import (
     weight_files,
 )
 from engine.vision.model import pick_device
+from engine.vision.runlength.joint import RunLengthVideo
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,11 @@ class ActionModel:
     space: Space
 
     @torch.inference_mode()
-    def classify(self, clips: Tensor, *, batch: int = 8) -> Tensor:
-        """Probabilities of the labels, float32 `[B, C]`, of clips of bytes `[B, F, 3, S, S]`."""
+    def classify(self, clips: Tensor, *, batch: int = 8, threshold: float | None = None) -> Tensor:
+        """Probabilities of the labels, float32 `[B, C]`, of clips of bytes `[B, F, 3, S, S]`.
+
+        With a threshold by the tokens alone that begin a run; without one by all.
+        """
         tower, config = self.tower, self.tower.config
         size = (config.num_frames, 3, config.image_size, config.image_size)
         if clips.shape[1:] != size or clips.dtype != torch.uint8:
@@ -42,6 +46,8 @@ class ActionModel:
             )
         if not len(clips):
             return torch.empty(0, config.classes)
+        if threshold is not None:
+            return RunLengthVideo(tower, threshold).classify(clips).scores.softmax(-1)
         scores = [tower(tower.normalise(part)).float() for part in clips.split(batch)]
         return torch.cat(scores).softmax(-1)
 

@@ -89,6 +89,8 @@ def test_it_equals_transformers(folders: dict[str, Path], family: str, make: Any
         [torch.stack([prepare(f, model.preprocessing) for f in clip]) for clip in frames]
     )
     torch.testing.assert_close(model.classify(clips), theirs, rtol=0, atol=1e-5)
+    kept = model.classify(clips, threshold=-1)
+    torch.testing.assert_close(kept, theirs, rtol=0, atol=1e-5)
     scores = model.tower(model.tower.normalise(clips))
     assert float(scores.std()) > 0.1  # the classes are told apart, so equality says something
     assert model.labels == ("falling", "rising", "turning", "waiting")

@@ -193,13 +193,17 @@ class VisionTower(nn.Module):
         mean, std = self.scaling[device]
         return ((pixels.to(device, non_blocking=True).float() / 255 - mean) / std).to(self.dtype)
 
-    def embed(self, values: Tensor) -> Tensor:
-        """Token embeddings h_0 `[B, N, D]` of normalised values `[B, 3, S, S]`."""
+    def cut(self, values: Tensor) -> Tensor:
+        """Patches `[B, P, 3·p²]` of normalised values, by row and column."""
         batch, side, patch = values.shape[0], self.config.side, self.config.patch
         grid = values.view(batch, 3, side, patch, side, patch).permute(0, 2, 4, 1, 3, 5)
-        h = self.patch(grid.reshape(batch, side * side, -1))
+        return grid.reshape(batch, side * side, -1)
+
+    def embed(self, values: Tensor) -> Tensor:
+        """Token embeddings h_0 `[B, N, D]` of normalised values `[B, 3, S, S]`."""
+        h = self.patch(self.cut(values))
         if self.config.class_token:
-            h = torch.cat([self.class_token.expand(batch, 1, -1), h], dim=1)
+            h = torch.cat([self.class_token.expand(len(h), 1, -1), h], dim=1)
         return self.pre(h + self.position)
 
     def look(self, values: Tensor, layers: int) -> Tensor:

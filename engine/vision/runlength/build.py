@@ -1,0 +1,34 @@
+"""Run-length tokens from their options."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.vision.backbone.space import Space
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.runlength.live import LiveRows
+from engine.vision.runlength.mask import THRESHOLD
+from engine.vision.runlength.stepper import RunLength
+from engine.vision.streaming.framewise import tell_plain
+from engine.vision.streaming.sequential import Sequential
+from engine.vision.streaming.strategy import Buildable, check_options, check_untrained
+
+
+def build_runlength(
+    tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
+) -> Sequential[LiveRows]:
+    """Build it.
+
+    Options: threshold (mean absolute change of a patch above which it is computed, in deviations
+    of ImageNet's pixels), anchor (compare with the first frame of the run, else with the frame
+    before as published), refresh (frames between full ones; 0: never).
+    """
+    check_untrained("runlength", parts)
+    check_options("runlength", options, ("threshold", "anchor", "refresh"))
+    threshold = float(options.get("threshold", THRESHOLD))
+    stepper = RunLength(tower, threshold, bool(options.get("anchor", False)))
+    tell_plain("runlength", tower)
+    return Sequential(stepper, "runlength", int(options.get("refresh", 0)))
+
+
+RUNLENGTH = Buildable(build_runlength)
