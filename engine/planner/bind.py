@@ -33,7 +33,7 @@ from engine.planner.truth import is_predicate
 
 @dataclass(slots=True)
 class Calls:
-    """What the functions of a statement want of one input."""
+    """The columns that the functions of a statement need of one input."""
 
     matches: list[Match] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
@@ -75,7 +75,7 @@ class _Binder:
         return Relational(self.query, tuple(inputs), joins, needs, spans)
 
     def _name(self, block: Scope, source: FromItem) -> None:
-        """Let the tail read an input by its own name, called as the statement calls it."""
+        """Let DuckDB's rest of the statement read an input under the statement's name for it."""
         table = source.node.this if isinstance(source.node, exp.Lateral) else source.node
         assert isinstance(table, exp.Table)
         if source.relation == "moments":
@@ -160,7 +160,7 @@ class _Binder:
         return text
 
     def _base(self, source: FromItem) -> Plan:
-        """The whole relation with the columns that the functions want."""
+        """Return the whole relation with the columns that the functions need."""
         wanted = self._wanted(source)
         plan: Plan
         if source.relation == "moments":
@@ -188,7 +188,7 @@ class _Binder:
 
 
 def _keep_names(select: exp.Select) -> None:
-    """Call results by the text that asked for them, not by the columns put in its place."""
+    """Name result columns as the user wrote them, not by the columns put in place of calls."""
     for item in list(select.expressions):
         used = any(call.name.lower() in FORMS for call in item.find_all(exp.Anonymous))
         if used and not isinstance(item, (exp.Alias, exp.Dot)):

@@ -1,4 +1,4 @@
-"""How large and how deep a statement may be, looked at before it is parsed."""
+"""Limits on a statement's length, words and nesting, checked before it is parsed."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ def check_tokens(tokens: Sequence[Token], sql: str) -> None:
 
 @contextmanager
 def nesting_bounded(sql: str) -> Iterator[None]:
-    """Say of what nests without brackets (NOT NOT …, CASE in CASE) that it is too deep."""
+    """Refuse nesting without brackets (NOT NOT …, CASE in CASE) that is too deep for the parser."""
     try:
         yield
     except RecursionError as error:

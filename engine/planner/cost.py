@@ -1,4 +1,4 @@
-"""What a plan is expected to cost, from the catalog and from rates measured before."""
+"""Estimates of a plan's cost, from the catalog and from rates measured by earlier runs."""
 
 from dataclasses import dataclass
 from functools import singledispatch
@@ -33,7 +33,7 @@ class Cost:
 
 @dataclass(slots=True)
 class Estimator:
-    """Estimates costs; relations of the catalog are really counted, which is cheap."""
+    """Estimates costs; relations of the catalog are counted, which is cheap."""
 
     context: Context
     costs: list[Cost]

@@ -171,7 +171,7 @@ def _cost(cost: Cost, run: Run | None, own: float) -> str:
 
 
 def _done(work: Work, seconds: float) -> list[str]:
-    """What the plan did: decoded, encoded, reused, refined, searched."""
+    """Say what the plan did: frames decoded, encoded, reused and refined, indexes searched."""
     lines = [f"took: {seconds:.3f} s"]
     lines += [f"index: {found}" for found in dict.fromkeys(work.found)]
     if not work.found:

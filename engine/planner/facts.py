@@ -1,4 +1,4 @@
-"""What a statement says of its inputs: predicates, and keys of others among which theirs are.
+"""Facts about a statement's inputs: their predicates, and inputs whose keys contain theirs.
 
 Each condition is handed down from where it stands (WHERE, ON, USING) to the inputs that it may thin
 out, also into derived tables and CTEs. One that cannot be proved to change no answer goes nowhere:
@@ -48,7 +48,7 @@ def gather(scopes: Scopes) -> Facts:
 
 
 def _strengthen(block: Scope) -> None:
-    """Take an outer join for less where WHERE drops the rows without a partner anyway."""
+    """Treat an outer join as an inner one where WHERE drops the rows without a partner anyway."""
     where = block.select.args.get("where")
     full: set[FromItem] = set()  # sources of which WHERE lets no NULLs through
     for node in conjuncts(where.this) if where else ():
@@ -214,7 +214,7 @@ def _named_column(block: Scope, node: exp.Expr) -> Named | None:
 
 
 def demand(body: Body, node: exp.Expr) -> None:
-    """Let a query know that only rows of it are used for which a condition holds.
+    """Push a condition into a query of which only the rows that meet it are used.
 
     The condition names columns by their position.
     """
@@ -250,7 +250,7 @@ def _are_of_one_type(arms: tuple[Body, ...], place: str) -> bool:
 
 
 def _value(body: Body, place: str) -> exp.Expr | None:
-    """What stands in a column of a query, named by its position or as a function's."""
+    """Return the expression behind a query's column, found by its position or its function."""
     assert body.block is not None
     if place.isdigit():
         return (body.outputs or ())[int(place)].node
@@ -324,7 +324,7 @@ def can_take(source: FromItem, node: exp.Expr) -> bool:
 
 
 def origin(block: Scope, column: exp.Column) -> tuple[FromItem, str] | None:
-    """The one relation's column in which every value of a column, but NULL, stands."""
+    """Return the relation's column that contains every value of a column, NULL apart."""
     owners = block.resolve(column)
     if not owners:
         foreign = block.parent is not None and block.is_foreign(column)
@@ -360,7 +360,7 @@ def _key_type(relation: str, column: str) -> object:
 
 
 def put_columns(node: exp.Expr, put: Callable[[exp.Column], exp.Expr]) -> exp.Expr:
-    """A copy with something else in the place of every column."""
+    """Return a copy of an expression in which every column is replaced."""
     return node.copy().transform(lambda part: put(part) if isinstance(part, exp.Column) else part)
 
 

@@ -1,4 +1,4 @@
-"""The handles `frame` and `video_id`: which relation they come from, through derived tables."""
+"""Finds the relation that a handle (`frame`, `video_id`) comes from, through derived tables."""
 
 from itertools import pairwise
 from typing import TypeAlias
@@ -59,7 +59,7 @@ def _are_one(block: Scope, column: exp.Column) -> bool:
 
 
 def _paths(block: Scope, column: exp.Column, wanted: str) -> list[Path]:
-    """All ways from a column of a SELECT to a relation's handle."""
+    """Return all ways from a column of a SELECT to a relation's handle."""
     name, table = column.name.lower(), column.table.lower()
     found = []
     for source in block.sources.values():

@@ -11,7 +11,7 @@ _PREFIX = "__"
 
 
 def hide(scopes: Scopes, sql: str) -> None:
-    """Keep the functions' columns out of whatever names columns without saying which."""
+    """Exclude the functions' columns from stars, patterns and whole rows."""
     for block in scopes.blocks:
         for node in list(own_nodes(block.select)):
             if isinstance(node, exp.Star):

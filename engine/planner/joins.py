@@ -1,4 +1,4 @@
-"""The FROM clause as a tree: which of its sources a condition may thin out before the joins.
+"""The FROM clause as a tree of joins, and the sources that a condition may filter before them.
 
 A condition filters a source early if every row that it removes would have been removed, or have
 changed nothing, later. `plain` sources are only ever joined so that their rows are kept or dropped
@@ -90,7 +90,7 @@ Tree: TypeAlias = Leaf[S] | Pair[S]
 
 @dataclass(frozen=True, slots=True)
 class Condition(Generic[S]):
-    """What must hold of joined rows, and the subtrees whose rows it may thin out."""
+    """A condition on joined rows, and the subtrees that it may filter before the join."""
 
     node: exp.Expr
     homes: tuple[Tree[S], ...]
@@ -124,7 +124,7 @@ def pairs(tree: Tree[S] | None) -> Iterator[Pair[S]]:
 
 
 def homes_of(pair: Pair[S]) -> tuple[Tree[S], ...]:
-    """The sides of a join that its own ON may thin out."""
+    """Return the sides of a join that its own ON may filter before it."""
     sides = zip(_DROPS.get(pair.kind, (False, False)), (pair.left, pair.right), strict=True)
     return tuple(side for drops, side in sides if drops)
 

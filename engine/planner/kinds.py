@@ -1,4 +1,4 @@
-"""Of which kind values are, and whether a condition can be evaluated on any row at all.
+"""The kind of an expression's values, and whether evaluating it can fail on some row.
 
 A condition that is pushed down meets rows that the statement as a whole may never compare: it must
 not fail on them. `seconds > 'v1.mp4'` fails on the first row and on no row of none.
@@ -42,7 +42,7 @@ _REPLY: dict[str, Kind] = {
 
 
 def cannot_fail(node: exp.Expr, type_of: TypeOf) -> bool:
-    """Whether a condition has a value, if only NULL, on every row there can be."""
+    """Whether a condition can be evaluated on every possible row, giving NULL at worst."""
     for part in node.walk():
         if isinstance(part, _PARTIAL):
             return False

@@ -1,4 +1,4 @@
-"""How few rows of an input decide an answer: the best k by a score, or any k."""
+"""How many rows of an input suffice for the answer: the best k by a score, or any k."""
 
 from sqlglot import exp
 
@@ -102,7 +102,7 @@ def _ordered_by(block: Scope, order: exp.Order) -> tuple[FromItem, str] | None:
 
 
 def _keeps_rows(block: Scope, source: FromItem, scopes: Scopes) -> bool:
-    """Whether each row of the input that passes its predicates is among the joined rows once.
+    """Whether the joins keep each row of the input that passes its predicates exactly once.
 
     So it is where all else that is joined is `videos`, one row to each, and every condition is
     decided on one input alone.

@@ -1,4 +1,4 @@
-"""Tells which statements' rests only choose, order and name columns of one input.
+"""Recognises a rest of a statement that only chooses, orders and names columns of one input.
 
 Whatever is not known to be that goes to DuckDB: `read_plain` returns None for it.
 """
@@ -21,7 +21,7 @@ _SAME_THERE = (  # types that come back from DuckDB as they went in
 
 
 class _OtherError(Exception):
-    """It is more than choosing, ordering and naming."""
+    """The rest does more than choose, order and name columns."""
 
 
 def read_plain(query: exp.Query, schemas: Mapping[str, pa.Schema]) -> Plain | None:

@@ -1,4 +1,4 @@
-"""What a search may reach while it runs, and what it leaves behind."""
+"""The context of a running search: its store, encoder, options and record of work."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -75,7 +75,7 @@ class SearchContext:
 
     @property
     def store(self) -> Store:
-        """The data folder, for what does not belong to the statement's moment."""
+        """The store as it is now; `reading` has it as the statement sees it."""
         return self.reading.store
 
     @property

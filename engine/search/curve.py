@@ -48,7 +48,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class MomentRule:
-    """What makes a frame a hit, and how far apart the hits of one moment may lie.
+    """The score from which a frame is a hit, and the largest gap between hits of one moment.
 
     A hit scores `min_score`; without one it stands out against the `average` over the store.
     """
@@ -81,7 +81,7 @@ class MomentRule:
         return found & curve.uncertain
 
     def _undecided_frames(self, curve: Curve, bar: float) -> Flags:
-        """Whether each frame may belong to a moment, and is not inside of what surely does."""
+        """Whether each frame may belong to a moment, and lies outside every certain one."""
         low, high = curve.low, curve.high
         (lowest, below), (_, level), (highest, above) = (
             self._level(curve, scores) for scores in (low, curve.scores, high)
@@ -107,7 +107,7 @@ class MomentRule:
 
 
 def level_of(seconds: Floats, scores: Floats, average: float) -> tuple[Floats, float]:
-    """Return what the frames of a video score, smoothed, and from which score on they are hits.
+    """Return a video's scores, smoothed over time, and the score from which frames are hits.
 
     Where something begins or ends the scores have a step, and the floor of the level is the lowest
     score of the video. Without one its frames are alike, and the floor is the `average` of the text

@@ -1,4 +1,4 @@
-"""One subject of several: what is looked for, nearer to some texts and further from others."""
+"""Mixed subjects: a query vector moved towards some texts and away from others."""
 
 from collections.abc import Mapping
 from math import isfinite

@@ -1,4 +1,4 @@
-"""What unrelated texts score: the background against which a match counts as one.
+"""The null distribution: how unrelated texts and frames score, which a match must exceed.
 
 A frame v and a text t score c = (v - v0) · (t - t0), with v0 and t0 the means over sample frames
 and background texts, so that texts which fit everything and frames which fit every text lose their

@@ -1,4 +1,4 @@
-"""Choices that one query may make for itself: the engine's settings, or a statement's OPTIONS."""
+"""Options of one query: the engine's settings, overridden by the statement's OPTIONS."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace

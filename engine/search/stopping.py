@@ -1,4 +1,4 @@
-"""When refining may stop: which approximate rows could still change an answer."""
+"""The stopping rule of refinement: which approximate rows could still change the answer."""
 
 import numpy as np
 from numpy.typing import NDArray

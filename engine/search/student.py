@@ -1,4 +1,4 @@
-"""Student's t: how far the mean of a small sample may lie off."""
+"""Student's t: the error of the mean of a small sample."""
 
 from statistics import NormalDist
 

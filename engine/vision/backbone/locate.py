@@ -28,7 +28,7 @@ def locate(name: str, revision: str | None) -> tuple[Path, str]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Return what tells a folder's files from others at a glance: names, sizes, times."""
+    """Hash the names, sizes and times of a folder's files; their content is not read."""
     files = sorted(path for pattern in _FILES for path in folder.glob(pattern))
     stats = [(path.name, path.stat()) for path in files]
     told = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]

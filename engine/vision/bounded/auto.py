@@ -23,7 +23,7 @@ MEMORY = 512  # frames that a strategy's time is averaged over
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """What a strategy took and gave, all of its audit included."""
+    """A strategy's time, arithmetic and drift on trial streams, its audit included."""
 
     strategy: str
     seconds: float  # per frame

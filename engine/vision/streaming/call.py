@@ -1,4 +1,4 @@
-"""The frames of one call's streams side by side, and what became of each."""
+"""The frames of all streams of one call, and the result of each frame."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a stream keeps between groups: for every gate the reference left by the last one."""
+"""A stream's memory between groups: for every gate the reference that the last group left."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

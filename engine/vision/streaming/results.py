@@ -1,4 +1,4 @@
-"""What streams gave part by part, joined, and from a GPU brought to the host."""
+"""Results of streams: joined over the turns, and copied from a GPU to the host."""
 
 from collections.abc import Sequence
 from typing import Generic, TypeVar
