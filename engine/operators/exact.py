@@ -41,7 +41,7 @@ class Exact(FramesOfSource):
         source = as_frames(self.source)
         assert source is not None
         rows = source.frame_rows(context)
-        settle_scores(context, rows.listed)
+        settle_scores(context, rows.places)
         frames = context.reading.view.frames
         rows = replace(rows, frames=frames)
         for match in self.matches:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
+from engine.planner.cuts import MATCH, cuts_of
 from engine.planner.logical import (
     Answer,
     Cut,
@@ -24,9 +25,6 @@ from engine.planner.logical import (
     Top,
 )
 
-_COMPARISONS = (exp.GT, exp.GTE, exp.LT, exp.LTE, exp.EQ, exp.NEQ)
-_MATCH = "__match_"
-
 
 @dataclass(slots=True)
 class Uses:
@@ -39,12 +37,12 @@ class Uses:
         """Note the uses in an expression or a whole statement."""
         covered: set[int] = set()
         for part in node.walk():
-            found = _cuts(part)
+            found = cuts_of(part)
             self.cuts += found
             if found:
                 covered |= {id(column) for column in part.find_all(exp.Column)}
         for column in node.find_all(exp.Column):
-            scored = column.name.startswith(_MATCH) and id(column) not in covered
+            scored = column.name.startswith(MATCH) and id(column) not in covered
             if scored and not _is_passed_on(column):
                 self.valued.add(column.name)
 
@@ -101,51 +99,3 @@ def _is_passed_on(column: exp.Column) -> bool:
     """Whether a SELECT only hands a score to the one around it, or leaves it out of a star."""
     star = isinstance(column.parent, exp.Star)
     return star or (isinstance(column.parent, exp.Select) and column.arg_key == "expressions")
-
-
-def _cuts(node: exp.Expr) -> list[Cut]:
-    """The values with which a comparison holds a score, where it does no more than that."""
-    if isinstance(node, exp.Between):
-        low, high = node.args["low"], node.args["high"]
-        found = [_cut(node.this, low), _cut(node.this, high)]
-    elif isinstance(node, _COMPARISONS):
-        found = [_cut(node.this, node.expression) or _cut(node.expression, node.this)]
-    else:
-        return []
-    return [cut for cut in found if cut] if all(found) else []
-
-
-def _cut(score: exp.Expr, value: exp.Expr) -> Cut | None:
-    line, constant = _line(score), _line(value)
-    if line is None or constant is None or not line[0] or constant[0] or not line[1]:
-        return None
-    name, scale, offset = line
-    return Cut(name, (constant[2] - offset) / scale)
-
-
-def _line(node: exp.Expr) -> tuple[str, float, float] | None:
-    """`scale * score + offset`, as (score, scale, offset); a constant has no score."""
-    if isinstance(node, exp.Paren):
-        return _line(node.this)
-    if isinstance(node, exp.Literal) and node.is_number:
-        return "", 0.0, float(node.this)
-    if isinstance(node, exp.Column):
-        return (node.name, 1.0, 0.0) if node.name.startswith(_MATCH) else None
-    if isinstance(node, exp.Neg):
-        inner = _line(node.this)
-        return inner and (inner[0], -inner[1], -inner[2])
-    if not isinstance(node, (exp.Add, exp.Sub, exp.Mul, exp.Div)):
-        return None
-    left, right = _line(node.this), _line(node.expression)
-    if left is None or right is None or (left[0] and right[0]):
-        return None
-    name = left[0] or right[0]
-    if isinstance(node, (exp.Add, exp.Sub)):
-        sign = 1.0 if isinstance(node, exp.Add) else -1.0
-        return name, left[1] + sign * right[1], left[2] + sign * right[2]
-    if isinstance(node, exp.Mul):
-        factor, line = (left, right) if not left[0] else (right, left)
-        return name, line[1] * factor[2], line[2] * factor[2]
-    if right[0] or not right[2]:
-        return None
-    return name, left[1] / right[2], left[2] / right[2]

@@ -38,7 +38,10 @@ def _(plan: logical.SemiJoin) -> str:
 
 @describe.register
 def _(plan: logical.Score) -> str:
-    listed = ", ".join(f"{match.name} = {match}" for match in plan.matches)
+    ranges = {name: f" {kept}" for name, kept in plan.ranges}
+    listed = ", ".join(
+        f"{match.name} = {match}{ranges.get(match.name, '')}" for match in plan.matches
+    )
     cuts = ", ".join(f"{cut.name} at {cut.value:g}" for cut in plan.cuts)
     exact = ", every row exact" if plan.exact else ""
     return f"Score {listed}" + (f", exact near {cuts}" if cuts else "") + exact

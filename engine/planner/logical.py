@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 from sqlglot import exp
 
 from engine.search.moments import Step
+from engine.search.scores import ScoreRange
 
 Predicates: TypeAlias = tuple[exp.Expr, ...]
 
@@ -87,13 +88,15 @@ class Cut:
 class Score:
     """The source with one more column per match; `cuts` say where being exact matters.
 
-    `exact`: it matters for every row.
+    `exact`: it matters for every row. Rows outside of one of the `ranges`, by the name of a match,
+    are needed no more.
     """
 
     source: "Plan"
     matches: tuple[Match, ...]
     cuts: tuple[Cut, ...] = ()
     exact: bool = False
+    ranges: tuple[tuple[str, ScoreRange], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

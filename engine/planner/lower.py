@@ -77,7 +77,9 @@ def _(plan: logical.SemiJoin, build: Build) -> Operator:
 def _(plan: logical.Score, build: Build) -> Operator:
     matches = {match.name: _match(match) for match in plan.matches}
     cuts = tuple((matches[cut.name], cut.value) for cut in plan.cuts)
-    return Score(build.operator(plan.source), tuple(matches.values()), cuts, plan.exact)
+    ranges = {matches[name]: kept for name, kept in plan.ranges}
+    source = build.operator(plan.source)
+    return Score(source, tuple(matches.values()), cuts, plan.exact, ranges)
 
 
 @lower.register

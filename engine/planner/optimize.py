@@ -16,6 +16,7 @@ from engine.planner.rules.push_filter_into_scan import push_filter_into_scan
 from engine.planner.rules.push_semi_join_down import push_semi_join_down
 from engine.planner.rules.push_top_down import push_top_down
 from engine.planner.rules.search_for_top import search_for_top
+from engine.planner.rules.search_within_range import search_within_range
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ RULES: Final[tuple[Rule, ...]] = (
     push_filter_into_scan,
     cut_before_next_score,
     search_for_top,
+    search_within_range,
 )
 _ROUNDS = 50  # far above what any plan needs; each rule only ever moves work down
 

@@ -49,7 +49,7 @@ def refine_top_k(
         return hits, refiner.report()
     count = max(4 * k, 64)
     hits = refiner.reading.rows.search(query, count, places, exact=exact)
-    found = _candidates(refiner, residuals, query, hits.row_ids)
+    found = _candidates(refiner, residuals, query, hits.row_ids, hits.scores)
     while True:
         waiting = may_enter(found.scores, found.bounds, found.exact, k) & found.readable(refiner)
         batch = refiner.batch_size()
@@ -58,7 +58,7 @@ def refine_top_k(
         elif batch and _beyond(refiner, query, found, k, count):
             count *= 4
             hits = refiner.reading.rows.search(query, count, places, exact=exact)
-            found = _candidates(refiner, residuals, query, hits.row_ids)
+            found = _candidates(refiner, residuals, query, hits.row_ids, hits.scores)
         else:
             break
     ranked = _ordered(found, k)
@@ -71,12 +71,12 @@ def refine_cutoff(
     """Find every row whose exact score is at least `cutoff`, or as near as the budget allows."""
     reading = refiner.reading
     if not (residuals := _needed(refiner, places)):
-        over = reading.rows.above(query, cutoff, places)
-        row_ids, scores = reading.view.frames.row_ids[over], reading.rows.scores(query, over)
+        over, scores = reading.rows.within(query, cutoff, places=places)
+        row_ids = reading.view.frames.row_ids[over]
         order = np.lexsort((row_ids, -scores))
         return Hits(row_ids[order], scores[order], "exact scan"), refiner.report()
     row_ids = reading.view.frames.row_ids if places is None else reading.view.frames.row_ids[places]
-    found = _candidates(refiner, residuals, query, row_ids)
+    found = _candidates(refiner, residuals, query, row_ids, reading.rows.scores(query, places))
     while True:
         waiting = may_cross(found.scores, found.bounds, found.exact, cutoff)
         waiting &= found.readable(refiner)
@@ -99,11 +99,17 @@ def _needed(refiner: Refiner, places: Ids | None) -> Residuals | None:
     return None if exact else refiner.residuals()
 
 
-def _candidates(refiner: Refiner, residuals: Residuals, query: Query, row_ids: Ids) -> _Candidates:
+def _candidates(
+    refiner: Refiner,
+    residuals: Residuals,
+    query: Query,
+    row_ids: Ids,
+    scores: NDArray[np.float32],
+) -> _Candidates:
     drifts, exact = refiner.drifts_of(row_ids)
     spread = residuals.spread_of(query, drifts)
-    scores = (refiner.reading.rows.vectors(row_ids) @ query).astype(np.float64)
-    return _Candidates(row_ids, scores, exact, spread, spread.bounds(refiner.confidence))
+    bounds = spread.bounds(refiner.confidence)
+    return _Candidates(row_ids, scores.astype(np.float64), exact, spread, bounds)
 
 
 def _best(found: _Candidates, waiting: NDArray[np.bool_], count: int) -> NDArray[np.intp]:

@@ -31,15 +31,18 @@ def find_best(
     return hits
 
 
-def settle_cutoff(context: SearchContext, match: Match, value: float, places: Places) -> None:
-    """Make the rows exact that may lie on the other side of a cut-off, where the query asks it."""
-    if context.options.exact is not True:
+def settle_cutoff(
+    context: SearchContext, match: Match, value: float, places: Places | None
+) -> None:
+    """Make the rows exact that may lie on the other side of a cut-off, where the query asks it.
+
+    The rows are those at places, or all.
+    """
+    if context.options.exact is not True or _are_exact(context, places):
         return
     refiner = refiner_of(context)
     if refiner is None:
         note_inexact(context, places)
-        return
-    if context.reading.view.frames.exact[places].all():
         return
     cutoff = cosine_at(context, match, value)
     vector = line_of(context, match).vector
@@ -47,11 +50,12 @@ def settle_cutoff(context: SearchContext, match: Match, value: float, places: Pl
     _note(context, refined)
 
 
-def settle_scores(context: SearchContext, places: Places) -> None:
+def settle_scores(context: SearchContext, places: Places | None) -> None:
     """Make all of these rows exact, where the query asks it, as far as its budget goes."""
-    frames = context.reading.view.frames
-    row_ids = frames.row_ids[places]
-    waiting = row_ids[~frames.exact[places]]
+    if _are_exact(context, places):
+        return
+    frames, shown = context.reading.view.frames, slice(None) if places is None else places
+    waiting = frames.row_ids[shown][~frames.exact[shown]]
     refiner = refiner_of(context)
     if refiner is not None and context.options.exact is True:
         while len(waiting) and refiner.refine_first(waiting):
@@ -63,8 +67,15 @@ def settle_scores(context: SearchContext, places: Places) -> None:
 
 def note_inexact(context: SearchContext, places: Places | None) -> None:
     """Note how many of these rows, or of all, are approximate: the answer rests on them."""
-    exact = context.reading.view.frames.exact
-    context.work.inexact += int((~(exact if places is None else exact[places])).sum())
+    if not _are_exact(context, places):
+        exact = context.reading.view.frames.exact
+        context.work.inexact += int((~(exact if places is None else exact[places])).sum())
+
+
+def _are_exact(context: SearchContext, places: Places | None) -> bool:
+    """Whether all of these rows are exact; mostly all of the space are, which is known."""
+    frames = context.reading.view.frames
+    return frames.all_exact or (places is not None and bool(frames.exact[places].all()))
 
 
 def refiner_of(context: SearchContext) -> Refiner | None:

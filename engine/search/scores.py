@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,9 @@ from engine.storage.view import Places
 Vector = NDArray[np.float32]
 Scores = NDArray[np.float64]
 
+_DOUBT = 1e-5  # of a cosine: far more than rounding changes
+_LEAST = 1e-12  # probabilities closer to 0 or 1 are not told from them
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -24,6 +28,27 @@ class Match:
     name: str
     subject: str | bytes
     measure: Literal["similarity", "probability"] = "similarity"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRange:
+    """The values, both ends included, outside of which a score is of no use."""
+
+    low: float = -inf
+    high: float = inf
+
+    def and_in(self, other: "ScoreRange") -> "ScoreRange":
+        """What lies in both."""
+        return ScoreRange(max(self.low, other.low), min(self.high, other.high))
+
+    def or_in(self, other: "ScoreRange") -> "ScoreRange":
+        """The least range in which both lie."""
+        return ScoreRange(min(self.low, other.low), max(self.high, other.high))
+
+    def __str__(self) -> str:
+        if self.low == -inf:
+            return f"<= {self.high:g}"
+        return f">= {self.low:g}" + ("" if self.high == inf else f" and <= {self.high:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +109,23 @@ def score_rows(context: SearchContext, match: Match, ids: NDArray[np.int64]) -> 
     return measured(context, match, cosines(context, line_of(context, match).vector, ids))
 
 
+def places_within(
+    context: SearchContext, match: Match, kept: ScoreRange, places: Places | None
+) -> tuple[Places, Scores]:
+    """The rows (of those at places) that score within a range, by rising place, with their scores.
+
+    Rows that rounding leaves in doubt are among them.
+    """
+    low, high = kept.low, kept.high
+    if match.measure == "probability":  # so far out there is no cosine that tells them apart
+        low, high = -inf if low <= _LEAST else low, inf if high >= 1 - _LEAST else high
+    least = -inf if low == -inf else cosine_at(context, match, low) - _DOUBT
+    most = inf if high == inf else cosine_at(context, match, high) + _DOUBT
+    line = line_of(context, match)
+    found, along = context.reading.rows.within(line.vector, least, most, places)
+    return found, measured(context, match, along)
+
+
 def measured(context: SearchContext, match: Match, found: NDArray[np.floating]) -> Scores:
     """The cosines with a match's line as what the match measures."""
     line = line_of(context, match)
@@ -97,7 +139,7 @@ def cosine_at(context: SearchContext, match: Match, value: float) -> float:
     """The cosine with the match's line at which it measures a value."""
     line = line_of(context, match)
     if match.measure == "probability":
-        value = quantile(load_null(context), min(max(value, 1e-12), 1 - 1e-12))
+        value = quantile(load_null(context), min(max(value, _LEAST), 1 - _LEAST))
     return (value - line.offset) / line.scale
 
 

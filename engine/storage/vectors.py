@@ -188,9 +188,9 @@ class Base:
         )
         return found, scores
 
-    def above(self, query: np.ndarray, cutoff: float, among: "IndexChoice") -> NearestRows:
-        """Return the rows among a choice that score above `cutoff`, in no order."""
-        positions, scores = self._range(query, cutoff, among)
+    def above(self, query: np.ndarray, least: float, among: "IndexChoice") -> NearestRows:
+        """Return the rows among a choice that score at least so much, in no order."""
+        positions, scores = self._range(query, float(np.nextafter(np.float32(least), -2)), among)
         return NearestRows(self.index.row_ids[positions], scores, "exact scan")
 
     def scores(self, query: np.ndarray, among: "IndexChoice") -> np.ndarray:

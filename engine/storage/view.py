@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ from engine.storage.database import Database
 from engine.storage.ledger import ROW_COLUMNS
 from engine.storage.records import StoredSpace
 from engine.storage.snapshot import Hits, SearchScope, Snapshot
-from engine.storage.vectors import products
+from engine.storage.vectors import LEAST_COSINE, products
 from schemas.tables import FRAMES
 
 Ids = NDArray[np.int64]
@@ -181,7 +182,7 @@ class SpaceRows:
 
     def scores(self, query: np.ndarray, places: Places | None = None) -> NDArray[np.float32]:
         """Return the exact score of each row at places, or of all, in their order."""
-        if places is not None and len(places) * _FEW <= len(self.frames):
+        if places is not None and self._are_few(places):
             return products(self.vectors(self.frames.row_ids[places]), query)
         among, base = self._among(places), self.snapshot.base
         found = np.empty(len(self.frames), np.float32)
@@ -192,14 +193,31 @@ class SpaceRows:
             found[self.frames.find(block.row_ids)] = products(block.vectors, query)
         return found if places is None else found[places]
 
-    def above(self, query: np.ndarray, cutoff: float, places: Places | None = None) -> Places:
-        """Return the places of the rows (at places) that score above `cutoff`, rising."""
+    def within(
+        self, query: np.ndarray, least: float, most: float = inf, places: Places | None = None
+    ) -> tuple[Places, NDArray[np.float32]]:
+        """Return the places (of those given) that score from `least` to `most`, rising, and how."""
+        if least <= LEAST_COSINE or self._are_few(places):
+            scores = self.scores(query, places)
+            kept = (scores >= least) & (scores <= most)
+            return (np.flatnonzero(kept) if places is None else places[kept]), scores[kept]
         among, base = self._among(places), self.snapshot.base
-        found = [np.empty(0, np.int64)]
+        ids, found = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
         if base is not None and among.merged is not None:
-            found.append(base.above(query, cutoff, among.merged).row_ids)
-        found += [block.row_ids[products(block.vectors, query) > cutoff] for block in among.blocks]
-        return np.sort(self.frames.find(np.concatenate(found)))
+            merged = base.above(query, least, among.merged)
+            ids, found = [merged.row_ids], [merged.scores]
+        for block in among.blocks:
+            scores = products(block.vectors, query)
+            over = scores >= least
+            ids.append(block.row_ids[over])
+            found.append(scores[over])
+        at, scores = self.frames.find(np.concatenate(ids)), np.concatenate(found)
+        order = np.argsort(at)
+        order = order[scores[order] <= most]
+        return at[order], scores[order]
+
+    def _are_few(self, places: Places | None) -> bool:
+        return places is not None and len(places) * _FEW <= len(self.frames)
 
     def vectors(self, row_ids: Ids) -> NDArray[np.float32]:
         """Return the vectors of rows in the order given: `[n, E]`."""

@@ -106,3 +106,35 @@ def test_query_and_sql_pass_it_down(large: Store, sandbox: Sandbox) -> None:
     result = run_sql(context_of(large, sandbox), sql, max_rows=100)
     assert [row["frame"] for row in result.rows()] == best(50)
     assert not result.work.approximate
+
+
+@pytest.mark.parametrize("before", [750, 700, 20, 0])
+@pytest.mark.parametrize(
+    ("condition", "low", "high"),
+    [
+        ("CLIP_MATCH(frame, 'a dog') > 0.25", 0.25, 2),
+        ("0.05 + 0.2 < CLIP_MATCH(frame, 'a dog')", 0.25, 2),
+        ("CLIP_MATCH(frame, 'a dog') BETWEEN 0.1 AND 0.25", 0.1, 0.25),
+        ("-CLIP_MATCH(frame, 'a dog') > 0.1", -2, -0.1),
+    ],
+)
+@pytest.mark.parametrize("shown", ["frame", "frame, CLIP_MATCH(frame, 'a cat') AS cat"])
+def test_a_cutoff_is_a_full_scan_s(
+    large: Store, sandbox: Sandbox, before: int, condition: str, low: float, high: float, shown: str
+) -> None:
+    rows = made_vectors().astype(np.float16).astype(np.float32)
+    scores, cats = (rows @ hash_vector(text.encode()) for text in ("a dog", "a cat"))
+    inside = (scores > low) & (scores < high) & (np.arange(COUNT) / 2 < before)
+    sql = f"SELECT {shown} FROM frames WHERE {condition} AND seconds < {before} ORDER BY frame"
+    table = run_sql(context_of(large, sandbox), sql, max_rows=COUNT).table
+    assert table.column("frame").to_pylist() == np.flatnonzero(inside).tolist()
+    if "cat" in shown:
+        assert table.column("cat").to_pylist() == pytest.approx(cats[inside], abs=1e-5)
+
+
+def test_a_cutoff_passes_on_no_row_outside(large: Store, sandbox: Sandbox) -> None:
+    sql = "SELECT frame FROM frames WHERE CLIP_MATCH(frame, 'a dog') > 0.4"
+    result = run_sql(context_of(large, sandbox), sql, max_rows=COUNT, analyze=True)
+    assert result.explain.splitlines()[2].lstrip().startswith("Score")
+    expected = int((made_vectors() @ hash_vector(b"a dog") > 0.4).sum())
+    assert 0 < result.work.runs[2].rows == expected < COUNT / 10

@@ -178,8 +178,12 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
                 own = scores if places is None else scores[places]
                 chosen = np.arange(len(ids)) if places is None else places
                 np.testing.assert_allclose(view.rows.scores(query, places), own, atol=1e-5)
-                over = view.rows.above(query, 0.1, places)
-                assert over.tolist() == np.sort(chosen[own > 0.1]).tolist()
+                low, high = sorted(self.draw.uniform(-0.6, 0.6, 2))
+                for least, most in ((low, np.inf), (low, high), (-np.inf, high)):
+                    at, along = view.rows.within(query, least, most, places)
+                    inside = np.sort(chosen[(own >= least) & (own <= most)])
+                    assert at.tolist() == inside.tolist()
+                    np.testing.assert_allclose(along, scores[inside], atol=1e-5)
                 hits = view.rows.search(query, 3, places, exact=True)
                 assert hits.row_ids.tolist() == ids[chosen[np.argsort(-own)][:3]].tolist()
                 assert hits.exact

@@ -230,9 +230,9 @@ def _scans(bed: Bed, count: int) -> Iterator[list[Cell]]:
     best = "SELECT f.video_id, max(CLIP_MATCH(f.frame, $q)) AS s FROM frames f GROUP BY 1"
     spans = f"SELECT * FROM moments($q, min_score => {cut:.6f})"
     cases: list[tuple[str, str, dict[str, Call]]] = [
-        ("cut-off", above, {"index": lambda n: rows.above(bed.queries[n], cut)}),
+        ("cut-off", above, {"index": lambda n: rows.within(bed.queries[n], cut)}),
         ("best per video", best, {"index": lambda n: bed.store.scores(key, bed.queries[n])}),
-        ("moments", spans, {"index": lambda n: rows.above(bed.queries[n], cut)}),
+        ("moments", spans, {"index": lambda n: rows.within(bed.queries[n], cut)}),
         ("Engine.query", "", {}),
     ]
     if (lance := bed.lance) is not None:
