@@ -253,7 +253,9 @@ def bound(
     weights: Annotated[
         Path | None, typer.Option(help="A plain ViT, .npz in timm's names, instead of the model.")
     ] = None,
-    videos: Annotated[Path | None, typer.Option(help="Folder of videos for it.")] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder of videos instead of made-up clips.")
+    ] = None,
     limits: Annotated[Path | None, typer.Option(help="Limits calibrated for it.")] = None,
     fps: flags.Fps = 2.0,
     simulate: Annotated[
@@ -267,10 +269,10 @@ def bound(
     """Hold strategies under the drift bound and check every frame whether it was kept."""
     from engine.evaluation.bench import bound as bound_bench
 
-    if (weights is None) != (videos is None):
-        raise UsageError("--weights and --videos go together")
-    if simulate and weights is not None:
-        raise UsageError("--simulate needs no model, got --weights")
+    if weights is not None and videos is None:
+        raise UsageError("--weights goes with --videos")
+    if simulate and (weights or videos):
+        raise UsageError("--simulate needs no model and no videos, got --weights or --videos")
     with show.err.status("encoding under the bound"):
         if simulate:
             from engine.evaluation.bench import simulate as simulation
@@ -282,7 +284,13 @@ def bound(
             )
         else:
             report = bound_bench.run(
-                model=model, device=device, clips=clips, seed=seed, max_drift=max_drift
+                model=model,
+                device=device,
+                clips=clips,
+                seed=seed,
+                max_drift=max_drift,
+                videos=videos,
+                fps=fps,
             )
     show.print_report(report, as_json=as_json, path=out)
 

@@ -22,7 +22,7 @@ from engine.vision.model import Model
 from engine.vision.registry import build_strategy, fitting
 from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.batcher import Batcher, StreamSource
-from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, reuse_rate
+from engine.vision.streaming.strategy import Chunk, Encoded, PartOf, Strategy, reuse_rate
 
 LANE_FRAMES = 64  # of a lane in one turn: about a stretch
 SHORT_FRAMES = 8  # where time may run out within a stretch
@@ -181,7 +181,7 @@ def _chunk(prepared: PreparedStretch, model: Model) -> Chunk:
     return Chunk(
         pixels=torch.stack([frame.pixels for frame in prepared.frames]),
         cues=torch.stack(cues) if cues else None,
-        share=min(1.0, len(prepared.frames) / max(1, source.frames(source.whole))),
+        part_of=PartOf(source.video_id, source.planned) if source.planned else None,
     )
 
 

@@ -44,6 +44,7 @@ class Source:
     name: str
     gops: tuple[Gop, ...]
     fps: float  # sampled frames per second
+    planned: int = 0  # frames to embed that share an audit; 0: each stretch has its own
 
     @property
     def origin_seconds(self) -> float:

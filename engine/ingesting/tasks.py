@@ -1,8 +1,9 @@
 """What is to be decoded: for files that are ingested, for parts that a query needs."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
+from math import ceil
 from pathlib import Path
 
 from engine.errors import VideoError
@@ -54,6 +55,7 @@ def plan_files(tracker: Tracker, files: Sequence[Found]) -> Iterator[Task]:
             gap = shortfall(known.info, source.gops)
             report.missing += [gap] if gap else []
             store.catalog.set_status(source.video_id, "ingesting")
+        source = _audited(source, todo, options)
         tracker.open(source, report, todo)
         yield from tasks_for(source, todo)
 
@@ -114,10 +116,17 @@ def plan_ranges(tracker: Tracker, ranges: Sequence[Range]) -> Iterator[Task]:
         ]
         rest = uncovered(cut(source.gops, source.fps), sorted([*done, *todo], key=_start))
         if todo:
+            source = _audited(source, todo, options)
             tracker.open(source, report, todo, whole=not rest)
             yield from tasks_for(source, todo)
         else:
             report.outcome = "known"
+
+
+def _audited(source: Source, todo: Sequence[Stretch], options: IngestOptions) -> Source:
+    """Say how many frames share an audit: all that each device has to embed of a video."""
+    frames = sum(source.frames(part) for part in todo)
+    return replace(source, planned=ceil(frames / max(1, len(options.devices))))
 
 
 def _said(stored: float | None, fps: float, asked: float) -> str | None:

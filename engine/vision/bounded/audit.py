@@ -9,13 +9,10 @@ import torch
 
 from engine.errors import UsageError
 
-RATE = 0.05  # of a video's frames, embedded densely at a first look
-LEAST = 7  # of a video, however short
-ENOUGH = 12  # of a video whose twentieth is less
-MOST = 24  # of a stream, however long
-POWER = 0.4  # of a stretch's share of its video: how fast its own risk grows as that shrinks
-SMALLEST = 0.2  # share whose risk stretches of any smaller one have
-EARLY = 0.6  # of the risk, spent on the first look; the rest is the second's, of twice as many
+LEAST = 5  # frames of a video that are embedded densely at a first look, however short it is
+ENOUGH = 10  # of a video that is not long
+GROWTH = 0.2  # of the frames of a long one to the power of two thirds
+EARLY, LATE = 0.3, 0.2  # of the risk, for the two looks; the rest is left to what is done again
 
 
 def check_confidence(confidence: float) -> None:
@@ -24,28 +21,17 @@ def check_confidence(confidence: float) -> None:
         raise UsageError(f"confidence must be between 0.5 and 1, got {confidence}")
 
 
-def audit_size(num_frames: int, share: float = 1.0) -> int:
-    """Frames of a first look at `num_frames`, which are `share` of a video's: a twentieth of it.
+def audit_size(num_frames: int) -> int:
+    """Frames of a first look at a video: a tenth of a short one, ever less of longer ones.
 
-    A short video has a tenth, up to `ENOUGH`: fewer overlook a burst.
+    What more audits gain grows by their root and what they cost by their number, so that the best
+    number grows by the power of two thirds of the frames. Few overlook a burst.
     """
-    video = num_frames / share if share else math.inf
-    whole = max(LEAST, min(ENOUGH, video / 10))
-    return min(num_frames, MOST, max(2, round(max(whole * share, RATE * num_frames))))
+    short = max(LEAST, min(ENOUGH, num_frames / 10))
+    return min(num_frames, round(max(short, GROWTH * num_frames ** (2 / 3))))
 
 
-def stretch_risk(confidence: float, share: float) -> float:
-    """Risk that a stretch of `share` of a video's frames may take, the promise being the video's.
-
-    Stretches err on both sides, so their mean is kept more often than each of them. Were each
-    tested once, the video's risk to the power of the share would do: that all pass has the product
-    of their risks as its probability. But what fails is mended and tested again, so that the risk
-    grows by a smaller power, found by simulation, and no more below a fifth of a video.
-    """
-    return float((1 - confidence) ** max(share, SMALLEST) ** POWER)
-
-
-def upper_mean(drifts: Sequence[float], risk: float) -> float:
+def upper_mean(drifts: Sequence[float], risk: float, most: float = math.inf) -> float:
     """Bound the mean drift that `drifts` were sampled from, but for a chance of `risk`.
 
     Drifts are taken to spread as exponential ones, whose sum follows a gamma distribution of shape
@@ -55,7 +41,8 @@ def upper_mean(drifts: Sequence[float], risk: float) -> float:
     The largest then counts once more, since a small sample tends to miss the tail. Drifts that
     spread less, as those drawn from equal parts of a stream do, are bounded with more than the
     confidence. It is the sharper the more are drawn: the mean is at most 2.3 times what
-    6 of them show, 1.7 times for 12, 1.4 times for 24, at a risk of 5 %.
+    6 of them show, 1.7 times for 12, 1.4 times for 24, at a risk of 5 %. Drifts of unequal weight
+    are worth no more than `most` of equal weight.
     """
     n = len(drifts)
     if not n:
@@ -63,8 +50,8 @@ def upper_mean(drifts: Sequence[float], risk: float) -> float:
     if n > 1 and variance(drifts) > fmean(drifts) ** 2:
         drifts, n = [*drifts, max(drifts)], n + 1
     mean = fmean(drifts)
-    wide = variance(drifts, mean) / mean**2 if n > 1 and mean > 0 else 1.0
-    shape = math.floor(10 * n / max(1.0, wide)) / 10  # down: there are few of them
+    wide = variance(drifts, mean) / mean**2 if n > 1 and mean**2 > 0 else 1.0
+    shape = math.floor(10 * min(n / max(1.0, wide), most)) / 10  # down: there are few of them
     return mean / room(max(shape, 0.1), risk)
 
 

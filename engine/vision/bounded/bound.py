@@ -3,8 +3,10 @@
 import logging
 import math
 import zlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from statistics import fmean, variance
 from typing import Protocol
 
 import numpy as np
@@ -12,15 +14,15 @@ import torch
 
 from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionTower
-from engine.vision.bounded.audit import (
-    EARLY,
-    audit_size,
-    check_confidence,
-    room,
-    stretch_risk,
-    upper_mean,
+from engine.vision.bounded.audit import check_confidence
+from engine.vision.bounded.controller import (
+    TIGHTEST,
+    Controller,
+    Move,
+    rungs,
+    rungs_to,
+    scale,
 )
-from engine.vision.bounded.controller import TIGHTEST, Audited, Controller, Move, rungs_to, scale
 from engine.vision.bounded.run import (
     SteeredBlock,
     SteeredStream,
@@ -29,16 +31,24 @@ from engine.vision.bounded.run import (
     draw,
     draw_more,
 )
+from engine.vision.bounded.whole import AuditedBlock, AuditedVideo, seen_at
 from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, check_whole
 
 logger = logging.getLogger(__name__)
 BLOCKS = 6  # steps at most that a stream is steered in, each of one and a half audits or more
 SHORTEST = 16  # frames of a block; of a shorter stream the audit would cost what reuse gains
 ALERT = 4.0  # of the bound: a frame that drifts more calls for the second look
-AIM = 0.8  # of what the first look would pass
-WORTH = 2  # rungs: a block that needs more is rather embedded densely
-DEARER = 1.2  # a rung tighter costs about so much more
+AIM = 0.7  # of what the first look would pass
+WORTH = 4  # rungs: a block that needs more is rather embedded densely
+DEARER = 1.1  # a rung tighter costs about so much more
 IDLE = 0.9  # of dense: where a block costs more, the rest of the stream is dense, unaudited
+USUAL = 0.5  # of the bound, drift at rung 0 where no video was seen yet
+MEMORY = 64  # streams whose drift says at which rung a video begins
+PILOT = 3  # audits of a video's first block
+OPEN = 4096  # videos at most of which streams are still to come
+UNEVEN = 1.5  # squared coefficient of variation of drifts that calls for the second look
+MENDS = 3  # steps to embed what seems to be needed, each of which is audited
+SECOND = 2  # times as many audits as at a first look
 PAYS = 0.8  # of dense: what costs more is embedded densely, since it may drift still
 
 
@@ -65,14 +75,14 @@ class StreamReport:
 
 
 class Bounded:
-    """Encode streams so that the mean drift of each is at most `max_drift`, at `confidence`.
+    """Encode streams so that the mean drift of each video is at most `max_drift`, at `confidence`.
 
     A whole stream is encoded in blocks; of each a random share is embedded
     densely too, which tells how far the strategy drifts. The controller sets the strategy's scale
     for the next block, so that this first look is most likely enough. Else as many are audited
     again, and blocks are encoded tighter or frames of them embedded densely, worst first, until
     the upper confidence bound of the mean is under `max_drift`. Audited frames keep their exact
-    vectors. Of a stream that is a share of a video the confidence is that of the video.
+    vectors. Streams that are parts of one video share its audits: see `AuditedVideo`.
     """
 
     whole_streams = True
@@ -95,6 +105,8 @@ class Bounded:
         self.confidence = confidence
         self.seed = seed
         self.report: list[StreamReport] = []  # of the last call, one for each stream
+        self._levels: deque[float] = deque(maxlen=MEMORY)  # of videos, their drift at rung 0
+        self._videos: dict[Hashable, AuditedVideo] = {}  # of which streams are still to come
 
     @property
     def name(self) -> str:
@@ -111,27 +123,63 @@ class Bounded:
         """Encode whole streams, side by side."""
         check_whole(self, chunks)
         runs = {at: self._start(chunk) for at, chunk in enumerate(chunks) if len(chunk.pixels)}
+        company: dict[int, list[SteeredStream]] = {}
+        for run in runs.values():
+            run.company = company.setdefault(id(run.video), [])
+            run.company.append(run)
+        self._advance([run for run in runs.values() if run is run.company[0] and run.left])
         while waiting := [run for run in runs.values() if run.left]:
             self._advance(waiting)
         self._settle(list(runs.values()))
         self.report = [self._tell(run) for run in runs.values()]
+        for run in runs.values():
+            told = seen_at(run.told)
+            self._levels += [fmean(each.at(0) for each in told)] if told else []
+            run.video.settle(run.told, len(run.pixels))
+        self._forget()
         empty = self.dense.encode([chunk for at, chunk in enumerate(chunks) if at not in runs])
         rest = iter(empty)
         return [assemble(runs[at]) if at in runs else next(rest) for at in range(len(chunks))]
 
     def _start(self, chunk: Chunk) -> SteeredStream:
-        pixels = chunk.pixels
+        pixels, part = chunk.pixels, chunk.part_of
+        if part is None:
+            video = AuditedVideo(len(pixels), self.confidence)
+        else:
+            video = self._videos.setdefault(
+                part.key, AuditedVideo(part.num_frames, self.confidence)
+            )
+        if not video.blocks and not video.done:
+            video.rung = self._opening(video)
         first = zlib.crc32(pixels[0].cpu().numpy().tobytes())
         random = np.random.default_rng([self.seed, first, len(pixels)])
-        steps = min(BLOCKS, max(1, 2 * audit_size(len(pixels), chunk.share) // 3))
-        block = max(SHORTEST, -(-len(pixels) // steps))
-        run = SteeredStream(pixels, chunk.cues, chunk.share, random, block)
-        if len(pixels) < SHORTEST:
-            run.rung, run.fell_back, run.block = TIGHTEST - 1, True, len(pixels)
+        block = SHORTEST if not video.blocks else _steady(video, len(pixels))
+        run = SteeredStream(pixels, chunk.cues, video, random, block)
+        if video.num_frames < SHORTEST:
+            video.rung, run.fell_back, run.block = TIGHTEST - 1, True, len(pixels)
         return run
+
+    def _opening(self, video: AuditedVideo) -> int:
+        """Return the rung for a video of which nothing is known: earlier ones say how much drifts.
+
+        The promise does not rest on it.
+        """
+        usual = fmean(self._levels) if self._levels else USUAL * self.max_drift
+        aim = AIM * video.aim(self.max_drift)
+        return max(TIGHTEST, min(0, -rungs(usual / aim)))
+
+    def _forget(self) -> None:
+        """Let go of videos that have come to their end, and of the oldest of very many."""
+        for key in [key for key, video in self._videos.items() if video.done >= video.num_frames]:
+            del self._videos[key]
+        for key in list(self._videos)[: max(0, len(self._videos) - OPEN)]:
+            del self._videos[key]
 
     def _advance(self, runs: Sequence[SteeredStream]) -> None:
         """Encode the next block of every run, those with the same scale together, and audit it."""
+        for run in runs:
+            if not run.begun:
+                run.rung = run.video.rung
         encoded = self._encode([(run.rung, run.chunk()) for run in runs])
         pairs = [
             (run, SteeredBlock.of(run.done, run.rung, each))
@@ -153,12 +201,12 @@ class Bounded:
 
     def _size(self, run: SteeredStream) -> int:
         """Frames of a look; a block done again passes by its sample, so that grows."""
-        size = audit_size(len(run.pixels), run.share) * (1 + run.again)
-        return min(len(run.pixels), size * (2 if run.alert else 1))
+        size = run.video.size(len(run.pixels)) * (1 + run.again)
+        return min(len(run.pixels), size * (SECOND if run.alert else 1))
 
     def _audit(self, work: Sequence[tuple[SteeredStream, Sequence[SteeredBlock], int]]) -> None:
         """Draw frames of blocks until each has its share of `size` of the stream, and compare."""
-        drawn = [draw(run, blocks, size) for run, blocks, size in work]
+        drawn = [draw(run, blocks, size, PILOT) for run, blocks, size in work]
         self._embed([run for run, _, _ in work], drawn)
         for (run, blocks, _), frames in zip(work, drawn, strict=True):
             run.audited += len(frames)
@@ -202,7 +250,8 @@ class Bounded:
         run.done += len(encoded.full)
         run.again = 0
         run.state = None if dense or move.refresh else encoded.state
-        run.rung = TIGHTEST + 2 if dense else max(move.rung, TIGHTEST)
+        run.rung = TIGHTEST + 4 if dense else max(move.rung, TIGHTEST)
+        run.block, run.video.rung = _steady(run.video, len(run.pixels)), max(run.rung, TIGHTEST)
         if run.price and float(encoded.macs.mean()) > IDLE * float(run.price.macs[0]):
             run.rung, run.state, run.at = TIGHTEST - 1, None, run.done
             run.block = len(run.pixels)
@@ -210,42 +259,59 @@ class Bounded:
         return left
 
     def _move(self, run: SteeredStream, block: SteeredBlock) -> Move:
-        """Let the controller decide by what the audits saw, this block's last."""
-        blocks = [*run.blocks, block]
-        audited = [Audited(drift, b.rung) for b in blocks for drift in b.drifts.values()]
-        done = run.done + len(block.encoded.full)
-        spent = sum(b.mean * len(run.inexact(b)) for b in blocks) / len(run.pixels)
-        left = 1 - done / len(run.pixels)
-        return Controller(self.max_drift, self._aim(run)).move(run.rung, audited, spent, left)
-
-    def _aim(self, run: SteeredStream) -> float:
-        """Mean drift to steer to: the first look at it is most likely enough."""
-        return AIM * room(audit_size(len(run.pixels), run.share), self._risk(run)) * self.max_drift
+        """Let the controller decide by what the video's audits saw, this block's last."""
+        blocks = [*_known(run), run.tell(block)]
+        done = _done(run) + len(block.encoded.full)
+        total = max(run.video.num_frames, done)
+        spent = sum(each.spent for each in blocks) / total
+        aim = AIM * run.video.aim(self.max_drift)
+        controller = Controller(self.max_drift, aim)
+        return controller.move(run.rung, seen_at(blocks), spent, 1 - done / total)
 
     def _settle(self, runs: Sequence[SteeredStream]) -> None:
         """Audit once more what the first look did not settle, then mend until the bound holds."""
-        bound, most = self.max_drift, ALERT * self.max_drift
+        most = ALERT * self.max_drift
+        doubtful = {id(run.video) for run in runs if self._above(run) or self._uneven(run)}
         unsettled = [
-            run for run in runs if self._upper(run) > bound or max(run.seen, default=0.0) > most
+            run for run in runs if id(run.video) in doubtful or max(run.seen, default=0.0) > most
         ]
         for run in unsettled:
-            run.alert = True
+            run.alert = run.video.alert = True
         self._audit([(run, run.blocks, self._size(run)) for run in unsettled])
-        while above := [run for run in unsettled if self._upper(run) > self.max_drift]:
-            self._mend(above)
+        heads = list({id(run.video): run for run in unsettled}.values())
+        while left := [
+            run for run in heads if self._above(run) and any(each.open for each in run.company)
+        ]:
+            self._mend(left)
 
-    def _mend(self, runs: Sequence[SteeredStream]) -> None:
-        """Encode the worst block of each run tighter, or some of it densely where that is less.
+    def _above(self, run: SteeredStream) -> bool:
+        """Whether the video's streams so far may drift more than they are allowed."""
+        return self._upper(run) > run.video.limit(self.max_drift, _done(run))
+
+    def _uneven(self, run: SteeredStream) -> bool:
+        """Whether parts of a video drift so differently that few audits may have missed some."""
+        seen = [each.at(0) for each in seen_at(_known(run))]
+        if len(seen) < 2 or max(seen) < self.max_drift:
+            return False
+        return variance(seen) > UNEVEN * fmean(seen) ** 2
+
+    def _mend(self, heads: Sequence[SteeredStream]) -> None:
+        """Encode the worst block of each video tighter, or some of it densely where that is less.
 
         Frames embedded densely are drawn at random: they are audited, and what they show counts.
         """
-        worst = [max(run.open, key=lambda block: block.mean) for run in runs]
         tighter, densely = [], []
-        for run, block in zip(runs, worst, strict=True):
+        for head in heads:
+            run, block = max(
+                ((run, block) for run in head.company for block in run.open),
+                key=lambda pair: pair[1].mean,
+            )
             upper, left = self._upper(run), len(run.inexact(block))
-            rung = block.rung - max(1, rungs_to(upper / self.max_drift))
-            over = (1 - self.max_drift / upper) * run.spent / max(block.mean, 1e-9)
-            wanted = min(left, math.ceil(over) + 1)
+            limit = run.video.limit(self.max_drift, _done(run))
+            rung = block.rung - max(1, rungs_to(upper / limit))
+            spent = sum(each.spent for each in _known(run))
+            over = (1 - limit / upper) * spent / max(block.mean, 1e-9)
+            wanted = min(left, math.ceil(over / MENDS) + 1)
             worth = not block.mended and block.rung - rung <= WORTH
             if worth and self._pays(run, block, rung, wanted):
                 tighter.append((run, block, rung))
@@ -275,26 +341,9 @@ class Bounded:
         expected = float(block.encoded.macs.sum()) * DEARER ** (block.rung - rung)
         return expected < PAYS * frames * float(run.price.macs[0])
 
-    def _risk(self, run: SteeredStream) -> float:
-        """Return the risk of the look at hand: the two looks share it."""
-        return stretch_risk(self.confidence, run.share) * ((1 - EARLY) if run.alert else EARLY)
-
     def _upper(self, run: SteeredStream) -> float:
-        """Upper confidence bound of the mean drift of the stream's vectors as they stand."""
-        blocks = run.open
-        if not blocks:
-            return 0.0
-        if not all(block.drifts for block in blocks):
-            return math.inf
-        sizes = [len(run.inexact(block)) for block in blocks]
-        total = sum(len(block.drifts) for block in blocks)
-        # blocks are not audited in equal shares: each drift counts for its share of the frames
-        weighted = [
-            drift * total * size / (len(block.drifts) * sum(sizes))
-            for block, size in zip(blocks, sizes, strict=True)
-            for drift in block.drifts.values()
-        ]
-        return upper_mean(weighted, self._risk(run)) * sum(sizes) / len(run.pixels)
+        """Upper confidence bound of the mean drift of the video's streams so far, as they stand."""
+        return run.video.upper(_known(run), _done(run))
 
     def _tell(self, run: SteeredStream) -> StreamReport:
         return StreamReport(
@@ -308,3 +357,19 @@ class Bounded:
             fell_back=run.fell_back,
             scale=scale(run.rung),
         )
+
+
+def _steady(video: AuditedVideo, frames: int) -> int:
+    """Return the frames of a block once it is known how a video drifts."""
+    steps = min(BLOCKS, max(1, 2 * video.size(frames) // 3))
+    return max(SHORTEST, -(-frames // steps))
+
+
+def _known(run: SteeredStream) -> list[AuditedBlock]:
+    """What audits saw of a video so far, in streams returned before and those at hand."""
+    return [*run.video.blocks, *(block for each in run.company for block in each.told)]
+
+
+def _done(run: SteeredStream) -> int:
+    """Frames of a video that are encoded so far."""
+    return run.video.done + sum(each.done for each in run.company)

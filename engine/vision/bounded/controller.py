@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from statistics import fmean
 
 STEEP = 1.3  # drift grows about as the scale to this power
-LOOSEST, TIGHTEST = 1, -8  # rungs; each is a factor of the square root of two
+RUNGS = 4  # that double the scale
+LOOSEST, TIGHTEST = 2, -16
 RECENT = 6  # drifts that say how the stream is now; all of them together how it is at all
-FASTEST = 3  # rungs tighter at once
+FASTEST = 6  # rungs tighter at once
+SLACK = 1.5  # times what is allowed, at which it is too much: a few audits say no more
+ENOUGH = 24  # audits from which on a strategy may be looser than it came
+LOOSER = 2  # rungs at once
 FAR, SPENT = 1.5, 0.7  # a block that far above the bound, when that much is spent, is done again
 
 
@@ -59,10 +63,12 @@ class Controller:
         level = (fmean(expected[-RECENT:]) + fmean(expected)) / 2
         rest = (self.aim - spent) / left if left > 0 else self.aim
         allowed = min(max(rest, 0.4 * self.aim), 1.5 * self.aim)
-        if level > 1.2 * allowed:
+        if level > SLACK * allowed:
             return Move(rung - min(FASTEST, rungs_to(level / allowed)), refresh=True)
-        if level * scale(1) ** STEEP < allowed:
-            return Move(min(rung + 1, LOOSEST))
+        loosest = LOOSEST if len(audited) >= ENOUGH else 0
+        for looser in range(LOOSER, 0, -1):
+            if level * scale(looser) ** STEEP < allowed:
+                return Move(max(rung, min(rung + looser, loosest)))
         return Move(rung)
 
     def rungs(self, drift: float) -> int:
@@ -72,9 +78,14 @@ class Controller:
 
 def scale(rung: int) -> float:
     """Return the factor on a strategy's thresholds at that rung."""
-    return float(2.0 ** (rung / 2))
+    return float(2.0 ** (rung / RUNGS))
+
+
+def rungs(ratio: float) -> int:
+    """Return how many rungs tighter divide the drift by `ratio`; below zero looser ones."""
+    return round(RUNGS / STEEP * math.log2(ratio))
 
 
 def rungs_to(ratio: float) -> int:
     """Return how many rungs tighter divide the drift by `ratio`, at least one."""
-    return max(1, round(2 / STEEP * math.log2(ratio))) if math.isfinite(ratio) else 99
+    return max(1, rungs(ratio)) if math.isfinite(ratio) else 99

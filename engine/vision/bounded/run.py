@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.vision.bounded.controller import TIGHTEST
+from engine.vision.bounded.whole import AuditedBlock, AuditedVideo
 from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
 
 
@@ -46,13 +47,13 @@ class SteeredBlock:
         return drifts
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class SteeredStream:
     """A stream while it is encoded block by block."""
 
     pixels: Tensor
     cues: Tensor | None
-    share: float  # of its video's frames
+    video: AuditedVideo
     random: np.random.Generator
     block: int
     at: int = 0  # frames fed
@@ -69,6 +70,11 @@ class SteeredStream:
     exact: dict[int, Tensor] = field(default_factory=dict)
     price: Encoded | None = None  # what dense frames cost
     wasted: float = 0.0  # multiply-accumulates of blocks done again
+    company: list["SteeredStream"] = field(default_factory=list)  # of its video, itself too
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.done or self.again)
 
     @property
     def left(self) -> bool:
@@ -89,6 +95,15 @@ class SteeredStream:
         """Estimated drift of all frames together."""
         return sum(block.mean * len(self.inexact(block)) for block in self.open)
 
+    @property
+    def told(self) -> list[AuditedBlock]:
+        """What is known of its blocks so far."""
+        return [self.tell(block) for block in self.blocks]
+
+    def tell(self, block: SteeredBlock) -> AuditedBlock:
+        """What is known of a block."""
+        return AuditedBlock(block.rung, len(self.inexact(block)), tuple(block.drifts.values()))
+
     def inexact(self, block: SteeredBlock) -> list[int]:
         return [frame for frame in block.frames if frame not in self.exact]
 
@@ -105,8 +120,10 @@ class SteeredStream:
         return Chunk(self.pixels[start:stop], last=True, cues=cues)
 
 
-def draw(run: SteeredStream, blocks: Sequence[SteeredBlock], size: int) -> list[int]:
+def draw(run: SteeredStream, blocks: Sequence[SteeredBlock], size: int, first: int) -> list[int]:
     """Draw frames that are not yet audited, for each block its share of `size` of the stream.
+
+    A video's first block has at least `first`, since what comes is steered by it.
 
     They are spread over the block, one at random from each of as many equal parts: a change within
     the block is not missed by chance.
@@ -114,8 +131,9 @@ def draw(run: SteeredStream, blocks: Sequence[SteeredBlock], size: int) -> list[
     drawn: list[int] = []
     for block in blocks:
         stop = block.start + len(block.encoded.full)
-        first, last = (round(size * at / len(run.pixels)) for at in (block.start, stop))
-        wanted = max(1, last - first)
+        before, after = (round(size * at / len(run.pixels)) for at in (block.start, stop))
+        opening = not (block.start or run.video.blocks) and run is run.company[0]
+        wanted = max(first if opening else 1, after - before)
         new = [frame for frame in block.frames if frame not in block.drifts]
         count = min(max(wanted - len(block.drifts), 0), len(new))
         drawn += (

@@ -282,7 +282,7 @@ def _join(blocks: Sequence[Chunk], size: int) -> Chunk:
     return Chunk(
         torch.cat([block.pixels for block in blocks]) if len(blocks) > 1 else blocks[0].pixels,
         cues=torch.cat(cues) if cues else None,
-        share=blocks[0].share,
+        part_of=blocks[0].part_of,
     )
 
 

@@ -1,6 +1,6 @@
 """The interface of every way to encode a sequence of frames."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -24,6 +24,14 @@ class StreamState:
 
 
 @dataclass(frozen=True, slots=True)
+class PartOf:
+    """A video of which several streams are parts, and how many frames they have together."""
+
+    key: Hashable
+    num_frames: int
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """The next consecutive frames of one stream.
 
@@ -35,7 +43,7 @@ class Chunk:
     last: bool = False  # True ends it: pending frames are encoded and no state comes back
     cues: Tensor | None = None  # [F, C, side, side], for strategies that ask for codec cues
     looked: Tensor | None = None  # [F, …] on the host, what a `Looking` strategy made of the pixels
-    share: float = 1.0  # of its video's frames, where the stream is a stretch of one
+    part_of: PartOf | None = None  # the video that it is a stretch of, where stretches are audited
 
 
 @dataclass(frozen=True, slots=True)

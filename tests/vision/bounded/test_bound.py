@@ -13,20 +13,15 @@ from torch import Tensor
 
 from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.bounded.audit import (
-    audit_size,
-    check_confidence,
-    room,
-    stretch_risk,
-    upper_mean,
-)
+from engine.vision.bounded.audit import audit_size, check_confidence, room, upper_mean
 from engine.vision.bounded.bound import Bounded
 from engine.vision.bounded.controller import LOOSEST, TIGHTEST, Audited, Controller, scale
+from engine.vision.bounded.whole import AuditedBlock, AuditedVideo
 from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.streaming.dense import Dense
-from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
+from engine.vision.streaming.strategy import Chunk, Encoded, PartOf, StreamState
 
 CONFIG = VisionConfig(layers=3, width=32, heads=2, mlp=64, patch=8, image_size=16, dimension=16)
 DENSE_COST = 100.0
@@ -132,24 +127,42 @@ def test_upper_bound_of_exponential_drifts_is_exact() -> None:
     assert upper_mean([], 0.05) == math.inf
 
 
-def test_audits_are_a_twentieth_of_a_video() -> None:
-    assert [audit_size(n) for n in (4, 40, 120, 280, 480, 10_000)] == [4, 7, 12, 14, 24, 24]
-    assert audit_size(64, 64 / 278) == 3
-    assert audit_size(20, 0.05) == 2
+def test_audits_grow_slower_than_videos() -> None:
+    assert [audit_size(n) for n in (4, 40, 120, 280, 720, 7200)] == [4, 5, 10, 10, 16, 75]
     with pytest.raises(UsageError, match="confidence"):
         check_confidence(1.0)
 
 
-@given(st.floats(0, 1), st.floats(0.5, 0.99))
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 80), st.lists(st.floats(0, 0.2), min_size=1, max_size=6)),
+        min_size=1,
+        max_size=6,
+    ),
+    st.integers(1, 400),
+)
 @settings(max_examples=60, deadline=None)
-def test_stretches_take_no_more_risk_than_they_are_of_their_video(
-    share: float, confidence: float
+def test_the_upper_bound_of_a_video_is_that_of_its_weighted_audits(
+    given_blocks: list[tuple[int, list[float]]], more: int
 ) -> None:
-    risk = stretch_risk(confidence, share)
-    assert 1 - confidence <= risk * (1 + 1e-12) <= 1
-    assert stretch_risk(confidence, 1.0) == pytest.approx(1 - confidence)
-    if share >= 0.2:
-        assert risk <= (1 - confidence) ** share * (1 + 1e-12)
+    blocks = [AuditedBlock(0, frames, tuple(drifts)) for frames, drifts in given_blocks]
+    frames = sum(block.frames for block in blocks)
+    video = AuditedVideo(frames + more, 0.95)
+    upper = video.upper(blocks, frames + more)
+    mean = sum(np.mean(block.drifts) * block.frames for block in blocks) / (frames + more)
+    assert upper >= mean - 1e-12
+    assert video.upper([*blocks, AuditedBlock(0, 0, (0.2,))], frames + more) == upper
+    unseen = video.upper([*blocks, AuditedBlock(0, 10, ())], frames + more)
+    assert unseen >= upper  # frames that nobody looked at are taken to drift like the others
+
+
+@given(st.integers(1, 1000), st.integers(1, 1000))
+@settings(max_examples=60, deadline=None)
+def test_what_is_borrowed_from_frames_to_come_is_given_back(total: int, done: int) -> None:
+    video = AuditedVideo(total, 0.95)
+    limit = video.limit(0.02, done)
+    assert limit * done <= 0.02 * max(total, done) * (1 + 1e-9)
+    assert (limit > 0.02) == (done < total)
 
 
 @pytest.mark.parametrize(
@@ -179,25 +192,38 @@ def test_bound_is_kept_where_redundancy_jumps(truth: Truth, levels: list[float])
     encoded = bounded.encode([Chunk(clip, last=True) for clip in clips])
     drifts = [drift_of(each, truth, clip) for each, clip in zip(encoded, clips, strict=True)]
     assert sum(drift <= 0.02 for drift in drifts) >= 38
-    assert max(drifts) <= 0.03
+    assert max(drifts) <= 0.04
     assert all(report.upper <= 0.02 for report in bounded.report)
     assert all(report.num_frames == len(levels) for report in bounded.report)
 
 
 def test_stretches_of_a_video_share_its_audit_and_its_promise(truth: Truth) -> None:
     videos = [stream([level] * 280, seed) for level in (2, 15, 60) for seed in range(20)]
-    parts = [part for video in videos for part in video.split(56)]
     bounded = Bounded(MadeUp(truth), truth)
-    encoded = bounded.encode([Chunk(part, last=True, share=0.2) for part in parts])
-    drifts = torch.tensor(
-        [drift_of(each, truth, part) for each, part in zip(encoded, parts, strict=True)]
-    )
-    assert int((drifts.view(-1, 5).mean(1) <= 0.02).sum()) >= 57
-    still = bounded.report[:100]
-    assert sum(report.audited for report in still) < 0.08 * 20 * 280
+    drifts, audited, costs = torch.zeros(60, 5), torch.zeros(60, 5), torch.zeros(60, 5)
+    for at in range(5):
+        parts = [video.split(56)[at] for video in videos]
+        chunks = [Chunk(each, last=True, part_of=PartOf(i, 280)) for i, each in enumerate(parts)]
+        for i, each in enumerate(bounded.encode(chunks)):
+            drifts[i, at] = drift_of(each, truth, parts[i])
+            audited[i, at] = bounded.report[i].audited
+            costs[i, at] = float(each.macs.mean())
+    assert int((drifts.mean(1) <= 0.02).sum()) >= 57
+    assert float(audited[:20].sum()) < 0.05 * 20 * 280
     alone = Bounded(MadeUp(truth), truth)
-    alone.encode([Chunk(part, last=True) for part in parts[:100]])
-    assert sum(r.audited for r in still) < 0.6 * sum(r.audited for r in alone.report)
+    alone.encode([Chunk(part, last=True) for video in videos[:20] for part in video.split(56)])
+    assert float(audited[:20].sum()) < 0.6 * sum(each.audited for each in alone.report)
+    assert float(costs[20:40, 1:].mean()) < float(costs[20:40, 0].mean())  # the first one learned
+
+
+def test_stretches_at_once_share_what_the_first_block_shows(truth: Truth) -> None:
+    parts = stream([60] * 224, 3).split(56)
+    bounded = Bounded(MadeUp(truth), truth)
+    encoded = bounded.encode([Chunk(part, last=True, part_of=PartOf(1, 224)) for part in parts])
+    drifts = [drift_of(e, truth, part) for e, part in zip(encoded, parts, strict=True)]
+    assert sum(drifts) / 4 <= 0.02
+    assert all(report.scale < 1 for report in bounded.report)
+    assert len({report.upper for report in bounded.report}) == 1  # of the video
 
 
 def test_still_streams_stay_cheap_and_hopeless_ones_say_so(truth: Truth) -> None:
@@ -207,7 +233,7 @@ def test_still_streams_stay_cheap_and_hopeless_ones_say_so(truth: Truth) -> None
     [first], [second] = bounded.report, wild.report
     assert float(still.macs.mean()) < 0.4 * DENSE_COST
     assert not first.fell_back
-    assert first.scale == scale(LOOSEST)
+    assert first.scale == scale(0)  # too few audits to be looser than it came
     assert second.fell_back
     assert second.re_embedded > 0
     assert bool(hopeless.full.all())
@@ -215,11 +241,17 @@ def test_still_streams_stay_cheap_and_hopeless_ones_say_so(truth: Truth) -> None
     assert bool((hopeless.drift[hopeless.full] == 0).all())
 
 
+def test_long_still_streams_become_looser_than_they_came(truth: Truth) -> None:
+    bounded = Bounded(MadeUp(truth), truth)
+    bounded.encode([Chunk(stream([2] * 2000, 3), last=True)])
+    assert bounded.report[0].scale == scale(LOOSEST)
+
+
 def test_still_streams_are_settled_by_a_first_look(truth: Truth) -> None:
     bounded = Bounded(MadeUp(truth), truth)
     bounded.encode([Chunk(stream(levels, 5), last=True) for levels in ([2] * 23, [12] * 23)])
     still, usual = bounded.report
-    assert still.audited == 7
+    assert still.audited <= 6
     assert usual.audited <= 14
     assert still.upper <= bounded.max_drift
 
