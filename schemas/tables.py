@@ -141,7 +141,7 @@ JOBS: Final = _columns(
 )
 CALIBRATION: Final = _columns(
     ("space_id", _I32),
-    ("kind", _TEXT),  # rates, null or residuals
+    ("kind", _TEXT),  # rates, null, residuals or mean
     ("value", _TEXT),
     ("updated_at", _TIME),
     required="space_id kind value updated_at",

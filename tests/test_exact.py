@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from engine.ask import ask
 from engine.cage.sandbox import Sandbox
 from engine.errors import VideoError
 from engine.operators.base import Context, Reply
-from engine.query import GroupBy, Moment, query
+from engine.query import GroupBy, Moment, QueryResult, query
+from engine.search.average import mean_frame
 from engine.search.context import Background
 from engine.search.options import Options
 from engine.search.reading import Reading
@@ -131,6 +133,58 @@ def test_answers_say_whether_their_edges_may_move(stored: Stored, sandbox: Sandb
             assert found.coverage.edges_may_move == may_move
     frames = query(stored.context(stored.approximate, sandbox), TEXTS[0], top_k=3, group_by="frame")
     assert not frames.coverage.edges_may_move
+
+
+@pytest.mark.parametrize("exact", [None, True])
+@pytest.mark.parametrize("seed", range(2))
+def test_other_queries_move_no_edge_of_an_answer_that_says_so(
+    exact: bool | None,
+    seed: int,
+    stored: Stored,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.search.average._SAMPLE", 40)
+    random = np.random.default_rng(seed)
+    given = {} if exact is None else {"exact": exact}
+
+    def asked(text: str, store: Store, **wanted: Any) -> QueryResult:
+        return query(stored.context(store, sandbox, **given), text, **wanted)
+
+    def drawn() -> tuple[str, dict[str, Any]]:
+        cut = random.choice([None, 0.1, 0.3])
+        group = GROUPS[int(random.integers(2))]
+        wanted = {"top_k": int(random.integers(1, 4)), "group_by": group, "min_score": cut}
+        return str(random.choice(TEXTS)), wanted
+
+    text, wanted = drawn()
+    first = asked(text, stored.approximate, **wanted)
+    for _ in range(int(random.integers(1, 5))):
+        other, how = drawn()
+        asked(other, stored.approximate, **how)
+    again = asked(text, stored.approximate, **wanted)
+    assert first.coverage.complete
+    if exact:
+        assert not first.coverage.edges_may_move
+    if not first.coverage.edges_may_move:
+        assert told(again.moments) == told(first.moments)
+        assert told(first.moments) == told(asked(text, stored.exact, **wanted).moments)
+    assert not stored.approximate.view(SPACE.key).frames.all_exact  # else nothing was shown
+
+
+@pytest.mark.parametrize("exact", [None, False])
+def test_the_average_stays_while_rows_become_exact(
+    exact: bool | None, stored: Stored, sandbox: Sandbox
+) -> None:
+    given = {} if exact is None else {"exact": exact}
+    context = stored.context(stored.approximate, sandbox, **given)
+    first = mean_frame(context, None)
+    for text in TEXTS:
+        query(stored.context(stored.approximate, sandbox), text, top_k=3)
+    again = mean_frame(stored.context(stored.approximate, sandbox, **given), None)
+    assert np.array_equal(first.vector, again.vector)
+    assert not first.final
+    assert mean_frame(stored.context(stored.exact, sandbox), None).final
 
 
 @pytest.mark.parametrize("group_by", GROUPS)

@@ -13,8 +13,6 @@ from engine.search.refiner import Refiner
 from engine.storage import row_id
 from engine.storage.store import Hits
 
-_SAMPLE = 512  # rows that tell what the text scores on average
-
 
 @dataclass(frozen=True, slots=True)
 class VideoSpan:
@@ -38,13 +36,13 @@ class Grouping:
         group_by: GroupBy,
         *,
         min_score: float | None,
+        average: float,
         near_duplicate: float,
         refiner: Refiner | None,
     ) -> None:
         self.context, self.vector, self.group_by = context, vector, group_by
         self.min_score, self.near_duplicate = min_score, near_duplicate
         self.refiner = refiner
-        average = self._average() if min_score is None else min_score
         self.rule = MomentRule(context.options.gap_seconds, min_score, average)
         self.num_duplicates = 0
         self._curves: dict[int, Curve] = {}
@@ -134,14 +132,6 @@ class Grouping:
             spans = [VideoSpan(video, span, int(curve.ids[span.peak])) for span in found]
             self._moments[video] = sorted(spans, key=lambda item: -item.span.score)
         return self._moments[video]
-
-    def _average(self) -> float:
-        """What the vector scores on average over the whole store."""
-        rows = self.context.reading.rows
-        if not len(rows.frames):
-            return 0.0
-        sample = np.arange(0, len(rows.frames), max(1, len(rows.frames) // _SAMPLE))
-        return float(np.mean(rows.scores(self.vector, sample)))
 
 
 def _frames(curve: Curve, wanted: NDArray[np.int64]) -> list[VideoSpan]:

@@ -8,7 +8,6 @@ from engine.search.exactness import refine_cutoff, refine_top_k
 from engine.search.refiner import Refiner
 from engine.search.scores import Match, cosine_at, line_of
 from engine.search.work import Refined
-from engine.storage import row_id
 from engine.storage.store import Hits
 from engine.storage.view import Places
 
@@ -55,12 +54,9 @@ def settle_scores(context: SearchContext, places: Places | None) -> None:
     if _are_exact(context, places):
         return
     frames, shown = context.reading.view.frames, slice(None) if places is None else places
-    waiting = frames.row_ids[shown][~frames.exact[shown]]
     refiner = refiner_of(context)
     if refiner is not None and context.options.exact is True:
-        while len(waiting) and refiner.refine_first(waiting):
-            waiting = waiting[~refiner.drifts_of(waiting)[1]]
-            waiting = waiting[~np.isin(row_id.videos_of(waiting), list(refiner.unreadable))]
+        refiner.refine_all(frames.row_ids[shown])
         _note(context, refiner.report())
     note_inexact(context, places)
 

@@ -7,12 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.results import GroupBy
+from engine.search.average import MeanFrame, mean_frame
 from engine.search.context import SearchContext
 from engine.search.grouping import Grouping, VideoSpan
 from engine.search.nearest import refiner_of
 from engine.search.refiner import Refiner
 from engine.search.selection import Selection
 from engine.search.work import Refined
+from engine.storage.view import Places
 
 _DEPTH = 8  # hits looked at first, per result asked for
 _DEEPER = 4  # so many times more hits are looked at next
@@ -42,11 +44,14 @@ class Ranking:
     index: str = field(init=False, default="nothing to search")
     num_duplicates: int = field(init=False, default=0)
     settled: bool = field(init=False)
+    mean: MeanFrame | None = field(init=False)  # None: edges do not rest on it
 
     def __post_init__(self) -> None:
         self.settled = not self.selection.count
         self.depth = _DEPTH * self.wanted.top_k
         self.refiner = None if self.settled else refiner_of(self.context)
+        by_mean = self.wanted.group_by != "frame" and self.wanted.min_score is None
+        self.mean = mean_frame(self.context, self.refiner) if by_mean else None
 
     def deepen(self) -> None:
         """Rank what the best hits give; then look deeper, or make exact what is undecided."""
@@ -60,7 +65,9 @@ class Ranking:
         bar = -inf if short else self.spans[self._most - 1].span.score
         if len(hits.row_ids) == self.depth and (short or grouping.may_miss(hits, bar)):
             self.depth *= _DEEPER
-        elif self.refiner is None or not self.refiner.refine_first(grouping.undecided_rows(bar)):
+        elif self.refiner is None or not (
+            self.refiner.refine_first(grouping.undecided_rows(bar)) or self._settle_edges()
+        ):
             self._settle()
 
     @property
@@ -68,15 +75,28 @@ class Ranking:
         """Whether spans could begin or end elsewhere if all rows that they rest on were exact.
 
         An edge rests on all frames of its video and, without `min_score`, on the average over the
-        store: only what decides which spans there are is made exact, not all of that.
+        store: unless exact answers are asked for, only what decides which spans there are is made
+        exact, not all of that.
         """
-        frames, wanted = self.context.reading.view.frames, self.wanted
-        if wanted.group_by == "frame" or not self.spans:
+        if self.wanted.group_by == "frame" or not self.spans:
             return False
-        if wanted.min_score is None:
-            return not bool(frames.exact.all())
-        places = frames.of_videos([item.video_id for item in self.spans[: wanted.top_k]])
-        return not bool(frames.exact[slice(None) if places is None else places].all())
+        if self.mean is not None and not self.mean.final:
+            return True
+        return not bool(self.context.reading.view.frames.exact[self._rests_on()].all())
+
+    def _rests_on(self) -> Places:
+        """Return the places of all frames of the videos whose spans are shown."""
+        frames = self.context.reading.view.frames
+        places = frames.of_videos([item.video_id for item in self.spans[: self.wanted.top_k]])
+        return np.arange(len(frames)) if places is None else places
+
+    def _settle_edges(self) -> bool:
+        """Make exact what edges rest on, where exact answers are asked for; False if all is."""
+        if self.context.options.exact is not True or self.wanted.group_by == "frame":
+            return False
+        assert self.refiner is not None
+        frames = self.context.reading.view.frames
+        return bool(self.spans) and self.refiner.refine_all(frames.row_ids[self._rests_on()])
 
     @property
     def _most(self) -> int:
@@ -91,6 +111,7 @@ class Ranking:
             self.vector,
             self.wanted.group_by,
             min_score=self.wanted.min_score,
+            average=self.mean.score(self.vector) if self.mean else self.wanted.min_score or 0.0,
             near_duplicate=self.wanted.near_duplicate,
             refiner=self.refiner,
         )

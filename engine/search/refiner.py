@@ -91,6 +91,15 @@ class Refiner:
         self.refine(row_ids[:count])
         return len(row_ids) > 0 and count > 0
 
+    def refine_all(self, row_ids: Ids) -> bool:
+        """Make those of these rows exact that are not, as the budget allows; False if none was."""
+        before, waiting = self.refined, row_ids
+        while True:
+            waiting = waiting[~self.drifts_of(waiting)[1]]
+            waiting = waiting[~np.isin(row_id.videos_of(waiting), list(self.unreadable))]
+            if not (len(waiting) and self.refine_first(waiting)):
+                return self.refined > before
+
     def report(self, confidence: float = 1.0) -> Refined:
         """Return what was done so far, and how sure the order is."""
         complete = not self.stopped and not self.unreadable

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from engine.storage.sampling import Sampling
 
 VideoStatus = Literal["registered", "ingesting", "ready", "quarantined"]
-Calibration = Literal["rates", "null", "residuals"]  # what is measured of a space, each by itself
+# what is measured of a space, each by itself
+Calibration = Literal["rates", "null", "residuals", "mean"]
 JobStatus = Literal["queued", "running", "ready", "failed", "cancelled"]
 
 
