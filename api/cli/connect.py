@@ -56,6 +56,16 @@ def open_folder(data: Path, *, writes: bool = False) -> "Iterator[Library]":
         yield opened
 
 
+@contextmanager
+def open_published(data: Path) -> "Iterator[Library]":
+    """Open what is published for a command that takes long: who wants to write need not wait."""
+    check_folder(data)
+    if not must_only_read(data):
+        engine.Library.open(data).close()  # publishes what an ended process had committed
+    with engine.Library.open(data, read_only=True) as opened:
+        yield opened
+
+
 def must_only_read(data: Path) -> bool:
     """Whether the folder is another's or cannot be written: then what was published is read."""
     held = holder(data)

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from api.cli import choosing, flags, show
-from api.cli.connect import open_folder, reach
+from api.cli.connect import open_folder, open_published, reach
 from engine.client import Client
 from engine.errors import UsageError
 
@@ -119,7 +119,7 @@ def verify(
     as_json: flags.Json = False,
 ) -> None:
     """Prove that every video has every row it should, in files that are whole."""
-    with open_folder(data) as known:
+    with open_published(data) as known:
         video = known.video(flags.which(which)).video_id if which else None
         problems = known.verify(video)
         counts = _count_states(known, video)

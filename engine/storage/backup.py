@@ -1,8 +1,7 @@
 """Backups: a folder that is a store itself, of one moment, made beside a running writer too."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,16 +42,17 @@ def backup(root: Path, target: Path) -> Copied:
         raise StoreError(f"{target} is neither empty nor a backup; nothing was copied")
     make_folder(to.root)
     (to.root / _MARK).touch()
-    with _settled(layout.root):
-        for _ in range(_TRIES):
-            copy = newest_copy(layout)
-            if copy is None:
-                raise StoreError(f"nothing has been published in {root} that could be copied")
-            try:
-                return _copy_store(layout, copy, to)
-            except FileNotFoundError:
-                if newest_copy(layout) == copy:
-                    raise
+    if holder(layout.root) is None and may_write(layout.root):
+        Store.open(layout.root).close()  # publishes all; a writer publishes what it does itself
+    for _ in range(_TRIES):
+        copy = newest_copy(layout)
+        if copy is None:
+            raise StoreError(f"nothing has been published in {root} that could be copied")
+        try:
+            return _copy_store(layout, copy, to)
+        except FileNotFoundError:
+            if newest_copy(layout) == copy:
+                raise
     raise StoreError(f"the files of {root} change too fast to be copied")
 
 
@@ -74,17 +74,6 @@ def restore(source: Path, root: Path) -> Copied:
 
 def _inside(folder: Path, other: Path) -> bool:
     return folder.resolve().is_relative_to(other.resolve())
-
-
-@contextmanager
-def _settled(root: Path) -> Iterator[None]:
-    """Hold a store that nobody holds, all of it published; a writer publishes what it does."""
-    if holder(root) is not None or not may_write(root):
-        yield
-        return
-    with Store.open(root) as store:
-        store.settle()
-        yield
 
 
 def _copy_store(layout: Layout, copy: Path, to: Layout) -> Copied:

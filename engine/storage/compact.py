@@ -1,6 +1,7 @@
 """Compaction: overlays and small parts, of one video or of many, folded into few large ones."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from time import sleep
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +16,20 @@ from engine.storage.records import Holding, Part
 FULL_ROWS = 32_768  # a part with so many rows is not made larger
 MAX_OVERLAYS = 32  # of one video, before they are folded without being asked
 LEAST_SEEN = 0.5  # a large part of which less is seen is written anew
+_BREATH_SECONDS = 0.005  # between groups, so that who waits for the lock gets it
 
 
 def compact(files: Files, space_id: int, reached: Reached) -> int:
     """Fold the parts of a space that queries see; return how many files that saves.
 
-    Parts of several videos are joined, so that the number of files follows that of the rows.
+    Parts of several videos are joined, so that the number of files follows that of the rows. The
+    writers' lock is taken for one group of parts at a time: others write in between.
     """
-    return _fold(files, files.ledger.shown_parts(space_id), space_id, reached)
+    saved = 0
+    for group in list(_foldable(files, files.ledger.shown_parts(space_id), space_id)):
+        saved += _fold_group(files, group, space_id, reached)
+        sleep(_BREATH_SECONDS)
+    return saved
 
 
 def compact_video(files: Files, space_id: int, video_id: int, reached: Reached) -> int:
@@ -30,7 +37,8 @@ def compact_video(files: Files, space_id: int, video_id: int, reached: Reached) 
     own = files.ledger.parts(video_id=video_id, space_id=space_id)
     shown = set(files.ledger.shown_parts(space_id))
     chosen = [part for part in own if part in shown and files.videos_of(part) == {video_id}]
-    return _fold(files, chosen, space_id, reached)
+    groups = list(_foldable(files, chosen, space_id))
+    return sum(_fold_group(files, group, space_id, reached) for group in groups)
 
 
 def wants_compaction(files: Files, space_id: int, video_id: int) -> bool:
@@ -39,18 +47,20 @@ def wants_compaction(files: Files, space_id: int, video_id: int) -> bool:
     return sum(part.kind == "overlay" for part in parts) > MAX_OVERLAYS
 
 
-def _fold(files: Files, parts: Sequence[Part], space_id: int, reached: Reached) -> int:
-    """Write the seen rows of parts that are small or mostly unseen into new ones."""
-    table = files.ledger.seen(space_id)
+def _foldable(files: Files, parts: Sequence[Part], space_id: int) -> Iterator[list[Part]]:
+    """Yield the parts that are small or mostly unseen, in groups that become one part."""
+    seen = _seen(parts, files.ledger.seen(space_id))
+    old = [part for part in parts if _wants_folding(part, len(seen[part.part_id]))]
+    yield from (group for group in _groups(old, seen) if _is_worth_it(group, seen))
+
+
+def _seen(parts: Sequence[Part], table: pa.Table) -> dict[int, row_id.Ids]:
+    """Return the rows that are seen from each part."""
     holder, row_ids = table.column("part_id").to_numpy(), table.column("row_id").to_numpy()
-    seen = {
+    return {
         part.part_id: row_ids[slice(*np.searchsorted(holder, (part.part_id, part.part_id + 1)))]
         for part in parts
     }
-    old = [part for part in parts if _wants_folding(part, len(seen[part.part_id]))]
-    held = files.ledger.holdings([part.part_id for part in old])
-    groups = [group for group in _groups(old, seen) if _is_worth_it(group, seen)]
-    return sum(_fold_group(files, group, seen, held, reached) for group in groups)
 
 
 def _wants_folding(part: Part, seen: int) -> bool:
@@ -83,21 +93,27 @@ def _groups(old: Sequence[Part], seen: Mapping[int, row_id.Ids]) -> Iterator[lis
         yield group
 
 
-def _fold_group(
-    files: Files,
-    old: Sequence[Part],
-    seen: Mapping[int, row_id.Ids],
-    held: Mapping[int, Sequence[Holding]],
-    reached: Reached,
-) -> int:
-    """Write one part for several; where one of them is damaged, that is left to the next time."""
-    pieces = []
-    for part in old:
-        table = files.readable(part)
-        if table is None:
+def _fold_group(files: Files, group: Sequence[Part], space_id: int, reached: Reached) -> int:
+    """Write one part for several; what others have replaced meanwhile, or is damaged, is left."""
+    read = ((part.part_id, files.readable(part)) for part in group)
+    tables = {part_id: table for part_id, table in read if table is not None}
+    with files.writing:
+        shown = {part.part_id for part in files.ledger.shown_parts(space_id)}
+        old = [part for part in group if part.part_id in shown and part.part_id in tables]
+        seen = _seen(old, files.ledger.seen_in(space_id, [part.part_id for part in old]))
+        if not _is_worth_it(old, seen):
             return 0
-        pieces.append(table.filter(pa.array(np.isin(row_ids_of(table), seen[part.part_id]))))
-    table = pa.concat_tables(pieces).sort_by([("video_id", "ascending"), ("frame", "ascending")])
+        pieces = []
+        for part in old:
+            table = tables[part.part_id]
+            pieces.append(table.filter(pa.array(np.isin(row_ids_of(table), seen[part.part_id]))))
+        return _replace(files, old, pa.concat_tables(pieces), reached)
+
+
+def _replace(files: Files, old: Sequence[Part], rows: pa.Table, reached: Reached) -> int:
+    """Let one new part hold the rows that several held; return how many files that saves."""
+    held = files.ledger.holdings([part.part_id for part in old])
+    table = rows.sort_by([("video_id", "ascending"), ("frame", "ascending")])
     holdings = _merged([item for part in old for item in held[part.part_id]], table)
     new = []
     if len(table):

@@ -51,6 +51,7 @@ class Files:
         self._layout = layout
         self._database = database
         self.ledger = Ledger(database)
+        self.writing = database.writing
         self._reached = reached
         self._checked: set[int] = set()
         self._noting = Lock()
@@ -119,8 +120,10 @@ class Files:
                     _log.warning("%s: the answer does without its rows", reason)
                 self.unreadable[part.part_id] = reason
                 return
-        _log.warning("%s: its rows are left out until an ingest embeds them anew", reason)
         with self._database.writing:
+            if not self.ledger.has(part):  # replaced since it was looked up: nothing rests on it
+                return
+            _log.warning("%s: its rows are left out until an ingest embeds them anew", reason)
             path = self._layout.root / part.path
             if path.exists():
                 set_aside(path, self._layout.lost_and_found)

@@ -49,6 +49,7 @@ class Indexes:
         tuning: Tuning,
         reached: Reached,
     ) -> None:
+        self._database = database
         self._writing = database.writing
         self._read_only = database.read_only
         self._reached = reached
@@ -107,23 +108,33 @@ class Indexes:
         self._snapshots.clear()
 
     def build(self, space: StoredSpace) -> Snapshot:
-        """Build the index of a space from its parts, save it and use it from now on."""
+        """Build the index of a space from its parts, save it and use it from now on.
+
+        Others write while it is built, unless the caller holds the lock; what they have changed is
+        caught up with in the end.
+        """
         with self._writing:
-            empty = Snapshot(space.dimension, self._tuning)
-            seen = self._ledger.seen(space.space_id)
-            if len(seen):
-                base = vectors.build(
-                    space.dimension,
-                    len(seen),
-                    lambda: self._files.vectors(space.space_id, seen),
-                    self._tuning,
-                )
-                self._save(space, base)
-                empty = replace(empty, base=base)
-            else:
+            version, seen = self._ledger.version(space.space_id), self._ledger.seen(space.space_id)
+            changes = self._database.changes
+        base = None
+        if len(seen):
+            base = vectors.build(
+                space.dimension,
+                len(seen),
+                lambda: self._files.vectors(space.space_id, seen),
+                self._tuning,
+            )
+        with self._writing:
+            snapshot = Snapshot(space.dimension, self._tuning, base)
+            unchanged = self._database.changes == changes
+            if not unchanged and not self._ledger.has_space(space.space_id):
+                return snapshot
+            if base is None:
                 self._drop_saved(space)
-            self._snapshots[space.space_id] = empty
-            return empty
+            else:
+                self._save(space, base, version)
+            self._snapshots[space.space_id] = snapshot if unchanged else self._load(space)
+            return self._snapshots[space.space_id]
 
     def status(self, space: StoredSpace) -> IndexStatus:
         """Return the state of a space's index as the catalog has it, loading nothing."""
@@ -189,7 +200,7 @@ class Indexes:
         except DamagedIndexError as error:
             _log.warning("index of space %s is built afresh: %s", space.key, error)
             return self.build(space)
-        self._save(space, base)
+        self._save(space, base, self._ledger.version(space.space_id))
         return replace(snapshot, base=base, delta=())
 
     def _wants_build(self, base: Base, num_rows: int) -> bool:
@@ -198,7 +209,7 @@ class Indexes:
         outgrown = isqrt(num_rows) > lists if lists else num_rows > self._tuning.flat_rows
         return outgrown or 4 * (base.index.size - len(base.row_ids)) > base.index.size
 
-    def _save(self, space: StoredSpace, base: Base) -> None:
+    def _save(self, space: StoredSpace, base: Base, version: int) -> None:
         if self._read_only:
             return
         path = self._layout.index(space.space_id, self._ledger.draw("file_ids"))
@@ -209,7 +220,7 @@ class Indexes:
             checksum(path),
             base.index.kind,
             base.index.size,
-            self._ledger.version(space.space_id),
+            version,
         )
         self._ledger.commit_index(saved)
         self._reached("index: committed")

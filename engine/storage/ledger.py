@@ -138,6 +138,14 @@ class Ledger:
             [space_id, video_id, after],
         )
 
+    def seen_in(self, space_id: int, part_ids: Sequence[int]) -> pa.Table:
+        """Return row_id and part_id of the rows that are seen from some parts, by part and row."""
+        return self._database.table(
+            "SELECT row_id, part_id FROM stored_frames WHERE space_id = ?"
+            f" AND part_id IN ({_LISTED}) ORDER BY part_id, row_id",
+            [space_id, list(part_ids)],
+        )
+
     def seen_from(self, part: Part) -> row_id.Ids:
         """Return the ids of the rows that are seen from a part."""
         found = self._database.table(
@@ -158,6 +166,10 @@ class Ledger:
     def has(self, part: Part) -> bool:
         """Whether a part is still on record."""
         return self._database.one("SELECT 1 FROM parts WHERE part_id = ?", [part.part_id]) == (1,)
+
+    def has_space(self, space_id: int) -> bool:
+        """Whether a space is still on record."""
+        return self._database.one("SELECT 1 FROM spaces WHERE space_id = ?", [space_id]) == (1,)
 
     def count(self, space_id: int, *, after: int = 0) -> int:
         """Return how many rows are seen whose version is above `after`."""

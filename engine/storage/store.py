@@ -305,12 +305,11 @@ class Store(Reader, Closing):
         return self._indexes.status(space)
 
     def compact(self) -> int:
-        """Fold overlays and small parts; return how many files that saves."""
-        with self._database.writing:
-            spaces = self.catalog.spaces()
-            saved = sum(compact(self._files, space.space_id, self._reached) for space in spaces)
-            self.settle()
-            return saved
+        """Fold overlays and small parts while others write; return how many files that saves."""
+        spaces = self.catalog.spaces()
+        saved = sum(compact(self._files, space.space_id, self._reached) for space in spaces)
+        self.settle()
+        return saved
 
 
 def _holds_anything(layout: Layout) -> bool:

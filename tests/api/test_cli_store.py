@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.storage.store import Store
+from engine.storage.verify import StoreProblem
 from tests.api.conftest import Made, Ran
 from tests.api.test_cli import Cli
 
@@ -65,6 +66,22 @@ def test_a_damaged_part_is_found_left_out_and_healed(cli: Cli, data: Path, made:
     assert cli("index", "build", "--data", data).code == 0
     assert cli("store", "check", "--data", data).code == 0
     assert cli("videos", "verify", "--data", data).code == 0
+
+
+def test_who_wants_to_write_need_not_wait_for_verify(
+    cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify, opened = Store.verify, []
+
+    def slowly(store: Store, video_id: int | None = None) -> list[StoreProblem]:
+        with Store.open(data) as writer:
+            opened.append(writer.layout.root)
+        return verify(store, video_id)
+
+    monkeypatch.setattr(Store, "verify", slowly)
+    ran = cli("videos", "verify", "--data", data)
+    assert ran.code == 0, ran.err
+    assert opened
 
 
 def test_doctor_is_not_sure_of_what_it_has_not_read(
