@@ -81,7 +81,7 @@ def ingest_work(engine: Engine) -> Work:
         paths = [Path(path) for path in request["paths"]]
         options = request.get("options", {})
         listener = Listener(report, stop)
-        found = engine.ingest(paths, progress=listener, **options)
+        found = engine.ingest(paths, progress=listener, apart=True, **options)
         stored = [{"id": each.video_id, "name": each.name} for each in found.videos]
         report({**listener.last, "videos": stored})
         for video in {video.video_id or video.name for video in found.videos}:

@@ -112,13 +112,15 @@ class Engine(Library):
         decoder: "Decoder | None" = None,
         devices: str | None = None,
         replace: bool = False,
+        apart: bool = False,
         progress: "Progress | None" = None,
     ) -> "IngestReport":
         """Embed videos and folders of videos; what is stored already costs nothing.
 
-        Stored rows that are finer than asked for are kept, unless they are to be replaced.
-        `max_drift` bounds the mean drift of each video's rows; with "none" nothing is audited, and
-        the report says that nothing is promised.
+        On a CPU videos are decoded and encoded here, or `apart`: in a process of its own, of low
+        priority, so that this one goes on answering. Stored rows that are finer than asked for are
+        kept, unless they are to be replaced. `max_drift` bounds the mean drift of each video's
+        rows; with "none" nothing is audited, and the report says that nothing is promised.
         """
         from engine.ingest import ingest
 
@@ -132,6 +134,7 @@ class Engine(Library):
             decoder=decoder,
             devices=devices,
             replace=replace,
+            apart=apart,
         )
         with self._embedding:
             self._ingesting = True
@@ -232,6 +235,7 @@ class Engine(Library):
         decoder: "Decoder | None" = None,
         devices: str | None = None,
         replace: bool = False,
+        apart: bool = False,
     ) -> "IngestOptions":
         """Return the settings of an ingest with some replaced."""
         from engine.ingesting.report import IngestOptions, bound_of
@@ -248,6 +252,7 @@ class Engine(Library):
             decoder=decoder or self.settings.decoder,
             devices=pick_devices(self.settings.devices if devices is None else devices),
             replace=replace,
+            apart=apart,
         )
 
     @cached_property

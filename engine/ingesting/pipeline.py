@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,6 +20,7 @@ from engine.vision.model import load_model
 from engine.vision.streaming.spread import spread
 
 Event = Decoded | Failed | Done
+NICENESS = 10  # of a process that works apart
 
 
 def run_tasks(
@@ -32,9 +33,12 @@ def run_tasks(
 
     `stopped` lets what is begun come to its end; `ended` gives it up, on the engine's own device.
     """
-    options = encoder.options
+    options, own = encoder.options, str(encoder.model.device)
     workers = options.workers or os.cpu_count() or 1
-    if not options.devices or options.devices == (str(encoder.model.device),):
+    if options.devices in ((), (own,)) and options.apart and own == "cpu" and ended is None:
+        yield from _run_apart(encoder, tasks, workers, stopped)
+        return
+    if options.devices in ((), (own,)):
         yield from _run_here(encoder, tasks, workers, stopped, ended)
         return
     # the choice is made here, by the first tasks, so that all devices go by the same one
@@ -44,7 +48,35 @@ def run_tasks(
     job = DeviceJob.of(encoder, max(1, workers // len(options.devices)))
     found = spread(job, tasks, list(options.devices), held=2 * encoder.streams, stopped=stopped)
     for _, events in found:
-        yield events
+        yield _passed(encoder, events)
+
+
+def _run_apart(
+    encoder: StretchEncoder, tasks: Iterator[Task], workers: int, stopped: Callable[[], bool]
+) -> Generator[list[Event], None, None]:
+    """Let a process of its own do it, which chooses a strategy by itself where that is asked."""
+    job = replace(DeviceJob.of(encoder, workers), choices=None, niceness=NICENESS)
+    device, held = str(encoder.model.device), 2 * encoder.streams
+    for _, events in spread(job, tasks, [device], held=held, ended=stopped):
+        yield _passed(encoder, events)
+
+
+def _passed(encoder: StretchEncoder, found: Sequence["Event | ChosenApart"]) -> list[Event]:
+    """Take in what another process has chosen; return the rest of what it says."""
+    events: list[Event] = []
+    for item in found:
+        if not isinstance(item, ChosenApart):
+            events.append(item)
+        elif encoder.auto:
+            encoder.auto.choices |= item.choices
+    return events
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenApart:
+    """What `auto` has chosen in another process."""
+
+    choices: Mapping[str, StrategyChoice]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +89,10 @@ class DeviceJob:
     precision: Precision
     space: str
     options: IngestOptions
-    choices: Mapping[str, StrategyChoice]
+    choices: Mapping[str, StrategyChoice] | None  # None: it chooses by itself
     few: bool
     workers: int
+    niceness: int = 0
 
     @classmethod
     def of(cls, encoder: StretchEncoder, workers: int) -> "DeviceJob":
@@ -78,8 +111,11 @@ class DeviceJob:
             workers,
         )
 
-    def __call__(self, device: torch.device, tasks: Iterator[Task]) -> Iterator[list[Event]]:
+    def __call__(
+        self, device: torch.device, tasks: Iterator[Task]
+    ) -> Iterator[Sequence[Event | ChosenApart]]:
         """Load the model and work until there are no tasks left."""
+        os.nice(self.niceness)
         model = load_model(
             self.name, device=str(device), dtype=self.dtype, revision=self.revision,
             precision=self.precision,
@@ -88,6 +124,8 @@ class DeviceJob:
             raise ModelError(f"{self.name} has changed: {model.space.key}, not {self.space}")
         encoder = StretchEncoder(model, self.options, self.choices, self.few)
         yield from _run_here(encoder, tasks, self.workers, lambda: False)
+        if encoder.auto and self.choices is None:
+            yield [ChosenApart(encoder.auto.choices)]
 
 
 def _run_here(

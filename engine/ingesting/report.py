@@ -35,6 +35,7 @@ class IngestOptions:
     max_drift: float | None = 0.02  # mean 1 - cosine to dense per video; None: no bound
     decoder: Decoder = "auto"  # on the CPU, or by the GPU's own
     devices: tuple[str, ...] = ()  # that encode, a process each; none: the model's own
+    apart: bool = False  # on a CPU: in a process of its own that lets others go first
     workers: int | None = None  # decoding threads; None: one per core
     streams: int | None = None  # stretches encoded side by side; None: by device
     stall_seconds: float = 60.0  # a decoder silent for that long is given up

@@ -20,9 +20,9 @@ def test_rows_do_not_depend_on_the_number_of_devices(
     for seed in range(3):
         make_clip(tmp_path / f"{seed}.mp4", 4, seed=seed)
     found = []
-    for devices in ((), ("cpu", "cpu")):
-        options = IngestOptions(strategy="earlygate", devices=devices, workers=1)
-        with Store.open(tmp_path / f"data{len(devices)}") as store:
+    for devices, apart in (((), False), ((), True), (("cpu", "cpu"), False)):
+        options = IngestOptions(strategy="earlygate", devices=devices, apart=apart, workers=1)
+        with Store.open(tmp_path / f"data{len(found)}") as store:
             heard = listener()
             report = ingest(
                 store, builtin, [tmp_path / f"{n}.mp4" for n in range(3)], options, heard
@@ -31,7 +31,22 @@ def test_rows_do_not_depend_on_the_number_of_devices(
         assert report.frames == report.rows == 24
         assert {event.stage for event in heard.events} == {"decode", "encode", "write"}
         assert report.device == (", ".join(devices) or "cpu")
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.slow
+def test_auto_chooses_by_itself_in_a_process_of_its_own(builtin, make_clip, tmp_path) -> None:
+    for seed in range(6):
+        make_clip(tmp_path / f"{seed}.mp4", 9, seed=seed)
+    options = IngestOptions(apart=True, workers=1, streams=1, weigh_from=100)
+    with Store.open(tmp_path / "data") as store:
+        report = ingest(store, builtin, [tmp_path], options)
+        assert store.verify() == []
+    assert report.rows == 108
+    assert report.choices
+    named = {each["strategy"] for choice in report.choices for each in choice["weighed"]}
+    assert set(report.strategy.split(", ")) <= named
+    assert report.choice.startswith(report.choices[0]["strategy"])
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 from queue import Empty
@@ -16,6 +16,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 Work = Callable[[torch.device, Iterator[T]], Iterable[R]]
 _POLL_SECONDS = 0.5
+_PARENT_SECONDS = 2.0
 
 
 def _never() -> bool:
@@ -29,6 +30,7 @@ def spread(
     *,
     held: int,
     stopped: Callable[[], bool] = _never,
+    ended: Callable[[], bool] = _never,
 ) -> Iterator[tuple[int, R]]:
     """Yield every result of `work` on all devices, with the number of the device.
 
@@ -38,6 +40,7 @@ def spread(
         devices: such as `cuda:0`; one process for each.
         held: items for each device that wait in the line; the others wait with their maker.
         stopped: once true, no further item is handed out; what was taken is finished.
+        ended: once true, nothing is waited for: the processes are ended.
     """
     if not devices:
         raise UsageError("devices must name one or more, got none; allowed: cuda:0, cpu, …")
@@ -51,7 +54,7 @@ def spread(
     for worker in workers:
         worker.start()
     try:
-        yield from _collect(workers, iter(items), line, done, stopped)
+        yield from _collect(workers, iter(items), line, done, stopped, ended)
     finally:
         for worker in workers:
             if worker.is_alive():
@@ -65,12 +68,13 @@ def _collect(
     line: "Queue[T | None]",
     done: "Queue[tuple[int, R] | str | None]",
     stopped: Callable[[], bool],
+    ended: Callable[[], bool],
 ) -> Iterator[tuple[int, R]]:
     """Hand out, and pass on what comes back, until every worker has said that it is done."""
     running = ends = len(workers)
     held: T | None = None
     exhausted = False
-    while running:
+    while running and not ended():
         if stopped() and not exhausted:
             held, exhausted = None, True
             _empty(line)
@@ -104,6 +108,19 @@ def _empty(line: "Queue[T | None]") -> None:
             return
 
 
+def _taken(line: "Queue[T | None]") -> Iterator[T]:
+    """Take items until the end, or until whoever hands them out is gone."""
+    maker = parent_process()
+    while maker is None or maker.is_alive():
+        try:
+            item = line.get(timeout=_PARENT_SECONDS)
+        except Empty:
+            continue
+        if item is None:
+            return
+        yield item
+
+
 def _serve(
     number: int,
     device_name: str,
@@ -117,7 +134,7 @@ def _serve(
         device = torch.device(device_name)
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        for result in work(device, iter(line.get, None)):
+        for result in work(device, _taken(line)):
             done.put((number, result))
         done.put(None)
     except Exception as error:  # noqa: BLE001, the process boundary: said where it is awaited

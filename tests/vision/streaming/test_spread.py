@@ -1,5 +1,6 @@
 """Processes that share a line of work: every item once, an end when asked, errors said."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +26,20 @@ def test_every_item_once_until_stopped() -> None:
     endless = spread(squares, iter(int, 1), ["cpu"], held=2, stopped=lambda: len(few) > 3)
     few.extend(result for _, result in endless)
     assert 3 < len(few) < 20
+
+
+def sleeps(device: torch.device, items: Iterator[float]) -> Iterator[str]:
+    for item in items:
+        yield str(device)
+        time.sleep(item)
+
+
+@pytest.mark.slow
+def test_an_end_waits_for_nothing() -> None:
+    begun: list[str] = []
+    endless = spread(sleeps, [3600.0], ["cpu"], held=1, ended=lambda: bool(begun))
+    begun.extend(name for _, name in endless)
+    assert begun == ["cpu"]
 
 
 @pytest.mark.slow
