@@ -7,6 +7,7 @@ from sqlglot import exp
 
 from engine.errors import BindError
 from engine.planner.block import FromItem, Scope, own_nodes
+from engine.planner.bounds import check_planning
 from engine.planner.facts import gather
 from engine.planner.handle import carry, resolve_handle
 from engine.planner.hide import hide
@@ -190,6 +191,7 @@ class _Binder:
 def _keep_names(select: exp.Select) -> None:
     """Name result columns as the user wrote them, not by the columns put in place of calls."""
     for item in list(select.expressions):
+        check_planning()
         used = any(call.name.lower() in FORMS for call in item.find_all(exp.Anonymous))
         if used and not isinstance(item, (exp.Alias, exp.Dot)):
             item.replace(exp.alias_(item.copy(), item.sql("duckdb"), quoted=True))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from sqlglot import exp
 
+from engine.planner.bounds import check_planning
 from engine.planner.joins import (
     Condition,
     Tree,
@@ -233,6 +234,7 @@ def own_nodes(select: exp.Select, skip: tuple[str, ...] = ()) -> Iterator[exp.Ex
 
 def holder(tree: Tree[FromItem], name: str) -> FromItem | None:
     """The source of a tree whose value a column has; None where that is not certain."""
+    check_planning()
     sources = list(tree.sources())
     if any(source.columns is None for source in sources):
         return None

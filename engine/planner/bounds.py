@@ -3,6 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
+from threading import local
+from time import thread_time
 from typing import Final
 
 from sqlglot.tokenizer_core import Token, TokenType
@@ -12,6 +15,7 @@ from engine.errors import ParseError
 MOST_CHARACTERS: Final = 500_000
 MOST_TOKENS: Final = 25_000  # such as a list of 12,000 numbers
 MOST_NESTED: Final = 32  # brackets within brackets; each is some thirty calls to the parser
+PLANNING_SECONDS: Final = 5.0  # of processor time
 # what the planner looks at one by one, each against the others
 MOST_OF: Final = {
     TokenType.SELECT: 300,
@@ -47,6 +51,33 @@ def check_tokens(tokens: Sequence[Token], sql: str) -> None:
         if depth > MOST_NESTED:
             said = f"brackets are nested deeper than {MOST_NESTED}"
             raise ParseError(said, sql=sql, position=token.start)
+
+
+class _Planning(local):
+    """What this thread plans, and until when."""
+
+    sql = ""
+    stop = inf
+
+
+_planning = _Planning()
+
+
+@contextmanager
+def planning_bounded(sql: str) -> Iterator[None]:
+    """Let `check_planning` refuse a statement whose planning takes too long."""
+    _planning.sql, _planning.stop = sql, thread_time() + PLANNING_SECONDS
+    try:
+        yield
+    finally:
+        _planning.stop = inf
+
+
+def check_planning() -> None:
+    """Refuse the statement that is planned where it takes too long; asked in loops of loops."""
+    if thread_time() > _planning.stop:
+        said = f"planning the statement takes more than {PLANNING_SECONDS:g} s; make it shorter"
+        raise ParseError(said, sql=_planning.sql)
 
 
 @contextmanager

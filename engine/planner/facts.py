@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from engine.planner.block import Body, FromItem, Scope, own_nodes
+from engine.planner.bounds import check_planning
 from engine.planner.joins import Condition, conjuncts, pairs
 from engine.planner.kinds import cannot_fail
 from engine.planner.logical import Join, Within
@@ -101,6 +102,7 @@ class _Pusher:
 
     def push(self, block: Scope, condition: Condition[FromItem], node: exp.Expr) -> None:
         """Hand a condition to the sources that own all of its columns, where it reaches them."""
+        check_planning()
         for source in owners_of(block, node):
             reach = condition.reach(source)
             if reach == "plain" or (reach == "strict" and rejects_nulls(node)):

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from sqlglot import exp
 
+from engine.planner.bounds import check_planning
 from engine.search.moments import Step
 from engine.search.scores import ScoreRange
 
@@ -240,6 +241,7 @@ def children(plan: Plan) -> Iterator[Plan]:
 
 def transform(plan: Plan, rewrite: Callable[[Plan], Plan]) -> Plan:
     """Rewrite every node, children first; what no rewriting changes stays the same object."""
+    check_planning()
     if isinstance(plan, Relational):
         plans = [transform(item.plan, rewrite) for item in plan.inputs]
         if any(new is not item.plan for new, item in zip(plans, plan.inputs, strict=True)):

@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from engine.operators.condition import RowCondition, read_condition
 from engine.operators.plain import Plain, SortKey
+from engine.planner.bounds import check_planning
 
 _PARTS = frozenset({"expressions", "from_", "where", "order", "limit", "offset"})
 _MOST_NESTED = 50  # conditions: reading them goes as deep
@@ -76,6 +77,7 @@ class _PlainReader:
             if isinstance(item.unalias(), exp.Star) or isinstance(item.unalias().this, exp.Star):
                 found += [(name, name) for name in self._starred(item)]
                 continue
+            check_planning()
             name = self._column(item.unalias())
             found.append((name, item.alias if isinstance(item, exp.Alias) else name))
         if not all(any(same(self.schema.field(n).type) for same in _SAME_THERE) for n, _ in found):

@@ -13,7 +13,7 @@ from engine.cage.sandbox import Sandbox
 from engine.errors import ParseError, QueryError
 from engine.operators.base import Operator
 from engine.planner.bind import bind
-from engine.planner.bounds import nesting_bounded
+from engine.planner.bounds import nesting_bounded, planning_bounded
 from engine.planner.exactness import settle
 from engine.planner.logical import Relational
 from engine.planner.lower import Build
@@ -51,7 +51,7 @@ def prepare(
     """Plan a statement; whatever is wrong with it is said before anything is read."""
     started = perf_counter()
     key = key_of(sql, positional, named, false_match_rate, exact)
-    with nesting_bounded(sql):
+    with nesting_bounded(sql), planning_bounded(sql):
         planned = _PLANS.get(
             key, lambda: _plan(parse(sql, positional, named), sandbox, false_match_rate, exact)
         )

@@ -55,6 +55,33 @@ def test_too_large_is_said_at_little_cost(name: str, sandbox: Sandbox) -> None:
     assert process_time() - begun < 4.0
 
 
+SLOW = {
+    "joins": "SELECT count(*) FROM frames f0 "
+    + " ".join(f"JOIN frames f{n} USING (video_id, frame)" for n in range(1, 300)),
+    "ctes": "WITH c0 AS (SELECT * FROM frames)"
+    + "".join(f", c{n} AS (SELECT * FROM c{n - 1} WHERE seconds > {n})" for n in range(1, 290))
+    + " SELECT count(*) FROM c289",
+    "matches": "SELECT frame FROM frames WHERE "
+    + " AND ".join(f"CLIP_MATCH(frame, 't{n}') > 0.1" for n in range(600)),
+    "columns": "SELECT "
+    + ", ".join(f"CLIP_MATCH(frame, 't{n}')" for n in range(2400))
+    + " FROM frames",
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_planning_has_a_deadline(
+    name: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.planner.bounds.PLANNING_SECONDS", 0.1)
+    assert refused(SLOW[name], sandbox).startswith("planning the statement takes more than 0.1 s")
+
+
+def test_many_matches_are_planned(sandbox: Sandbox) -> None:
+    sql = SLOW["matches"].split(" AND CLIP_MATCH(frame, 't60'")[0]
+    assert len(prepare(sql, (), {}, sandbox, false_match_rate=0.01, max_rows=10).plan.inputs) == 1
+
+
 def test_a_long_row_of_conditions_is_not_deep(sandbox: Sandbox) -> None:
     sql = "SELECT * FROM frames WHERE " + " AND ".join(["seconds > 1"] * 1000)
     prepare(sql, (), {}, sandbox, false_match_rate=0.01, max_rows=10)
