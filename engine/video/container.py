@@ -14,6 +14,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from engine.errors import CorruptVideoError, EngineError, UnsupportedCodecError, VideoError
+from engine.video.boxes import check_claims
 from engine.video.limits import MOST_PIXELS, READ_SECONDS
 from engine.video.orientation import Turn, track_matrices, turn_of
 
@@ -136,6 +137,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
     path = Path(path)
     _check_readable(path)
     with reading(path):
+        check_claims(path, file_stamp(path))
         try:
             # the prefix keeps a name like "http:x.mp4" from being taken for an address
             container = av.open(

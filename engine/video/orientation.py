@@ -9,8 +9,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.video.boxes import boxes
+
 Matrix = tuple[int, ...]  # nine 16.16 and 2.30 fixed-point numbers, row by row
-CONTAINERS = {b"moov", b"trak"}
+_HEADER_BYTES = 96  # of a track, up to its matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +69,14 @@ def turn_of(matrix: Matrix | None) -> Turn:
 def track_matrices(path: Path) -> list[Matrix]:
     """Return the display matrix of each track of an MP4 or QuickTime file, in file order."""
     with path.open("rb") as file:
-        size = file.seek(0, 2)
-        return list(_matrices(file, 0, size))
+        return list(_matrices(file, file.seek(0, 2)))
 
 
-def _matrices(file: BinaryIO, start: int, stop: int) -> Iterator[Matrix]:
-    while start + 8 <= stop:
-        file.seek(start)
-        head = file.read(16)
-        length, kind = struct.unpack(">I4s", head[:8])
-        body = start + 8
-        if length == 1 and len(head) == 16:
-            length, body = struct.unpack(">Q", head[8:])[0], start + 16
-        end = stop if length == 0 else min(start + length, stop)
-        if end < body:
-            return  # a damaged box: nothing after it can be trusted
-        if kind in CONTAINERS:
-            yield from _matrices(file, body, end)
-        elif kind == b"tkhd":
-            file.seek(body)
-            header = file.read(end - body)
+def _matrices(file: BinaryIO, size: int) -> Iterator[Matrix]:
+    for box in boxes(file, 0, size):
+        if box.kind == b"tkhd":
+            file.seek(box.start)
+            header = file.read(min(box.stop - box.start, _HEADER_BYTES))
             offset = 52 if header[:1] == b"\1" else 40
             if len(header) >= offset + 36:
                 yield struct.unpack(">9i", header[offset : offset + 36])
-        start = end
