@@ -41,6 +41,21 @@ def query(
 
 
 @app.command()
+def store(
+    videos: Annotated[int, typer.Option(help="How many.", min=2)] = 1000,
+    folder: Annotated[Path | None, typer.Option(help="A store that was made here before.")] = None,
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Open, list, prove, fold and back up a store of many small videos."""
+    from engine.evaluation.bench import store as store_bench
+
+    with show.err.status("measuring"):
+        report = store_bench.run(folder, videos=videos)
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
 def match(
     clips: flags.Clips = 40,
     seed: int = 7,
