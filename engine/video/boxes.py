@@ -10,10 +10,12 @@ from typing import BinaryIO
 from engine.errors import CorruptVideoError
 
 # boxes that hold boxes
-CONTAINERS = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"))
+CONTAINERS = frozenset((b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl", b"moof", b"traf"))
 MOST_BOXES = 2_000_000  # such as a day in fragments of a third of a second
 FREE_SAMPLES = 1_000_000  # that may be claimed in any file: each costs the demuxer 60 bytes
 _SAMPLE_BYTES = 16  # that a sample takes at the least where more of them are claimed
+_FEW_EDITS = 16  # what shows a video with a piece left out has two or three
+_READ = (b"hdlr", b"stts", b"stsz", b"elst", b"trun")
 _PER_SAMPLE = (0x100, 0x200, 0x400, 0x800)  # flags of a trun: four bytes of each sample
 
 
@@ -74,23 +76,29 @@ class _Track:
     """What one track says so far."""
 
     samples: int = 0  # in a table of equal sizes
+    listed: int = 0  # in a table of any sizes
+    edits: int = 0
     handlers: set[bytes] = field(default_factory=set)
     ticks: bool = True  # every table of times has one entry, of one tick
 
     @property
     def entries(self) -> int:
-        """How many entries the demuxer makes of equal samples, those by the chunk left out."""
+        """How many entries the demuxer makes beyond those that take bytes of the file.
+
+        Each of many edits may show all samples once more.
+        """
         sound = self.handlers & {b"soun", b"vide"} == {b"soun"}
-        return 0 if sound and self.ticks else self.samples
+        equal = 0 if sound and self.ticks else self.samples
+        return equal + (self.edits * (self.samples + self.listed) if self.edits > _FEW_EDITS else 0)
 
 
 def _claimed(file: BinaryIO, size: int) -> int:
-    """Return how many samples are claimed that take no byte of a table."""
+    """Return how many samples are claimed that take no byte of a table, or often the same."""
     fragments, tracks = 0, [_Track()]
     for box in boxes(file, 0, size):
         if box.kind == b"trak":
             tracks.append(_Track())
-        if box.kind not in (b"hdlr", b"stts", b"stsz", b"trun"):
+        if box.kind not in _READ:
             continue
         file.seek(box.start)
         body = file.read(min(box.stop - box.start, 16))
@@ -99,8 +107,12 @@ def _claimed(file: BinaryIO, size: int) -> int:
             tracks[-1].handlers.add(body[8:12])
         elif box.kind == b"stts" and len(words) >= 2:
             tracks[-1].ticks &= words[1] == 1 and words[3:4] == (1,)
+        elif box.kind == b"elst" and len(words) >= 2:
+            tracks[-1].edits += words[1]
         elif box.kind == b"stsz" and len(words) >= 3 and words[1]:
             tracks[-1].samples += words[2]
+        elif box.kind == b"stsz" and len(words) >= 3:
+            tracks[-1].listed += min(words[2], size // 4)
         elif box.kind == b"trun" and len(words) >= 2:
             fragments += 0 if any(words[0] & flag for flag in _PER_SAMPLE) else words[1]
     return fragments + sum(track.entries for track in tracks)

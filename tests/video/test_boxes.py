@@ -41,8 +41,26 @@ def bare_fragment(data: bytes, count: int) -> bytes:
     return data + pack(">I4s", 8 + len(head) + len(inner), b"moof") + head + inner
 
 
+def grown(data: bytes, kind: bytes, by: int) -> bytes:
+    at = data.index(kind) - 4
+    return put(data, at, int.from_bytes(data[at : at + 4], "big") + by)
+
+
+def edited(data: bytes, count: int) -> bytes:
+    """So many edits, each of which shows the end of the whole."""
+    at = data.index(b"edts") - 4
+    old = int.from_bytes(data[at : at + 4], "big")
+    entries = pack(">IiI", 1, 2000, 0x10000) * min(count, 100_000)
+    listed = pack(">I4sII", 16 + len(entries), b"elst", 0, count) + entries
+    new = pack(">I4s", 8 + len(listed), b"edts") + listed
+    for kind in (b"moov", b"trak"):
+        data = grown(data, kind, len(new) - old)
+    at = data.index(b"edts") - 4
+    return data[:at] + new + data[at + old :]
+
+
 @pytest.mark.parametrize("count", CLAIMS)
-@pytest.mark.parametrize("spoil", [equal_sizes, bare_fragment])
+@pytest.mark.parametrize("spoil", [edited, equal_sizes, bare_fragment])
 def test_claimed_samples_take_no_memory(
     spoil: Callable[[bytes, int], bytes], count: int, tmp_path: Path
 ) -> None:
