@@ -49,7 +49,9 @@ class Sums:
                 raise DamagedIndexError(f"the index {path} has no sums; run `index build`")
             count, total, start, _ = _END.unpack(tail)
             length = 4 * (count + 1)
-            file.seek(max(0, end - _END.size - length))
+            if length > end - _END.size:
+                raise DamagedIndexError(f"the index {path} is damaged; run `index build`")
+            file.seek(end - _END.size - length)
             packed = file.read(length)
             file.seek(0)
             begins = zlib.crc32(file.read(min(_START, end - _END.size))) == start
@@ -85,7 +87,7 @@ class IndexFile:
             lists = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY
             flags = lists if len(sums.values) > 1 else faiss.IO_FLAG_MMAP_IFC
             by_row: Any = faiss.read_index(str(path), flags)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:  # a length that is not what was written
             text = f"the index {path} cannot be read; run `index build`"
             raise DamagedIndexError(text) from error
         inner: Any = faiss.downcast_index(by_row.index)

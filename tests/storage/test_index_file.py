@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine.errors import StoreError
-from engine.storage.index_file import DamagedIndexError, IndexFile, Sums
+from engine.storage.index_file import _END, DamagedIndexError, IndexFile, Sums
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.storage.vectors import Tuning, build, extend, load
@@ -53,6 +53,18 @@ def test_no_answer_comes_from_a_flipped_byte(
         except DamagedIndexError:  # a list that this search would have looked at
             found = store.search(space.key, query, 20)
         assert (found.row_ids & 0xFFFFFFFF).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("bit", [2, 17, 40, 62])
+def test_a_number_of_lists_that_is_damaged(tmp_path: Path, bit: int) -> None:
+    rows = np.eye(DIMENSION, dtype=np.float16)
+    build(DIMENSION, 8, lambda: iter([(np.arange(8), rows)]), TUNING).index.save(tmp_path / "index")
+    data = bytearray((tmp_path / "index").read_bytes())
+    at = len(data) - _END.size + bit // 8  # the number comes first
+    data[at] ^= 1 << bit % 8
+    (tmp_path / "index").write_bytes(data)
+    with pytest.raises(DamagedIndexError):
+        load(tmp_path / "index")
 
 
 def test_a_list_is_checked_once_and_named_damaged(tmp_path: Path) -> None:
