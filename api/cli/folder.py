@@ -100,4 +100,4 @@ def repair_store(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> 
     if done.published:
         show.out.print("what readers see was older than the catalog: published anew")
     if not done.changed:
-        show.out.print("[green]✓[/] nothing was to be repaired")
+        show.out.print("[green]✓[/] nothing was to be repaired in catalog and parts")
