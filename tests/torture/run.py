@@ -33,16 +33,22 @@ def main() -> None:
 
 
 def _run(item: Attack, first: int, count: int) -> int:
-    """Run one attack with rising seeds; print what came of it and return how often it failed."""
-    started, met, failed = perf_counter(), Counter[str](), 0
+    """Run one attack with rising seeds; print what came of it and return how often it failed.
+
+    Ctrl-C ends it with what came of it so far.
+    """
+    started, met, failed, done = perf_counter(), Counter[str](), 0, 0
     for seed in range(first, first + count):
         with tempfile.TemporaryDirectory() as folder:
             try:
                 met[item.body(seed, Path(folder))] += 1
+                done += 1
+            except KeyboardInterrupt:
+                break
             except Exception:  # noqa: BLE001  # all seeds are to be tried
-                failed += 1
+                failed, done = failed + 1, done + 1
                 _say(f"{item.name}, seed {seed}:\n{traceback.format_exc()}")
-    _say(f"{item.name}: {count} times, {failed} failed, {perf_counter() - started:.0f} s")
+    _say(f"{item.name}: {done} times, {failed} failed, {perf_counter() - started:.0f} s")
     for how, times in sorted(met.items()):
         _say(f"  {times:5} {how}")
     return failed
