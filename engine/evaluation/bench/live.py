@@ -39,7 +39,7 @@ from engine.vision.streaming.schedule import GROUP
 from engine.vision.streaming.sequential import SequentialStepper
 from engine.vision.streaming.stepper import Batch, Stepped
 
-FRAMES = 16  # pictures of a stream, in turns
+FRAMES = 12  # pictures of a stream, in turns
 BUDGETS = {"L/14": 31.0, "B/16": 8.7, "Ti/16": 0.6}  # GMAC of DiffRate, as published for them
 PASSED = (0.1, 0.2, 0.4)  # of the tokens, by Eventful's gates
 

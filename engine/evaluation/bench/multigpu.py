@@ -20,7 +20,6 @@ from engine.evaluation.report import Report
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.fused import FusedGate
 from engine.vision.earlygate.limits import FixedLimits
-from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.fused.dense import FusedDense
 from engine.vision.reusevit.fused import FusedReuse
@@ -30,6 +29,7 @@ from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.batcher import Batcher, StreamSource
 from engine.vision.streaming.dense import Dense
 from engine.vision.streaming.parallel import RemoteStream, Room, encode_parallel
+from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.schedule import GROUP
 from engine.vision.streaming.strategy import Chunk, Strategy
 
@@ -91,7 +91,8 @@ class StrategyMaker:
         if self.strategy == "dense":
             return Dense(tower, fused=FusedDense(tower, GROUP * streams))
         if self.strategy == "reusevit":
-            reuse = ReuseViT(tower, ReuseModules(tower.config, ReuseConfig(cue="none")))
+            modules = ReuseModules(tower.config, ReuseConfig(cue="none"))
+            reuse = ReuseViT(tower, modules, refresh=Refresh(cut=1.0))
             reuse.stepper = FusedReuse(tower, similar_gates(tower), streams=streams)
             return reuse
         limits = FixedLimits.uniform(tower.config, 0.2)

@@ -73,15 +73,18 @@ def random_pixels(tower: VisionTower, frames: int) -> Tensor:
 def moving_pixels(tower: VisionTower, streams: int, frames: int, share: float) -> list[Tensor]:
     """Pictures `[streams, 3, S, S]` of noise, so many of whose patches are new each time.
 
-    They go there and back, so that also from the last to the first so many change.
+    They go round: also from the last to the first so many change.
     """
     config, device = tower.config, tower.device
-    shown = [random_pixels(tower, streams)]
-    for _ in range(frames // 2):
+    changes = []
+    for _ in range(frames):
         new = torch.rand(streams, 1, config.side, config.side, device=device) < share
         new = new.repeat_interleave(config.patch, 2).repeat_interleave(config.patch, 3)
-        shown.append(torch.where(new, random_pixels(tower, streams), shown[-1]))
-    return shown + shown[-2:0:-1]
+        changes.append((new, random_pixels(tower, streams)))
+    shown = [random_pixels(tower, streams)]
+    for new, noise in changes + changes:
+        shown.append(torch.where(new, noise, shown[-1]))
+    return shown[-frames:]
 
 
 def in_groups(pictures: list[Tensor]) -> list[Tensor]:

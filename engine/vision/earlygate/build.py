@@ -16,9 +16,9 @@ from engine.vision.earlygate.fused import FusedGate
 from engine.vision.earlygate.learned import LearnedLimits
 from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.memory import fitting_streams
-from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.fused.layers import fits
+from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.schedule import Schedule
 from engine.vision.streaming.strategy import Buildable, check_options
 

@@ -15,7 +15,7 @@ from engine.vision.backbone.tower import VisionConfig
 from engine.vision.earlygate.bridge import Bridge
 from engine.vision.earlygate.learned import LearnedLimits
 from engine.vision.earlygate.limits import FixedLimits
-from engine.vision.earlygate.refresh import Refresh
+from engine.vision.streaming.refresh import Refresh
 
 FORMAT = "dejavu-earlygate-2"
 READABLE = ("dejavu-earlygate-1", FORMAT)  # the first knew no bridge

@@ -14,15 +14,16 @@ from engine.vision.earlygate.fused import FusedGate
 from engine.vision.earlygate.learned import LearnedLimits
 from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.plain import WAVES, PlainGate
-from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.stream import GateState, GateStream, Lines
 from engine.vision.streaming.call import Call
-from engine.vision.streaming.cuts import brightness, changes, sketch
+from engine.vision.streaming.cuts import sketch
 from engine.vision.streaming.driver import encode_streams
+from engine.vision.streaming.marks import look, receive_marked
+from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.schedule import Schedule
 from engine.vision.streaming.stepper import run_rounds
 from engine.vision.streaming.strategy import Chunk, Encoded
-from engine.vision.streaming.streams import Stream, plan, received
+from engine.vision.streaming.streams import Stream
 
 BRIDGING = 4  # multiply-accumulates for each number of a vector: a cosine and a line
 
@@ -58,17 +59,16 @@ class EarlyGate:
 
     def look(self, pixels: Tensor) -> Tensor:
         """Return the frames' brightness by patch, in which cuts are seen."""
-        return brightness(sketch(pixels, self.tower.config.patch))
+        return look(self.tower, pixels)
 
     def receive(self, chunks: Sequence[Chunk]) -> list[GateStream]:
-        """Move the pixels to the device, and mark cuts; brightness is all that is read back."""
-        moved = [received(self.tower, chunk, GateState) for chunk in chunks]
-        late = [at for at, chunk in enumerate(chunks) if chunk.looked is None]
-        looked = {at: chunk.looked for at, chunk in enumerate(chunks) if chunk.looked is not None}
-        if late:
-            read = self.look(torch.cat([moved[at][1] for at in late])).cpu()
-            looked |= zip(late, read.split([len(moved[at][1]) for at in late]), strict=True)
-        return [self._begin(chunk, moved[at][0], looked[at]) for at, chunk in enumerate(chunks)]
+        """Move the pixels to the device, and mark cuts."""
+        schedule = replace(self.schedule, group=1) if self.sequential else self.schedule
+        marked = receive_marked(self.tower, chunks, GateState, self.refresh, schedule)
+        return [
+            Stream(each.state, each.steps, chunk.last)
+            for each, chunk in zip(marked, chunks, strict=True)
+        ]
 
     def run(self, streams: Sequence[GateStream], call: Call) -> Tensor:
         """Encode groups of all streams; frames that are bridged cost a cosine and a line."""
@@ -88,15 +88,6 @@ class EarlyGate:
             macs[lines.bridged] = float(BRIDGING * call.embeddings.shape[1])
         return macs
 
-    def _begin(self, chunk: Chunk, state: GateState, bright: Tensor) -> GateStream:
-        change = changes(bright, state.bright).tolist()
-        marks, state.spent = self.refresh.marks(change, state.spent)
-        state.marks = [*state.marks, *marks]
-        state.bright = bright[-1].clone() if len(bright) else state.bright
-        schedule = replace(self.schedule, group=1) if self.sequential else self.schedule
-        steps = plan(schedule, state, last=chunk.last, cuts=state.marks)
-        return Stream(state, steps, chunk.last)
-
     def _keep(self, streams: Sequence[GateStream], call: Call) -> None:
         """Keep of streams that go on the marks of what waits, and the last frame that is done."""
         shares = call.shares([stream.done for stream in streams])
@@ -108,4 +99,4 @@ class EarlyGate:
             state = streams[at].state
             state.vector, state.sketch = vector.clone(), picture.clone()
         for stream in streams:
-            stream.state.marks = stream.state.marks[stream.done :]
+            stream.state.passed(stream.done)

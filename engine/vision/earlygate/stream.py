@@ -1,7 +1,7 @@
 """The early gate's streams while a call lasts, and the lines between their frames."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,19 +12,17 @@ from engine.vision.earlygate.plain import WAVES
 from engine.vision.earlygate.roots import Roots
 from engine.vision.streaming.call import Call
 from engine.vision.streaming.cuts import sketch
+from engine.vision.streaming.marks import MarkedState
 from engine.vision.streaming.places import Frames, Numbers, Round
 from engine.vision.streaming.schedule import GROUP, ORDER
-from engine.vision.streaming.streams import GroupedState, Stream
+from engine.vision.streaming.streams import Stream
 from kernels.select import REFERENCES
 
 
 @dataclass(slots=True)
-class GateState(GroupedState[Roots]):
-    """What is kept of a stream besides: its marks, and the last frame that is done."""
+class GateState(MarkedState[Roots]):
+    """What is kept of a stream besides: the last frame that is done."""
 
-    marks: list[bool] = field(default_factory=list)  # waiting frames that must be full
-    spent: float = 0.0  # change of the pixels since the last mark
-    bright: Tensor | None = None  # of the last frame received, on the host
     vector: Tensor | None = None  # of the last frame done
     sketch: Tensor | None = None  # of the same frame
 

@@ -10,10 +10,11 @@ from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.reusevit.file import FORMAT, load_modules
 from engine.vision.reusevit.strategy import ReuseViT
+from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.schedule import Schedule
 from engine.vision.streaming.strategy import Buildable, check_options
 
-OPTIONS = ("target", "refresh", "bias")
+OPTIONS = ("target", "refresh", "cut", "budget", "bias")
 DEFAULT_TARGET = "0.80"
 
 
@@ -22,15 +23,24 @@ def build_reusevit(
 ) -> ReuseViT:
     """Load reuse modules trained for this backbone, the shipped ones if none are named.
 
-    Options: `target` (which of the shipped ones), `refresh` (frames between full ones) and `bias`
-    (added to every logit of reuse).
+    Options: `target` (which of the shipped ones), `refresh` (frames between full ones), `cut` and
+    `budget` (of pixel change, as for the early gate) and `bias` (added to every logit of reuse).
     """
     check_options("reusevit", options, OPTIONS)
     path = parts or shipped_modules(space, options.get("target"))
     loaded = load_modules(path, tower.config, weight_hash=space.weight_hash if space else "")
     refresh = int(options.get("refresh", loaded.card.refresh))
-    bias = float(options.get("bias", 0.0))
-    return ReuseViT(tower, loaded.modules, schedule=Schedule(refresh), bias=bias)
+    usual = Refresh()
+    return ReuseViT(
+        tower,
+        loaded.modules,
+        schedule=Schedule(refresh),
+        refresh=Refresh(
+            cut=float(options.get("cut", usual.cut)),
+            budget=float(options.get("budget", usual.budget)),
+        ),
+        bias=float(options.get("bias", 0.0)),
+    )
 
 
 def shipped_modules(space: Space | None, target: Any = None) -> Path:

@@ -18,17 +18,19 @@ from engine.vision.reusevit.modules import ReuseModules
 from engine.vision.reusevit.plain import Forced, PlainReuse, serve
 from engine.vision.streaming.call import Call
 from engine.vision.streaming.driver import encode_streams
+from engine.vision.streaming.marks import Marked, MarkedState, look, receive_marked
 from engine.vision.streaming.references import References
+from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.schedule import Schedule
 from engine.vision.streaming.stepper import run_rounds
 from engine.vision.streaming.strategy import Chunk, Encoded
-from engine.vision.streaming.streams import GroupedState, Stream, plan, received
+from engine.vision.streaming.streams import Stream
 
 SHIFT = 2.0  # of the logits, for a scale of e
 
 
 @dataclass(slots=True)
-class ReuseState(GroupedState[References]):
+class ReuseState(MarkedState[References]):
     """What is kept of a stream besides: cues of waiting frames, and what the next cues look at."""
 
     cues: Tensor | None = None  # [P, patches] of the waiting frames
@@ -40,7 +42,10 @@ ReuseStream = Stream[ReuseState, References]
 
 
 class ReuseViT:
-    """Encode groups of frames in the order 4-2-1-3, all streams of a call side by side."""
+    """Encode groups of frames in the order 4-2-1-3, all streams of a call side by side.
+
+    A group ends before a frame that is marked, as after a scene cut, and that frame is full.
+    """
 
     name = "reusevit"
     whole_streams = False
@@ -51,12 +56,14 @@ class ReuseViT:
         modules: ReuseModules,
         *,
         schedule: Schedule | None = None,
+        refresh: Refresh | None = None,
         bias: float = 0.0,
         forced: Forced | None = None,
     ) -> None:
         self.tower = tower
         self.modules = modules
         self.schedule = schedule or Schedule()
+        self.refresh = refresh or Refresh()
         gates = serve(modules, tower)
         self.stepper: PlainReuse | FusedReuse
         if fits(tower) and fusible(modules.config) and forced is None:
@@ -78,26 +85,33 @@ class ReuseViT:
         """Encode whatever groups the chunks complete; the rest waits in their states."""
         return encode_streams(self, chunks)
 
+    def look(self, pixels: Tensor) -> Tensor:
+        """Return the frames' brightness by patch, in which cuts are seen."""
+        return look(self.tower, pixels)
+
     def receive(self, chunks: Sequence[Chunk]) -> list[ReuseStream]:
-        """Make the cues of the frames that are new, and say what is encoded."""
-        return [self._begin(chunk) for chunk in chunks]
+        """Mark cuts, make the cues of the frames that are new, and say what is encoded."""
+        side = self.tower.config.side
+        for chunk in chunks:
+            check_cues(self.modules.config.cue, chunk.cues, len(chunk.pixels), side)
+        marked = receive_marked(self.tower, chunks, ReuseState, self.refresh, self.schedule)
+        return [self._begin(*each) for each in zip(chunks, marked, strict=True)]
 
     def run(self, streams: Sequence[ReuseStream], call: Call) -> Tensor:
         """Encode groups of all streams, and keep the cues of the frames that still wait."""
         run_rounds(self.stepper, streams, call)
         for stream in streams:
+            stream.state.passed(stream.done)
             if stream.cues is not None:
                 stream.state.cues = stream.cues[stream.done :].clone()
         reused = self.tower.config.tokens - call.computed[:, 1:]
         return frame_macs(self.tower.config, self.modules.config, reused, call.references)
 
-    def _begin(self, chunk: Chunk) -> ReuseStream:
-        check_cues(self.modules.config.cue, chunk.cues, len(chunk.pixels), self.tower.config.side)
-        state, pixels = received(self.tower, chunk, ReuseState)
+    def _begin(self, chunk: Chunk, marked: Marked[ReuseState]) -> ReuseStream:
+        state, pixels = marked.state, marked.pixels
         new = self._cues(pixels, chunk.cues, state)
         cues = [each.to(pixels.device) for each in (state.cues, new) if each is not None]
-        steps = plan(self.schedule, state, last=chunk.last)
-        return Stream(state, steps, chunk.last, torch.cat(cues) if cues else None)
+        return Stream(state, marked.steps, chunk.last, torch.cat(cues) if cues else None)
 
     def _cues(self, pixels: Tensor, given: Tensor | None, state: ReuseState) -> Tensor | None:
         """Numbers `[F, patches]` of new frames; the state then holds what the next ones need."""

@@ -17,10 +17,10 @@ from engine.vision.earlygate.bridge import Bridge
 from engine.vision.earlygate.file import GateCard, GateFile, load_gate, save_gate
 from engine.vision.earlygate.learned import LearnedLimits
 from engine.vision.earlygate.limits import FixedLimits
-from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.streaming.cuts import sketch
 from engine.vision.streaming.dense import Dense
+from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.strategy import Chunk
 
 CONFIG = VisionConfig(layers=4, width=32, heads=2, mlp=64, patch=8, image_size=32, dimension=16)

@@ -18,9 +18,9 @@ from engine.vision.bounded.bound import Bounded
 from engine.vision.bounded.controller import LOOSEST, TIGHTEST, Audited, Controller, scale
 from engine.vision.bounded.whole import AuditedBlock, AuditedVideo
 from engine.vision.earlygate.limits import FixedLimits
-from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.streaming.dense import Dense
+from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.strategy import Chunk, Encoded, PartOf, StreamState
 
 CONFIG = VisionConfig(layers=3, width=32, heads=2, mlp=64, patch=8, image_size=16, dimension=16)

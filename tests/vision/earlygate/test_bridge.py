@@ -12,9 +12,9 @@ from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.earlygate.bridge import Bridge, novelty
 from engine.vision.earlygate.limits import FixedLimits
-from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.streaming.dense import Dense
+from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
 
 ALWAYS = Bridge(limit=2.0, novelty=9.0)

@@ -15,9 +15,9 @@ from engine.vision.earlygate.fused import FusedGate
 from engine.vision.earlygate.learned import LearnedLimits
 from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.memory import fitting_streams
-from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.fused.layers import patch_columns
+from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.stepper import Batch
 from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
 

@@ -21,10 +21,10 @@ from engine.vision.backbone.macs import (
 from engine.vision.backbone.plain import load_plain
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.limits import FixedLimits
-from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.earlygate.stream import GateState
 from engine.vision.streaming.dense import Dense
+from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.schedule import ORDER, Schedule
 from engine.vision.streaming.strategy import Chunk, Encoded, StreamState, reuse_rate
 from kernels.select import REFERENCES

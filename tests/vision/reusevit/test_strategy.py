@@ -23,6 +23,7 @@ from engine.vision.reusevit.file import Card, save_modules
 from engine.vision.reusevit.macs import decision_macs, frame_macs
 from engine.vision.reusevit.modules import ReuseConfig
 from engine.vision.reusevit.strategy import ReuseState, ReuseViT
+from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.schedule import Schedule
 from engine.vision.streaming.strategy import Chunk, Encoded, StreamState, reuse_rate
 
@@ -113,6 +114,24 @@ def test_a_tail_is_encoded_when_the_stream_ends(tail: int, small: Any) -> None:
     assert len(open_end.state.pending) == tail
     (rest,) = strategy.encode([Chunk(frames[:0], open_end.state, last=True)])
     assert len(rest.embeddings) == tail
+
+
+@given(cuts=st.lists(st.integers(0, 13), max_size=4), scene=st.integers(1, 12))
+@settings(
+    deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_scene_begins_with_a_full_frame(small: Any, cuts: list[int], scene: int) -> None:
+    """Wherever it begins and however the stream is cut: both parts are as if alone."""
+    frames = small.frames(1, 13)[0]
+    frames[scene:] = 255 - small.frames(1, 13, seed=5)[0, scene:] // 4
+    strategy = ReuseViT(small.tower(), small.modules(cue="none"))
+    whole, computed = feed(strategy, frames, cuts)
+    parts = [feed(strategy, part, []) for part in (frames[:scene], frames[scene:])]
+    torch.testing.assert_close(whole, torch.cat([each for each, _ in parts]), rtol=1e-4, atol=1e-4)
+    assert torch.equal(computed, torch.cat([each for _, each in parts]))
+    assert (computed[scene] == 17).all()
+    never = ReuseViT(small.tower(), small.modules(cue="none"), refresh=Refresh(cut=1.0))
+    assert (feed(never, frames, [])[1][scene] < 17).any()
 
 
 def test_cues_must_be_those_of_the_training(small: Any) -> None:

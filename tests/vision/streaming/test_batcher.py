@@ -13,10 +13,10 @@ from torch import Tensor
 from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.limits import FixedLimits
-from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.streaming.batcher import Batcher, StreamSource
 from engine.vision.streaming.places import rounds
+from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.schedule import PlannedStep, Schedule, since_full
 from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
 

@@ -8,13 +8,13 @@ import torch
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.fused import FusedGate
 from engine.vision.earlygate.limits import FixedLimits
-from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.reusevit.fused import FusedReuse
 from engine.vision.reusevit.modules import ReuseConfig, ReuseModules
 from engine.vision.reusevit.plain import serve
 from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.batcher import Batcher, StreamSource
+from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.schedule import Schedule
 from engine.vision.streaming.strategy import Chunk, Strategy, reuse_rate
 

@@ -9,9 +9,9 @@ import torch
 from engine.errors import ExecutionError, UsageError
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.limits import FixedLimits
-from engine.vision.earlygate.refresh import Refresh
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.streaming.parallel import RemoteStream, Room, encode_parallel
+from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.strategy import Chunk
 
 TINY = VisionConfig(layers=3, width=32, heads=2, mlp=64, patch=8, image_size=16, dimension=8)
