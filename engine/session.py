@@ -108,6 +108,7 @@ class Engine(Library):
         strategy: str | None = None,
         max_drift: float | Literal["none"] | None = None,
         parts: Path | None = None,
+        options: Mapping[str, Any] | None = None,
         workers: int | None = None,
         decoder: "Decoder | None" = None,
         devices: str | None = None,
@@ -121,15 +122,18 @@ class Engine(Library):
         priority, so that this one goes on answering. Stored rows that are finer than asked for are
         kept, unless they are to be replaced. `max_drift` bounds the mean drift of each video's
         rows; with "none" nothing is audited, and the report says that nothing is promised.
+        `options` are the strategy's own; rows that are stored by the same strategy are kept
+        whatever its options were.
         """
         from engine.ingest import ingest
 
         listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
-        options = self.ingest_options(
+        chosen = self.ingest_options(
             fps=fps,
             strategy=strategy,
             max_drift=max_drift,
             parts=parts,
+            options=options,
             workers=workers,
             decoder=decoder,
             devices=devices,
@@ -139,7 +143,7 @@ class Engine(Library):
         with self._embedding:
             self._ingesting = True
             try:
-                report = ingest(self.store, self.model, listed, options, progress)
+                report = ingest(self.store, self.model, listed, chosen, progress)
             finally:
                 self._ingesting = False
         decode = sum(video.decode_seconds for video in report.videos)
@@ -231,6 +235,7 @@ class Engine(Library):
         strategy: str | None = None,
         max_drift: float | Literal["none"] | None = None,
         parts: Path | None = None,
+        options: Mapping[str, Any] | None = None,
         workers: int | None = None,
         decoder: "Decoder | None" = None,
         devices: str | None = None,
@@ -248,6 +253,7 @@ class Engine(Library):
             strategy=strategy or self.settings.strategy,
             max_drift=bound_of(bound),
             parts=find_trained(parts or self.settings.parts),
+            options=options or {},
             workers=workers,
             decoder=decoder or self.settings.decoder,
             devices=pick_devices(self.settings.devices if devices is None else devices),

@@ -177,8 +177,12 @@ def strategies(
     ] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder of videos for it.")] = None,
     limits: Annotated[Path | None, typer.Option(help="Limits calibrated for it.")] = None,
-    rates: Annotated[Path | None, typer.Option(help="DiffRate's lists, JSON, for it.")] = None,
+    rates: Annotated[Path | None, typer.Option(help="DiffRate's lists, JSON.")] = None,
     rates_model: Annotated[str | None, typer.Option(help="Whose lists, as ViT-T-DeiT.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Of the families or settings; repeatable.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Of the world: val or test.")] = "test",
     read: Annotated[Path | None, typer.Option(help="Show what --out wrote once more.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
     workers: flags.Workers = 2,
@@ -196,14 +200,17 @@ def strategies(
 
     if (weights is None) != (videos is None):
         raise UsageError("--weights and --videos go together")
-    if rates is not None and weights is None:
-        raise UsageError("--rates go with --weights and --videos")
     with show.err.status("encoding by every strategy"):
         if read is not None:
             found = Comparison.from_json(json.loads(read.read_text())["data"])
         elif weights is not None and videos is not None:
             found = natural_bench.run(
-                weights, videos, limits=limits, rates=rates, rates_model=rates_model
+                weights,
+                videos,
+                limits=limits,
+                rates=rates,
+                rates_model=rates_model,
+                only=only or (),
             )
         else:
             found = strategies_bench.run(
@@ -211,7 +218,11 @@ def strategies(
                 device=device,
                 clips=clips,
                 seed=seed,
+                split=split,  # type: ignore[arg-type]
                 parts=parts or (),
+                rates=rates,
+                rates_model=rates_model,
+                only=only or (),
                 workers=workers,
             )
     if plots is not None:

@@ -32,12 +32,7 @@ def evaluate(
         list[str] | None, typer.Option(help="Compared with dense; repeatable.")
     ] = None,
     parts: flags.Parts = None,
-    target: Annotated[
-        str | None, typer.Option(help="Of the shipped reuse modules, as 0.85, for --strategy.")
-    ] = None,
-    refresh: Annotated[
-        int | None, typer.Option(help="Frames between full ones, for --strategy; 0: never.", min=0)
-    ] = None,
+    option: flags.Options = None,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
     clips: Annotated[int, typer.Option(help="Clips of the world.", min=2)] = 1000,
@@ -52,17 +47,17 @@ def evaluate(
     from engine.evaluation.evaluate import evaluate_world
     from engine.evaluation.settings import named_strategies
     from engine.vision.model import load_model
+    from engine.vision.registry import read_options
 
     if task not in TASKS:
         raise UsageError(unknown("task", task, TASKS))
     loaded = load_model(model, device=device)
-    given = {"target": target, "refresh": refresh}
     judged = named_strategies(
         loaded.tower,
         loaded.space,
         strategy or (),
         parts=parts,
-        options={name: value for name, value in given.items() if value is not None},
+        options=read_options(option or ()),
     )
     reader = shipped_reader(loaded)
     with show.err.status(f"evaluating {', '.join(judged)} on {dataset}"):

@@ -74,6 +74,13 @@ Parts = Annotated[
         help="Gate limits or reuse modules of your own: a file, or a folder of them.",
     ),
 ]
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        help="NAME=VALUE of the strategy, or STRATEGY.NAME=VALUE of one of several; repeatable.",
+    ),
+]
 Workers = Annotated[int, typer.Option("--workers", help="Processes or threads to use.", min=1)]
 OutFile = Annotated[Path | None, typer.Option("--out", help="Write the figures here as JSON.")]
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from api.cli import flags, show
 from api.cli.connect import connect
 from engine.client import Client
-from engine.errors import EngineError
+from engine.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
     from engine.ingesting.report import Event, IngestReport, VideoReport
@@ -27,6 +27,7 @@ def ingest(
     strategy: flags.StrategyName = "auto",
     max_drift: flags.DriftBound = "0.02",
     parts: flags.Parts = None,
+    option: flags.Options = None,
     workers: Annotated[
         int | None, typer.Option(help="Decoding threads; one per core by default.", min=1)
     ] = None,
@@ -47,11 +48,16 @@ def ingest(
     Exit code 3: done, but some videos were quarantined.
     """
     from engine.ingesting.report import bound_of
+    from engine.vision.registry import read_options
 
-    bound = bound_of(max_drift)
+    bound, chosen = bound_of(max_drift), read_options(option or ())
     given: float | Literal["none"] = "none" if bound is None else bound
     with connect(data, model, device, create=True) as engine:
         if isinstance(engine, Client):
+            if chosen:
+                raise UsageError(
+                    "--option is for an engine of this process; a server runs on the folder"
+                )
             options = {"fps": fps, "strategy": strategy, "max_drift": given}
             options |= {"replace": True} if replace else {}
             code = _by_server(engine, paths, options, as_json=as_json)
@@ -63,6 +69,7 @@ def ingest(
                 strategy=strategy,
                 max_drift=given,
                 parts=parts,
+                options=chosen,
                 workers=workers,
                 decoder=decoder,  # type: ignore[arg-type]  # any text; the options check it
                 devices=devices,

@@ -13,7 +13,7 @@ from engine.answering.head import VectorReader
 from engine.evaluation.datasets.base import Dataset
 from engine.evaluation.encodings import Encodings, Pixels
 from engine.evaluation.evaluate import encode_by_all
-from engine.evaluation.paired import Paired, compare_paired
+from engine.evaluation.paired import Paired, compare_paired, ratio_error
 from engine.evaluation.tasks import Outcomes, Texts, outcomes
 from engine.vision.streaming.strategy import Strategy
 
@@ -45,14 +45,16 @@ class Point:
     value: str
     reuse: float
     macs: float  # of dense
-    seconds: float  # of dense, same run
+    seconds: float  # wall-clock, of dense, same run
     drift: float
     p5: float  # 5th percentile of the cosine to dense
     worst: float  # smallest cosine
     tasks: Mapping[str, Paired]  # by task, and by kind of question
     nearest: float | None = None  # frames whose nearest other frame is dense's
     top1: float | None = None  # frames whose best class is dense's
-    errors: Mapping[str, float] = field(default_factory=dict)  # standard errors of these two
+    # standard errors by name, of these two over videos, of macs too, of times over turns
+    errors: dict[str, float] = field(default_factory=dict)
+    cpu: float | None = None  # processor time, of dense, same run
 
     @property
     def label(self) -> str:
@@ -122,11 +124,12 @@ def natural_points(
         if classes is not None:
             kept["top1"] = (rows @ classes.T).argmax(1) == (theirs @ classes.T).argmax(1)
         shares = {name: float(same.float().mean()) for name, same in kept.items()}
+        point = _point(setting, ours, dense, {})
         yield replace(
-            _point(setting, ours, dense, {}),
+            point,
             nearest=shares["nearest"],
             top1=shares.get("top1"),
-            errors={name: _error(dense, same) for name, same in kept.items()},
+            errors=point.errors | {name: _error(dense, same) for name, same in kept.items()},
         )
 
 
@@ -144,7 +147,20 @@ def _point(
         p5=float(np.quantile(cosine, 0.05)),
         worst=float(cosine.min()),
         tasks=tasks,
+        errors=_cost_errors(ours, dense),
+        cpu=ours.cpu_seconds_per_frame / dense.cpu_seconds_per_frame,
     )
+
+
+def _cost_errors(ours: Encodings, dense: Encodings) -> dict[str, float]:
+    both = (ours, dense)
+    costs = [[each.macs for each in found.videos.values()] for found in both]
+    walls = [[turn.wall_seconds for turn in found.turns] for found in both]
+    used = [[turn.cpu_seconds for turn in found.turns] for found in both]
+    return {
+        name: ratio_error(*values)
+        for name, values in (("macs", costs), ("seconds", walls), ("cpu", used))
+    }
 
 
 def _paired(dataset: Dataset, ours: Outcomes, dense: Outcomes) -> dict[str, Paired]:

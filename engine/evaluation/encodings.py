@@ -38,6 +38,7 @@ class Vectors:
     seconds: NDArray[np.float64]  # [F]
     frames: NDArray[np.float32]  # [F, E]
     duration_seconds: float
+    macs: float = 0.0  # multiply-accumulates done for all frames
 
     @property
     def mean(self) -> NDArray[np.float32]:
@@ -47,21 +48,28 @@ class Vectors:
         return unit
 
 
+@dataclass(frozen=True, slots=True)
+class TimedTurn:
+    """What one call of the encoder took, over the videos that went through it side by side."""
+
+    wall_seconds: float
+    cpu_seconds: float  # of all threads of this process
+
+
 @dataclass(slots=True)
 class Encodings:
     """All videos' vectors by one strategy."""
 
     strategy: str
     videos: dict[str, Vectors] = field(default_factory=dict)
-    macs: float = 0.0
+    turns: list[TimedTurn] = field(default_factory=list)
     reused: float = 0.0  # sum of the frames' reuse rates
     num_frames: int = 0
-    encode_seconds: float = 0.0
 
     @property
     def macs_per_frame(self) -> float:
         """Multiply-accumulates done, per frame."""
-        return self.macs / self.num_frames
+        return sum(each.macs for each in self.videos.values()) / self.num_frames
 
     @property
     def reuse(self) -> float:
@@ -71,7 +79,12 @@ class Encodings:
     @property
     def seconds_per_frame(self) -> float:
         """Wall-clock of the encoder alone, per frame."""
-        return self.encode_seconds / self.num_frames
+        return sum(turn.wall_seconds for turn in self.turns) / self.num_frames
+
+    @property
+    def cpu_seconds_per_frame(self) -> float:
+        """Processor time of the encoder alone, per frame."""
+        return sum(turn.cpu_seconds for turn in self.turns) / self.num_frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +111,14 @@ def encode(
         chunks = [
             Chunk(video.pixels, last=True, cues=cues(video) if cues else None) for video in batch
         ]
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         results = strategy.encode(chunks)
         vectors = [F.normalize(result.embeddings.float(), dim=-1).cpu() for result in results]
-        found.encode_seconds += time.perf_counter() - start
+        found.turns.append(TimedTurn(time.perf_counter() - start, time.process_time() - used))
         for video, result, rows in zip(batch, results, vectors, strict=True):
-            found.videos[video.name] = Vectors(video.seconds, rows.numpy(), video.duration_seconds)
+            found.videos[video.name] = Vectors(
+                video.seconds, rows.numpy(), video.duration_seconds, float(result.macs.sum())
+            )
             _count(found, result, strategy)
     return found
 
@@ -143,7 +158,6 @@ def _pixels(clip: Clip, fps: float, planes: NDArray[np.uint8]) -> Pixels:
 
 
 def _count(found: Encodings, result: Encoded, strategy: Strategy) -> None:
-    found.macs += float(result.macs.sum())
     found.reused += float(reuse_rate(result, strategy.tower).sum())
     found.num_frames += len(result.embeddings)
 

@@ -49,7 +49,8 @@ def evaluate_world(
     notes = (
         f"{clips} {split} clips, seed {seed}, {fps:g} frames/s, rendered frames before coding; "
         f"{torch.get_num_threads()} threads on {model.device}",
-        "acc: multiple choice, chance 25; MACs × and time × are dense over this strategy",
+        "acc: multiple choice, chance 25; × is dense over this strategy: multiply-accumulates, "
+        "processor time of all threads, time by the clock",
     )
     return tabulate("The made-up world", scores, notes)
 

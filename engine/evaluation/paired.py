@@ -52,3 +52,10 @@ def compare_paired(
         high=float(1 - ratio + NORMAL_95 * spread),
         items=count,
     )
+
+
+def ratio_error(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Standard error of the sum of ours over the sum of theirs, both by group: video or turn."""
+    own, other = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    ratio = own.sum() / other.sum()
+    return float(np.sqrt(((own - ratio * other) ** 2).sum()) / other.sum())

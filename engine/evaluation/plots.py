@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from engine.evaluation.compare import BRIEF, DENSE, Comparison, Point
 from engine.evaluation.goals import CHANCE, COSTS, LOSS, at_costs, families
-from engine.evaluation.settings import GATE, INTERPOLATE, REUSEVIT
+from engine.evaluation.paired import NORMAL_95
+from engine.evaluation.settings import BRIDGE, GATE, INTERPOLATE, REUSEVIT
 
 PANELS = (
     ("retrieval", "text → video, R@1"),
@@ -24,13 +25,28 @@ COLOURS = {
     f"{GATE} bridged": "#1b998b",
     f"{GATE} calibrated": "#d1495b",
     f"{GATE} trained": "#7b1e7a",
+    f"{GATE} no bridge": "#b06fb0",
+    BRIDGE: "#9bc53d",
     REUSEVIT: "#2e6fb7",
+    "diffrate": "#000000",
+    "tome": "#7a7a7a",
+    "eventful": "#c46200",
+    "eventful_emulated": "#d7a06a",
+    "cmc_emulated": "#00838f",
+    "runlength": "#6d8b00",
 }
 OTHERS = ("#5c3d2e", "#56a3d9", "#8aa83b")  # of families named by their files
 FAINT = "#888888"
-LABEL_GAP = 0.055  # of the height of a panel
+LABEL_GAP = 0.06  # of the height of a panel
 
 Value = Callable[[Point], float]
+Bars = Callable[[Point], tuple[float, float]]
+ARITHMETIC = "times fewer multiply-accumulates than dense"
+TIME = "times less processor time than dense"
+SAVED: dict[str, Value] = {
+    ARITHMETIC: lambda point: 1 / point.macs,
+    TIME: lambda point: 1 / (point.cpu or point.seconds),
+}
 
 
 def draw_comparison(found: Comparison, folder: Path) -> list[Path]:
@@ -44,31 +60,33 @@ def draw_comparison(found: Comparison, folder: Path) -> list[Path]:
     name = found.title.lower().replace(" ", "-")
     files = [folder / f"{name}-{what}.png" for what in pictures]
     for path, figure in zip(files, pictures.values(), strict=True):
-        figure.savefig(path, dpi=100)
+        figure.savefig(path, dpi=80)
     return files
 
 
 def _draw_tasks(found: Comparison) -> Figure:
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    figure.suptitle(f"{found.title}: what is left of each task as arithmetic is saved")
-    for axes, (task, title) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+    figure = Figure(figsize=(12, 14), layout="constrained")
+    figure.suptitle(f"{found.title}: what is left of each task as arithmetic and time are saved")
+    grid = figure.subplots(len(PANELS), len(SAVED))
+    for row, (task, title) in zip(grid, PANELS, strict=True):
         dense = found.points[0].tasks[task]
-        for point in found.points[1:]:
-            paired = point.tasks[task]
-            colour = colour_of(point.family, found.points)
-            bar = (100 * (1 - paired.high), 100 * (1 - paired.low))
-            axes.vlines(1 / point.macs, *bar, color=colour, alpha=0.25, lw=2)
-        _line(axes, 100 * (1 - LOSS), "2 % lost")
-        if task == BRIEF:
-            _line(axes, 100 * CHANCE / dense.score, "chance")
-        axes.set_title(f"{title} (dense {dense.score:.1f} %, n = {dense.items:,})", size=10)
-        axes.set_ylabel("% of dense's score, bars: 95 %")
-        _curves(axes, found.points, partial(_kept, task))
+        for axes, saved in zip(row, SAVED, strict=True):
+            _line(axes, 100 * (1 - LOSS), "2 % lost")
+            if task == BRIEF:
+                _line(axes, 100 * CHANCE / dense.score, "chance")
+            axes.set_title(f"{title} (dense {dense.score:.1f} %, n = {dense.items:,})", size=10)
+            axes.set_ylabel("% of dense's score, bars: 95 %")
+            _curves(axes, found.points, partial(_kept, task), saved, partial(_limits, task))
     return figure
 
 
 def _kept(task: str, point: Point) -> float:
     return 100 * (1 - point.tasks[task].loss)
+
+
+def _limits(task: str, point: Point) -> tuple[float, float]:
+    paired = point.tasks[task]
+    return 100 * (1 - paired.high), 100 * (1 - paired.low)
 
 
 def _draw_drift(found: Comparison) -> Figure:
@@ -99,28 +117,48 @@ def _draw_drift(found: Comparison) -> Figure:
 
 
 def _draw_agreement(found: Comparison) -> Figure:
-    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    figure = Figure(figsize=(12, 9), layout="constrained")
     figure.suptitle(f"{found.title}: frames of which a reader of the vectors says the same")
-    left, right = figure.subplots(1, 2)
-    left.set_title("Same nearest other frame as dense's", size=10)
-    right.set_title("Same best class as dense's", size=10)
-    _curves(left, found.points, lambda point: 100 * (point.nearest or 0))
-    _curves(right, found.points, lambda point: 100 * (point.top1 or 0))
-    for axes in (left, right):
-        axes.set_ylabel("% of frames")
+    panels = {
+        "nearest": "same nearest other frame as dense's",
+        "top1": "same best class as dense's",
+    }
+    for row, (name, title) in zip(figure.subplots(2, len(SAVED)), panels.items(), strict=True):
+        for axes, saved in zip(row, SAVED, strict=True):
+            axes.set_title(title, size=10)
+            axes.set_ylabel("% of frames, bars: 95 %")
+            _curves(axes, found.points, partial(_share, name), saved, partial(_around, name))
     return figure
 
 
-def _curves(axes: Axes, points: Sequence[Point], value: Value) -> None:
-    """Draw a line a family over the reduction, its name beside its far end."""
-    ends = []
+def _share(name: str, point: Point) -> float:
+    return 100 * ((point.nearest if name == "nearest" else point.top1) or 0)
+
+
+def _around(name: str, point: Point) -> tuple[float, float]:
+    half, middle = 100 * NORMAL_95 * point.errors.get(name, 0.0), _share(name, point)
+    return middle - half, middle + half
+
+
+def _curves(
+    axes: Axes,
+    points: Sequence[Point],
+    value: Value,
+    saved: str = ARITHMETIC,
+    bars: Bars | None = None,
+) -> None:
+    """Draw a line a family over what is saved, its name beside its far end, and intervals."""
+    ends, along = [], SAVED[saved]
     for family in families(points):
-        own = sorted((1 / p.macs, value(p)) for p in points if p.family in (family, DENSE))
+        own = sorted((along(p), value(p)) for p in points if p.family in (family, DENSE))
         colour = colour_of(family, points)
         marker = "s" if family == INTERPOLATE else "o"
         axes.plot(*zip(*own, strict=True), color=colour, marker=marker, ms=4, lw=1.6)
+        for point in points if bars else ():
+            if bars and point.family == family:
+                axes.vlines(along(point), *bars(point), color=colour, alpha=0.25, lw=2)
         ends.append((own[-1], family, colour))
-    axes.set_xlabel("times fewer multiply-accumulates than dense")
+    axes.set_xlabel(saved)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     _name(axes, ends)

@@ -8,7 +8,7 @@ from engine.evaluation.goals import judge_goals
 from engine.evaluation.paired import NORMAL_95, Paired
 from engine.evaluation.report import Cell, Report
 
-COSTS = ("strategy", "reuse", "MACs ×", "time ×", "drift", "p5", "worst")
+COSTS = ("strategy", "reuse", "MACs ×", "CPU ×", "wall ×", "drift", "p5", "worst")
 AGREEMENT = ("nearest %", "top-1 %")
 SCORES = ("strategy", "MACs ×", "R@1", "choice", "grounded", "brief")
 LOSSES = ("strategy", "R@1", "choice", "grounded", "brief")
@@ -21,7 +21,11 @@ def tabulate_comparison(found: Comparison) -> Report:
     rows = [[*_costs(point), *(_agreement(point) if natural else [])] for point in points]
     goals = judge_goals(points)
     more = (goals,) if natural else (_scores(points), _losses(points), goals)
-    notes = (*found.notes, "× is dense over the strategy, in one run; p5 and worst are cosines")
+    notes = (
+        *found.notes,
+        "× is dense over the strategy in one run: MACs, multiply-accumulates, ± 95 % over videos;",
+        "CPU, processor time of all threads; wall, time by the clock. p5 and worst are cosines",
+    )
     if natural:
         notes += (
             "frames whose nearest other frame, or best class, is dense's, ± 95 % over videos",
@@ -30,9 +34,20 @@ def tabulate_comparison(found: Comparison) -> Report:
 
 
 def _costs(point: Point) -> list[Cell]:
-    factors = [round(1 / point.macs, 2), round(1 / point.seconds, 2)]
+    factors = [
+        _factor(point.macs, point.errors.get("macs")),
+        None if point.cpu is None else round(1 / point.cpu, 2),
+        round(1 / point.seconds, 2),
+    ]
     cosines = [round(point.p5, 3), round(point.worst, 3)]
     return [point.label, round(point.reuse, 3), *factors, round(point.drift, 4), *cosines]
+
+
+def _factor(ratio: float, error: float | None) -> str:
+    """How many times less: 1 / ratio, with the half width of its interval."""
+    if error is None:
+        return f"{1 / ratio:.2f}"
+    return f"{1 / ratio:.2f} ±{NORMAL_95 * error / ratio**2:4.2f}"
 
 
 def _agreement(point: Point) -> list[Cell]:

@@ -19,7 +19,7 @@ from engine.vision.backbone.macs import dense_macs
 from engine.vision.bounded.auto import Auto, StrategyChoice
 from engine.vision.bounded.bound import Bounded, Scalable
 from engine.vision.model import Model
-from engine.vision.registry import build_strategy, fitting
+from engine.vision.registry import build_strategy, fitting, options_of
 from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.batcher import Batcher, StreamSource
 from engine.vision.streaming.strategy import Chunk, Encoded, PartOf, Strategy, reuse_rate
@@ -134,10 +134,11 @@ class StretchEncoder:
             spent = batcher.seconds
 
     def _build(self, name: str, dense: Strategy) -> Strategy:
-        if name == dense.name:
-            return dense
         model, parts = self.model, self.options.parts.get(name)
-        strategy = build_strategy(name, model.tower, space=model.space, parts=parts)
+        given = options_of(name, self.options.options)
+        if name == dense.name and not given:
+            return dense
+        strategy = build_strategy(name, model.tower, space=model.space, parts=parts, options=given)
         if self.options.max_drift is None:
             return strategy
         return Bounded(cast(Scalable, strategy), dense, max_drift=self.options.max_drift)

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from engine.errors import UsageError, unknown
 from engine.video.sample import check_fps
+from engine.vision.registry import check_named
 from engine.vision.strategies import check_strategy
 
 Stage = Literal["decode", "encode", "write"]
@@ -32,6 +33,7 @@ class IngestOptions:
     fps: float = 2.0  # sampled frames per second of video
     strategy: str = "auto"  # a name, or the fastest that keeps the bound
     parts: Mapping[str, Path] = field(default_factory=dict)  # trained ones, by their strategy
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the strategy that is named
     max_drift: float | None = 0.02  # mean 1 - cosine to dense per video; None: no bound
     decoder: Decoder = "auto"  # on the CPU, or by the GPU's own
     devices: tuple[str, ...] = ()  # that encode, a process each; none: the model's own
@@ -47,6 +49,9 @@ class IngestOptions:
     def __post_init__(self) -> None:
         check_fps(self.fps)
         check_strategy(self.strategy)
+        check_named(self.options, [self.strategy])
+        if self.options and self.strategy == "auto":
+            raise UsageError("options are those of a strategy that is named, got strategy auto")
         if self.max_drift is not None and not 0 < self.max_drift < 1:
             raise UsageError(
                 f"max_drift must lie between 0 and 1, or be none, got {self.max_drift}"

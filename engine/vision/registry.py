@@ -1,13 +1,13 @@
 """Strategies by name: built, and weighed or found by what they were trained for."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from engine.errors import UsageError
+from engine.errors import UsageError, unknown
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.reusevit.build import shipped_targets
@@ -33,6 +33,40 @@ def build_strategy(
         options: the strategy's own settings; an unknown one is an error.
     """
     return STRATEGIES.find(name, Buildable).build(tower, space, parts, options or {})
+
+
+def read_options(given: Iterable[str]) -> dict[str, Any]:
+    """Read `NAME=VALUE` and `STRATEGY.NAME=VALUE`; values are JSON, or else text."""
+    found: dict[str, Any] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise UsageError(f"options are NAME=VALUE or STRATEGY.NAME=VALUE, got {each!r}")
+        if name in found:
+            raise UsageError(f"option {name} is given twice")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def options_of(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those for a strategy: without a strategy's name before them, or with its own."""
+    own = {}
+    for each, value in options.items():
+        strategy, dot, option = each.rpartition(".")
+        if not dot or strategy == name:
+            own[option] = value
+    return own
+
+
+def check_named(options: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Refuse an option for a strategy that is not among those named."""
+    for each in options:
+        strategy, dot, _ = each.rpartition(".")
+        if dot and strategy not in (known := tuple(names)):
+            raise UsageError(unknown(f"strategy of the option {each}", strategy, known))
 
 
 def fitting(space: Space, parts: Mapping[str, Path]) -> tuple[str, ...]:

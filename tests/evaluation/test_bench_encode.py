@@ -7,7 +7,6 @@ from engine.errors import UsageError
 from engine.evaluation.bench.eager import Eager
 from engine.evaluation.bench.encode import ENTRIES, RATES, kernel_tables, run
 from engine.evaluation.bench.forced import reuse_macs
-from engine.evaluation.bench.live import BUDGETS, even_rates
 from engine.evaluation.bench.timed import (
     TOWERS,
     TimedSetting,
@@ -18,8 +17,6 @@ from engine.evaluation.bench.timed import (
 from engine.vision.backbone.macs import dense_macs
 from engine.vision.backbone.precision import capable
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.merging.diffrate import DiffRate
-from engine.vision.merging.strategy import Merging
 
 
 def test_a_processor_is_refused() -> None:
@@ -86,16 +83,6 @@ def test_pictures_change_as_much_as_they_are_asked_to() -> None:
 
 def test_halving_meets_a_rate() -> None:
     assert meet(0.3, 0.0, 4.0, lambda x: x / 10) == pytest.approx(3.0, abs=1e-4)
-
-
-@pytest.mark.parametrize("model", BUDGETS)
-def test_even_rates_cost_what_they_are_asked_to(model: str) -> None:
-    with torch.device("meta"):
-        tower = VisionTower(TOWERS[model])
-    rates = even_rates(tower, BUDGETS[model])
-    macs = Merging(tower, DiffRate(rates), "diffrate").macs() / 1e9
-    assert macs == pytest.approx(BUDGETS[model], rel=0.02)
-    assert list(rates.pruned) == sorted(rates.pruned, reverse=True)
 
 
 @pytest.mark.gpu

@@ -92,7 +92,7 @@ def test_tables_fit_80_columns(compared) -> None:
 def test_every_figure_is_drawn(compared, tmp_path) -> None:
     files = draw_comparison(compared, tmp_path)
     assert [path.name for path in files] == ["toy-drift.png", "toy-tasks.png", "toy-agreement.png"]
-    assert all(0 < path.stat().st_size < 150_000 for path in files)
+    assert all(0 < path.stat().st_size < 400_000 for path in files)
 
 
 def point(family: str, macs: float, drift: float, loss: float, brief: float) -> Point:
@@ -109,12 +109,16 @@ def test_goals_are_read_from_the_points() -> None:
         point("interpolate", 0.5, 0.04, 0.05, 35),
         point("interpolate", 0.2, 0.08, 0.1, 30),
         point("gate trained", 0.25, 0.01, 0.015, 55),
-        point("gate trained", 0.2, 0.03, 0.03, 45),
+        point("gate trained", 0.2, 0.03, 0.019, 45),
+        point("gate trained", 0.15, 0.05, 0.03, 45),
         point("ReuseViT", 0.5, 0.01, 0.005, 60),
     ]
     found = {(row[0], row[1]): tuple(row[3:]) for row in judge_goals(points).rows}
-    assert found["ReuseViT", "MACs × at ≤ 2 % loss"] == ("2.00 (sure: 2.00)", "no")
-    assert found["gate", "MACs × at ≤ 2 % loss"] == ("4.00 (sure: 1.00)", "yes")
+    assert found["ReuseViT", "MACs × at ≤ 2 % loss"] == (
+        "2.00 (sure: 2.00)",
+        "no",
+    )
+    assert found["gate", "MACs × at ≤ 2 % loss"] == ("5.00 (sure: 1.00)", "yes")
     assert found["gate trained", "drift ÷ interp.'s"][1] == "yes"
     assert found["gate trained", "p5 − interp.'s"][1] == "yes"
     assert found["gate trained", "brief gain ÷ interp.'s"][1] == "yes"

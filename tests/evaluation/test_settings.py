@@ -11,15 +11,21 @@ import torch
 from engine.errors import UsageError
 from engine.evaluation.compare import Comparison, Setting, encode_settings, natural_points
 from engine.evaluation.encodings import Pixels
-from engine.evaluation.settings import named_strategies, published_settings
+from engine.evaluation.settings import (
+    chosen_settings,
+    named_strategies,
+    plain_settings,
+    published_settings,
+)
 from engine.evaluation.tables import tabulate_comparison
 from engine.vision.backbone.locate import BUILTIN
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.model import load_model
-from engine.vision.registry import build_strategy
+from engine.vision.registry import build_strategy, options_of, read_options
 from engine.vision.reusevit.build import shipped_targets
 from engine.vision.reusevit.file import load_modules
 from engine.vision.reusevit.strategy import ReuseViT
+from engine.vision.streaming.strategy import Chunk
 
 
 def test_other_methods_are_compared_with_intervals(small, tmp_path: Path) -> None:
@@ -43,7 +49,8 @@ def test_other_methods_are_compared_with_intervals(small, tmp_path: Path) -> Non
     for family in families - {"dense"}:
         costs = [point.macs for point in points if point.family == family]
         assert costs == sorted(costs, reverse=True)
-    assert points[0].errors == {"nearest": 0, "top1": 0}
+    assert points[0].errors == dict.fromkeys(("macs", "seconds", "cpu", "nearest", "top1"), 0)
+    assert any(point.errors["macs"] > 0 for point in points)
     assert any(point.errors["nearest"] > 0 for point in points)
     comparison = Comparison("Toy", (), points)
     assert Comparison.from_json(json.loads(json.dumps(comparison_data(comparison)))) == comparison
@@ -82,3 +89,49 @@ def test_parts_and_options_reach_the_strategies_named(tmp_path: Path) -> None:
         named_strategies(model.tower, model.space, ["earlygate"], parts=mine)
     with pytest.raises(UsageError, match="unknown option of interpolate 'refresh'"):
         named_strategies(model.tower, model.space, ["interpolate"], options={"refresh": 7})
+
+
+def test_options_are_read_from_text_and_go_to_whom_they_name() -> None:
+    found = read_options(["tome.r=8", "products=false", "rates=lists.json", "counts=[[9,7],[5,5]]"])
+    assert found == {
+        "tome.r": 8, "products": False, "rates": "lists.json", "counts": [[9, 7], [5, 5]],
+    }  # fmt: skip
+    assert options_of("tome", {"tome.r": 8, "eventful.r": 5, "batch": 2}) == {"r": 8, "batch": 2}
+    for given, why in ((["r"], "options are NAME=VALUE"), (["r=1", "r=2"], "given twice")):
+        with pytest.raises(UsageError, match=why):
+            read_options(given)
+
+
+def test_options_are_for_one_of_several(small) -> None:
+    given = {"tome.r": 2, "eventful.r": 5}
+    judged = named_strategies(small.tower(), None, ["tome", "eventful"], options=given)
+    assert [each.name for each in judged.values()] == ["dense", "tome", "eventful"]
+    with pytest.raises(UsageError, match=r"unknown strategy of the option eventful\.r"):
+        named_strategies(small.tower(), None, ["tome"], options=given)
+
+
+def test_shipped_targets_are_numbers() -> None:
+    model = load_model(device="cpu")
+    for target in (0.8, "0.80"):
+        build_strategy("reusevit", model.tower, space=model.space, options={"target": target})
+    with pytest.raises(UsageError, match=r"unknown target '0\.81'"):
+        build_strategy("reusevit", model.tower, space=model.space, options={"target": 0.81})
+
+
+def test_settings_are_chosen_by_family_or_label(small) -> None:
+    settings = plain_settings(small.tower())
+    chosen = chosen_settings(settings, ["bridge alone", "interpolate 3"])
+    assert {each.family for each in chosen} == {"dense", "bridge alone", "interpolate"}
+    assert [each.label for each in chosen if each.family == "interpolate"] == ["interpolate 3"]
+    with pytest.raises(UsageError, match="unknown setting 'bridge'"):
+        chosen_settings(settings, ["bridge"])
+
+
+def test_a_bridge_alone_computes_every_token_of_what_it_encodes(small) -> None:
+    tower, frames = small.tower(), small.frames(1, 9, change=0.02)[0]
+    [alone, *_] = chosen_settings(plain_settings(tower), ["bridge alone"])[1:]
+    encoded = alone.strategy.encode([Chunk(frames, last=True)])[0]
+    done = encoded.computed.float().mean(1)
+    assert set(done.tolist()) == {0.0, 17.0}
+    exact = build_strategy("dense", tower).encode([Chunk(frames, last=True)])[0].embeddings
+    torch.testing.assert_close(encoded.embeddings[done > 0], exact[done > 0], rtol=1e-4, atol=1e-4)

@@ -1,12 +1,14 @@
 """The three tasks over made-up vectors whose scores are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from engine.evaluation.datasets.base import Captioned, Dataset, Question
 from engine.evaluation.datasets.world import world_dataset
-from engine.evaluation.encodings import Encodings, Vectors, drift, encode, render_pool
+from engine.evaluation.encodings import Encodings, TimedTurn, Vectors, drift, encode, render_pool
 from engine.evaluation.tasks import embed_dataset, score, tabulate
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.streaming.dense import Dense
@@ -26,14 +28,14 @@ def embed(texts) -> np.ndarray:
 def flash(word: str) -> Vectors:
     """Make a video that is black but for seconds 2 to 4."""
     frames = embed(["black"] * 4 + [word] * 4 + ["black"] * 4)
-    return Vectors(np.arange(12) / 2, frames, 6.0)
+    return Vectors(np.arange(12) / 2, frames, 6.0, macs=12.0)
 
 
 @pytest.fixture
 def encodings() -> Encodings:
     """Hold three videos of one flash each."""
     videos = {word: flash(word) for word in WORDS[:3]}
-    return Encodings("dense", videos, macs=36.0, num_frames=36, encode_seconds=3.6)
+    return Encodings("dense", videos, [TimedTurn(3.6, 7.2)], num_frames=36)
 
 
 @pytest.fixture
@@ -65,7 +67,8 @@ def test_vectors_of_other_videos_score_nothing(dataset, encodings) -> None:
     turned = dict(
         zip(WORDS[:3], [encodings.videos[w] for w in ("blue", "green", "red")], strict=True)
     )
-    wrong = Encodings("wrong", turned, macs=9.0, num_frames=36, encode_seconds=1.8)
+    turned = {name: replace(each, macs=each.macs / 4) for name, each in turned.items()}
+    wrong = Encodings("wrong", turned, [TimedTurn(1.8, 2.4)], num_frames=36)
     texts = embed_dataset(dataset, embed)
     found = score(dataset, wrong, encodings, texts)
     assert found.text_to_video is not None
@@ -77,7 +80,8 @@ def test_vectors_of_other_videos_score_nothing(dataset, encodings) -> None:
     [costs] = table.more
     row = dict(zip(costs.columns, costs.rows[1], strict=True))
     assert row["MACs ×"] == pytest.approx(4)
-    assert row["time ×"] == pytest.approx(2)
+    assert row["wall ×"] == pytest.approx(2)
+    assert row["CPU ×"] == pytest.approx(3)
 
 
 def test_a_question_on_a_part_sees_that_part_alone(encodings) -> None:

@@ -26,8 +26,8 @@ from engine.vision.emulated.fused import FusedEmulated
 from engine.vision.emulated.rules import Farther, Farthest
 from engine.vision.eventful.fused import FusedEventful
 from engine.vision.merging.diffrate import DiffRate
+from engine.vision.merging.even import even_rates
 from engine.vision.merging.fused import FusedMerging
-from engine.vision.merging.rates import LEAST, Rates
 from engine.vision.merging.reduction import Reduction
 from engine.vision.merging.strategy import Merging
 from engine.vision.merging.tome import ToMe
@@ -115,7 +115,7 @@ def earlygate_live_entries(setting: TimedSetting) -> Iterator[TimedEntry]:
 def diffrate_entries(setting: TimedSetting) -> Iterator[TimedEntry]:
     """DiffRate at the published budget, by counts that fall evenly from layer to layer."""
     name = next((n for n in BUDGETS if _is(n, setting.tower.config)), "B/16")
-    rates = even_rates(setting.tower, BUDGETS[name])
+    rates = even_rates(setting.tower.config, BUDGETS[name])
     yield _merging(setting, DiffRate(rates), "diffrate", f"rule live, {BUDGETS[name]:g} GMAC")
 
 
@@ -167,23 +167,6 @@ def cmc_entries(setting: TimedSetting) -> Iterator[TimedEntry]:
         stepper.rule = rule = Farther(threshold)
         yield _sequential(setting, stepper, "cmc-emulated", f"{LIVE}, T {rule.limit:.3g}", 1 - rate)
         del stepper, reused
-
-
-def even_rates(tower: VisionTower, gmacs: float) -> Rates:
-    """Counts that fall evenly from layer to layer and cost so much, most by pruning."""
-    config = tower.config
-    merged = max(1, config.tokens // 64)
-
-    def falling(drop: float) -> Rates:
-        shares = [1 - drop * index / (config.layers - 1) for index in range(config.layers)]
-        counts = [max(LEAST + merged, round(config.tokens * share)) for share in shares]
-        left = tuple(n - merged for n in counts[1:])
-        return Rates(tuple(counts), (config.tokens, *left))
-
-    def saved(drop: float) -> float:
-        return -Merging(tower, DiffRate(falling(drop)), "diffrate").macs() / 1e9
-
-    return falling(meet(-gmacs, 0.0, 4.0, saved))
 
 
 def _merging(setting: TimedSetting, rule: Reduction, name: str, holds: str) -> TimedEntry:

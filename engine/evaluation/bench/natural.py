@@ -1,6 +1,6 @@
 """Every strategy that needs no text over a folder of videos, with a plain vision transformer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,12 @@ import torch
 from engine.evaluation.bench.strategies import STREAMS
 from engine.evaluation.compare import Comparison, Setting, encode_settings, natural_points
 from engine.evaluation.files import sample_files, video_files
-from engine.evaluation.settings import plain_settings, published_settings, scaled_settings
+from engine.evaluation.settings import (
+    chosen_settings,
+    plain_settings,
+    published_settings,
+    scaled_settings,
+)
 from engine.vision.backbone.plain import load_classes, load_plain
 from engine.vision.backbone.preprocess import Preprocessing
 from engine.vision.backbone.tower import VisionTower
@@ -24,6 +29,7 @@ def run(
     limits: Path | None = None,
     rates: Path | None = None,
     rates_model: str | None = None,
+    only: Sequence[str] = (),
     fps: float = 2.0,
     frames: int = 60,
     choose: Callable[[VisionTower], list[Setting]] | None = None,
@@ -36,6 +42,7 @@ def run(
         limits: calibrated for the weights.
         rates: DiffRate's lists; those of `rates_model` are taken.
         rates_model: whose lists.
+        only: families or settings; none: all.
         fps: sampled frames a second.
         frames: most frames of a video.
         choose: makes the settings, dense first; None: all that need no training.
@@ -50,6 +57,7 @@ def run(
     if limits is not None:
         made = load_gate(limits, tower.config, weight_hash="").limits
         settings += scaled_settings(EarlyGate(tower, made))
+    settings = chosen_settings(settings, only)
     failed: list[tuple[str, str]] = []
     files = ((path.stem, path) for path in video_files(videos))
     found = sample_files(files, fps, preprocessing, failed=failed)

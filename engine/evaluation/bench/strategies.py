@@ -11,11 +11,12 @@ from engine.answering.head import shipped_reader
 from engine.evaluation.compare import Comparison, Setting, encode_settings, world_points
 from engine.evaluation.datasets.world import world_dataset
 from engine.evaluation.encodings import Pixels, render_pool
-from engine.evaluation.settings import model_settings
+from engine.evaluation.settings import chosen_settings, model_settings
 from engine.evaluation.tasks import embed_dataset
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.model import load_model
 from engine.world.scene import Clip
+from engine.world.splits import Split
 
 log = logging.getLogger(__name__)
 STREAMS = {"cuda": 256, "cpu": 8}  # side by side
@@ -28,11 +29,15 @@ def run(
     dtype: torch.dtype = torch.float32,
     clips: int = 200,
     seed: int = 7,
+    split: Split = "test",
     parts: Sequence[Path] = (),
+    rates: Path | None = None,
+    rates_model: str | None = None,
+    only: Sequence[str] = (),
     workers: int = 2,
     choose: Callable[[VisionTower], list[Setting]] | None = None,
 ) -> Comparison:
-    """Compare on a pool of made-up test clips.
+    """Compare on a pool of made-up clips.
 
     Args:
         model: a built-in, local or hub model.
@@ -40,17 +45,25 @@ def run(
         dtype: of the towers; on a GPU half precision takes the fused forwards.
         clips: size of the pool.
         seed: of the pool.
+        split: settings are chosen on `val`, and reported once on `test`.
+        only: families or settings; none: all.
+        rates: DiffRate's lists; those of `rates_model` are taken.
+        rates_model: whose lists.
         parts: files of gates and reuse modules besides the shipped ones.
         workers: processes that render.
         choose: makes the settings, dense first; None: all that there are for the model.
     """
     loaded = load_model(model, device=device, dtype=dtype)
-    settings = choose(loaded.tower) if choose else model_settings(loaded, parts)
+    if choose:
+        settings = choose(loaded.tower)
+    else:
+        settings = model_settings(loaded, parts, rates=rates, rates_model=rates_model)
+    settings = chosen_settings(settings, only)
     pool: list[Clip] = []
 
     def videos() -> Iterator[Pixels]:
         size = loaded.tower.config.image_size
-        for clip, frames in render_pool("test", clips, seed, size=size, workers=workers):
+        for clip, frames in render_pool(split, clips, seed, size=size, workers=workers):
             pool.append(clip)
             yield frames
 
@@ -67,7 +80,7 @@ def run(
     where = f"{told} threads of a CPU" if place.type == "cpu" else f"one {told}"
     precision = str(dtype).removeprefix("torch.")
     notes = (
-        f"{clips:,} test clips, seed {seed}, {frames:,} frames at 2/s before coding; {precision} on"
-        f" {where}; {'trained head' if reader else 'similarity'} answers",
+        f"{clips:,} {split} clips, seed {seed}, {frames:,} frames at 2/s before coding; {precision}"
+        f" on {where}; {'trained head' if reader else 'similarity'} answers",
     )
     return Comparison("The made-up world", notes, points)

@@ -28,6 +28,11 @@ class FixedLimits:
         """Gate layer 1 alone, where nearly everything is decided."""
         return cls((threshold, *(-1.0,) * (config.layers - 2)))
 
+    @classmethod
+    def none(cls, config: VisionConfig) -> "FixedLimits":
+        """Gate no layer: every token is computed."""
+        return cls((-1.0,) * (config.layers - 1))
+
     def gated(self, index: int) -> bool:
         """Whether layer `index` has a gate."""
         return self.thresholds[index - 1] >= 0

@@ -12,8 +12,9 @@ from engine.vision.backbone.tower import VisionTower
 from engine.vision.fused.frames import fitting_batch
 from engine.vision.fused.layers import fits
 from engine.vision.merging.diffrate import DiffRate
+from engine.vision.merging.even import even_rates
 from engine.vision.merging.fused import FusedMerging
-from engine.vision.merging.rates import read_rates
+from engine.vision.merging.rates import Rates, read_rates
 from engine.vision.merging.reduction import Reduction
 from engine.vision.merging.strategy import Merging
 from engine.vision.merging.tome import ToMe
@@ -25,27 +26,20 @@ def build_diffrate(
 ) -> Merging:
     """Build it.
 
-    Options: rates (a JSON file in the published form, or a list of counts; needed), model and
-    target (which of the file's), rescale (fit rates to another number of tokens), proportional
-    (merged keys count for all they stand for, as published for DeiT; without it as published for
-    CLIP).
+    Options: rates (a JSON file in the published form, or a list of counts), model and target (which
+    of the file's), rescale (fit rates to another number of tokens); or, in place of learned rates,
+    gmac (counts that fall evenly and cost so many billions); proportional (merged keys count for
+    all they stand for, as published for DeiT; without it as published for CLIP).
     """
     check_untrained("diffrate", parts)
-    allowed = ("rates", "model", "target", "rescale", "proportional")
+    allowed = ("rates", "model", "target", "rescale", "gmac", "proportional")
     check_options("diffrate", options, allowed)
-    if "rates" not in options:
+    if ("rates" in options) == ("gmac" in options):
         raise UsageError(
-            "diffrate needs rates: a JSON file in the published form, or a list of kept counts"
+            "diffrate needs rates (a JSON file in the published form, or a list of kept counts) or"
+            " gmac, one of the two"
         )
-    rates = read_rates(
-        options["rates"],
-        tower.config,
-        model=_text(options.get("model")),
-        target=_text(options.get("target")),
-    )
-    if options.get("rescale", False):
-        rates = rates.rescaled(tower.config.tokens)
-    rule = DiffRate(rates, bool(options.get("proportional", True)))
+    rule = DiffRate(_rates(tower, options), bool(options.get("proportional", True)))
     return _merging(tower, rule, "diffrate")
 
 
@@ -69,6 +63,18 @@ def _merging(tower: VisionTower, rule: Reduction, name: str) -> Merging:
     return Merging(
         tower, rule, name, fused=FusedMerging(tower, rule, fitting_batch(tower.config, free))
     )
+
+
+def _rates(tower: VisionTower, options: Mapping[str, Any]) -> Rates:
+    if "gmac" in options:
+        return even_rates(tower.config, float(options["gmac"]))
+    rates = read_rates(
+        options["rates"],
+        tower.config,
+        model=_text(options.get("model")),
+        target=_text(options.get("target")),
+    )
+    return rates.rescaled(tower.config.tokens) if options.get("rescale", False) else rates
 
 
 def _text(given: Any) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.errors import UsageError, unknown
 from engine.vision.backbone.tower import VisionConfig
+from engine.vision.streaming.strategy import named_like
 
 LEAST = 2  # the class token, and one to merge into
 PRUNED, MERGED = "prune_kept_num", "merge_kept_num"
@@ -130,9 +131,10 @@ def _choose(what: str, found: Mapping[str, Any], wanted: str | None) -> Any:
         return next(iter(found.values()))
     if wanted is None:
         raise UsageError(f"rates for several: name a {what}; allowed: {', '.join(found)}")
-    if wanted not in found:
+    known = named_like(wanted, found)
+    if known is None:
         raise UsageError(unknown(f"{what} of the rates", wanted, found))
-    return found[wanted]
+    return found[known]
 
 
 def _choose_from(path: Path, found: Any) -> Mapping[str, Any]:

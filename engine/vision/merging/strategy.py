@@ -7,17 +7,9 @@ import torch
 from torch import Tensor
 
 from engine.errors import UsageError
-from engine.vision.backbone.macs import (
-    attend_macs,
-    embed_macs,
-    finish_macs,
-    head_macs,
-    mlp_macs,
-    out_macs,
-    project_macs,
-)
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.merging.fused import FusedMerging
+from engine.vision.merging.macs import reduced_macs, taken
 from engine.vision.merging.reduction import Attended, Reduction
 from engine.vision.streaming.framewise import embed_batches, encode_framewise
 from engine.vision.streaming.strategy import Chunk, Encoded
@@ -87,18 +79,8 @@ class Merging:
 
     def counts(self) -> list[int]:
         """Tokens that each layer takes."""
-        found = [self.tower.config.tokens]
-        for index in range(self.tower.config.layers - 1):
-            found.append(self.reduction.kept(index, found[-1]))
-        return found
+        return taken(self.tower.config, self.reduction)
 
     def macs(self) -> int:
-        """Multiply-accumulates of a frame: all of a layer's tokens attend, those left go on."""
-        config, counts = self.tower.config, self.counts()
-        total = embed_macs(config) + head_macs(config) + finish_macs(config, 1)
-        for index, count in enumerate(counts):
-            total += project_macs(config, count) + attend_macs(config, count, count)
-            if index < config.layers - 1:
-                total += out_macs(config, count) + mlp_macs(config, counts[index + 1])
-                total += self.reduction.rule_macs(config, index, count)
-        return total
+        """Multiply-accumulates of a frame."""
+        return reduced_macs(self.tower.config, self.reduction)

@@ -12,7 +12,7 @@ from engine.vision.reusevit.file import FORMAT, load_modules
 from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.schedule import Schedule
-from engine.vision.streaming.strategy import Buildable, check_options
+from engine.vision.streaming.strategy import Buildable, check_options, named_like
 
 OPTIONS = ("target", "refresh", "cut", "budget", "bias")
 DEFAULT_TARGET = "0.80"
@@ -51,9 +51,10 @@ def shipped_modules(space: Space | None, target: Any = None) -> Path:
             "`dejavu-engine train reuse`"
         )
     wanted, found = DEFAULT_TARGET if target is None else str(target), shipped_targets()
-    if wanted not in found:
+    known = named_like(wanted, found)
+    if known is None:
         raise UsageError(unknown("target", wanted, found))
-    return BUILTIN / f"reusevit-{wanted}.safetensors"
+    return BUILTIN / f"reusevit-{known}.safetensors"
 
 
 def shipped_targets() -> tuple[str, ...]:

@@ -130,6 +130,17 @@ def check_options(name: str, options: Mapping[str, Any], allowed: Iterable[str])
             raise UsageError(unknown(f"option of {name}", option, known))
 
 
+def named_like(wanted: str, names: Iterable[str]) -> str | None:
+    """The name that was asked for, or one that is the same number written otherwise."""
+    known = tuple(names)
+    if wanted in known:
+        return wanted
+    try:
+        return next((name for name in known if float(name) == float(wanted)), None)
+    except ValueError:
+        return None
+
+
 def check_untrained(name: str, parts: Path | None) -> None:
     """Refuse a trained file, for a strategy that reads none."""
     if parts is not None:

@@ -14,10 +14,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from engine.errors import UsageError
+from engine.evaluation.bench.timed import TOWERS
 from engine.vision.backbone.macs import dense_macs
 from engine.vision.backbone.plain import load_plain
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.merging.diffrate import DiffRate
+from engine.vision.merging.even import even_rates
+from engine.vision.merging.macs import reduced_macs
 from engine.vision.merging.rates import Rates
 from engine.vision.merging.strategy import Merging
 from engine.vision.merging.tome import ToMe
@@ -280,3 +283,25 @@ def test_published_lists_cost_what_they_were_made_for(
     )
     assert formula / 1e9 == pytest.approx(cost, abs=0.001)
     assert strategy.macs() == pytest.approx(formula, rel=0.02)  # our last layer ends in one row
+
+
+@pytest.mark.parametrize(("name", "gmac"), [("L/14", 31.0), ("B/16", 8.7), ("Ti/16", 0.6)])
+def test_even_rates_cost_what_they_are_asked_to(name: str, gmac: float) -> None:
+    config = TOWERS[name]
+    rates = even_rates(config, gmac)
+    rates.check(config)
+    assert reduced_macs(config, DiffRate(rates)) / 1e9 == pytest.approx(gmac, rel=0.02)
+    assert list(rates.pruned) == sorted(rates.pruned, reverse=True)
+    with pytest.raises(UsageError, match="gmac of this tower lies between"):
+        even_rates(config, 1000.0)
+
+
+def test_a_budget_stands_in_for_rates() -> None:
+    tower, [frames] = SMALL.tower(), SMALL.frames(1, 2)
+    dense = dense_macs(tower.config) / 1e9
+    strategy = build_strategy("diffrate", tower, options={"gmac": 0.6 * dense})
+    assert isinstance(strategy, Merging)
+    assert float(encode(strategy, frames).macs[0]) / 1e9 <= 0.6 * dense
+    for options in ({}, {"gmac": dense, "rates": [17] * 4}):
+        with pytest.raises(UsageError, match="one of the two"):
+            build_strategy("diffrate", tower, options=options)
