@@ -11,6 +11,7 @@ from mcp_types import ImageContent, ToolAnnotations
 from pydantic import Field
 
 from engine import __version__
+from engine.caller import for_one_who, sees_folders
 from engine.errors import EngineError, UsageError
 from engine.protocol import AnyEngine
 from engine.results import Moment
@@ -124,7 +125,8 @@ class _Tools:
         self, statement: Annotated[str, Field(description="one SELECT in DuckDB's dialect")]
     ) -> dict[str, Any]:
         """Run a SELECT over videos, gops, frames and moments('text'); CLIP_MATCH(frame, 'text')."""
-        table = self._engine.sql(statement).arrow()
+        with for_one_who(sees_folders=sees_folders(), may_change=False):
+            table = self._engine.sql(statement).arrow()
         return {"rows": table.slice(0, MOST_ROWS).to_pylist(), "of": table.num_rows}
 
 
@@ -149,6 +151,8 @@ def _told(video: Video) -> dict[str, Any]:
         "width": video.width,
         "height": video.height,
         "status": video.status,
+        "recorded_at": video.recorded_at and f"{video.recorded_at.isoformat()}Z",
+        **({"columns": video.columns} if video.columns else {}),
     }
 
 

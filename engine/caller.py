@@ -1,10 +1,11 @@
-"""What the caller of the current thread may see."""
+"""What the caller of the current thread may see and do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 _SEES_FOLDERS: ContextVar[bool] = ContextVar("sees_folders", default=True)
+_MAY_CHANGE: ContextVar[bool] = ContextVar("may_change", default=True)
 
 
 def sees_folders() -> bool:
@@ -12,11 +13,17 @@ def sees_folders() -> bool:
     return _SEES_FOLDERS.get()
 
 
+def may_change() -> bool:
+    """Whether statements may change the store, as CREATE VIEW does; a program by itself may."""
+    return _MAY_CHANGE.get()
+
+
 @contextmanager
-def for_one_who(*, sees_folders: bool) -> Iterator[None]:
+def for_one_who(*, sees_folders: bool, may_change: bool) -> Iterator[None]:
     """Do something for somebody."""
-    token = _SEES_FOLDERS.set(sees_folders)
+    sees, may = _SEES_FOLDERS.set(sees_folders), _MAY_CHANGE.set(may_change)
     try:
         yield
     finally:
-        _SEES_FOLDERS.reset(token)
+        _SEES_FOLDERS.reset(sees)
+        _MAY_CHANGE.reset(may)

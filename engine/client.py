@@ -12,8 +12,9 @@ from pathlib import Path
 from shutil import copyfileobj
 from time import perf_counter
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
+from engine.caller import may_change
 from engine.closing import Closing
 from engine.errors import (
     EngineError,
@@ -26,6 +27,7 @@ from engine.errors import (
 from engine.results import Answer, Coverage, GroupBy, Moment, QueryResult
 from engine.rows import Completeness, SqlResult
 from engine.storage.records import Job, JobStatus, Video
+from engine.storage.user_columns import CellValue, ColumnKind
 
 ARROW = "application/vnd.apache.arrow.stream"
 ENDED = ("ready", "failed", "cancelled")
@@ -58,6 +60,7 @@ class Client(Closing):
         min_score: float | None = None,
         exact: bool | None = None,
         mix: Mapping[str, float] | None = None,
+        where: str | None = None,
         **options: Any,
     ) -> QueryResult:
         """Find the moments that fit a text."""
@@ -70,6 +73,7 @@ class Client(Closing):
             "group_by": group_by,
             "min_score": min_score,
             "mix": None if mix is None else dict(mix),
+            "where": where,
             "options": {"exact": exact, "explain": True, **options},
         }
         found = self.call("POST", "/query", body)
@@ -86,6 +90,7 @@ class Client(Closing):
         question: str,
         choices: Sequence[str] | None = None,
         videos: Sequence[int | str] | None = None,
+        where: str | None = None,
     ) -> Answer:
         """Answer a question, out of choices where given, with the moments that support it."""
         body = {
@@ -93,6 +98,7 @@ class Client(Closing):
             "mode": "grounded_qa",
             "choices": None if choices is None else list(choices),
             "videos": None if videos is None else list(videos),
+            "where": where,
         }
         found = self.call("POST", "/query", body)["answer"]
         evidence = [_moment(moment) for moment in found.pop("evidence")]
@@ -107,7 +113,12 @@ class Client(Closing):
         if positional and named:
             raise UsageError("a server takes positional values or named ones, got both")
         started = perf_counter()
-        body = {"sql": sql, "params": list(positional) or named or None, "options": options or {}}
+        body = {
+            "sql": sql,
+            "params": list(positional) or named or None,
+            "options": options or {},
+            "read_only": not may_change(),
+        }
         with self._open("POST", "/sql", body, accept=ARROW) as response:
             table = pa.ipc.open_stream(response.read()).read_all()
         coverage = Completeness(**json.loads(table.schema.metadata[b"dejavu.coverage"]))
@@ -146,23 +157,51 @@ class Client(Closing):
     # what is stored
 
     def videos(
-        self, pattern: str | None = None, *, after: int = 0, limit: int | None = None
+        self,
+        pattern: str | None = None,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        where: str | None = None,
     ) -> list[Video]:
         """Return the videos by id, those only whose name is or matches a glob where one is given.
 
-        `limit` gives a page of so many, those whose ids come `after` one.
+        `limit` gives a page of so many, those whose ids come `after` one; `where` is a condition on
+        columns of `videos`, an expression of SQL.
         """
         check_limit(limit)
-        return list(islice(self._videos(pattern, after=after, most=limit), limit))
+        return list(islice(self._videos(pattern, after=after, most=limit, where=where), limit))
 
     def video(self, video: int | str) -> Video:
         """Return a video by its id or one of its names."""
         if isinstance(video, int):
-            return _video(self.call("GET", f"/videos/{video}"))
+            return next(self._read([self.call("GET", f"/videos/{video}")]))
         found = next((each for each in self._videos(video) if video in each.names), None)
         if found is None:
             raise NotFoundError(f"no video {video!r}")
         return found
+
+    def tag(
+        self,
+        videos: int | str | Sequence[int | str],
+        values: Mapping[str, CellValue],
+        kinds: Mapping[str, ColumnKind] | None = None,
+    ) -> list[Video]:
+        """Give videos, by ids, names or globs, values in columns of your own; return them."""
+        listed = [videos] if isinstance(videos, (int, str)) else list(videos)
+        told = {n: v.isoformat() if isinstance(v, datetime) else v for n, v in values.items()}
+        of = {n: "timestamp" for n, v in values.items() if isinstance(v, datetime)}
+        of = {n: kind for n, kind in of.items() if n != "recorded_at"} | dict(kinds or {})
+        found = self.call("POST", "/columns", {"videos": listed, "values": told, "kinds": of})
+        return list(self._read(found))
+
+    def columns(self) -> dict[str, ColumnKind]:
+        """Return the columns that users have added to videos, with their kinds."""
+        return dict(self.call("GET", "/columns"))
+
+    def drop_column(self, name: str) -> None:
+        """Remove a column that users have added, with all of its values."""
+        self.call("DELETE", f"/columns/{quote(name, safe='')}")
 
     def remove(self, video: int | str) -> None:
         """Remove a video with its rows; its file stays, unless it was sent to the server."""
@@ -221,16 +260,26 @@ class Client(Closing):
         return video if isinstance(video, int) else self.video(video).video_id
 
     def _videos(
-        self, pattern: str | None, *, after: int = 0, most: int | None = None
+        self,
+        pattern: str | None,
+        *,
+        after: int = 0,
+        most: int | None = None,
+        where: str | None = None,
     ) -> Iterator[Video]:
         cursor: str | None = str(max(after, 0))
         while True:
-            given = {"limit": _page(most), "name": pattern, "cursor": cursor}
+            given = {"limit": _page(most), "name": pattern, "cursor": cursor, "where": where}
             page = self.call("GET", f"/videos?{_query(given)}")
-            yield from map(_video, page["videos"])
+            yield from self._read(page["videos"])
             cursor = page["next_cursor"]
             if cursor is None:
                 return
+
+    def _read(self, found: Sequence[Mapping[str, Any]]) -> Iterator[Video]:
+        """Read videos; of which kind columns are is asked only where there are any."""
+        kinds = self.columns() if any(video["columns"] for video in found) else {}
+        return (_video(video, kinds) for video in found)
 
     def _jobs(
         self, status: JobStatus | None, *, after: str | None, most: int | None
@@ -270,7 +319,7 @@ def _problem(error: urllib.error.HTTPError, body: Any) -> EngineError:
     except (ValueError, KeyError, TypeError):
         return ExecutionError(f"the server answered {error.code}")
     if "position" in found:
-        return QueryError(detail, sql=body.get("sql", ""), position=found["position"])
+        return QueryError(detail, sql=(body or {}).get("sql", ""), position=found["position"])
     if error.code == 401:
         return UsageError(f"the server asks for a key ({detail}); set DEJAVU_API_KEYS")
     return _ERRORS.get(error.code, ExecutionError)(detail)
@@ -289,10 +338,15 @@ def _moment(found: Mapping[str, Any]) -> Moment:
     return Moment(**{field.name: found[field.name] for field in fields(Moment)})
 
 
-def _video(found: Mapping[str, Any]) -> Video:
+def _video(found: Mapping[str, Any], kinds: Mapping[str, ColumnKind]) -> Video:
     known = {field.name: found[field.name] for field in fields(Video) if field.name in found}
-    times = {"ingested_at": _time(found["ingested_at"]), "names": tuple(found["names"])}
-    return Video(**{**known, **times, "video_id": found["id"], "path": ""})
+    times = {name: _time(found[name]) for name in ("ingested_at", "recorded_at")}
+    columns = found["columns"].items()
+    own = {
+        "names": tuple(found["names"]),
+        "columns": {n: _time(v) if kinds.get(n) == "timestamp" else v for n, v in columns},
+    }
+    return Video(**{**known, **times, **own, "video_id": found["id"], "path": ""})
 
 
 def _job(found: Mapping[str, Any]) -> Job:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from engine.config_file import read_config
 from engine.errors import UsageError, unknown
+from engine.video.recorded import NamePattern
 
 _SIZE = r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$"
 
@@ -59,6 +60,10 @@ class Settings(FromFile):
         30.0, gt=0, description="that one query may embed what is missing; ingest embeds all"
     )
 
+    recorded_pattern: str | None = Field(
+        None, description="in a video's name, when it was recorded: %Y%m%d_%H%M%S"
+    )
+
     gap_seconds: float = Field(1.0, ge=0, description="hits this close make one moment")
     near_duplicate: float = Field(
         0.995, gt=0, le=1, description="peaks more alike than this show the same picture"
@@ -76,6 +81,14 @@ class Settings(FromFile):
     threads: int = Field(2, gt=0, description="of DuckDB and of the decoder")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    @field_validator("recorded_pattern")
+    @classmethod
+    def _is_pattern(cls, given: str | None) -> str | None:
+        try:
+            return None if given is None else NamePattern.read(given).text
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+
 
 def read_settings(given: Mapping[str, Any]) -> Settings:
     """Return the settings with what is given in the place of variables and defaults."""
@@ -87,5 +100,7 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        reason = f"setting {name}: {first['msg'].lower()}, got {first['input']!r}"
+        own = first.get("ctx", {}).get("error")  # in words of ours
+        said = str(own) if own else f"{first['msg'].lower()}, got {first['input']!r}"
+        reason = f"setting {name}: {said}"
         raise UsageError(reason) from error

@@ -88,10 +88,10 @@ def ensure(
     return tracker.embedded(saved, choice=encoder.choice, complete=complete)
 
 
-def register(store: Store, paths: Sequence[str | Path]) -> IngestReport:
+def register(store: Store, paths: Sequence[str | Path], named: str | None = None) -> IngestReport:
     """Put videos on record without embedding them; queries embed what they need of them."""
     started = perf_counter()
-    return IngestReport(register_files(store, discover(paths)), perf_counter() - started)
+    return IngestReport(register_files(store, discover(paths), named), perf_counter() - started)
 
 
 def _embed(

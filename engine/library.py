@@ -1,17 +1,22 @@
 """A data folder without a model: its videos and what they look like, jobs, spaces, indexes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from engine.cage.sandbox import Sandbox
 from engine.closing import Closing
+from engine.errors import check_limit
+from engine.search.selection import select_videos
 from engine.storage.completeness import VideoCompleteness
 from engine.storage.indexing import IndexStatus
 from engine.storage.jobs import JobRecords
 from engine.storage.layout import Layout
 from engine.storage.records import Job, JobStatus, StoredSpace, Video, VideoStatus
 from engine.storage.store import Store
+from engine.storage.user_columns import CellValue, ColumnKind
 from engine.storage.verify import StoreProblem
+from engine.where import videos_where
 
 if TYPE_CHECKING:
     from engine.footage import Footage
@@ -23,8 +28,9 @@ class Library(Closing):
     Use as a context manager, or close it.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, sandbox: Sandbox | None = None) -> None:
         self.store = store
+        self._sandbox = sandbox or Sandbox()
 
     @classmethod
     def open(cls, root: str | Path, *, read_only: bool = False) -> Self:
@@ -36,18 +42,30 @@ class Library(Closing):
 
     def close(self) -> None:
         """Give the data folder back; nothing can be asked afterwards."""
+        self._sandbox.close()
         self.store.close()
 
     # videos
 
     def videos(
-        self, pattern: str | None = None, *, after: int = 0, limit: int | None = None
+        self,
+        pattern: str | None = None,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        where: str | None = None,
     ) -> list[Video]:
         """Return the videos by id, those only whose name is or matches a glob where one is given.
 
-        `limit` gives a page of so many, those whose ids come `after` one.
+        `limit` gives a page of so many, those whose ids come `after` one; `where` is a condition on
+        columns of `videos`, an expression of SQL.
         """
-        return self.store.catalog.videos(pattern, after=after, limit=limit)
+        if where is None:
+            return self.store.catalog.videos(pattern, after=after, limit=limit)
+        check_limit(limit)
+        meant = set(videos_where(self.store, self._sandbox, where))
+        found = self.store.catalog.videos(pattern, after=after)
+        return [video for video in found if video.video_id in meant][:limit]
 
     def video(self, video: int | str) -> Video:
         """Return a video by its id or one of its names."""
@@ -56,6 +74,30 @@ class Library(Closing):
     def count_by_status(self) -> dict[VideoStatus, int]:
         """Return how many videos have each status."""
         return self.store.catalog.count_by_status()
+
+    def tag(
+        self,
+        videos: int | str | Sequence[int | str],
+        values: Mapping[str, CellValue],
+        kinds: Mapping[str, ColumnKind] | None = None,
+    ) -> list[Video]:
+        """Give videos, by ids, names or globs, values in columns of your own; return them.
+
+        None takes a value away. A column that is not there is made: of text, number, bool or
+        timestamp as its value is, or as `kinds` says. `recorded_at` is set in the same way.
+        """
+        listed = [videos] if isinstance(videos, (int, str)) else videos
+        meant = [video.video_id for video in select_videos(self.store, listed)]
+        self.store.catalog.set_values(meant, values, kinds)
+        return self.store.catalog.videos_of(meant)
+
+    def columns(self) -> dict[str, ColumnKind]:
+        """Return the columns that users have added to videos, with their kinds."""
+        return self.store.catalog.columns()
+
+    def drop_column(self, name: str) -> None:
+        """Remove a column that users have added, with all of its values."""
+        self.store.catalog.drop_column(name)
 
     def remove(self, video: int | str) -> None:
         """Remove a video with its rows; its file stays, unless it was sent to a server."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 from engine.results import Answer, GroupBy, QueryResult
 from engine.rows import SqlResult
 from engine.storage.records import Job, JobStatus, Video
+from engine.storage.user_columns import CellValue, ColumnKind
 
 
 @runtime_checkable
@@ -23,11 +24,13 @@ class AnyEngine(Protocol):
         min_score: float | None = None,
         exact: bool | None = None,
         mix: Mapping[str, float] | None = None,
+        where: str | None = None,
         **options: Any,
     ) -> QueryResult:
         """Find the moments that fit a text, or an image's bytes.
 
-        `mix` adds other texts by their weights; a negative one leads away.
+        `mix` adds other texts by their weights; a negative one leads away. `where` is a condition
+        on columns of `videos`, an expression of SQL: those alone are looked at.
         """
 
     def ask(
@@ -35,6 +38,7 @@ class AnyEngine(Protocol):
         question: str,
         choices: Sequence[str] | None = None,
         videos: Sequence[int | str] | None = None,
+        where: str | None = None,
     ) -> Answer:
         """Answer a question, out of choices where given, with the moments that support it."""
 
@@ -55,15 +59,39 @@ class AnyEngine(Protocol):
         """Return the plan of a SELECT; with `analyze` run it and say what it really did."""
 
     def videos(
-        self, pattern: str | None = None, *, after: int = 0, limit: int | None = None
+        self,
+        pattern: str | None = None,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        where: str | None = None,
     ) -> list[Video]:
         """Return the videos by id, those only whose name is or matches a glob where one is given.
 
-        `limit` gives a page of so many, those whose ids come `after` one.
+        `limit` gives a page of so many, those whose ids come `after` one; `where` is a condition on
+        columns of `videos`, an expression of SQL.
         """
 
     def video(self, video: int | str) -> Video:
         """Return a video by its id or one of its names."""
+
+    def tag(
+        self,
+        videos: int | str | Sequence[int | str],
+        values: Mapping[str, CellValue],
+        kinds: Mapping[str, ColumnKind] | None = None,
+    ) -> list[Video]:
+        """Give videos, by ids, names or globs, values in columns of your own; return them.
+
+        None takes a value away. A column that is not there is made: of text, number, bool or
+        timestamp as its value is, or as `kinds` says. `recorded_at` is set in the same way.
+        """
+
+    def columns(self) -> dict[str, ColumnKind]:
+        """Return the columns that users have added to videos, with their kinds."""
+
+    def drop_column(self, name: str) -> None:
+        """Remove a column that users have added, with all of its values."""
 
     def remove(self, video: int | str) -> None:
         """Remove a video with its rows; its file stays, unless it was sent to a server."""

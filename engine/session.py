@@ -28,9 +28,11 @@ from engine.search.context import Background, Range
 from engine.search.mixture import mixed_vector
 from engine.search.options import Options
 from engine.search.reading import Reading
+from engine.search.selection import select_videos
 from engine.search.work import Embedded
 from engine.sql import run_sql
 from engine.storage.store import Store
+from engine.where import videos_where
 
 if TYPE_CHECKING:
     from engine.ask import Heads
@@ -45,18 +47,18 @@ class Engine(Library):
     """One data folder with one model; use as a context manager, or close it."""
 
     def __init__(self, settings: Settings, store: Store, model: ModelOnDemand) -> None:
-        super().__init__(store)
-        self.settings = settings
-        self._model = model
-        self._embedding = Lock()
-        self._ingesting = False
-        self._sandbox = Sandbox(
+        sandbox = Sandbox(
             memory=settings.sql_memory,
             threads=settings.threads,
             seconds=settings.sql_seconds,
             result=settings.sql_result,
             workers=settings.sql_workers,
         )
+        super().__init__(store, sandbox)
+        self.settings = settings
+        self._model = model
+        self._embedding = Lock()
+        self._ingesting = False
 
     @classmethod
     def open(
@@ -94,11 +96,6 @@ class Engine(Library):
         self._sandbox.warm()
         self._model.load()
         return self
-
-    def close(self) -> None:
-        """Give the data folder back; the engine is unusable afterwards."""
-        self._sandbox.close()
-        super().close()
 
     def ingest(
         self,
@@ -157,7 +154,7 @@ class Engine(Library):
 
         listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
         with self._embedding:
-            return register(self.store, listed)
+            return register(self.store, listed, self.settings.recorded_pattern)
 
     def query(
         self,
@@ -168,11 +165,13 @@ class Engine(Library):
         min_score: float | None = None,
         exact: bool | None = None,
         mix: Mapping[str, float] | None = None,
+        where: str | None = None,
         **options: Any,
     ) -> QueryResult:
         """Find the moments that fit a text, or an image's bytes.
 
-        `mix` adds other texts by their weights; a negative one leads away.
+        `mix` adds other texts by their weights; a negative one leads away. `where` is a condition
+        on columns of `videos`, an expression of SQL: those alone are looked at.
         """
         given = options if exact is None else {**options, "exact": exact}
         context = self._context(given)
@@ -180,7 +179,7 @@ class Engine(Library):
             context,
             mixed_vector(context, text, mix) if mix else text,
             top_k=top_k,
-            videos=videos,
+            videos=self._chosen(videos, where),
             group_by=group_by,
             min_score=min_score,
             near_duplicate=self.settings.near_duplicate,
@@ -222,11 +221,13 @@ class Engine(Library):
         question: str,
         choices: Sequence[str] | None = None,
         videos: Sequence[int | str] | None = None,
+        where: str | None = None,
     ) -> Answer:
         """Answer a question, out of choices where given, with the moments that support it."""
         from engine.ask import ask
 
-        return ask(self._context({}), question, choices, videos=videos, heads=self._heads)
+        chosen = self._chosen(videos, where)
+        return ask(self._context({}), question, choices, videos=chosen, heads=self._heads)
 
     def ingest_options(
         self,
@@ -259,6 +260,7 @@ class Engine(Library):
             devices=pick_devices(self.settings.devices if devices is None else devices),
             replace=replace,
             apart=apart,
+            recorded_pattern=self.settings.recorded_pattern,
         )
 
     @cached_property
@@ -275,6 +277,18 @@ class Engine(Library):
         from engine.ask import Heads
 
         return Heads(shipped_reader(self.model), shipped_patch_reader(self.model))
+
+    def _chosen(
+        self, videos: Sequence[int | str] | None, where: str | None
+    ) -> Sequence[int | str] | None:
+        """Return the videos that are meant and meet a condition, where there is one."""
+        if where is None:
+            return videos
+        meeting = videos_where(self.store, self._sandbox, where)
+        if videos is None:
+            return meeting
+        meant = {video.video_id for video in select_videos(self.store, videos)}
+        return [video_id for video_id in meeting if video_id in meant]
 
     def _context(self, given: Mapping[str, Any]) -> Context:
         settings = self.settings

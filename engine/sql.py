@@ -8,9 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from engine.commands import run_command
 from engine.errors import QueryError
 from engine.operators.base import Context, read_table
 from engine.planner.bounds import nesting_bounded
+from engine.planner.commands import read_command
 from engine.planner.cost import Cost, estimate_all
 from engine.planner.explain import explain_text, show
 from engine.planner.logical import reads_vectors
@@ -31,6 +33,11 @@ def run_sql(
 ) -> SqlResult:
     """Run a statement; EXPLAIN, or `explain`, returns its plan as rows and reads nothing."""
     started = perf_counter()
+    command = read_command(sql)
+    if command is not None and not explain:
+        rows = run_command(context, command, sql, (positional, named))
+        return _result(rows, "", context, started)
+    vocabulary = context.store.catalog.vocabulary()
     prepared = prepare(
         sql,
         positional,
@@ -40,6 +47,7 @@ def run_sql(
         max_rows=max_rows,
         exact=context.options.exact,
         analyze=analyze,
+        vocabulary=vocabulary,
     )
     options = context.options.override(prepared.statement.options)
     context = replace(context, options=options)

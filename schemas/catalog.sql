@@ -20,7 +20,9 @@ CREATE TABLE IF NOT EXISTS videos (
     ingested_at TIMESTAMP NOT NULL,
     status VARCHAR NOT NULL,
     error VARCHAR,
-    report JSON
+    report JSON,
+    recorded_at TIMESTAMP,
+    recorded_from VARCHAR
 );
 CREATE TABLE IF NOT EXISTS aliases (
     name VARCHAR NOT NULL,
@@ -130,9 +132,24 @@ CREATE TABLE IF NOT EXISTS settings (
     name VARCHAR NOT NULL,
     value VARCHAR NOT NULL
 );
+CREATE TABLE IF NOT EXISTS user_columns (
+    name VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL
+);
+CREATE TABLE IF NOT EXISTS cells (
+    video_id BIGINT NOT NULL,
+    name VARCHAR NOT NULL,
+    value VARCHAR NOT NULL
+);
+CREATE TABLE IF NOT EXISTS saved_views (
+    name VARCHAR NOT NULL,
+    sql VARCHAR NOT NULL,
+    created_at TIMESTAMP NOT NULL
+);
 CREATE OR REPLACE VIEW frames AS
-SELECT video_id, frame, seconds, picture, strategy, reuse_rate, drift, exact
-FROM stored_frames
+SELECT video_id, frame, seconds, picture, strategy, reuse_rate, drift, exact,
+    recorded_at + to_microseconds(round(seconds * 1000000)::BIGINT) AS at
+FROM stored_frames LEFT JOIN (SELECT video_id, recorded_at FROM videos) USING (video_id)
 WHERE space_id = (
     SELECT space_id FROM spaces
     WHERE space_key = (SELECT value FROM settings WHERE name = 'space')

@@ -58,6 +58,12 @@ class QueryRequest(Strict):
     mix: dict[str, float] | None = Field(
         None, max_length=20, description="texts added by weight; a negative one leads away"
     )
+    where: str | None = Field(
+        None,
+        min_length=1,
+        max_length=2000,
+        description="a condition on columns of videos, in SQL: those alone are looked at",
+    )
     options: QueryOptions = Field(QueryOptions(), description="how the query runs")
 
     @model_validator(mode="after")
@@ -162,6 +168,7 @@ class SqlRequest(Strict):
     options: dict[str, Any] = Field(
         default_factory=dict, description="what the statement's own OPTIONS (…) may hold"
     )
+    read_only: bool = Field(False, description="refuse what would change the store: CREATE VIEW")
 
 
 class ColumnOut(BaseModel):

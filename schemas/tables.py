@@ -30,6 +30,8 @@ VIDEOS: Final = _columns(
     ("status", _TEXT),
     ("error", _TEXT),
     ("report", _TEXT),
+    ("recorded_at", _TIME),
+    ("recorded_from", _TEXT),  # given, name or metadata
     required="video_id name path ingested_at status",
 )
 ALIASES: Final = _columns(
@@ -147,6 +149,23 @@ CALIBRATION: Final = _columns(
     required="space_id kind value updated_at",
 )
 SETTINGS: Final = _columns(("name", _TEXT), ("value", _TEXT), required="name value")
+USER_COLUMNS: Final = _columns(
+    ("name", _TEXT),
+    ("kind", _TEXT),  # text, number, bool or timestamp
+    required="name kind",
+)
+CELLS: Final = _columns(
+    ("video_id", _I64),
+    ("name", _TEXT),  # of a user column
+    ("value", _TEXT),
+    required="video_id name value",
+)
+SAVED_VIEWS: Final = _columns(
+    ("name", _TEXT),
+    ("sql", _TEXT),
+    ("created_at", _TIME),
+    required="name sql created_at",
+)
 
 FRAMES: Final = _columns(
     ("video_id", _I64),
@@ -157,6 +176,7 @@ FRAMES: Final = _columns(
     ("reuse_rate", _F32),
     ("drift", _F32),
     ("exact", _BOOL),
+    ("at", _TIME),  # when it was recorded, where that is known of its video
     required="",
 )
 MOMENTS: Final = _columns(
@@ -183,6 +203,9 @@ CATALOG: Final[Mapping[str, pa.Schema]] = {
     "jobs": JOBS,
     "calibration": CALIBRATION,
     "settings": SETTINGS,
+    "user_columns": USER_COLUMNS,
+    "cells": CELLS,
+    "saved_views": SAVED_VIEWS,
     "frames": FRAMES,  # a view: the stored frames of the current space
 }
 

@@ -62,6 +62,9 @@ class VideoOut(BaseModel):
             codec="h264",
             num_frames=1530,
             ingested_at="2026-03-01T12:00:00Z",
+            recorded_at="2026-02-28T08:30:00Z",
+            recorded_from="metadata",
+            columns={"camera": "north"},
             status="ready",
             source_gone=False,
             error=None,
@@ -81,6 +84,9 @@ class VideoOut(BaseModel):
     codec: str | None = Field(description="of the pictures")
     num_frames: int | None = Field(description="in the file, not those embedded")
     ingested_at: Instant = Field(description="when it was first put on record")
+    recorded_at: Instant | None = Field(description="when its first frame was recorded")
+    recorded_from: str | None = Field(description="who says so: given, name or metadata")
+    columns: dict[str, Any] = Field(description="what users have said of it, by their columns")
     status: str = Field(description="registered, ingesting, ready or quarantined")
     source_gone: bool = Field(description="its file is no longer there: it is found, not shown")
     error: str | None = Field(description="why it is quarantined")

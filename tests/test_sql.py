@@ -91,7 +91,7 @@ def test_stars_show_the_relation_and_nothing_else(shared_videos: Videos, sandbox
     names = run(shared_videos, sandbox, sql).arrow().schema.names
     assert names == [
         *("video_id", "frame", "seconds", "picture", "strategy"),
-        *("reuse_rate", "drift", "exact", "s"),
+        *("reuse_rate", "drift", "exact", "at", "s"),
     ]
     sql = "SELECT * FROM (SELECT * FROM frames) f WHERE CLIP_MATCH(f.frame, 'a') > -1 LIMIT 1"
     assert run(shared_videos, sandbox, sql).arrow().schema.names == names[:-1]

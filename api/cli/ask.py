@@ -28,6 +28,7 @@ def query(
     text: finding.Text = None,
     image: finding.Image = None,
     video: flags.Videos = None,
+    where: flags.Where = None,
     top: finding.Top = 10,
     offset: finding.Offset = 0,
     group_by: Annotated[str, typer.Option(help="frame, moment or video.")] = "moment",
@@ -53,7 +54,9 @@ def query(
         raise UsageError(unknown("group_by", group_by, get_args(GroupBy)))
     if form not in MOMENT_FORMATS:
         raise UsageError(unknown("format", form, MOMENT_FORMATS))
-    sought = finding.Sought(text, image, mix or (), _not or (), video or (), top, offset, min_score)
+    sought = finding.Sought(
+        text, image, mix or (), _not or (), video or (), where, top, offset, min_score
+    )
     with connect(data, model, device) as engine:
         found = sought.find(engine, group_by, exact)  # type: ignore[arg-type]
         if html is not None:
@@ -74,6 +77,7 @@ def ask(
     question: Annotated[str, typer.Argument(help="What to answer.")],
     choice: Annotated[list[str] | None, typer.Option(help="A possible answer; repeatable.")] = None,
     video: flags.Videos = None,
+    where: flags.Where = None,
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
@@ -82,7 +86,10 @@ def ask(
     """Answer a question, with the seconds that show it."""
     with connect(data, model, device) as engine:
         answered = engine.ask(
-            question, choice, videos=video and [flags.which(each) for each in video]
+            question,
+            choice,
+            videos=video and [flags.which(each) for each in video],
+            where=where,
         )
     if as_json:
         show.print_json(answered)

@@ -1,7 +1,7 @@
 """Which stored videos are meant: by name, id or glob, by date, by whether their source is there."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,19 +27,25 @@ class Choice:
     since: datetime | None
     until: datetime | None
     gone: bool
+    where: str | None
 
     @classmethod
-    def read(cls, since: str | None, until: str | None, gone: bool) -> "Choice":
+    def read(cls, since: str | None, until: str | None, gone: bool, where: str | None) -> "Choice":
         """Read what flags say."""
-        return cls(_instant("--since", since), _instant("--until", until), gone)
+        return cls(_instant("--since", since), _instant("--until", until), gone, where)
 
     @property
     def everything(self) -> bool:
         """Whether there is no condition."""
-        return self == Choice(None, None, False)
+        return self == Choice(None, None, False, None)
+
+    @property
+    def without_where(self) -> "Choice":
+        """The conditions that are looked at here."""
+        return replace(self, where=None)
 
     def of(self, videos: "Iterable[Video]") -> "list[Video]":
-        """Return the videos that meet them."""
+        """Return those of some videos that meet them; `where` is the library's to ask."""
         return [video for video in videos if self._meets(video)]
 
     def _meets(self, video: "Video") -> bool:

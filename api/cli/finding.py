@@ -39,6 +39,7 @@ class Sought:
     mix: Sequence[str] = ()
     without: Sequence[str] = ()
     videos: Sequence[str] = ()
+    where: str | None = None
     top: int = 10
     offset: int = 0
     min_score: float | None = None
@@ -65,6 +66,7 @@ class Sought:
             group_by=group_by,
             min_score=self.min_score,
             exact=exact,
+            where=self.where,
             mix=dict(map(_weighted, self.mix)) | dict.fromkeys(self.without, _AWAY) or None,
         )
         return replace(found, moments=found.moments[self.offset :])

@@ -24,6 +24,12 @@ Json = Annotated[
 Videos = Annotated[
     list[str] | None, typer.Option("--video", help="Only these: name, id or glob; repeatable.")
 ]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where", help="Only videos that meet a condition on their columns: \"camera = 'north'\"."
+    ),
+]
 Clips = Annotated[int, typer.Option(help="Made-up clips.", min=1)]
 Fps = Annotated[
     float, typer.Option("--fps", envvar="DEJAVU_FPS", help="Sampled frames per second.")

@@ -23,6 +23,7 @@ def clip(
     out: Folder = Path("found"),
     pad: finding.Pad = 0.0,
     video: flags.Videos = None,
+    where: flags.Where = None,
     top: finding.Top = 5,
     offset: finding.Offset = 0,
     min_score: finding.MinScore = None,
@@ -34,7 +35,9 @@ def clip(
     as_json: flags.Json = False,
 ) -> None:
     """Cut the moments that fit a text into MP4 files that browsers play."""
-    sought = finding.Sought(text, image, mix or (), _not or (), video or (), top, offset, min_score)
+    sought = finding.Sought(
+        text, image, mix or (), _not or (), video or (), where, top, offset, min_score
+    )
     out.mkdir(parents=True, exist_ok=True)
     with connect(data, model, device) as engine:
         written = [
@@ -55,6 +58,7 @@ def frames(
     out: Folder = Path("frames"),
     width: Annotated[int, typer.Option(help="Pixels at most.", min=16)] = 1920,
     video: flags.Videos = None,
+    where: flags.Where = None,
     top: finding.Top = 10,
     offset: finding.Offset = 0,
     min_score: finding.MinScore = None,
@@ -66,7 +70,9 @@ def frames(
     as_json: flags.Json = False,
 ) -> None:
     """Write the best frame of each moment that fits a text as JPEG."""
-    sought = finding.Sought(text, image, mix or (), _not or (), video or (), top, offset, min_score)
+    sought = finding.Sought(
+        text, image, mix or (), _not or (), video or (), where, top, offset, min_score
+    )
     out.mkdir(parents=True, exist_ok=True)
     written = []
     with connect(data, model, device) as engine:
@@ -84,6 +90,7 @@ def sheet(
     columns: Annotated[int, typer.Option(help="Pictures side by side.", min=1, max=20)] = 4,
     width: Annotated[int, typer.Option(help="Pixels of each.", min=16, max=1920)] = 320,
     video: flags.Videos = None,
+    where: flags.Where = None,
     top: finding.Top = 12,
     offset: finding.Offset = 0,
     min_score: finding.MinScore = None,
@@ -97,7 +104,9 @@ def sheet(
     """Draw the best frames of the moments that fit a text on one contact sheet."""
     from api.cli.contact_sheet import Thumbnail, draw_sheet
 
-    sought = finding.Sought(text, image, mix or (), _not or (), video or (), top, offset, min_score)
+    sought = finding.Sought(
+        text, image, mix or (), _not or (), video or (), where, top, offset, min_score
+    )
     shown = []
     with connect(data, model, device) as engine:
         for moment in sought.find(engine).moments:

@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 
 from api.cli import choosing, flags, show
+from api.cli.columns import list_columns, set_values
 from api.cli.connect import open_folder, open_published, reach
 from engine.client import Client
 from engine.errors import UsageError
@@ -28,6 +29,10 @@ Which = Annotated[str, typer.Argument(help="Name or id.")]
 Job = Annotated[str, typer.Argument(help="Id of the job.")]
 
 
+videos.command("set")(set_values)
+videos.command("columns")(list_columns)
+
+
 @videos.command("ls")
 def list_videos(
     pattern: Annotated[str | None, typer.Argument(help="Name or glob.")] = None,
@@ -36,14 +41,15 @@ def list_videos(
     gone: choosing.Gone = False,
     since: choosing.Since = None,
     until: choosing.Until = None,
+    where: flags.Where = None,
     data: flags.Data = flags.DATA,
     as_json: flags.Json = False,
 ) -> None:
     """List the videos with how they were encoded."""
-    choice = choosing.Choice.read(since, until, gone)
-    most = limit + 1 if limit and choice.everything else None
+    choice = choosing.Choice.read(since, until, gone, where)
+    most = limit + 1 if limit and choice.without_where.everything else None
     with reach(data) as known:
-        page = choice.of(known.videos(pattern, after=after, limit=most))
+        page = choice.of(known.videos(pattern, after=after, limit=most, where=where))
         found = _with_states(known, page[: limit or None])
     more = bool(limit) and len(page) > limit
     if as_json:
@@ -72,14 +78,16 @@ def remove_videos(
     gone: choosing.Gone = False,
     since: choosing.Since = None,
     until: choosing.Until = None,
+    where: flags.Where = None,
     yes: Annotated[bool, typer.Option("--yes", help="Several at once, without asking.")] = False,
     data: flags.Data = flags.DATA,
     as_json: flags.Json = False,
 ) -> None:
     """Remove videos' rows; the files themselves stay, but for those sent to a server."""
-    choice = choosing.Choice.read(since, until, gone)
+    choice = choosing.Choice.read(since, until, gone, where)
     if not which and choice.everything:
-        raise UsageError("nothing is named; allowed: names, ids, globs, --gone, --since, --until")
+        allowed = "names, ids, globs, --gone, --since, --until, --where"
+        raise UsageError(f"nothing is named; allowed: {allowed}")
     with reach(data, writes=True) as known:
         meant = _meant(known, which, choice)
         if len(meant) > 1 and not yes:
@@ -102,9 +110,12 @@ def _meant(
 ) -> "list[Video]":
     """Return the videos named, or all, that meet the conditions; each once."""
     if not which:
-        return choice.of(known.videos())
-    named = [video for name in which for video in _named(known, name)]
-    return choice.of({video.video_id: video for video in named}.values())
+        return choice.of(known.videos(where=choice.where))
+    named = {video.video_id: video for name in which for video in _named(known, name)}
+    if choice.where is not None:
+        meeting = {video.video_id for video in known.videos(where=choice.where)}
+        named = {video_id: video for video_id, video in named.items() if video_id in meeting}
+    return choice.of(named.values())
 
 
 def _named(known: "Client | Library", name: str) -> "list[Video]":

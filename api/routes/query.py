@@ -29,12 +29,16 @@ _SHOWN_SECONDS = 1.0  # added on each side of a clip, so that a short moment can
 
 @router.post("/query", responses=problems(404))
 async def post_query(
-    request: Request, body: QueryRequest, engine: EngineDep, heavy: HeavyDep
+    request: Request, body: QueryRequest, engine: EngineDep, heavy: HeavyDep, role: RoleDep
 ) -> QueryResponse:
     """Find moments for a text or a picture, or answer a question with its evidence."""
     options = body.options.model_dump(exclude={"explain"}, exclude_none=True)
 
     def find() -> QueryResponse:
+        with for_one_who(sees_folders=role == "write", may_change=False):
+            return answer()
+
+    def answer() -> QueryResponse:
         found = engine.query(
             body.subject,
             top_k=body.top_k,
@@ -42,11 +46,12 @@ async def post_query(
             group_by=body.group_by,
             min_score=body.min_score,
             mix=body.mix,
+            where=body.where,
             **options,
         )
         answered = None
         if body.mode != "retrieval" and body.text is not None:
-            answered = engine.ask(body.text, body.choices, videos=body.videos)
+            answered = engine.ask(body.text, body.choices, videos=body.videos, where=body.where)
         return QueryResponse(
             moments=[_moment(moment) for moment in found.moments],
             answer=answered and _answer(answered, grounded=body.mode == "grounded_qa"),
@@ -81,7 +86,8 @@ async def post_sql(
         raise UsageError("a parameter cannot be called options; allowed: any other name")
 
     def select() -> SqlResult:
-        with for_one_who(sees_folders=role == "write"):
+        may_change = role == "write" and not body.read_only
+        with for_one_who(sees_folders=role == "write", may_change=may_change):
             return engine.sql(body.sql, *positional, options=body.options, **named)
 
     result = await heavy.queries.take(select, request)

@@ -32,12 +32,14 @@ from api.describe import problems
 from api.errors import HttpProblem, without_paths
 from api.forms import form_of
 from api.shelf import key_of
+from engine.caller import for_one_who
 from engine.errors import UsageError, VideoError
 from engine.footage import Footage
 from engine.session import Engine
 from engine.storage.records import Video
 from engine.video.write import CLIP
 from engine.vision.strategies import check_strategy
+from schemas.columns import as_json
 from schemas.video import Accepted, HowIn, VideoIn, VideoOut, VideoPage
 
 
@@ -114,13 +116,17 @@ def list_videos(
     name: Annotated[str | None, Query(description="a name or a glob")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, Query(description="next_cursor of the page before")] = None,
+    where: Annotated[
+        str | None, Query(max_length=2000, description="a condition on columns of videos, in SQL")
+    ] = None,
 ) -> VideoPage:
     """List videos in the order they came in; `name` may be a glob."""
     after = 0 if cursor is None else _number(cursor)
-    page = engine.videos(name, after=after, limit=limit + 1)
+    with for_one_who(sees_folders=role == "write", may_change=False):
+        page = engine.videos(name, after=after, limit=limit + 1, where=where)
     more = len(page) > limit
     return VideoPage(
-        videos=[_out(video, role) for video in page[:limit]],
+        videos=[video_out(video, role) for video in page[:limit]],
         next_cursor=str(page[limit - 1].video_id) if more else None,
     )
 
@@ -128,7 +134,7 @@ def list_videos(
 @router.get("/{video_id}", responses=problems(404))
 def show_video(engine: EngineDep, role: RoleDep, video_id: VideoId) -> VideoOut:
     """Show one video and what its ingest reported."""
-    return _out(engine.video(video_id), role)
+    return video_out(engine.video(video_id), role)
 
 
 @router.delete("/{video_id}", status_code=204, dependencies=[CanWrite], responses=problems(404))
@@ -267,7 +273,8 @@ def _number(cursor: str) -> int:
     return int(cursor)
 
 
-def _out(video: Video, role: str | None) -> VideoOut:
+def video_out(video: Video, role: str | None) -> VideoOut:
+    """Return a video as a caller is told of it."""
     return VideoOut(
         id=video.video_id,
         name=video.name,
@@ -281,6 +288,9 @@ def _out(video: Video, role: str | None) -> VideoOut:
         codec=video.codec,
         num_frames=video.num_frames,
         ingested_at=video.ingested_at,
+        recorded_at=video.recorded_at,
+        recorded_from=video.recorded_from,
+        columns=as_json(video.columns),
         status=video.status,
         source_gone=not Path(video.path).exists(),
         error=without_paths(video.error, role),

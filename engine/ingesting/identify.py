@@ -12,6 +12,7 @@ from engine.storage.store import Store
 from engine.video.container import VideoInfo, content_hash, file_stamp, probe
 from engine.video.gop import Gop, index_gops
 from engine.video.limits import MOST_SECONDS
+from engine.video.recorded import NamePattern
 
 CLAIM_SECONDS = 1.0  # containers round how long they are
 
@@ -26,8 +27,10 @@ class Identified:
     info: VideoInfo
 
 
-def identify(store: Store, found: Found, name: str) -> Identified:
+def identify(store: Store, found: Found, name: str, recorded_pattern: str | None) -> Identified:
     """Register a file by its content; the same content under another name stays one video.
+
+    By the pattern its name tells when it was recorded, else its container does.
 
     Raises VideoError, after the file was put on record with the reason, where it cannot be used.
     """
@@ -44,7 +47,9 @@ def identify(store: Store, found: Found, name: str) -> Identified:
     except VideoError as error:
         store.catalog.quarantine(name, found.address, str(error), content_hash=content)
         raise
-    video_id = store.catalog.add_video(info, content, name)
+    pattern = None if recorded_pattern is None else NamePattern.read(recorded_pattern)
+    named_time = None if pattern is None else pattern.time_of(name)
+    video_id = store.catalog.add_video(info, content, name, named_time)
     if not stored_gops(store, video_id):
         store.catalog.add_gops(video_id, gops)
     return Identified(video_id, stamp, gops, info)

@@ -42,6 +42,7 @@ class IngestOptions:
     streams: int | None = None  # stretches encoded side by side; None: by device
     stall_seconds: float = 60.0  # a decoder silent for that long is given up
     replace: bool = False  # stored rows by coarser ones; else finer rows are kept
+    recorded_pattern: str | None = None  # in a name, when it was recorded
     weigh_from: int = (
         1000  # frames; with fewer `auto` is dense: weighing takes longer than it saves
     )

@@ -36,7 +36,7 @@ def plan_files(tracker: Tracker, files: Sequence[Found]) -> Iterator[Task]:
         report = VideoReport(name, found.address, "interrupted")
         tracker.reports.append(report)
         try:
-            known = identify(store, found, name)
+            known = identify(store, found, name, options.recorded_pattern)
         except VideoError as error:
             report.outcome, report.reason = "quarantined", str(error)
             continue
@@ -80,14 +80,16 @@ class Plan:
         return cls(chain(seen, tasks), few=False)
 
 
-def register_files(store: Store, files: Sequence[Found]) -> list[VideoReport]:
+def register_files(
+    store: Store, files: Sequence[Found], recorded_pattern: str | None
+) -> list[VideoReport]:
     """Identify files and embed nothing."""
     reports = []
     for found, name in zip(files, names_for(store, files), strict=True):
         report = VideoReport(name, found.address, "known")
         reports.append(report)
         try:
-            report.video_id = identify(store, found, name).video_id
+            report.video_id = identify(store, found, name, recorded_pattern).video_id
         except VideoError as error:
             report.outcome, report.reason = "quarantined", str(error)
     return reports

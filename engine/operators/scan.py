@@ -7,6 +7,7 @@ from typing import Literal
 import pyarrow as pa
 
 from engine.caller import sees_folders
+from engine.errors import ExecutionError
 from engine.operators.base import Context
 from engine.operators.filter import Filter, keep_rows
 from engine.operators.frame_rows import FrameRows, Stored, batches_of
@@ -45,7 +46,18 @@ class Scan:
     def _read(self, context: Context) -> pa.Table:
         view = context.reading.view
         rows = view.videos if self.relation == "videos" else view.gops
-        if "path" in self.columns.names and not sees_folders():
-            rows = rows.set_column(rows.schema.get_field_index("path"), "path", rows["name"])
+        rows = as_caller_sees(rows) if self.relation == "videos" else rows
+        gone = [name for name in self.columns.names if name not in rows.schema.names]
+        if gone:
+            raise ExecutionError(f"column {gone[0]} was dropped meanwhile", operator="Scan")
         rows = rows.select(self.columns.names).cast(self.columns)
         return keep_rows(rows, self.predicates, context)
+
+
+def as_caller_sees(videos: pa.Table) -> pa.Table:
+    """Return videos without the folders that files lie in, where the caller may not see them."""
+    if sees_folders():
+        return videos
+    for hidden, shown in (("path", "name"), ("folder", "folder_in_name")):
+        videos = videos.set_column(videos.schema.get_field_index(hidden), hidden, videos[shown])
+    return videos

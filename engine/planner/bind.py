@@ -51,7 +51,7 @@ class _Binder:
         self.statement = statement
         self.cut = 1 - (statement.options.get("false_match_rate", false_match_rate))
         self.query = statement.query.copy()
-        self.scopes = Scopes.of(self.query)
+        self.scopes = Scopes.of(self.query, statement.vocabulary.columns)
         self.wanted: dict[str, Calls] = {}
         self.moments: dict[str, Plan] = {}
 
@@ -168,8 +168,10 @@ class _Binder:
             plan = self.moments[source.name]
         elif source.relation == "frames":
             plan = Embed(Scan("gops")) if wanted.matches else Scan("frames")
+        elif source.relation == "gops":
+            plan = Scan("gops")
         else:
-            plan = Scan("gops" if source.relation == "gops" else "videos")
+            plan = Scan("videos", columns=self.statement.vocabulary.columns)
         if wanted.matches:
             plan = Score(plan, tuple(wanted.matches))
         for answer in wanted.answers:

@@ -19,7 +19,6 @@ from engine.planner.joins import (
     join_conditions,
     pairs,
 )
-from engine.planner.relations import RELATIONS
 
 _LEFT_VALUE = frozenset({"inner", "semi", "anti", "asof", "left", "asof left"})  # of USING's column
 
@@ -58,6 +57,7 @@ class FromItem:
     columns: tuple[str, ...] | None = None  # as the statement calls them, in lower case
     sampled: bool = False
     relation: str = ""
+    schema: pa.Schema | None = None  # of one of our relations
     name: str = ""  # of one of our relations: its own, under which the tail reads it
     body: Body | None = None
     own: list[str] = field(default_factory=list)  # columns of functions over one of our relations
@@ -79,16 +79,16 @@ class FromItem:
         """What one of our relations itself calls a column."""
         if column in self.own:
             return column
-        if not self.relation or column not in (self.columns or ()):
+        if self.schema is None or column not in (self.columns or ()):
             return None
-        return RELATIONS[self.relation].names[(self.columns or ()).index(column)]
+        return str(self.schema.names[(self.columns or ()).index(column)])
 
     def type_of(self, column: str) -> pa.DataType | None:
         """The type of a column of one of our relations, where it has one that compares."""
         base = self.base(column)
-        if base is None or base in self.own:
+        if base is None or base in self.own or self.schema is None:
             return pa.float64() if base and base.startswith("__match") else None
-        return RELATIONS[self.relation].field(base).type
+        return self.schema.field(base).type
 
 
 @dataclass(eq=False, slots=True)

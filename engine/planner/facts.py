@@ -16,7 +16,6 @@ from engine.planner.joins import Condition, conjuncts, pairs
 from engine.planner.kinds import cannot_fail
 from engine.planner.logical import Join, Within
 from engine.planner.predicates import KEYS, is_by_row, is_keys, rejects_nulls
-from engine.planner.relations import RELATIONS
 from engine.planner.scope import Scopes
 
 _CATALOG = ("videos", "gops")
@@ -122,11 +121,11 @@ class _Pusher:
 
     def _join(self, source: FromItem, keys: exp.Expr) -> None:
         column, right, key = keys.expressions
-        other = self.scopes.references[right.name][1].relation
-        own_type = _key_type(source.relation, column.name)
+        other = self.scopes.references[right.name][1]
+        own_type = _key_type(source, column.name)
         if own_type is None or own_type != _key_type(other, key.name):
             return
-        if other not in _CATALOG and not is_asked(source):
+        if other.relation not in _CATALOG and not is_asked(source):
             return  # reading frames only pays where a question would be asked
         join = Join(source.name, right.name, column.name, key.name)
         if source.name != right.name and join not in self.facts.joins:
@@ -245,9 +244,10 @@ def _are_of_one_type(arms: tuple[Body, ...], place: str) -> bool:
     for arm in arms:
         value = _value(arm, place) if arm.block and arm.outputs else None
         found = origin(arm.block, value) if isinstance(value, exp.Column) and arm.block else None
-        if found is None or found[1] not in RELATIONS[found[0].relation].names:
+        schema = None if found is None else found[0].schema
+        if found is None or schema is None or found[1] not in schema.names:
             return False
-        kinds.add(RELATIONS[found[0].relation].field(found[1]).type)
+        kinds.add(schema.field(found[1]).type)
     return len(kinds) == 1
 
 
@@ -354,10 +354,10 @@ def is_asked(source: FromItem) -> bool:
     return source.relation == "videos" and any(name.startswith("__answer") for name in source.own)
 
 
-def _key_type(relation: str, column: str) -> object:
+def _key_type(source: FromItem, column: str) -> object:
     """The type of a key that can be looked up as it is; None of others."""
-    schema = RELATIONS[relation]
-    kind = schema.field(column).type if column in schema.names else None
+    schema = source.schema
+    kind = schema.field(column).type if schema is not None and column in schema.names else None
     return kind if kind is not None and str(kind) in ("int64", "int32", "string") else None
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 from sqlglot import exp
 
 from engine.planner.bounds import check_planning
+from engine.planner.relations import Columns
 from engine.search.moments import Step
 from engine.search.scores import ScoreRange
 
@@ -37,6 +38,7 @@ class Scan:
 
     relation: Literal["videos", "gops", "frames"]
     predicates: Predicates = ()
+    columns: Columns = ()  # that users have added
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from engine.operators.top import Top
 from engine.planner import logical
 from engine.planner.logical import Plan
 from engine.planner.plain import read_plain
-from engine.planner.relations import RELATIONS
+from engine.planner.relations import schema_of
 from engine.search.scores import Match
 
 
@@ -54,7 +54,8 @@ def lower(plan: Plan, build: Build) -> Operator:  # noqa: ARG001
 
 @lower.register
 def _(plan: logical.Scan, build: Build) -> Operator:  # noqa: ARG001
-    return Scan(plan.relation, RELATIONS[plan.relation], _sql(plan.predicates))
+    schema = schema_of(plan.relation, plan.columns)
+    return Scan(plan.relation, schema, _sql(plan.predicates))
 
 
 @lower.register

@@ -6,20 +6,20 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sqlglot import exp
-from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ParseError as GrammarError
 from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from engine.errors import BindError, ParseError, UsageError
 from engine.planner.bounds import check_length, check_tokens
+from engine.planner.grammar import as_select, tokens_of, trees_of
 from engine.planner.parameters import bind_parameters, comma
-from engine.planner.sequence import rewrite_sequences
+from engine.planner.views import expand_views
 from engine.search.options import Options
+from engine.storage.vocabulary import Vocabulary
 
 Explain = Literal["no", "plan", "analyze"]
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze)?\b", re.IGNORECASE)
-_DIALECT = DuckDB()
 _BEGINNINGS = (
     TokenType.SELECT, TokenType.WITH, TokenType.FROM, TokenType.L_PAREN, TokenType.VALUES,
     TokenType.PIVOT, TokenType.UNPIVOT,
@@ -35,18 +35,28 @@ class Statement:
     options: Mapping[str, Any] = field(default_factory=dict)
     explain: Explain = "no"
     images: Mapping[str, bytes] = field(default_factory=dict)
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)  # what users have added
 
 
-def parse(sql: str, positional: Sequence[Any] = (), named: Mapping[str, Any] = {}) -> Statement:
-    """Parse one SELECT with its parameters bound; anything else is a ParseError with a caret."""
+def parse(
+    sql: str,
+    positional: Sequence[Any] = (),
+    named: Mapping[str, Any] = {},
+    vocabulary: Vocabulary | None = None,
+) -> Statement:
+    """Parse one SELECT with its parameters bound; anything else is a ParseError with a caret.
+
+    Views of the vocabulary stand for their SELECTs.
+    """
+    vocabulary = vocabulary or Vocabulary()
     check_length(sql)
     explain, text = _split_explain(sql)
     try:
-        tokens = list(_DIALECT.tokenize(text))
+        tokens = tokens_of(text)
         tokens, images = bind_parameters(tokens, sql, positional, named)
         check_tokens(tokens, sql)
         tokens, options = _split_options(tokens, sql)
-        trees = _DIALECT.parser().parse(rewrite_sequences(tokens, sql), text)
+        trees = trees_of(tokens, sql, text)
     except TokenError as error:
         raise ParseError(f"cannot read the statement: {_first_line(error)}", sql=sql) from error
     except GrammarError as error:
@@ -56,22 +66,11 @@ def parse(sql: str, positional: Sequence[Any] = (), named: Mapping[str, Any] = {
     statements = [tree for tree in trees if tree is not None]
     if len(statements) != 1:
         raise ParseError(f"expected one statement, got {len(statements)}", sql=sql)
-    query = _as_select(statements[0])
+    query = as_select(statements[0])
     if not isinstance(query, exp.Query):
         raise _not_a_select(tokens, sql)
-    return Statement(sql, query, options, explain, images)
-
-
-def _as_select(tree: exp.Expr) -> exp.Expr:
-    """PIVOT, UNPIVOT and VALUES may stand alone, as what a SELECT reads."""
-    if isinstance(tree, exp.Pivot):
-        ctes = tree.args.pop("with_", None)
-        query = exp.select("*").from_(exp.Subquery(this=tree))
-        query.set("with_", ctes)
-        return query
-    if isinstance(tree, exp.Values):
-        return exp.select("*").from_(exp.alias_(tree, "rows", table=True))
-    return tree
+    query = expand_views(query, vocabulary.selects, sql)
+    return Statement(sql, query, options, explain, images, vocabulary)
 
 
 def position_of(node: exp.Expr) -> int | None:

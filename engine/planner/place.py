@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from engine.errors import LimitError, QueryError
@@ -16,15 +16,18 @@ _NAMED = re.compile(
 )
 
 
-def in_users_text(error: QueryError, sql: str) -> QueryError:
-    """Return the error with its place in `sql`, where it can be told, and the nearest name."""
+def in_users_text(error: QueryError, sql: str, added: Iterable[str] = ()) -> QueryError:
+    """Return the error with its place in `sql`, where it can be told, and the nearest name.
+
+    `added` are names of columns and views beside the relations' own.
+    """
     if isinstance(error, LimitError):
         return error
     message, position = str(error), None
     found = _NAMED.search(message) or re.search(r'"(\w+)"', message)
     if found:
         name = found[1].rsplit(".", 1)[-1]
-        message = _with_nearest(message, name)
+        message = _with_nearest(message, name, added)
         place = re.search(rf"\b{re.escape(name)}\b", sql, re.IGNORECASE)
         position = place.start() if place else None
     if position is None and error.position is not None:
@@ -32,10 +35,10 @@ def in_users_text(error: QueryError, sql: str) -> QueryError:
     return type(error)(message, sql=sql, position=position)
 
 
-def _with_nearest(message: str, name: str) -> str:
+def _with_nearest(message: str, name: str, added: Iterable[str]) -> str:
     """Name what exists and is nearest, in place of DuckDB's guesses among all it knows."""
     known = [column for schema in RELATIONS.values() for column in schema.names]
-    near = get_close_matches(name.lower(), {*known, *RELATIONS, *FORMS}, n=1)
+    near = get_close_matches(name.lower(), {*known, *RELATIONS, *FORMS, *added}, n=1)
     text = re.split(r" (?:Candidate|Did you mean) ", message)[0].rstrip("!")
     text = text[:1].lower() + text[1:]
     return f"{text}; nearest: {near[0]}" if near and near[0] != name.lower() else text

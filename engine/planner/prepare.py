@@ -22,6 +22,7 @@ from engine.planner.parse import Statement, parse
 from engine.planner.place import in_users_text
 from engine.planner.plain import read_plain
 from engine.planner.plans import Planned, Plans, key_of
+from engine.storage.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 _PLANS = Plans()
@@ -47,14 +48,18 @@ def prepare(
     max_rows: int,
     exact: bool | None = None,
     analyze: bool = False,
+    vocabulary: Vocabulary | None = None,
 ) -> Prepared:
     """Plan a statement; whatever is wrong with it is said before anything is read."""
     started = perf_counter()
-    key = key_of(sql, positional, named, false_match_rate, exact)
+    key = key_of(sql, positional, named, false_match_rate, exact, vocabulary)
+
+    def plan() -> Planned:
+        statement = parse(sql, positional, named, vocabulary)
+        return _plan(statement, sandbox, false_match_rate, exact)
+
     with nesting_bounded(sql), planning_bounded(sql):
-        planned = _PLANS.get(
-            key, lambda: _plan(parse(sql, positional, named), sandbox, false_match_rate, exact)
-        )
+        planned = _PLANS.get(key, plan)
         timed = analyze or planned.statement.explain == "analyze"
         operator = Build(planned.columns, max_rows, timed).operator(planned.plan)
     log.debug("planned in %.1f ms", 1e3 * (perf_counter() - started))
@@ -85,7 +90,8 @@ def _check(statement: Statement, plan: Relational, sandbox: Sandbox) -> pa.Schem
     try:
         return sandbox.check(_written(statement, plan), schemas)
     except QueryError as error:
-        raise in_users_text(error, statement.sql) from error
+        added = dict(statement.vocabulary.columns)
+        raise in_users_text(error, statement.sql, added) from error
 
 
 def _written(statement: Statement, plan: Relational) -> str:

@@ -1,14 +1,17 @@
 """What a statement may read: relations with their columns, functions with their forms."""
 
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 import pyarrow as pa
 
+from engine.storage.user_columns import ARROW, ColumnKind
 from schemas.tables import FRAMES, GOPS, MOMENTS, VIDEOS
 
 _VIDEOS = (
     "video_id name path duration_seconds fps width height codec num_frames ingested_at status error"
+    " recorded_at recorded_from"
 )
 _GOPS = "video_id gop start_seconds stop_seconds num_frames"
 
@@ -19,12 +22,24 @@ def _pick(schema: pa.Schema, names: str) -> pa.Schema:
 
 RELATIONS: Final = MappingProxyType(
     {
-        "videos": _pick(VIDEOS, _VIDEOS),
+        "videos": _pick(VIDEOS, _VIDEOS).append(pa.field("folder", pa.string())),
         "gops": _pick(GOPS, _GOPS),
         "frames": FRAMES,
         "moments": MOMENTS,
     }
 )
+
+Columns: TypeAlias = tuple[tuple[str, ColumnKind], ...]  # that users have added to videos
+
+
+@lru_cache(maxsize=64)
+def schema_of(relation: str, columns: Columns) -> pa.Schema:
+    """Return the columns of a relation, those that users have added to videos included."""
+    schema = RELATIONS[relation]
+    for name, kind in columns if relation == "videos" else ():
+        schema = schema.append(pa.field(name, ARROW[kind]))
+    return schema
+
 
 FORMS: Final = MappingProxyType(
     {

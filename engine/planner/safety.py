@@ -91,7 +91,9 @@ def _check_table(table: exp.Table, names: set[str], statement: Statement) -> Non
     if table.args.get("db") or table.args.get("catalog") or not known:
         what = "table function" if call else "relation"
         allowed = (
-            ["moments", "range", "generate_series", "unnest"] if call else [*RELATIONS, *names]
+            ["moments", "range", "generate_series", "unnest"]
+            if call
+            else [*RELATIONS, *statement.vocabulary.selects, *names]
         )
         given = ".".join(part.name or part.sql("duckdb") for part in table.parts)
         raise BindError(

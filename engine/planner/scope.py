@@ -7,7 +7,8 @@ from sqlglot import exp
 
 from engine.planner.block import Body, FromItem, Output, Scope, is_query
 from engine.planner.joins import Leaf, Pair, Tree, kind_of, pairs
-from engine.planner.relations import RELATIONS
+from engine.planner.relations import RELATIONS, Columns, schema_of
+from engine.planner.views import OWN
 
 _TAIL = ("order", "limit", "offset", "sample", "pivots")
 
@@ -23,10 +24,10 @@ class Scopes:
     found: dict[int, Body] = field(default_factory=dict)  # by the id of the query's node
 
     @classmethod
-    def of(cls, query: exp.Query) -> "Scopes":
-        """Analyse a statement."""
+    def of(cls, query: exp.Query, columns: Columns = ()) -> "Scopes":
+        """Analyse a statement; `columns` are those that users have added to videos."""
         scopes = cls()
-        _Reader(scopes, {}).query(query, {}, None)
+        _Reader(scopes, {}, columns).query(query, {}, None)
         return scopes
 
 
@@ -37,6 +38,7 @@ Ctes = Mapping[str, Body]
 class _Reader:
     scopes: Scopes
     counts: dict[str, int]
+    columns: Columns
 
     def query(self, node: exp.Expr, ctes: Ctes, parent: Scope | None) -> Body:
         """Read one query with its CTEs."""
@@ -157,12 +159,13 @@ class _Reader:
         name = table.name.lower() or table.this.name.lower()
         if not source.alias:
             source.alias, source.identifier = name, exp.to_identifier(name)
-        if isinstance(table.this, exp.Identifier) and name in ctes:
+        if isinstance(table.this, exp.Identifier) and name in ctes and not table.meta.get(OWN):
             source.body = ctes[name]
             source.body.readers += 1
         elif name in RELATIONS:
             self.counts[name] = self.counts.get(name, 0) + 1
             source.relation, source.name = name, f"{name}_{self.counts[name]}"
+            source.schema = schema_of(name, self.columns)
             self.scopes.references[source.name] = (block, source)
         else:
             self._loose(table, ctes, block)
@@ -208,8 +211,8 @@ def _columns(source: FromItem, names: list[str]) -> tuple[str, ...] | None:
     known: list[str] | None = None
     if source.node.args.get("pivots"):
         return None
-    if source.relation:
-        known = list(RELATIONS[source.relation].names)
+    if source.schema is not None:
+        known = list(source.schema.names)
     elif source.body is not None and source.body.outputs is not None:
         known = [output.name for output in source.body.outputs]
     elif source.body is None and names:

@@ -52,7 +52,7 @@ class _SequenceReader:
             calls.append(self.step())
         inner: list[Token] = []
         for call in calls:
-            inner += [_token(TokenType.COMMA, ",", anchor), *call] if inner else call
+            inner += [made_token(TokenType.COMMA, ",", anchor), *call] if inner else call
         return _call(SEQUENCE, inner, anchor), self.position
 
     def step(self) -> list[Token]:
@@ -73,7 +73,7 @@ class _SequenceReader:
             parts[word] = self.duration()
         for value in parts.values():
             kind = TokenType.NULL if value == "NULL" else TokenType.NUMBER
-            text += [_token(TokenType.COMMA, ",", anchor), _token(kind, value, anchor)]
+            text += [made_token(TokenType.COMMA, ",", anchor), made_token(kind, value, anchor)]
         return _call(STEP, text, anchor)
 
     def duration(self) -> str:
@@ -126,11 +126,12 @@ def _text_stop(tokens: Sequence[Token], position: int) -> int:
 
 
 def _call(name: str, inner: list[Token], anchor: Token) -> list[Token]:
-    opening = [_token(TokenType.VAR, name, anchor), _token(TokenType.L_PAREN, "(", anchor)]
-    return [*opening, *inner, _token(TokenType.R_PAREN, ")", anchor)]
+    opening = [made_token(TokenType.VAR, name, anchor), made_token(TokenType.L_PAREN, "(", anchor)]
+    return [*opening, *inner, made_token(TokenType.R_PAREN, ")", anchor)]
 
 
-def _token(kind: TokenType, text: str, anchor: Token) -> Token:
+def made_token(kind: TokenType, text: str, anchor: Token) -> Token:
+    """Return a token that lies where another does."""
     return Token(
         kind, text=text, line=anchor.line, col=anchor.col, start=anchor.start, end=anchor.end
     )

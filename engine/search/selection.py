@@ -27,9 +27,12 @@ def select_videos(store: Store, wanted: Sequence[int | str] | None) -> list[Vide
         return store.catalog.videos()
     if isinstance(wanted, str | int):  # else a name would be read letter by letter
         raise UsageError(f"videos is {wanted!r}; allowed: a list of ids, names and globs")
-    found: dict[int, Video] = {}
+    ids = [item for item in wanted if isinstance(item, int)]
+    found = {video.video_id: video for video in (store.catalog.videos_of(ids) if ids else ())}
     for item in wanted:
-        if isinstance(item, str) and re.search(r"[*?\[]", item):
+        if isinstance(item, int):
+            continue
+        if re.search(r"[*?\[]", item):
             matching = store.catalog.videos(item)
             if not matching:
                 raise NotFoundError(f"no stored video's name matches {item!r}")

@@ -11,6 +11,7 @@ from engine.storage.durable import checksum, make_folder, sync
 from engine.storage.files import Files
 from engine.storage.layout import Layout
 from engine.storage.lock import holder, may_write
+from engine.storage.notes import write_notes
 from engine.storage.publishing import newest_copy, number_of
 from engine.storage.store import Store
 
@@ -92,6 +93,8 @@ def _copy_store(layout: Layout, copy: Path, to: Layout) -> Copied:
     for upload in sorted(layout.uploads.glob("*")) if layout.uploads.is_dir() else ():
         _copy_file(upload, to.uploads / upload.name, None, done)
     _copy_file(copy, to.published / copy.name, None, done)
+    with closing(Database(copy, read_only=True)) as database:
+        write_notes(to, database)
     temporary = to.root / ".catalog.tmp"
     shutil.copyfile(to.published / copy.name, temporary)
     sync(temporary)

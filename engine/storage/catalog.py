@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pyarrow as pa
 
 from engine.errors import NotFoundError, UsageError, check_limit, unknown
-from engine.storage.changes import discard_empty
+from engine.storage.changes import delete_videos, give_name
 from engine.storage.database import Database, insert, next_id, now, update
 from engine.storage.jobs import JobRecords, check, parsed
 from engine.storage.records import (
@@ -22,24 +22,24 @@ from engine.storage.records import (
     VideoStatus,
 )
 from engine.storage.sampling import Sampling
+from engine.storage.user_columns import read_cells
+from engine.storage.vocabulary import KeptVocabulary, SavedViews
 from schemas import tables
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from engine.video.container import VideoInfo
     from engine.video.gop import Gop
     from engine.vision.backbone.space import Space
 
-_OF_A_VIDEO = (
-    *("stored_frames", "holdings", "stretches", "segments", "gops"),
-    *("aliases", "videos"),
-)
-_VIDEO_COLUMNS = ", ".join(f.name for f in fields(Video) if f.name != "names")
+_VIDEO_COLUMNS = ", ".join(f.name for f in fields(Video) if f.name not in ("names", "columns"))
 _SPACE_COLUMNS = "space_id, space_key, name, model, revision, weight_hash, preprocessing, dimension"
 
 _COMPARED = 2000  # names, for the nearest: among many more it takes seconds
 
 
-class Catalog(JobRecords):
+class Catalog(JobRecords, SavedViews):
     """Typed access to the catalog; every method may be called from any thread.
 
     A video is its content: the same bytes under several names are one video. `removed` is told the
@@ -50,16 +50,25 @@ class Catalog(JobRecords):
         super().__init__(database)
         self._removed = removed
         self._measured: dict[tuple[str, str], dict[str, Any]] = {}
+        self._vocabulary = KeptVocabulary()
 
     # videos
 
-    def add_video(self, info: "VideoInfo", content_hash: str, name: str) -> int:
+    def add_video(
+        self,
+        info: "VideoInfo",
+        content_hash: str,
+        name: str,
+        named_time: "datetime | None" = None,
+    ) -> int:
         """Register a video under a name and return its id; known content only gains the name.
 
         A name that stood for other content now stands for this one, and content that has lost its
         last name is removed with all of its rows: names are to be unique per source.
+        It was recorded when its name says (`named_time`), or else its container; what a user has
+        said of that stays.
         """
-        probed = {
+        probed: dict[str, Any] = {
             "path": info.path,
             "content_hash": content_hash,
             "duration_seconds": info.duration_seconds,
@@ -70,6 +79,8 @@ class Catalog(JobRecords):
             "num_frames": info.num_frames,
             "size_bytes": info.size_bytes,
         }
+        if when := named_time or info.recorded_at:
+            probed |= {"recorded_at": when, "recorded_from": "name" if named_time else "metadata"}
         return self._put(name, probed, "registered", None)
 
     def quarantine(
@@ -83,12 +94,14 @@ class Catalog(JobRecords):
     ) -> int:
         with self._database.writing:
             same = self._database.one(
-                "SELECT video_id, status FROM videos WHERE content_hash = ?",
+                "SELECT video_id, status, recorded_from FROM videos WHERE content_hash = ?",
                 [known["content_hash"]],
             )
+            if same is not None and same[2] == "given":
+                known = {n: value for n, value in known.items() if not n.startswith("recorded")}
             gone = self._displaced(name, same[0] if same else None)
             with self._database.transaction() as cursor:
-                _delete_videos(cursor, gone)
+                delete_videos(cursor, gone)
                 values = {**known, "error": error}
                 if same is None:
                     video_id = next_id(cursor, "video_ids")
@@ -99,7 +112,7 @@ class Catalog(JobRecords):
                     if "quarantined" in (status, same[1]):
                         values["status"] = status
                     update(cursor, "videos", values, "video_id = ?", [video_id])
-                _give_name(cursor, name, video_id, known["path"])
+                give_name(cursor, name, video_id, known["path"])
             self._tell(gone)
         return video_id
 
@@ -117,8 +130,8 @@ class Catalog(JobRecords):
             self.require(video_id)
             gone = self._displaced(name, video_id)
             with self._database.transaction() as cursor:
-                _delete_videos(cursor, gone)
-                _give_name(cursor, name, video_id, path)
+                delete_videos(cursor, gone)
+                give_name(cursor, name, video_id, path)
             self._tell(gone)
 
     def rename(self, old: str, new: str) -> None:
@@ -137,7 +150,7 @@ class Catalog(JobRecords):
         with self._database.writing:
             gone = [self.video(video).video_id]
             with self._database.transaction() as cursor:
-                _delete_videos(cursor, gone)
+                delete_videos(cursor, gone)
             self._tell(gone)
 
     def _tell(self, gone: Sequence[int]) -> None:
@@ -175,6 +188,14 @@ class Catalog(JobRecords):
         matching = "SELECT video_id FROM aliases WHERE name GLOB ? OR name = ?"
         where = f"WHERE video_id > ? AND video_id IN ({matching})"
         return self._read_videos(where, [after, pattern, pattern], page)
+
+    def videos_of(self, video_ids: Sequence[int]) -> list[Video]:
+        """Return the videos with these ids, by id."""
+        found = self._read_videos("WHERE video_id IN (SELECT unnest(?::BIGINT[]))", [video_ids])
+        lost = set(video_ids) - {video.video_id for video in found}
+        if lost:
+            raise NotFoundError(self._no_video(min(lost)))
+        return found
 
     def count_videos(self) -> int:
         """Return how many videos are on record."""
@@ -217,14 +238,17 @@ class Catalog(JobRecords):
     def _read_videos(self, where: str, parameters: Sequence[Any], page: str = "") -> list[Video]:
         rows = self._database.all(
             f"SELECT {_VIDEO_COLUMNS}, (SELECT list(a.name ORDER BY a.added_at, a.name) FROM"
-            " aliases a WHERE a.video_id = v.video_id)"
+            " aliases a WHERE a.video_id = v.video_id),"
+            " (SELECT json_group_object(c.name, c.value) FROM cells c"
+            " WHERE c.video_id = v.video_id)"
             # the page first: names are looked up for its videos alone
             f" FROM (SELECT * FROM videos {where} ORDER BY video_id{page}) v ORDER BY video_id",
             parameters,
         )
         videos = []
-        for *known, report, names in rows:
-            values = [*known, parsed(report), tuple(names)]
+        kinds = self.columns() if rows else {}
+        for *known, report, names, cells in rows:
+            values = [*known, parsed(report), tuple(names), read_cells(cells, kinds)]
             videos.append(Video(*values))
         return videos
 
@@ -350,25 +374,3 @@ class Catalog(JobRecords):
             [video_id, self.space(space_key).space_id],
         )
         return [StoredStretch(video, Sampling.parse(text), *rest) for video, text, *rest in rows]
-
-
-def _delete_videos(cursor: Any, video_ids: Sequence[int]) -> None:
-    for table in _OF_A_VIDEO if video_ids else ():
-        cursor.execute(f"DELETE FROM {table} WHERE video_id IN (SELECT unnest(?))", [video_ids])
-    if video_ids:
-        discard_empty(cursor)
-
-
-def _give_name(cursor: Any, name: str, video_id: int, path: str) -> None:
-    """Let a name stand for a video; whose first name it was goes by its next."""
-    cursor.execute("DELETE FROM aliases WHERE name = ? AND video_id <> ?", [name, video_id])
-    if cursor.execute("SELECT 1 FROM aliases WHERE name = ?", [name]).fetchall():
-        update(cursor, "aliases", {"path": path}, "name = ?", [name])
-    else:
-        values = {"name": name, "video_id": video_id, "path": path, "added_at": now()}
-        insert(cursor, "aliases", values)
-    robbed = "SELECT video_id FROM videos WHERE name = ? AND video_id <> ?"
-    for (other,) in cursor.execute(robbed, [name, video_id]).fetchall():
-        following = "SELECT name, path FROM aliases WHERE video_id = ? ORDER BY added_at, name"
-        first = cursor.execute(following, [other]).fetchall()[0]
-        update(cursor, "videos", {"name": first[0], "path": first[1]}, "video_id = ?", [other])

@@ -7,10 +7,14 @@ import numpy as np
 import pyarrow as pa
 
 from engine.storage import row_id
-from engine.storage.database import insert, next_id
+from engine.storage.database import insert, next_id, now, update
 from engine.storage.records import Holding, Part, SavedIndex, SegmentKey
 from schemas import tables
 
+_OF_A_VIDEO = (
+    *("stored_frames", "holdings", "stretches", "segments", "gops"),
+    *("aliases", "cells", "videos"),
+)
 STREAM = "video_id = ? AND space_id = ? AND sampling = ? AND strategy = ?"
 
 
@@ -95,3 +99,26 @@ def show(cursor: Any, part: Part, table: pa.Table) -> np.ndarray:
     cursor.execute(f"DELETE FROM stored_frames WHERE {same}", where)
     cursor.execute("INSERT INTO stored_frames BY NAME SELECT * FROM given")
     return row_ids
+
+
+def delete_videos(cursor: Any, video_ids: Sequence[int]) -> None:
+    """Take videos out of every table that knows them."""
+    for table in _OF_A_VIDEO if video_ids else ():
+        cursor.execute(f"DELETE FROM {table} WHERE video_id IN (SELECT unnest(?))", [video_ids])
+    if video_ids:
+        discard_empty(cursor)
+
+
+def give_name(cursor: Any, name: str, video_id: int, path: str) -> None:
+    """Let a name stand for a video; whose first name it was goes by its next."""
+    cursor.execute("DELETE FROM aliases WHERE name = ? AND video_id <> ?", [name, video_id])
+    if cursor.execute("SELECT 1 FROM aliases WHERE name = ?", [name]).fetchall():
+        update(cursor, "aliases", {"path": path}, "name = ?", [name])
+    else:
+        values = {"name": name, "video_id": video_id, "path": path, "added_at": now()}
+        insert(cursor, "aliases", values)
+    robbed = "SELECT video_id FROM videos WHERE name = ? AND video_id <> ?"
+    for (other,) in cursor.execute(robbed, [name, video_id]).fetchall():
+        following = "SELECT name, path FROM aliases WHERE video_id = ? ORDER BY added_at, name"
+        first = cursor.execute(following, [other]).fetchall()[0]
+        update(cursor, "videos", {"name": first[0], "path": first[1]}, "video_id = ?", [other])

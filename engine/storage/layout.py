@@ -28,6 +28,11 @@ class Layout:
         return self.root / "catalog.duckdb.wal"
 
     @property
+    def notes(self) -> Path:
+        """What users have said of videos, by content, as the last published catalog has it."""
+        return self.root / "notes.json"
+
+    @property
     def published(self) -> Path:
         """The folder of the copy of the catalog that readers use: `published/<n>-<hash>.duckdb`."""
         return self.root / "published"

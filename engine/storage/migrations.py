@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-SCHEMA_VERSION: Final = "2"
+SCHEMA_VERSION: Final = "3"
 
 _SHARED_STREAM = "USING (video_id, space_id, sampling)"
 # a part of which no row is seen, hidden or overlaid, is held to have every stretch: too much is
@@ -34,7 +34,18 @@ _FROM_1 = (
     " json_extract(value, '$.' || unnest(json_keys(value))), updated_at FROM calibration_1",
     "DROP TABLE calibration_1",
 )
-_STEPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {"1": ("2", _FROM_1)}
+_FROM_2 = (
+    "ALTER TABLE videos ADD COLUMN recorded_at TIMESTAMP",
+    "ALTER TABLE videos ADD COLUMN recorded_from VARCHAR",
+    "CREATE TABLE user_columns (name VARCHAR NOT NULL, kind VARCHAR NOT NULL)",
+    "CREATE TABLE cells (video_id BIGINT NOT NULL, name VARCHAR NOT NULL, value VARCHAR NOT NULL)",
+    "CREATE TABLE saved_views (name VARCHAR NOT NULL, sql VARCHAR NOT NULL,"
+    " created_at TIMESTAMP NOT NULL)",
+)
+_STEPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "1": ("2", _FROM_1),
+    "2": ("3", _FROM_2),
+}
 
 
 def migrate(cursor: Any, found: str, *, before: Callable[[], None] = lambda: None) -> str:

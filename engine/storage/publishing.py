@@ -9,6 +9,7 @@ from engine.errors import StoreError
 from engine.storage.database import BusyError, Database
 from engine.storage.durable import Reached, make_folder, sync
 from engine.storage.layout import Layout
+from engine.storage.notes import write_notes
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".duckdb"
@@ -30,6 +31,7 @@ def publish_copy(layout: Layout, database: Database, reached: Reached) -> bool:
     temporary = layout.published / ".copy.tmp"
     reached("copy: begin")
     try:
+        write_notes(layout, database)
         digest = database.copy(temporary)[:_HASH_CHARACTERS]
         sync(temporary)
     except (OSError, BusyError) as error:

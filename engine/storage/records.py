@@ -30,8 +30,11 @@ class Video:
     ingested_at: datetime
     status: VideoStatus
     error: str | None
+    recorded_at: datetime | None
+    recorded_from: str | None  # given, name or metadata
     report: dict[str, Any] | None
     names: tuple[str, ...]  # all names of this content, the first one included
+    columns: dict[str, Any]  # what users have said of it
 
 
 @dataclass(frozen=True, slots=True)

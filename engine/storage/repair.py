@@ -10,11 +10,13 @@ from engine.storage.durable import make_folder, set_aside
 from engine.storage.files import Files
 from engine.storage.layout import Layout
 from engine.storage.lock import Lock
+from engine.storage.notes import take_notes
 from engine.storage.parts import DamagedPartError
 from engine.storage.publishing import is_published, newest_copy, publish_copy
 from engine.storage.recover import recover_all, stray_files
 
 _log = logging.getLogger(__name__)
+_FROM_PARTS = "from the parts alone"
 
 
 @dataclass(slots=True)
@@ -44,6 +46,8 @@ def repair(root: Path) -> Repair:
         database = _open_catalog(layout, report)
         try:
             _repair_files(layout, database, report)
+            if report.catalog == _FROM_PARTS:
+                report.set_aside += take_notes(layout, database)
             report.published &= publish_copy(layout, database, lambda _: None)
         finally:
             database.close()
@@ -82,7 +86,7 @@ def _open_catalog(layout: Layout, report: Repair) -> Database:
             report.set_aside.append(str(error).partition(";")[0])
             set_aside(layout.catalog, layout.lost_and_found)
             set_aside(copy, layout.lost_and_found)
-    report.catalog = "from the parts alone"
+    report.catalog = _FROM_PARTS
     make_folder(layout.root)
     return Database(layout.catalog)
 

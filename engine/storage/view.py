@@ -16,8 +16,10 @@ from engine.storage import row_id
 from engine.storage.completeness import settled
 from engine.storage.database import Database
 from engine.storage.ledger import ROW_COLUMNS
+from engine.storage.recorded_times import RecordedTimes
 from engine.storage.records import StoredSpace
 from engine.storage.snapshot import Hits, SearchScope, Snapshot
+from engine.storage.user_columns import wide_videos
 from engine.storage.vectors import LEAST_COSINE, products
 from schemas.tables import FRAMES
 
@@ -41,6 +43,7 @@ class FrameTable:
 
     known: pa.Table  # ROW_COLUMNS, each in one piece
     fixed: Places = field(default_factory=lambda: np.empty(0, np.int64))  # exact since then
+    recorded: RecordedTimes = field(default_factory=RecordedTimes)  # of its videos
 
     def __len__(self) -> int:
         return self.known.num_rows
@@ -116,12 +119,19 @@ class FrameTable:
 
     def table(self, names: Sequence[str], places: Places | None = None) -> pa.Table:
         """Return columns of the rows at places, or of all, as queries name and type them."""
-        rows = self.known.select(list(names))
+        rows = self.known.select([name for name in names if name != "at"])
         if places is not None:
             rows = rows.take(pa.array(places))
+        if "at" in names:
+            rows = rows.add_column(list(names).index("at"), "at", self._at(places))
         kinds = [FRAMES.field(n) if n in FRAMES.names else rows.field(n) for n in names]
         rows = rows.cast(pa.schema(kinds))
         return self._with_fixed(rows, places) if len(self.fixed) else rows
+
+    def _at(self, places: Places | None) -> pa.Array:
+        """When the rows at places were recorded."""
+        shown = slice(None) if places is None else places
+        return self.recorded.at(row_id.videos_of(self.row_ids[shown]), self.seconds[shown])
 
     def _with_fixed(self, rows: pa.Table, places: Places | None) -> pa.Table:
         shown = np.arange(len(self)) if places is None else places
@@ -131,6 +141,10 @@ class FrameTable:
                 value = pa.scalar(_OF_EXACT[one.name], one.type)
                 rows = rows.set_column(at, one, pc.if_else(mask, value, rows.column(at)))
         return rows
+
+    def recorded_at(self, times: RecordedTimes) -> Self:
+        """Return this with what is known now of when its videos were recorded."""
+        return self if times.same_as(self.recorded) else replace(self, recorded=times)
 
     def made_exact(self, places: Places) -> Self:
         """Return this with rows that have the exact vector now."""
@@ -311,6 +325,9 @@ class Views:
             rows = SpaceRows(frames, snapshot)
         done = sorted(settled(database, space.space_id))
         stretches = database.table(_STRETCHES, [space.space_id, done])
-        videos = database.table("SELECT * FROM videos ORDER BY video_id")
+        videos = wide_videos(database)
+        frames = frames.recorded_at(RecordedTimes.of(videos))
+        if rows is not None and rows.frames is not frames:
+            rows = replace(rows, frames=frames)
         settled_ids = np.array(done, np.int64)
         return View(frames, rows, videos, settled_ids, stretches, database, database.changes)

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import av
@@ -17,6 +18,7 @@ from engine.errors import CorruptVideoError, EngineError, UnsupportedCodecError,
 from engine.video.boxes import check_claims
 from engine.video.limits import MOST_PIXELS, READ_SECONDS
 from engine.video.orientation import Turn, track_matrices, turn_of
+from engine.video.recorded import container_time
 
 log = logging.getLogger(__name__)
 # playlists, scripts and pictures are left out: an upload must not make the reader open other files
@@ -48,6 +50,7 @@ class VideoInfo:
     size_bytes: int
     pixel_format: str
     audio: bool
+    recorded_at: datetime | None = None  # UTC without a zone, where the container says it
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -72,6 +75,7 @@ def probe(path: str | Path) -> VideoInfo:
             size_bytes=path.stat().st_size,
             pixel_format=codec.pix_fmt or "",
             audio=bool(container.streams.audio),
+            recorded_at=container_time(container.metadata, stream.metadata),
         )
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,64 @@ def test_nothing_named_is_nothing_removed(cli: Cli, moved: Path) -> None:
     assert "nothing is named" in cli("videos", "rm", "--data", moved).err
     assert cli("videos", "rm", "three.mp4", "--data", moved).code == 1
     assert len(names(cli("videos", "ls", "--data", moved, "--json"))) == 2
+
+
+def test_columns_choose_videos(cli: Cli, moved: Path) -> None:
+    at = ("--data", moved)
+    ran = cli("videos", "set", "one.mp4", "camera=north", "lanes=2", "badge:text=007", *at)
+    assert ran.text == "one.mp4: badge = 007, camera = north, lanes = 2.0\n"
+    ran = cli("videos", "set", "*.mp4", "recorded_at=2026-03-01T12:00:00+01:00", *at, "--json")
+    assert json.loads(ran.out)[1]["recorded_at"] == "2026-03-01 11:00:00"
+    listed = ("videos", "ls", *at, "--json")
+    assert names(cli(*listed, "--where", "camera = 'north' AND lanes > 1")) == ["one.mp4"]
+    assert names(cli(*listed, "--where", "recorded_at > '2026-03-01'", "--gone")) == ["two.mp4"]
+    assert json.loads(cli("videos", "columns", *at, "--json").out) == {
+        "badge": "text", "camera": "text", "lanes": "number",
+    }  # fmt: skip
+    assert cli("videos", "set", "lanes=", "--where", "lanes > 1", *at).text.startswith("one.mp4: b")
+    assert cli("videos", "set", "lanes=3", "--where", "lanes > 1", *at).text.startswith("no video")
+    sql = "SELECT camera, lanes FROM videos ORDER BY video_id"
+    assert json.loads(cli("sql", sql, *at, "--json").out)[0] == {"camera": "north", "lanes": None}
+    ran = cli("videos", "rm", "*.mp4", "--where", "camera = 'north'", *at, "--json")
+    assert json.loads(ran.out) == {"removed": ["one.mp4"]}
+    assert "badge" not in cli("videos", "columns", "--drop", "badge", *at).text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("one.mp4",), "got no value; expected videos"),
+        (("camera=x",), "got no video; expected videos"),
+        (("one.mp4", "name=x"), "column 'name' is the store's own"),
+        (("one.mp4", "x:number=y"), "column x holds finite numbers, got 'y'"),
+        (("one.mp4", "x:nmber=1"), "unknown kind 'nmber'"),
+        (("three.mp4", "x=1"), "no video 'three.mp4'"),
+        (("x=1", "--where", "nme = 'a'"), "nearest: name"),
+    ],
+)
+def test_what_cannot_be_set(cli: Cli, moved: Path, arguments: tuple[str, ...], said: str) -> None:
+    ran = cli("videos", "set", *arguments, "--data", moved)
+    assert ran.code != 0
+    assert said in ran.err
+
+
+def test_a_name_tells_when_it_was_recorded(
+    cli: Cli, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEJAVU_RECORDED_PATTERN", "%Y%m%dT%H%M%S%z")
+    (tmp_path / "gate").mkdir()
+    shutil.copy(made.clips / "one.mp4", tmp_path / "gate" / "c-20260301T083000Z.mp4")
+    with Engine.open(tmp_path / "data", device="cpu") as engine:
+        engine.register(tmp_path)
+        found = engine.sql("SELECT name, recorded_at, recorded_from, folder FROM videos").rows()
+    assert found == [
+        {
+            "name": "gate/c-20260301T083000Z.mp4",
+            "recorded_at": datetime(2026, 3, 1, 8, 30),
+            "recorded_from": "name",
+            "folder": str(tmp_path / "gate"),
+        }
+    ]
+    monkeypatch.setenv("DEJAVU_RECORDED_PATTERN", "%H")
+    ran = cli("query", "a star", "--data", tmp_path / "data")
+    assert "gives no day; expected one as %Y-%m-%d_%H-%M-%S" in ran.err

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from api.app import create_app
 from api.config import ServerSettings
 from engine import AnyEngine, Client, Engine, NotFoundError, QueryError, UsageError
+from engine.caller import for_one_who
 from engine.video.gop import index_gops
 
 
@@ -149,3 +151,61 @@ def test_what_a_server_cannot_be_asked_is_said(url: str) -> None:
 def test_results_are_json_and_hold_no_connection(url: str) -> None:
     with Client(url, "conformance") as client:
         json.dumps(client.sql("SELECT name FROM videos").rows())
+
+
+def test_columns_are_the_same(either: AnyEngine, engine: Engine) -> None:
+    when = datetime(2026, 3, 1, 12, 30, 1, 500_000)
+    try:
+        told = either.tag(
+            ["*.mp4"],
+            {"camera": "north", "lanes": 2, "kept": True, "seen": when},
+            {"lanes": "number"},
+        )
+        assert [video.columns for video in told] == [
+            {"camera": "north", "kept": True, "lanes": 2.0, "seen": when}
+        ] * len(told)
+        assert either.tag(1, {"recorded_at": when, "camera": None})[0].recorded_at == when
+        assert either.video(1) == replace(engine.video(1), path=either.video(1).path)
+        assert either.columns() == {
+            "camera": "text", "kept": "bool", "lanes": "number", "seen": "timestamp",
+        }  # fmt: skip
+        assert [v.video_id for v in either.videos(where="camera = 'north'")] == [2]
+        assert [v.video_id for v in either.videos("*", where="kept", limit=1)] == [1]
+        found = either.query("a red star", 9, where="camera IS NULL", min_score=-1.0)
+        assert {moment.video_id for moment in found.moments} == {1}
+        assert either.query("a red star", where="camera = 'x'").moments == []
+        assert either.query("a red star", videos=[1], where="camera = 'north'").moments == []
+        answered = either.ask("what?", ["a", "b"], where="camera = 'north'")
+        assert {moment.video_id for moment in answered.evidence} == {2}
+        rows = either.sql("SELECT camera, seen, recorded_at FROM videos ORDER BY video_id").rows()
+        assert rows[0] == {"camera": None, "seen": when, "recorded_at": when}
+        with pytest.raises(UsageError, match="column lanes holds finite numbers, got 'x'"):
+            either.tag(1, {"lanes": "x"})
+        with pytest.raises(QueryError, match="nearest: camera"):
+            either.videos(where="camra = 'north'")
+        with pytest.raises(NotFoundError):
+            either.tag("nothing*", {"camera": "x"})
+    finally:
+        engine.tag(1, {"recorded_at": None})
+        for name in engine.columns():
+            either.drop_column(name)
+    assert engine.columns() == {}
+    with pytest.raises(NotFoundError, match="unknown column 'camera'"):
+        either.drop_column("camera")
+
+
+def test_views_are_the_same(either: AnyEngine, engine: Engine) -> None:
+    assert either.sql(
+        "CREATE VIEW short AS SELECT * FROM videos WHERE duration_seconds < 1e9"
+    ).rows()
+    assert len(either.sql("SELECT name FROM short").rows()) == 2
+    assert either.sql("SHOW VIEWS").rows() == engine.sql("SHOW VIEWS").rows()
+    assert either.sql("DESCRIBE short").rows() == engine.sql("DESCRIBE short").rows()
+    with for_one_who(sees_folders=True, may_change=False):
+        assert len(either.sql("SELECT name FROM short").rows()) == 2
+        with pytest.raises(
+            (QueryError, UsageError), match="only SELECT is accepted of who may only read"
+        ):
+            either.sql("DROP VIEW short")
+    either.sql("DROP VIEW short")
+    assert engine.sql("SHOW VIEWS").rows() == []

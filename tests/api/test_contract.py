@@ -29,6 +29,7 @@ OPERATIONS = [
     ("get", "/videos"), ("post", "/videos"), ("get", "/videos/{video_id}"),
     ("delete", "/videos/{video_id}"), ("get", "/videos/{video_id}/frames/{seconds}.jpg"),
     ("get", "/videos/{video_id}/clip.mp4"), ("get", "/videos/{video_id}/curve"),
+    ("get", "/columns"), ("post", "/columns"), ("delete", "/columns/{name}"),
     ("post", "/query"), ("post", "/sql"),
     ("get", "/jobs"), ("get", "/jobs/{job_id}"), ("delete", "/jobs/{job_id}"),
     ("post", "/jobs/{job_id}/retry"), ("get", "/jobs/{job_id}/events"),

@@ -29,7 +29,7 @@ def main() -> int:
             world = World(Path(folder.name) / "data", given.approximate)
         generator = Generator(given.seed * 1_000_003 + number)
         sql = generator.statement()
-        used.update(generator.used)
+        used.update(generator.used.keys())  # a statement counts once for each
         verdict = judge(world, sql, options=options)
         kinds[verdict.kind] += 1
         kinds["without rows"] += verdict.why == "0 rows"
@@ -38,8 +38,16 @@ def main() -> int:
             small = shrink(sql, lambda s: judge(world, s, options=options).kind == verdict.kind)  # noqa: B023
             said = f"{given.seed * 1_000_003 + number}: {verdict.kind}, {verdict.why}"
             sys.stdout.write(f"{said}\n  {small}\n  out of {sql}\n")
-    sys.stdout.write(f"{dict(kinds)}\n{dict(used)}\n")
+    sys.stdout.write(told(kinds, used))
     return 1 if wrong else 0
+
+
+def told(kinds: Counter[str], used: Counter[str]) -> str:
+    """Say what came of the statements, and how many had each construct in them."""
+    lines = [", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common())]
+    lines += ["statements by construct:"]
+    lines += [f"  {construct:<20} {count:>7,}" for construct, count in used.most_common()]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ TEXTS = ("a dog", "a cat", "a red car")
 RELATIONS: Final = {
     "frames": {"video_id": "n", "frame": "n", "seconds": "n", "picture": "t", "exact": "b"},
     "videos": {"video_id": "n", "name": "t", "duration_seconds": "n", "width": "n", "error": "t",
-               "num_frames": "n", "codec": "t"},
+               "num_frames": "n", "codec": "t", "camera": "t", "lanes": "n", "kept": "b"},
     "gops": {"video_id": "n", "gop": "n", "start_seconds": "n", "stop_seconds": "n",
              "num_frames": "n"},
 }  # fmt: skip
@@ -21,6 +21,7 @@ VALUES: Final = {
     "seconds": ("0.5", "1", "2"), "start_seconds": ("0", "1"), "stop_seconds": ("1", "3"),
     "duration_seconds": ("3", "4.5"), "width": ("64", "200"), "num_frames": ("70", "90"),
     "picture": ("'I'", "'P'"), "name": ("'v1.mp4'", "'v4.mp4'"), "codec": ("'h264'",),
+    "camera": ("'north'", "'x'"), "lanes": ("2", "3.5"), "kept": ("true",),
     "error": ("'no video stream'",), "exact": ("true", "false"),
 }  # fmt: skip
 

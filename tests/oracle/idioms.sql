@@ -101,7 +101,7 @@ SELECT * EXCLUDE (drift, reuse_rate), CLIP_MATCH(frame, 'a dog') AS s FROM frame
 SELECT * REPLACE (seconds + 1 AS seconds), CLIP_MATCH(frame, 'a dog') AS s FROM frames
 SELECT * RENAME (seconds AS moment), CLIP_MATCH(frame, 'a dog') AS s FROM frames
 SELECT COLUMNS('.*e.*'), CLIP_MATCH(frame, 'a dog') AS s FROM frames
-SELECT COLUMNS(* EXCLUDE (picture, strategy, exact)) + 1, CLIP_MATCH(frame, 'a dog') AS s FROM frames
+SELECT COLUMNS(* EXCLUDE (picture, strategy, exact, "at")) + 1, CLIP_MATCH(frame, 'a dog') AS s FROM frames
 SELECT COLUMNS(lambda c: c LIKE 's%'), CLIP_MATCH(frame, 'a dog') AS s FROM frames
 SELECT min(COLUMNS(['seconds', 'frame'])), max(CLIP_MATCH(frame, 'a dog')) AS s FROM frames
 SELECT * LIKE '%e%', CLIP_MATCH(frame, 'a dog') AS s FROM frames
@@ -508,3 +508,36 @@ SELECT f.frame, s.text, CLIP_MATCH(f.frame, 'a dog') AS s FROM frames f, (VALUES
 SELECT video_id, max(CLIP_MATCH(frame, 'a dog')) - avg(CLIP_MATCH(frame, 'a dog')) AS peak FROM frames GROUP BY video_id ORDER BY peak DESC LIMIT 1
 SELECT CASE WHEN a > b THEN 'dog' ELSE 'cat' END AS what, count(*) FROM (SELECT CLIP_MATCH(frame, 'a dog') AS a, CLIP_MATCH(frame, 'a cat') AS b FROM frames) GROUP BY what
 SELECT v.name, f.frame FROM videos v JOIN frames f USING (video_id) WHERE (v.codec = 'h264' AND CLIP_MATCH(f.frame, 'a dog') > 0.2) OR (v.codec <> 'h264' AND CLIP_MATCH(f.frame, 'a cat') > 0.2)
+-- what users have said of videos, and when they were recorded
+SELECT name, camera, lanes, kept, checked FROM videos ORDER BY video_id
+SELECT * FROM videos ORDER BY video_id
+SELECT * EXCLUDE (path, error) FROM videos WHERE camera = 'north' ORDER BY name
+SELECT camera, count(*) AS n, sum(lanes) AS lanes FROM videos GROUP BY camera ORDER BY n DESC, camera
+SELECT name FROM videos WHERE camera IN ('north', 'south') AND lanes >= 2.5
+SELECT name FROM videos WHERE kept
+SELECT name FROM videos WHERE NOT kept OR kept IS NULL ORDER BY name
+SELECT name FROM videos WHERE camera IS NULL
+SELECT name, recorded_at FROM videos WHERE recorded_at >= '2026-03-01' ORDER BY recorded_at
+SELECT name, recorded_at::DATE AS day FROM videos WHERE recorded_at BETWEEN '2026-02-01' AND '2026-03-01 12:00' ORDER BY day
+SELECT date_trunc('day', recorded_at) AS day, count(*) AS n FROM videos GROUP BY day ORDER BY day
+SELECT name, recorded_from FROM videos WHERE recorded_from = 'given'
+SELECT folder, count(*) AS n FROM videos GROUP BY folder
+SELECT f.frame, f.at FROM frames f WHERE f.at >= '2026-03-01 23:59:59.5' ORDER BY f.frame
+SELECT f.frame, f.at FROM frames f WHERE f.at > TIMESTAMP '2026-03-01 08:00:01' AND f.at < TIMESTAMP '2026-03-01 08:00:02.5'
+SELECT min(f.at) AS first, max(f.at) AS last, count(f.at) AS n FROM frames f
+SELECT v.camera, date_trunc('minute', f.at) AS minute, max(CLIP_MATCH(f.frame, 'a dog')) AS dog FROM frames f JOIN videos v USING (video_id) WHERE v.camera = 'north' GROUP BY ALL ORDER BY ALL
+SELECT v.name, f.at, CLIP_MATCH(f.frame, 'a cat') AS s FROM frames f JOIN videos v USING (video_id) WHERE f.at IS NOT NULL ORDER BY s DESC LIMIT 5
+SELECT v.name, CLIP_MATCH(f.frame, 'a dog') AS s FROM frames f JOIN videos v ON v.video_id = f.video_id AND v.camera = 'south' WHERE CLIP_MATCH(f.frame, 'a dog') > 0.3 ORDER BY s DESC
+SELECT v.name FROM videos v WHERE v.lanes > 1 AND EXISTS (SELECT 1 FROM frames f WHERE f.video_id = v.video_id AND CLIP_MATCH(f.frame, 'a dog') > 0.5)
+SELECT a.name, b.name AS other FROM videos a JOIN videos b ON a.camera = b.camera AND a.video_id < b.video_id
+SELECT hour(f.at) AS hour, count(*) AS n FROM frames f WHERE f.at IS NOT NULL GROUP BY hour ORDER BY hour
+SELECT f.frame, date_diff('ms', lag(f.at) OVER (PARTITION BY f.video_id ORDER BY f.seconds), f.at) AS step FROM frames f WHERE f.video_id IN (1, 3) ORDER BY f.frame
+DESCRIBE videos
+DESCRIBE frames
+DESCRIBE gops
+DESCRIBE SELECT v.name, v.camera, count(*) AS n, max(f.at) AS last, [1.5] AS l, {'a': 1, 'b': 'x'} AS s, 1.5::DECIMAL(9, 2) AS d, DATE '2026-03-01' AS t FROM videos v JOIN frames f USING (video_id) GROUP BY ALL
+SELECT * FROM (VALUES ('north', 'gate'), ('south', 'yard')) AS c(camera, place) JOIN videos v USING (camera) ORDER BY v.video_id
+PIVOT videos ON camera IN ('north', 'south') USING count(*) GROUP BY codec ORDER BY codec
+PIVOT (SELECT v.camera, f.picture, CLIP_MATCH(f.frame, 'a dog') AS s FROM frames f JOIN videos v USING (video_id)) ON picture IN ('I', 'P') USING max(s) GROUP BY camera ORDER BY camera
+WITH n AS (SELECT * FROM videos WHERE lanes > 1) PIVOT n ON camera IN ('north', 'south') USING count(*) GROUP BY codec ORDER BY codec LIMIT 1
+UNPIVOT (SELECT video_id, width, height FROM videos) ON width, height INTO NAME what VALUE pixels ORDER BY ALL LIMIT 3

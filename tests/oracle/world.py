@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from math import erf, sqrt
 from pathlib import Path
@@ -30,6 +31,14 @@ TEXTS = ("a dog", "a cat", "a red car")
 BACKGROUND = tuple(f"background {number}" for number in range(200))
 SPACE = Space("hash", "hash", "local", "0" * 64, "{}", WIDTH)
 RATE = 0.01  # of false matches
+
+SAID: dict[int, dict[str, Any]] = {  # of videos, by those who keep them
+    1: {"camera": "north", "lanes": 2, "kept": True, "recorded_at": datetime(2026, 3, 1, 8)},
+    2: {"camera": "north", "lanes": 3.5, "recorded_at": datetime(2026, 3, 1, 23, 59, 59, 250_000)},
+    4: {"camera": "south", "lanes": 2, "kept": False, "checked": datetime(2026, 4, 1)},
+    5: {"camera": "x", "kept": True, "recorded_at": datetime(2026, 2, 28)},
+}
+KINDS = {"camera": "VARCHAR", "checked": "TIMESTAMP", "kept": "BOOLEAN", "lanes": "DOUBLE"}
 
 Vectors = NDArray[np.float32]
 
@@ -85,6 +94,8 @@ class World:
         self.store.catalog.use_space(SPACE.key)
         for number in range(1, VIDEOS + 1):
             self._add(number)
+        for number, values in SAID.items():
+            self.store.catalog.set_values([number], values)
         lost = self._video(7)
         self.store.catalog.set_status(lost, "quarantined", "no video stream")
         self.twin = self._twin()
@@ -187,6 +198,7 @@ class World:
             twin.register("given", table)
             twin.execute(f"CREATE TABLE {name} AS SELECT * FROM given")
             twin.unregister("given")
+        said(twin)
         self._functions(twin, frames.column("frame").to_pylist())
         return twin
 
@@ -207,6 +219,28 @@ class World:
             f" {{'answer': q, {reply} END, (v, q, c) AS CASE WHEN {known} THEN NULL ELSE"
             f" {{'answer': c[v % len(c) + 1], {reply} END"
         )
+
+
+def said(twin: Any) -> None:
+    """Put what was said of videos beside what is known of them."""
+    for name, kind in {"recorded_at": "TIMESTAMP", "recorded_from": "VARCHAR"}.items():
+        twin.execute(f"ALTER TABLE videos ADD COLUMN {name} {kind}")
+    twin.execute("ALTER TABLE videos ADD COLUMN folder VARCHAR")
+    twin.execute("UPDATE videos SET folder = '/videos'")
+    for name, kind in KINDS.items():
+        twin.execute(f"ALTER TABLE videos ADD COLUMN {name} {kind}")
+    for number, values in SAID.items():
+        for name, value in values.items():
+            twin.execute(f"UPDATE videos SET {name} = ? WHERE video_id = ?", [value, number])
+    twin.execute("UPDATE videos SET recorded_from = 'given' WHERE recorded_at IS NOT NULL")
+    twin.execute('ALTER TABLE frames ADD COLUMN "at" TIMESTAMP')
+    for number, values in SAID.items():
+        if "recorded_at" in values:
+            twin.execute(
+                'UPDATE frames SET "at" = ?::TIMESTAMP + to_milliseconds(1000 * seconds)'
+                " WHERE video_id = ?",
+                [values["recorded_at"], number],
+            )
 
 
 def chances(world: World, frames: Sequence[int]) -> dict[tuple[int, str], float]:

@@ -8,22 +8,25 @@ import pytest
 
 from engine.cage.sandbox import Sandbox
 from engine.planner.optimize import RULES
-from engine.planner.prepare import prepare
 from engine.planner.relations import FORMS, RELATIONS
 from engine.search.moments import Step
 from engine.search.options import Options
+from engine.sql import run_sql
+from tests.asking import Videos
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "sql.md").read_text()
 EXAMPLES = [
     statement
     for block in re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
-    for statement in re.split(r"\n(?=SELECT \* FROM moments WHERE)", block.strip())
+    for statement in re.split(r";\n|\n(?=SELECT \* FROM moments WHERE)", block.strip("\n;"))
 ]
 
 
-@pytest.mark.parametrize("sql", EXAMPLES)
-def test_examples_bind(sql: str, sandbox: Sandbox) -> None:
-    prepare(sql, (), {}, sandbox, false_match_rate=0.01, max_rows=10)
+def test_examples_run(videos: Videos, sandbox: Sandbox) -> None:
+    """One after the other, as they stand on the page."""
+    for sql in EXAMPLES:
+        result = run_sql(videos.context(sandbox), sql, max_rows=1000)
+        assert result.table.column_names, sql
 
 
 def test_there_are_examples() -> None:

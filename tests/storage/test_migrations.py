@@ -57,6 +57,22 @@ def test_format_1(former: Path) -> None:
         check(store)
 
 
+def test_format_2(tmp_path: Path) -> None:
+    """As format 1, opened by the code of format 2, and one video more."""
+    with tarfile.open(FIXTURES / "store-v2.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    expected = pq.read_table(FIXTURES / "store-v2-rows.parquet")
+    with Store.open(tmp_path / "store") as store:
+        assert store.rows(TINY, columns=expected.schema.names).equals(expected)
+        video = store.catalog.video("2026/e.mp4")
+        assert (video.recorded_at, video.recorded_from, video.columns) == (None, None, {})
+        store.catalog.set_values([video.video_id], {"camera": "north"})
+        assert {problem.kind for problem in store.verify()} == {"incomplete"}  # as before
+    assert (tmp_path / "store" / "catalog.duckdb.former").exists()
+    with Store.open(tmp_path / "store") as store:
+        assert store.catalog.video("2026/e.mp4").columns == {"camera": "north"}
+
+
 def test_compaction_gives_the_parts_of_format_1_a_footer(former: Path) -> None:
     with Store.open(former) as store:
         store.compact()
@@ -88,8 +104,8 @@ def test_a_later_format_is_refused(tmp_path: Path) -> None:
     with database.transaction() as cursor:
         cursor.execute("UPDATE settings SET value = '99' WHERE name = 'schema'")
     database.close()
-    with pytest.raises(StoreError, match="has layout 99; allowed: 2"):
+    with pytest.raises(StoreError, match="has layout 99; allowed: 3"):
         Database(tmp_path / "catalog.duckdb")
-    with pytest.raises(StoreError, match="has layout 99; allowed: 2"):
+    with pytest.raises(StoreError, match="has layout 99; allowed: 3"):
         repair(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["catalog.duckdb", "lock"]
