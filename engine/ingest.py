@@ -7,6 +7,7 @@ from time import perf_counter
 
 from engine.ingesting.discover import discover
 from engine.ingesting.encode import StretchEncoder
+from engine.ingesting.frame_budget import FrameBudget
 from engine.ingesting.interrupt import interruptible, past
 from engine.ingesting.pipeline import run_tasks
 from engine.ingesting.plan import Task
@@ -18,7 +19,8 @@ from engine.ingesting.report import Event as Event
 from engine.ingesting.report import IngestOptions as IngestOptions
 from engine.ingesting.report import IngestReport as IngestReport
 from engine.ingesting.report import Progress as Progress
-from engine.ingesting.tasks import Plan, plan_files, plan_ranges, register_files
+from engine.ingesting.tasks import Plan, plan_files, plan_ranges
+from engine.ingesting.tasks import register as register
 from engine.ingesting.tracker import Tracker
 from engine.ingesting.write import Writer
 from engine.knowledge import caution
@@ -71,8 +73,9 @@ def ensure(
     options: IngestOptions,
     budget_seconds: float | None = None,
     embed_seconds: float | None = None,
+    budget_frames: int | None = None,
 ) -> Embedded:
-    """Embed exactly the groups of pictures in `ranges` that lack embeddings, within two budgets.
+    """Embed exactly the groups of pictures in `ranges` that lack embeddings, within the budgets.
 
     A stretch in which `budget_seconds` end is given up; where `embed_seconds` do, it is finished.
     A video that has rows keeps their sampling. What cannot be read leaves the answer incomplete.
@@ -81,17 +84,12 @@ def ensure(
     ended = None if budget_seconds is None else past(budget_seconds)
     store.catalog.add_space(model.space)
     tracker = Tracker(store, model.space.key, options)
-    plan = Plan.ahead(plan_ranges(tracker, ranges), options)
+    frames = FrameBudget(budget_frames)
+    plan = Plan.ahead(plan_ranges(tracker, ranges, frames), options)
     encoder = StretchEncoder(model, options, few=plan.few)
-    complete = _embed(tracker, encoder, plan.tasks, over, ended)
+    complete = _embed(tracker, encoder, plan.tasks, over, ended) and not frames.exceeded
     saved = encoder.auto.saved_seconds if encoder.auto else None
     return tracker.embedded(saved, choice=encoder.choice, complete=complete)
-
-
-def register(store: Store, paths: Sequence[str | Path], named: str | None = None) -> IngestReport:
-    """Put videos on record without embedding them; queries embed what they need of them."""
-    started = perf_counter()
-    return IngestReport(register_files(store, discover(paths), named), perf_counter() - started)
 
 
 def _embed(

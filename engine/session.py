@@ -327,6 +327,7 @@ class Engine(Library):
             return Embedded(complete=False)
         seconds = sum(part.stop_seconds - part.start_seconds for part in missing)
         limits = options.budget_seconds, options.embed_seconds
+        frames = options.budget_frames
         if seconds > _SAID_FROM:
             log.warning(
                 "embedding what is missing of %.0f s of video, for at most %.0f s; ingest embeds"
@@ -335,7 +336,7 @@ class Engine(Library):
                 min((limit for limit in limits if limit is not None), default=inf),
             )
         with self._embedding:
-            done = ensure(self.store, self.model, missing, chosen, *limits)
+            done = ensure(self.store, self.model, missing, chosen, *limits, frames)
         if done.complete:
             self._note_rates(seconds, done.frames, done.decode_seconds, done.encode_seconds)
         return done

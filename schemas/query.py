@@ -27,6 +27,10 @@ class QueryOptions(Strict):
         None, ge=0, lt=2**63, description="at most so many frames re-embedded"
     )
     refine_seconds: float | None = Field(None, gt=0, description="at most so long")
+    budget_seconds: float | None = Field(None, gt=0, description="end the work after so long")
+    budget_frames: int | None = Field(
+        None, ge=0, lt=2**63, description="at most so many frames embedded or made exact"
+    )
     explain: bool = Field(False, description="return the plan")
 
 

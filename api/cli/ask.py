@@ -39,6 +39,8 @@ def query(
         bool | None,
         typer.Option(help="Refine approximate rows, cut-offs too; by default for the order alone."),
     ] = None,
+    budget_seconds: flags.BudgetSeconds = None,
+    budget_frames: flags.BudgetFrames = None,
     form: Annotated[
         str,
         typer.Option("--format", envvar="DEJAVU_QUERY_FORMAT", help="table, json or csv."),
@@ -58,7 +60,8 @@ def query(
         text, image, mix or (), _not or (), video or (), where, top, offset, min_score
     )
     with connect(data, model, device) as engine:
-        found = sought.find(engine, group_by, exact)  # type: ignore[arg-type]
+        limits = finding.budgets(budget_seconds, budget_frames)
+        found = sought.find(engine, group_by, exact, **limits)  # type: ignore[arg-type]
         if html is not None:
             from api.cli.page import write_page
 
@@ -102,6 +105,8 @@ def sql(
     param: Annotated[
         list[str] | None, typer.Option(help="name=value for $name; repeatable.")
     ] = None,
+    budget_seconds: flags.BudgetSeconds = None,
+    budget_frames: flags.BudgetFrames = None,
     form: Annotated[
         str,
         typer.Option("--format", envvar="DEJAVU_SQL_FORMAT", help="table, json, csv or parquet."),
@@ -121,7 +126,8 @@ def sql(
         text = f"EXPLAIN {'ANALYZE ' if analyze else ''}{text}"
     named = dict(_parameter(given) for given in param or ())
     with connect(data, model, device) as engine:
-        table = engine.sql(text, **named).arrow()
+        options = finding.budgets(budget_seconds, budget_frames)
+        table = engine.sql(text, options=options, **named).arrow()
     write_table(table, "json" if as_json else form, plan=explain or analyze)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -56,7 +56,11 @@ class Sought:
         return ", ".join([self.text or f"like {self.image}", *more])
 
     def find(
-        self, engine: "AnyEngine", group_by: "GroupBy" = "moment", exact: bool | None = None
+        self,
+        engine: "AnyEngine",
+        group_by: "GroupBy" = "moment",
+        exact: bool | None = None,
+        **options: Any,
     ) -> "QueryResult":
         """Ask for it."""
         found = engine.query(
@@ -68,6 +72,7 @@ class Sought:
             exact=exact,
             where=self.where,
             mix=dict(map(_weighted, self.mix)) | dict.fromkeys(self.without, _AWAY) or None,
+            **options,
         )
         return replace(found, moments=found.moments[self.offset :])
 
@@ -79,6 +84,12 @@ class Sought:
             return self.image.read_bytes()
         except OSError as error:
             raise UsageError(f"--image {self.image}: {str(error.strerror).lower()}") from error
+
+
+def budgets(seconds: float | None, frames: int | None) -> dict[str, Any]:
+    """Return the options that bound what a query costs, those that are given."""
+    given = {"budget_seconds": seconds, "budget_frames": frames}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _weighted(given: str) -> tuple[str, float]:

@@ -30,6 +30,13 @@ Where = Annotated[
         "--where", help="Only videos that meet a condition on their columns: \"camera = 'north'\"."
     ),
 ]
+BudgetSeconds = Annotated[
+    float | None, typer.Option("--budget-seconds", help="End the work after so many seconds.")
+]
+BudgetFrames = Annotated[
+    int | None,
+    typer.Option("--budget-frames", help="Embed and make exact at most so many frames.", min=0),
+]
 Clips = Annotated[int, typer.Option(help="Made-up clips.", min=1)]
 Fps = Annotated[
     float, typer.Option("--fps", envvar="DEJAVU_FPS", help="Sampled frames per second.")

@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from math import ceil
 from pathlib import Path
+from time import perf_counter
 
 from engine.errors import VideoError
-from engine.ingesting.discover import Found
+from engine.ingesting.discover import Found, discover
+from engine.ingesting.frame_budget import FrameBudget
 from engine.ingesting.identify import (
     committed,
     identify,
@@ -17,7 +19,7 @@ from engine.ingesting.identify import (
     stored_rate,
 )
 from engine.ingesting.plan import Source, Stretch, Task, cut, tasks_for, uncovered
-from engine.ingesting.report import IngestOptions, VideoReport
+from engine.ingesting.report import IngestOptions, IngestReport, VideoReport
 from engine.ingesting.tracker import Tracker
 from engine.search.context import Range
 from engine.storage.store import Store
@@ -80,11 +82,12 @@ class Plan:
         return cls(chain(seen, tasks), few=False)
 
 
-def register_files(
-    store: Store, files: Sequence[Found], recorded_pattern: str | None
-) -> list[VideoReport]:
-    """Identify files and embed nothing."""
-    reports = []
+def register(
+    store: Store, paths: Sequence[str | Path], recorded_pattern: str | None = None
+) -> IngestReport:
+    """Put videos on record without embedding them; queries embed what they need of them."""
+    started, reports = perf_counter(), list[VideoReport]()
+    files = discover(paths)
     for found, name in zip(files, names_for(store, files), strict=True):
         report = VideoReport(name, found.address, "known")
         reports.append(report)
@@ -92,11 +95,11 @@ def register_files(
             report.video_id = identify(store, found, name, recorded_pattern).video_id
         except VideoError as error:
             report.outcome, report.reason = "quarantined", str(error)
-    return reports
+    return IngestReport(reports, perf_counter() - started)
 
 
-def plan_ranges(tracker: Tracker, ranges: Sequence[Range]) -> Iterator[Task]:
-    """Yield what is not stored of the groups of pictures that ranges touch."""
+def plan_ranges(tracker: Tracker, ranges: Sequence[Range], budget: FrameBudget) -> Iterator[Task]:
+    """Yield what is not stored of the groups of pictures that ranges touch, within a budget."""
     store, options = tracker.store, tracker.options
     for video_id in dict.fromkeys(part.video_id for part in ranges):
         wanted = [part for part in ranges if part.video_id == video_id]
@@ -116,12 +119,13 @@ def plan_ranges(tracker: Tracker, ranges: Sequence[Range]) -> Iterator[Task]:
             if (gops := source.between(part.start_seconds, part.stop_seconds))
             for stretch in uncovered(cut(gops, source.fps), done)
         ]
+        todo = budget.fit(source, todo)
         rest = uncovered(cut(source.gops, source.fps), sorted([*done, *todo], key=_start))
         if todo:
             source = _audited(source, todo, options)
             tracker.open(source, report, todo, whole=not rest)
             yield from tasks_for(source, todo)
-        else:
+        elif not budget.exceeded:
             report.outcome = "known"
 
 

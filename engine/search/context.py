@@ -87,10 +87,25 @@ class SearchContext:
         """Decode, embed and store what is missing, within what is left of the budgets."""
         started, allowed = monotonic(), self.options.embed_seconds
         left = None if allowed is None else max(0.0, allowed - self.embedding_seconds)
-        options = replace(self.options, budget_seconds=self.seconds_left, embed_seconds=left)
-        self.work.embedded.append(self.embed(missing, options))
+        options = replace(
+            self.options,
+            budget_seconds=self.seconds_left,
+            embed_seconds=left,
+            budget_frames=self.frames_left,
+        )
+        done = Embedded(complete=False) if self.frames_left == 0 else self.embed(missing, options)
+        self.work.embedded.append(done)
         self.embedding_seconds += monotonic() - started
         self.reading.renew()
+
+    @property
+    def frames_left(self) -> int | None:
+        """How many frames may still be embedded or made exact, or None without a bound."""
+        budget = self.options.budget_frames
+        if budget is None:
+            return None
+        embedded = sum(item.frames for item in self.work.embedded)
+        return max(0, budget - embedded - sum(item.rows for item in self.work.refined))
 
     @property
     def seconds_left(self) -> float | None:

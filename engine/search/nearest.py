@@ -1,5 +1,7 @@
 """The rows nearest to a vector, and the rows on the right side of a cut-off, exact where asked."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,8 @@ from engine.search.scores import Match, cosine_at, line_of
 from engine.search.work import Refined
 from engine.storage.store import Hits
 from engine.storage.view import Places
+
+L = TypeVar("L", int, float)
 
 
 def find_best(
@@ -82,7 +86,7 @@ def refiner_of(context: SearchContext) -> Refiner | None:
         context.reading,
         context.redecode,
         context.encoder.embed_images,
-        max_frames=context.options.refine_frames,
+        max_frames=_least(context.options.refine_frames, context.frames_left),
         max_seconds=_least(context.options.refine_seconds, context.seconds_left),
     )
 
@@ -93,5 +97,5 @@ def _note(context: SearchContext, refined: Refined) -> None:
         context.work.refined.append(refined)
 
 
-def _least(*limits: float | None) -> float | None:
+def _least(*limits: L | None) -> L | None:
     return min((limit for limit in limits if limit is not None), default=None)

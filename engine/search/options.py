@@ -18,6 +18,7 @@ class Options:
     refine_frames: int | None = None  # None: as many as it takes
     refine_seconds: float | None = None
     budget_seconds: float | None = None
+    budget_frames: int | None = None  # embedded or made exact for it
     embed_seconds: float | None = None  # of it for embedding; None: as the engine is set
     false_match_rate: float = 0.01
     gap_seconds: float = 1.0

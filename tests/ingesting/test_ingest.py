@@ -442,6 +442,24 @@ def test_a_budget_ends_within_a_stretch_and_stores_no_half(
     assert {problem.kind for problem in store.verify()} == {"incomplete"}
 
 
+@pytest.mark.parametrize("most", [0, 1, 39, 40, 45, 199, 200, 300])
+def test_a_budget_of_frames_holds(store, model, clips, most) -> None:
+    [video] = register(store, [clips / "long.mp4"]).videos
+    asked = (store, model, [Range(video.video_id, 0, 100)], DENSE, None, None)
+    embedded = ensure(*asked, most)
+    rows = len(store.rows(model.space.key))
+    assert rows == embedded.frames <= most
+    assert embedded.complete == (most >= 200)
+    if most < 200:  # and not one group of pictures more would have fitted
+        gops = store.catalog.gops(video.video_id)
+        after = next(g for g in gops if g.start_seconds * 2 >= rows - 1e-6)
+        assert rows + 2 * (after.stop_seconds - after.start_seconds) > most
+    again = ensure(*asked, None)
+    assert (again.frames, again.complete) == (200 - rows, True)
+    assert len(store.rows(model.space.key)) == 200
+    assert store.verify() == []
+
+
 def test_a_file_that_has_gone_leaves_the_answer_incomplete(store, model, clips, tmp_path) -> None:
     path = tmp_path / "clip.mp4"
     shutil.copy(clips / "short.mp4", path)

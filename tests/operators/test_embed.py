@@ -14,6 +14,8 @@ from engine.operators.scan import Scan
 from engine.planner.relations import RELATIONS
 from engine.search.context import Range
 from engine.search.moments import Step
+from engine.search.options import Options
+from engine.search.work import Embedded, Refined
 from schemas.tables import MOMENTS
 from tests.asking import Videos
 
@@ -48,6 +50,23 @@ def test_a_quarantined_video_is_left_alone(videos: Videos, sandbox: Sandbox) -> 
     videos.store.catalog.set_status(3, "quarantined", "broken")
     read_table(Embed(gops()), videos.context(sandbox))
     assert videos.asked == []
+
+
+def test_frames_that_were_embedded_or_refined_are_spent(videos: Videos, sandbox: Sandbox) -> None:
+    seen = []
+    context = videos.context(sandbox, budget_frames=30)
+    context.work.refined.append(Refined(rows=4))
+
+    def embed(missing: Sequence[Range], options: Options) -> Embedded:
+        seen.append(options.budget_frames)
+        return Embedded(frames=13, complete=False)
+
+    context.embed = embed
+    for _ in range(4):
+        context.embed_missing([Range(3, 10.0, 20.0)])
+    assert seen == [26, 13]
+    assert context.frames_left == 0
+    assert [item.complete for item in context.work.embedded] == [False] * 4
 
 
 def test_what_is_left_of_the_budget_goes_to_the_ingest(videos: Videos, sandbox: Sandbox) -> None:
