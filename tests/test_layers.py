@@ -21,7 +21,7 @@ LAYERS = [
     {"engine.vision.streaming"},
     {"engine.vision.earlygate", "engine.vision.interpolate", "engine.vision.reusevit"},
     {"engine.vision.emulated", "engine.vision.eventful", "engine.vision.merging"},
-    {"engine.vision.runlength"},
+    {"engine.vision.rollout", "engine.vision.runlength"},
     {"engine.vision.action"},
     {"engine.vision.bounded"},
     {"engine.vision.registry"},

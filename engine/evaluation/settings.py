@@ -32,6 +32,7 @@ EVEN = (0.8, 0.6, 0.45, 0.35)  # of dense's cost, by DiffRate's counts where non
 PASSED = (2, 4, 8, 16)  # one token of so many that a gate of Eventful lets through
 CHANGED = (4, 8, 12, 16, 24)  # times CMC's threshold: DeiT's values are larger than CLIP's
 RUNS = (0.05, 0.1, 0.2, 0.4)  # thresholds of run-length tokens, as published
+GUIDED = (0.5, 0.25, 0.1)  # shares of the patches that the rollout keeps
 SCALES = (0.5, 0.7, 0.85, 1.0, 1.2)  # of what was calibrated or trained
 INTERPOLATE, REUSEVIT, GATE = "interpolate", "ReuseViT", "gate"
 BRIDGE = "bridge alone"  # frames between agreeing ones interpolated, the others whole
@@ -79,6 +80,7 @@ def published_settings(
     for name, option in (("eventful", "r"), ("eventful_emulated", "k")):
         wanted += [(name, f"{option} {few}", {option: few}) for few in passed]
     wanted += [("runlength", f"τ {limit:g}", {"threshold": limit}) for limit in RUNS]
+    wanted += [("rgtp", f"keep {share:g}", {"keep": share}) for share in GUIDED]
     limits = [times * THRESHOLD * config.width for times in CHANGED]
     wanted += [("cmc_emulated", f"T {limit:.3g}", {"threshold": limit}) for limit in limits]
     return [

@@ -15,6 +15,7 @@ STRATEGIES = Names(
         "eventful_emulated": "engine.vision.emulated.build:EVENTFUL",
         "interpolate": "engine.vision.interpolate:INTERPOLATE",
         "reusevit": "engine.vision.reusevit.build:REUSEVIT",
+        "rgtp": "engine.vision.rollout.build:RGTP",
         "runlength": "engine.vision.runlength.build:RUNLENGTH",
         "tome": "engine.vision.merging.build:TOME",
     },

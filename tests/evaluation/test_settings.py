@@ -44,7 +44,7 @@ def test_other_methods_are_compared_with_intervals(small, tmp_path: Path) -> Non
     families = {point.family for point in points}
     assert families == {
         *("dense", "diffrate", "tome", "eventful", "eventful_emulated", "cmc_emulated"),
-        "runlength",
+        *("runlength", "rgtp"),
     }
     for family in families - {"dense"}:
         costs = [point.macs for point in points if point.family == family]

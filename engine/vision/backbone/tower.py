@@ -136,6 +136,14 @@ class AttentionPool(nn.Module):
         self.up = nn.Linear(config.width, config.mlp)
         self.down = nn.Linear(config.mlp, config.width)
 
+    def weigh(self, h: Tensor) -> Tensor:
+        """Attention of the query to each token, `[B, H, 1, N]`, of tokens `[B, N, D]`."""
+        batch, tokens, width = h.shape
+        q = self.q(self.probe).view(1, self.heads, 1, -1)
+        keys = F.linear(h, self.kv.weight[:width], self.kv.bias[:width])
+        k = keys.view(batch, tokens, self.heads, -1).permute(0, 2, 3, 1)
+        return ((q @ k) * q.shape[-1] ** -0.5).softmax(-1)
+
     def forward(self, h: Tensor) -> Tensor:
         """Pool `[B, N, D]` into `[B, D]`."""
         batch, tokens, width = h.shape

@@ -1,0 +1,44 @@
+"""Rollout-guided pruning from its options."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UsageError
+from engine.vision.backbone.space import Space
+from engine.vision.backbone.tower import VisionTower
+from engine.vision.rollout.select import PatchShares
+from engine.vision.rollout.stepper import RolloutPruning, Warmth
+from engine.vision.streaming.framewise import tell_plain
+from engine.vision.streaming.sequential import Sequential
+from engine.vision.streaming.strategy import Buildable, check_options, check_untrained
+
+
+def build_rgtp(
+    tower: VisionTower, _space: Space | None, parts: Path | None, options: Mapping[str, Any]
+) -> Sequential[Warmth]:
+    """Build it.
+
+    Options: keep (share of the patches that are foreground), foreground and background (shares of
+    these and of the others that are kept), every (frames from reset to reset; 0: none), reset
+    (full, 1in2 or 1in4), reach (places that a patch may move from frame to frame).
+    """
+    check_untrained("rgtp", parts)
+    allowed = ("keep", "foreground", "background", "every", "reset", "reach")
+    check_options("rgtp", options, allowed)
+    shares = {n: float(options[n]) for n in ("keep", "foreground", "background") if n in options}
+    stepper = RolloutPruning(
+        tower,
+        PatchShares(**shares),
+        every=int(options.get("every", 8)),
+        reset=options.get("reset", "full"),
+        reach=int(options.get("reach", 1)),
+    )
+    if stepper.every == 1 and stepper.reset == "full":
+        raise UsageError("every 1 with full resets is dense; allowed: 0 (never), 2 or more")
+    tell_plain("rgtp", tower)
+    whole = stepper.reset == "full" and stepper.every > 0
+    return Sequential(stepper, "rgtp", stepper.every - 1 if whole else 0)
+
+
+RGTP = Buildable(build_rgtp)
