@@ -1,4 +1,4 @@
-"""`bench` of searches: vectors, SQL over them, matches, moments."""
+"""`bench` of searches and labels: vectors, SQL over them, matches, moments, actions."""
 
 from pathlib import Path
 from typing import Annotated
@@ -88,5 +88,27 @@ def moments(
     with show.err.status("finding moments"):
         report = moments_bench.run(
             model=model, device=device, clips=clips, seed=seed, workers=workers
+        )
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def actions(
+    clips: Annotated[int, typer.Option(help="Made-up clips of the test split.", min=9)] = 450,
+    seed: int = 7,
+    threshold: Annotated[
+        float | None, typer.Option(help="By run-length tokens, dropped at this; none: by all.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="builtin, a folder or a hub id.")] = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Classify coded clips in which one thing moves: how often the likeliest label is right."""
+    from engine.evaluation.bench import actions as actions_bench
+
+    with show.err.status("classifying"):
+        report = actions_bench.run(
+            model=model, device=device, clips=clips, seed=seed, threshold=threshold
         )
     show.print_report(report, as_json=as_json, path=out)

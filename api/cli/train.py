@@ -58,6 +58,37 @@ def clip(
 
 
 @app.command()
+def action(
+    out: Out = Path("runs/action"),
+    seconds: Annotated[float, typer.Option(help="How long; the schedule follows.")] = 140.0,
+    clips: Annotated[int, typer.Option(help="Made-up clips, rendered before.")] = 36_000,
+    batch: Annotated[int, typer.Option(help="Clips of one step.")] = 256,
+    seed: int = 0,
+    workers: flags.Workers = 2,
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Train a small video classifier on motions of the made-up world, in Hugging Face's form."""
+    from engine.training.action.train import ActionTraining
+    from engine.training.action.train import train as train_action
+    from engine.vision.model import pick_device
+
+    _log()
+    scores = train_action(
+        ActionTraining(
+            str(out),
+            seconds=seconds,
+            clips=clips,
+            batch=batch,
+            seed=seed,
+            workers=workers,
+            device=str(pick_device(device)),
+        )
+    )
+    _done(scores, out, as_json=as_json)
+
+
+@app.command()
 def reuse(
     out: Out = Path("runs/reuse"),
     videos: Folder = None,

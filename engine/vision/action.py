@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import ModelError, UsageError, unknown
-from engine.vision.backbone.locate import locate, read_json
+from engine.vision.backbone.locate import BUILTIN, locate, read_json
 from engine.vision.backbone.preprocess import Preprocessing
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.video import VideoTower
@@ -22,6 +22,10 @@ from engine.vision.backbone.weights import (
 from engine.vision.model import pick_device
 from engine.vision.runlength.joint import RunLengthVideo
 
+FPS = (
+    7.5  # of clips, where a model does not say: every fourth frame of 30 a second, as for Kinetics
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ActionModel:
@@ -29,8 +33,14 @@ class ActionModel:
 
     tower: VideoTower
     labels: tuple[str, ...]  # of the classes, in the order of their scores
+    fps: float  # of the frames of a clip
     preprocessing: Preprocessing
     space: Space
+
+    @property
+    def seconds(self) -> float:
+        """How long a clip is."""
+        return self.tower.config.num_frames / self.fps
 
     @torch.inference_mode()
     def classify(self, clips: Tensor, *, batch: int = 8, threshold: float | None = None) -> Tensor:
@@ -58,18 +68,23 @@ class ActionModel:
         return self.labels.index(label)
 
 
+def action_folder(name: str, revision: str | None = None) -> tuple[Path, str]:
+    """Return a video classifier's folder and its commit."""
+    return (BUILTIN / "action", "local") if name == "builtin" else locate(name, revision)
+
+
 def load_action_model(
-    name: str,
+    name: str = "builtin",
     *,
     device: str = "auto",
     dtype: torch.dtype | None = None,
     revision: str | None = None,
 ) -> ActionModel:
-    """Load a folder in Hugging Face's format or a hub id; safetensors only.
+    """Load `builtin`, a folder in Hugging Face's format or a hub id; safetensors only.
 
     The default type is bfloat16 on a GPU, float32 on a CPU.
     """
-    folder, commit = locate(name, revision)
+    folder, commit = action_folder(name, revision)
     place = pick_device(device)
     raw = read_json(folder / "config.json")
     family = video_family_of(str(raw.get("model_type")), folder)
@@ -87,9 +102,12 @@ def load_action_model(
     return ActionModel(
         tower=fill(VideoTower, shape, tensors, "video tower").to(place, kind),
         labels=labels_of(config),
+        fps=float(config.get("clip_fps", FPS)),
         preprocessing=preprocessing,
         space=Space(
-            name=re.sub(r"[^\w.-]+", "-", Path(name).name),
+            name="builtin-action"
+            if name == "builtin"
+            else re.sub(r"[^\w.-]+", "-", Path(name).name),
             model=name,
             revision=commit,
             weight_hash=hash_files(files),

@@ -1,0 +1,124 @@
+"""Train a video classifier from nothing: motions of the made-up world, from pixels alone."""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engine.training.action.data import MOTIONS, batches, render_pool
+from engine.training.action.export import export_action
+from engine.training.schedule import warm_cosine
+from engine.vision.backbone.video import VideoConfig, VideoTower, sine_positions
+from engine.world.action import LABELS
+from engine.world.splits import Split
+
+log = logging.getLogger(__name__)
+RATE, WARMUP, DECAY = 1e-3, 0.05, 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class ActionTraining:
+    """What is trained, on how much, for how long."""
+
+    out: str
+    seconds: float = 420.0  # of training, after the clips are rendered; the schedule follows
+    clips: int = 6000
+    batch: int = 128
+    held: int = 600  # clips of the `val` split, to report on
+    seed: int = 0
+    workers: int = 2
+    device: str = "cpu"
+    frames: int = 8
+    fps: float = 4.0
+    size: int = 64
+
+
+def shape_of(training: ActionTraining) -> VideoConfig:
+    """The shape that ships: 1.3 million weights."""
+    return VideoConfig(
+        layers=6, width=128, heads=4, mlp=512, patch=8, tubelet=2, image_size=training.size,
+        num_frames=training.frames, classes=len(MOTIONS), eps=1e-6,
+    )  # fmt: skip
+
+
+def train(training: ActionTraining) -> dict[str, float]:
+    """Train, write the model below `out`, and return what it scores on held-out clips."""
+    torch.manual_seed(training.seed)
+    device = torch.device(training.device)
+    clips, motions = _pool("train", training.clips, training.seed, training)
+    tower = _begin(training).to(device)
+    clips, motions = clips.to(device), motions.to(device)
+    optimiser = torch.optim.AdamW(
+        [p for p in tower.parameters() if p.requires_grad], lr=RATE, weight_decay=DECAY
+    )
+    generator = torch.Generator().manual_seed(training.seed)
+    begun, steps = perf_counter(), 0
+    while (done := (perf_counter() - begun) / training.seconds) < 1:
+        for taken, meant in batches(clips, motions, training.batch, generator):
+            done = (perf_counter() - begun) / training.seconds
+            if done >= 1:
+                break
+            for group in optimiser.param_groups:
+                group["lr"] = warm_cosine(RATE, WARMUP, done)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                scores = tower(tower.normalise(_lit(taken, generator)))
+            loss = F.cross_entropy(scores.float(), meant, label_smoothing=0.1)
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
+            optimiser.step()
+            steps += 1
+        log.info("%d steps, loss %.3f", steps, float(loss.detach()))
+    tower = tower.float().cpu().eval()
+    folder = Path(training.out)
+    export_action(tower, tuple(LABELS.values()), training.fps, folder)
+    held, meant = _pool("val", training.held, training.seed + 1, training)
+    scores = score(tower, held, meant) | {"steps": float(steps)}
+    told = {"training": asdict(training), "scores": scores}
+    (folder / "training.json").write_text(json.dumps(told, indent=1) + "\n")
+    return scores
+
+
+@torch.inference_mode()
+def score(tower: VideoTower, clips: Tensor, motions: Tensor) -> dict[str, float]:
+    """Share of clips whose likeliest label is theirs, of all and of each motion."""
+    parts = [tower(tower.normalise(part)).argmax(1).cpu() for part in clips.split(64)]
+    right = (torch.cat(parts) == motions.cpu()).double()
+    told = {"top1": float(right.mean())}
+    for at, name in enumerate(MOTIONS):
+        if (those := motions.cpu() == at).any():
+            told[name] = float(right[those].mean())
+    return told
+
+
+def _begin(training: ActionTraining) -> VideoTower:
+    tower = VideoTower(shape_of(training))
+    for module in tower.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            nn.init.zeros_(module.bias)
+    tower.position.data = sine_positions(tower.config.tokens, tower.config.width)
+    tower.position.requires_grad_(False)
+    return tower
+
+
+def _pool(split: Split, clips: int, seed: int, training: ActionTraining) -> tuple[Tensor, Tensor]:
+    begun = perf_counter()
+    pixels, motions = render_pool(
+        split, clips, seed, frames=training.frames, fps=training.fps, size=training.size,
+        workers=training.workers,
+    )  # fmt: skip
+    log.info("%d %s clips rendered in %.0f s", clips, split, perf_counter() - begun)
+    return torch.from_numpy(pixels), torch.from_numpy(motions)
+
+
+def _lit(clips: Tensor, generator: torch.Generator) -> Tensor:
+    """Change each clip's light and contrast a little."""
+    gain, shift = torch.rand(2, len(clips), 1, 1, 1, 1, generator=generator).to(clips.device)
+    values = clips.float() * (0.8 + 0.4 * gain) + 40 * (shift - 0.5)
+    return values.clamp(0, 255).to(torch.uint8)
