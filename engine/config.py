@@ -55,6 +55,9 @@ class Settings(FromFile):
     )
     parts: Path | None = Field(None, description="gate limits or reuse modules: a file or a folder")
     decoder: Literal["auto", "pyav", "nvdec"] = "auto"
+    decode_gate: bool = Field(
+        False, description="leave groups of pictures undecoded where that keeps the bound"
+    )
     devices: str = Field("", description="that ingests encode on: all GPUs, or a list with commas")
     embed_seconds: float = Field(
         30.0, gt=0, description="that one query may embed what is missing; ingest embeds all"

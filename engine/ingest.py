@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -83,6 +84,7 @@ def ensure(
     over = past(budget_seconds, embed_seconds)
     ended = None if budget_seconds is None else past(budget_seconds)
     store.catalog.add_space(model.space)
+    options = replace(options, decode_gate=False)  # its audit is of whole videos
     tracker = Tracker(store, model.space.key, options)
     frames = FrameBudget(budget_frames)
     plan = Plan.ahead(plan_ranges(tracker, ranges, frames), options)

@@ -109,6 +109,7 @@ class Engine(Library):
         workers: int | None = None,
         decoder: "Decoder | None" = None,
         devices: str | None = None,
+        decode_gate: bool | None = None,
         replace: bool = False,
         apart: bool = False,
         progress: "Progress | None" = None,
@@ -121,6 +122,8 @@ class Engine(Library):
         rows; with "none" nothing is audited, and the report says that nothing is promised.
         `options` are the strategy's own; rows that are stored by the same strategy are kept
         whatever its options were.
+        With `decode_gate` groups of pictures whose packets say that little changes stay undecoded,
+        under the same bound.
         """
         from engine.ingest import ingest
 
@@ -134,6 +137,7 @@ class Engine(Library):
             workers=workers,
             decoder=decoder,
             devices=devices,
+            decode_gate=decode_gate,
             replace=replace,
             apart=apart,
         )
@@ -240,6 +244,7 @@ class Engine(Library):
         workers: int | None = None,
         decoder: "Decoder | None" = None,
         devices: str | None = None,
+        decode_gate: bool | None = None,
         replace: bool = False,
         apart: bool = False,
     ) -> "IngestOptions":
@@ -258,6 +263,7 @@ class Engine(Library):
             workers=workers,
             decoder=decoder or self.settings.decoder,
             devices=pick_devices(self.settings.devices if devices is None else devices),
+            decode_gate=self.settings.decode_gate if decode_gate is None else decode_gate,
             replace=replace,
             apart=apart,
             recorded_pattern=self.settings.recorded_pattern,

@@ -71,6 +71,14 @@ DecoderName = Annotated[
         help="auto, pyav, or nvdec, the GPU's own; auto takes nvdec where there is one.",
     ),
 ]
+DecodeGate = Annotated[
+    bool,
+    typer.Option(
+        "--decode-gate",
+        envvar="DEJAVU_DECODE_GATE",
+        help="Leave calm groups of pictures undecoded, by their packets, under the same bound.",
+    ),
+]
 Devices = Annotated[
     str,
     typer.Option(

@@ -33,6 +33,7 @@ def ingest(
     ] = None,
     decoder: flags.DecoderName = "auto",
     devices: flags.Devices = "",
+    decode_gate: flags.DecodeGate = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace stored rows that are finer than these, too.")
     ] = False,
@@ -73,6 +74,7 @@ def ingest(
                 workers=workers,
                 decoder=decoder,  # type: ignore[arg-type]  # any text; the options check it
                 devices=devices,
+                decode_gate=decode_gate,
                 replace=replace,
                 progress=bars,
             )
@@ -169,6 +171,9 @@ def print_report(report: "IngestReport") -> None:
         _print_choices(report)
         show.out.print(f"[dim]drift promised: {report.promise}[/]")
         show.out.print(f"[dim]decoder: {escape(report.decoder)}[/]")
+        for video in report.videos:
+            if video.gate:
+                show.out.print(f"[dim]decode gate: {escape(f'{video.name}: {video.gate}')}[/]")
     show.print_caution(report.caution if report.rows else None)
     if report.resume:
         show.out.print(f"[yellow]{report.resume}[/]")

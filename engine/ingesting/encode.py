@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.ingesting.gate import DecodeGate
 from engine.ingesting.plan import Source, Stretch
 from engine.ingesting.prepare import Decoded, PreparedStretch
 from engine.ingesting.report import IngestOptions
@@ -22,10 +24,13 @@ from engine.vision.model import Model
 from engine.vision.registry import build_strategy, fitting, options_of
 from engine.vision.reusevit.strategy import ReuseViT
 from engine.vision.streaming.batcher import Batcher, StreamSource
+from engine.vision.streaming.dense import Dense
 from engine.vision.streaming.strategy import Chunk, Encoded, PartOf, Strategy, reuse_rate
 
 LANE_FRAMES = 64  # of a lane in one turn: about a stretch
 SHORT_FRAMES = 8  # where time may run out within a stretch
+GATE_SHARE = 0.5  # of the bound, for the decode gate; the strategy keeps the rest
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +64,17 @@ class StretchEncoder:
     choices: Mapping[str, StrategyChoice] | None = None
     few: bool = False
     strategy: Strategy = field(init=False)
+    gate: DecodeGate | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         name, bound = self.options.strategy, self.options.max_drift
         dense = build_strategy("dense", self.model.tower)
+        if self.options.decode_gate and bound is not None:
+            alone = self.few or name == dense.name
+            limit, risk = (1.0, 1.0) if alone else (GATE_SHARE, 0.5)
+            risk *= 1 - CONFIDENCE
+            self.gate = DecodeGate(partial(_embed_exactly, self.model), limit * bound, risk)
+            bound *= 1 - GATE_SHARE
         if name != "auto" or self.few:
             self.strategy = dense if self.few else self._build(name, dense)
             return
@@ -141,7 +153,14 @@ class StretchEncoder:
         strategy = build_strategy(name, model.tower, space=model.space, parts=parts, options=given)
         if self.options.max_drift is None:
             return strategy
-        return Bounded(cast(Scalable, strategy), dense, max_drift=self.options.max_drift)
+        if self.gate is None:
+            return Bounded(cast(Scalable, strategy), dense, max_drift=self.options.max_drift)
+        return Bounded(
+            cast(Scalable, strategy),
+            dense,
+            max_drift=(1 - GATE_SHARE) * self.options.max_drift,
+            confidence=1 - (1 - CONFIDENCE) / 2,
+        )
 
     def _finish(self, pairs: Iterable[tuple[Decoded, Encoded]], seconds: float) -> list[Done]:
         """Bring results to the host, and share the seconds out by frames."""
@@ -156,8 +175,12 @@ class StretchEncoder:
 
     def _done(self, decoded: Decoded, rows: Rows, encoded: Encoded, seconds: float) -> Done:
         config, strategy = self.model.tower.config, encoded.strategy or self.strategy.name
-        frames = len(decoded.frames)
-        tokens = frames * config.tokens * (config.layers - 1)
+        frames, word = len(decoded.frames), decoded.gate
+        per_frame = config.tokens * (config.layers - 1)
+        tokens = frames * per_frame
+        computed = int(encoded.computed[:, 1:].sum())
+        computed += per_frame * sum(frame.vector is not None for frame in decoded.frames)
+        audited = word.embedded if word else 0
         return Done(
             source=decoded.task.source,
             stretch=decoded.stretch,
@@ -166,38 +189,63 @@ class StretchEncoder:
             rows=rows,
             full=int(rows.exact.sum()),
             tokens=tokens,
-            tokens_reused=tokens - int(encoded.computed[:, 1:].sum()),
-            macs=float(encoded.macs.sum()),
+            tokens_reused=tokens - computed,
+            macs=float(encoded.macs.sum()) + float(audited * dense_macs(config)),
             macs_dense=float(frames * dense_macs(config)),
-            seconds=seconds,
+            seconds=seconds + (word.encode_seconds if word else 0.0),
         )
+
+
+def _embed_exactly(model: Model, pixels: Tensor) -> NDArray[np.float32]:
+    """Unit vectors of frames, each in full; from any thread."""
+    tower = model.tower
+    with torch.inference_mode():
+        vectors = Dense(tower).embed(pixels.to(tower.device))
+        return _host(F.normalize(vectors.float(), dim=-1))
 
 
 def _chunk(prepared: PreparedStretch, model: Model) -> Chunk:
     size = model.tower.config.image_size
     if not prepared.frames:
         return Chunk(torch.empty(0, 3, size, size, dtype=torch.uint8))
-    source = prepared.task.source
     cues = [frame.cues for frame in prepared.frames if frame.cues is not None]
     return Chunk(
         pixels=torch.stack([frame.pixels for frame in prepared.frames]),
         cues=torch.stack(cues) if cues else None,
-        part_of=PartOf(source.video_id, source.planned) if source.planned else None,
+        part_of=PartOf(prepared.task.source.video_id, prepared.planned)
+        if prepared.planned
+        else None,
     )
 
 
 def _rows(decoded: Decoded, encoded: Encoded, model: Model) -> Rows:
     frames = decoded.frames
-    unknown = torch.full((len(frames),), torch.nan)
+    carried = np.array([frame.carried for frame in frames], bool)
+    known = np.array([frame.vector is not None for frame in frames], bool)
+    at = np.array([frame.frame for frame in frames if frame.frame is not None], np.intp)
+
+    def spread(values: Tensor, of_known: float) -> NDArray[np.float32]:
+        """Give each row what its frame has."""
+        own = _host(values.float())
+        rows = np.full((len(frames), *own.shape[1:]), of_known, np.float32)
+        rows[~known] = own[at]
+        return rows
+
+    unknown = torch.full((len(encoded.full),), torch.nan)
     drift = unknown if encoded.drift is None else encoded.drift
+    drifts = spread(torch.where(encoded.full, 0.0, drift.to(encoded.full.device)), 0.0)
+    embeddings = spread(F.normalize(encoded.embeddings.float(), dim=-1), 0.0)
+    for row in np.flatnonzero(known):
+        embeddings[row] = frames[row].vector
     return Rows(
         frame=np.array([frame.number for frame in frames], np.int32),
         seconds=np.array([frame.seconds for frame in frames], np.float64),
         picture=[frame.picture for frame in frames],
-        embeddings=_host(F.normalize(encoded.embeddings.float(), dim=-1)),
-        reuse_rate=_host(reuse_rate(encoded, model.tower).float()),
-        drift=_host(torch.where(encoded.full, 0.0, drift.to(encoded.full.device))),
-        exact=_host(encoded.full).astype(bool),
+        embeddings=embeddings,
+        reuse_rate=np.where(carried, 1.0, spread(reuse_rate(encoded, model.tower), 0.0)),
+        drift=np.where(carried, decoded.drift + np.nan_to_num(drifts), drifts),
+        exact=spread(encoded.full, 1.0).astype(bool) & ~carried,
+        carried=carried,
     )
 
 

@@ -139,7 +139,7 @@ def _run_here(
     preparation = preparation_of(options, encoder.model, encoder.cue_side)
     pool = DecodePool(
         tasks=tasks,
-        prepare=partial(prepare_task, preparation),
+        prepare=partial(encoder.gate.prepare if encoder.gate else prepare_task, preparation),
         workers=workers,
         ahead=encoder.streams + 1,
         stall_seconds=options.stall_seconds,

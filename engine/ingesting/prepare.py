@@ -9,7 +9,9 @@ from itertools import groupby, islice
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.errors import UnsupportedCodecError, UsageError
@@ -17,7 +19,7 @@ from engine.ingesting.plan import TOLERANCE_SECONDS, Stretch, Task
 from engine.ingesting.report import IngestOptions, Missing
 from engine.video.container import reading
 from engine.video.decode import Damage, Frame, decode_range
-from engine.video.hardware import BLOCK, decode_on_gpu, load_nvdec, shown_times
+from engine.video.hardware import BLOCK, DeviceFrame, decode_on_gpu, load_nvdec, shown_times
 from engine.video.hints import codec_hints
 from engine.video.sample import sample_frames
 from engine.vision.backbone.preprocess import Preprocessing, prepare, prepare_batch
@@ -77,11 +79,32 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A sampled frame without its pixels."""
+    """A sampled frame without its pixels: a row."""
 
     number: int
     seconds: float
     picture: str
+    frame: int | None  # whose vector it takes, counted among those decoded for its stretch
+    carried: bool = False  # that frame shows an earlier picture
+    vector: NDArray[np.float32] | None = None  # known already, where it takes no frame's
+
+
+@dataclass(frozen=True, slots=True)
+class Carrying:
+    """What a decode gate made of a stretch."""
+
+    rows: tuple[Shown, ...]
+    planned: int  # frames to encode of the video that share an audit
+    drift: float  # expected of a row that is carried
+
+
+@dataclass(frozen=True, slots=True)
+class GateWord:
+    """What a decode gate says of a video; with its first stretch also what the audit took."""
+
+    said: str
+    embedded: int = 0  # pictures, densely
+    encode_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +118,8 @@ class Decoded:
     pictures: int
     decode_seconds: float
     decoder: str  # that was used, and why
+    drift: float = 0.0  # expected of a row that is carried
+    gate: GateWord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +133,36 @@ class PreparedStretch:
     decoded: int  # pictures
     decode_seconds: float
     decoder: str  # that was used, and why
+    carrying: Carrying | None = None  # None: every row is a frame
+    gate: GateWord | None = None
 
     @property
     def event(self) -> Decoded:
         """What is told of it, and what its rows say besides embeddings."""
+        rows = (
+            self.carrying.rows
+            if self.carrying
+            else [
+                Shown(each.number, each.seconds, each.picture, at)
+                for at, each in enumerate(self.frames)
+            ]
+        )
         return Decoded(
             task=self.task,
             stretch=self.stretch,
-            frames=tuple(Shown(each.number, each.seconds, each.picture) for each in self.frames),
+            frames=tuple(rows),
             missing=self.missing,
             pictures=self.decoded,
             decode_seconds=self.decode_seconds,
             decoder=self.decoder,
+            drift=self.carrying.drift if self.carrying else 0.0,
+            gate=self.gate,
         )
+
+    @property
+    def planned(self) -> int:
+        """How many frames of its video share an audit; 0: each stretch has its own."""
+        return self.carrying.planned if self.carrying else self.task.source.planned
 
 
 @dataclass(slots=True)
@@ -214,7 +256,7 @@ def _prepare_by_pyav(
         started, before = perf_counter(), watch.decoded
         if at < index:
             at, group = next(groups, (len(task.stretches), iter(list[Frame]())))
-        ready = [_ready(frame, preparation) for frame in (group if at == index else ())]
+        ready = [ready_frame(frame, preparation) for frame in (group if at == index else ())]
         seconds = perf_counter() - started
         missing, watch.missing = watch.missing, []
         nothing = not (ready or missing or watch.shown)
@@ -234,18 +276,26 @@ def _prepare_on_gpu(
     for stretch in task.stretches:
         started = perf_counter()
         times = task.source.times(stretch.start_seconds, stretch.stop_seconds)
-        ready = []
         frames = decode_on_gpu(task.source.path, times, gpu=gpu, shown=shown)
-        while block := list(islice(frames, BLOCK)):
-            tick()
-            pixels = prepare_batch(torch.stack([f.image for f in block]), preparation.preprocessing)
-            ready += [
-                Ready(frame.number, frame.seconds, "?", each, None)
-                for frame, each in zip(block, pixels, strict=True)
-            ]
+        ready = ready_on_gpu(preparation, frames, tick)
         seconds = perf_counter() - started
         yield PreparedStretch(task, stretch, ready, [], len(ready), seconds, preparation.decoder)
     task.source.check_unchanged()
+
+
+def ready_on_gpu(
+    preparation: Preparation, frames: Iterator[DeviceFrame], tick: Callable[[], None]
+) -> list[Ready]:
+    """Resize what the GPU decoded, some at a time."""
+    ready: list[Ready] = []
+    while block := list(islice(frames, BLOCK)):
+        tick()
+        pixels = prepare_batch(torch.stack([f.image for f in block]), preparation.preprocessing)
+        ready += [
+            Ready(frame.number, frame.seconds, "?", each, None)
+            for frame, each in zip(block, pixels, strict=True)
+        ]
+    return ready
 
 
 @lru_cache(8)
@@ -254,7 +304,8 @@ def _shown(path: Path, _stamp: tuple[int, int, int]) -> list[float]:
     return shown_times(path)
 
 
-def _ready(frame: Frame, preparation: Preparation) -> Ready:
+def ready_frame(frame: Frame, preparation: Preparation) -> Ready:
+    """Resize and crop a sampled frame."""
     assert frame.number is not None
     preprocessing, side, cues = preparation.preprocessing, preparation.cue_side, None
     if side is not None:

@@ -41,6 +41,7 @@ class IngestOptions:
     workers: int | None = None  # decoding threads; None: one per core
     streams: int | None = None  # stretches encoded side by side; None: by device
     stall_seconds: float = 60.0  # a decoder silent for that long is given up
+    decode_gate: bool = False  # leave groups of pictures undecoded where that keeps the bound
     replace: bool = False  # stored rows by coarser ones; else finer rows are kept
     recorded_pattern: str | None = None  # in a name, when it was recorded
     weigh_from: int = (
@@ -57,6 +58,8 @@ class IngestOptions:
             raise UsageError(
                 f"max_drift must lie between 0 and 1, or be none, got {self.max_drift}"
             )
+        if self.decode_gate and self.max_drift is None:
+            raise UsageError("decode_gate keeps a bound on drift, got max_drift none")
         if self.decoder not in DECODERS:
             raise UsageError(unknown("decoder", self.decoder, DECODERS))
         for name in ("workers", "streams"):
@@ -116,6 +119,8 @@ class VideoReport:
     choice: str | None = None  # why that strategy
     decoder: str | None = None  # which, and why
     pictures: int = 0  # decoded
+    gate: str | None = None  # what the decode gate did, or why it is off
+    carried: int = 0  # of `frames`, those that take an earlier picture's vector
     frames: int = 0  # sampled and embedded in this run
     rows: int = 0  # stored by now
     reuse_rate: float = 0.0  # mean over `frames`

@@ -80,6 +80,8 @@ class Tracker:
         report = entry.report
         report.pictures += event.pictures
         report.decoder = event.decoder
+        report.gate = event.gate.said if event.gate else None
+        report.carried += sum(frame.carried for frame in event.frames)
         report.decode_seconds += event.decode_seconds
         report.missing += event.missing
         self.gops += len(entry.source.between(stretch.start_seconds, stretch.stop_seconds))

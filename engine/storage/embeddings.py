@@ -10,6 +10,7 @@ from engine.errors import UsageError
 from schemas import tables
 
 UNIT_TOLERANCE = 1e-2
+CARRIED = "carried"  # the strategy of a row whose picture was not decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Rows:
     reuse_rate: np.ndarray  # float32 [n]
     drift: np.ndarray  # float32 [n], 1 - cosine to dense; NaN where not estimated
     exact: np.ndarray  # bool [n], the vector is the dense one
+    carried: np.ndarray | None = None  # bool [n], it is an earlier picture's; None: none is
 
     def __post_init__(self) -> None:
         count = len(self.frame)
@@ -45,12 +47,15 @@ def to_table(rows: Rows, video_id: int, strategy: str) -> pa.Table:
     """Return rows of a video as they are stored."""
     dimension = rows.embeddings.shape[1]
     drift = np.asarray(rows.drift, np.float32)
+    strategies = np.full(len(rows.frame), strategy, object)
+    if rows.carried is not None:
+        strategies[rows.carried] = CARRIED
     columns = {
         "video_id": np.full(len(rows.frame), video_id, np.int64),
         "frame": np.asarray(rows.frame, np.int32),
         "seconds": np.asarray(rows.seconds, np.float64),
         "picture": pa.array(rows.picture, pa.string()),
-        "strategy": pa.array([strategy] * len(rows.frame), pa.string()),
+        "strategy": pa.array(strategies, pa.string()),
         "reuse_rate": np.asarray(rows.reuse_rate, np.float32),
         "drift": pa.array(drift, pa.float32(), mask=np.isnan(drift)),
         "exact": np.asarray(rows.exact, bool),

@@ -46,13 +46,19 @@ def load_nvdec() -> ModuleType:
 
 
 def decode_on_gpu(
-    path: str | Path, times: Instants, *, gpu: int = 0, shown: Sequence[float] | None = None
+    path: str | Path,
+    times: Instants,
+    *,
+    gpu: int = 0,
+    shown: Sequence[float] | None = None,
+    wanted: Sequence[tuple[int, int]] | None = None,
 ) -> Iterator[DeviceFrame]:
     """Yield the frame on screen at each instant, once each, as `sample_frames` does.
 
     Times come from the container's packets, so that they are the true ones. A file whose pictures
     the GPU counts otherwise, or cannot decode, raises UnsupportedCodecError. `shown` are the times
-    of all its pictures, where they are known already.
+    of all its pictures, where they are known already. With `wanted` those pictures alone come, each
+    given by a number and its place among all.
     """
     nvc, path = load_nvdec(), Path(path)
     shown = shown_times(path) if shown is None else shown
@@ -65,7 +71,7 @@ def decode_on_gpu(
                 f"{path.name} has {len(shown)} pictures, the GPU's decoder counts {len(decoder)}",
                 path=str(path),
             )
-        wanted = pick(shown, times)
+        wanted = pick(shown, times) if wanted is None else wanted
         for start in range(0, len(wanted), BLOCK):
             block = wanted[start : start + BLOCK]
             frames = decoder.get_batch_frames_by_index([index for _, index in block])

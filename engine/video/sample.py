@@ -114,7 +114,7 @@ def get_frames_at(
         times = [seconds[place] for place in wanted]
         frames = decode_range(
             path, first.start_seconds, last.stop_seconds, gops=gops, threads=threads,
-            looked=partial(_any_in, times),
+            looked=partial(any_in, times),
         )  # fmt: skip
         shown = _on_screen(frames, times)
         for place, frame in zip(wanted, shown, strict=True):
@@ -122,7 +122,8 @@ def get_frames_at(
                 yield place, frame
 
 
-def _any_in(times: Sequence[float], start_seconds: float, stop_seconds: float) -> bool:
+def any_in(times: Sequence[float], start_seconds: float, stop_seconds: float) -> bool:
+    """Whether one of rising times lies in `[start_seconds, stop_seconds)`."""
     at = bisect_left(times, start_seconds)
     return at < len(times) and times[at] < stop_seconds
 

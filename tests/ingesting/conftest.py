@@ -75,6 +75,15 @@ def model() -> Model:
     return small_model()
 
 
+@pytest.fixture(scope="session")
+def moved_model() -> Model:
+    """One whose vectors move with what is seen: unlike pictures are 0.03 apart."""
+    model = small_model()
+    for parameter in model.tower.parameters():
+        parameter.mul_(4)
+    return model
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "data") as opened:
