@@ -83,7 +83,7 @@ def scale(rung: int) -> float:
 
 def rungs(ratio: float) -> int:
     """Return how many rungs tighter divide the drift by `ratio`; below zero looser ones."""
-    return round(RUNGS / STEEP * math.log2(ratio))
+    return round(RUNGS / STEEP * math.log2(ratio)) if ratio > 0 else -99  # no drift at all
 
 
 def rungs_to(ratio: float) -> int:
