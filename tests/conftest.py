@@ -1,6 +1,7 @@
 """Fixtures that all tests share, and where kernels run without a GPU."""
 
 import os
+import sys
 
 # where tests run in a process for each processor, each computes by one thread
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -48,14 +49,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
-def pytest_unconfigure() -> None:
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
     """Let go of the session, which would outlive the interpreter and DuckDB's types with it.
 
     torch's operators are never freed; they reach `typing`, its registry of overloads the plugins
-    that pytest loaded, those their loader, which holds the session, its fixtures and their modules:
-    nanobind then prints pages of what DuckDB leaked.
+    that pytest loaded, those their loader, which holds all that was configured: the session, its
+    fixtures and their modules. nanobind then prints pages of what DuckDB leaked.
     """
     clear_overloads()
+    hook = config.pluginmanager.rewrite_hook  # asks its configuration at every import
+    if hook in sys.meta_path:
+        sys.meta_path.remove(hook)
+    vars(hook).pop("config", None)
 
 
 @pytest.fixture(scope="session")
