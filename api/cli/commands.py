@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {  # name → where it is defined, in the order of
     "train": "api.cli.train:app",
     "calibrate": "api.cli.train:calibrate",
     "eval": "api.cli.evaluate:evaluate",
+    "dataset": "api.cli.dataset:app",
     "bench": "api.cli.bench:app",
     "checkpoint": "api.cli.checkpoint:app",
     "doctor": "api.cli.doctor:doctor",

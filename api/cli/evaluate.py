@@ -92,6 +92,7 @@ def _on_files(
     from engine.evaluation.datasets.registry import DATASETS, AnnotatedSet
     from engine.evaluation.evaluate import at_most, evaluate_files, find_videos
     from engine.evaluation.files import sample_files
+    from engine.vision.reusevit.strategy import cue_side
 
     if name not in (names := ("world", *DATASETS.all())):
         raise UsageError(unknown("dataset", name, names))
@@ -106,7 +107,11 @@ def _on_files(
         raise UsageError(f"dataset {name} has no annotations for {task}; allowed: all, {has}")
     failed: list[tuple[str, str]] = []
     sampled = sample_files(
-        find_videos(videos, data.videos), annotated.fps, model.preprocessing, failed=failed
+        find_videos(videos, data.videos),
+        annotated.fps,
+        model.preprocessing,
+        failed=failed,
+        cue_side=cue_side(judged.values()),
     )
     thinned = (at_most(pixels, annotated.most) for pixels in sampled)
     with torch.inference_mode():

@@ -1,7 +1,7 @@
 """Videos as vectors, by any strategy, with what it cost."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.vision.reusevit.strategy import cue_side
 from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, reuse_rate
 from engine.world.clip import make_pool
 from engine.world.render import instants, render_sampled
@@ -29,6 +30,7 @@ class Pixels:
     pixels: Tensor  # uint8 [F, 3, S, S]
     seconds: NDArray[np.float64]  # [F]
     duration_seconds: float
+    cues: Tensor | None = None  # [F, C, side, side], of the codec, where a strategy wants them
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +103,14 @@ def encode(
     videos: Iterable[Pixels],
     *,
     streams: int = 8,
-    cues: Callable[[Pixels], Tensor] | None = None,
     into: Encodings | None = None,
 ) -> Encodings:
     """Encode each video as one stream, `streams` of them side by side; `into` adds to a result."""
     found = Encodings(strategy.name) if into is None else into
-    waiting = iter(videos)
+    waiting, wanted = iter(videos), cue_side([strategy]) is not None
     while batch := list(islice(waiting, streams)):
         chunks = [
-            Chunk(video.pixels, last=True, cues=cues(video) if cues else None) for video in batch
+            Chunk(video.pixels, last=True, cues=video.cues if wanted else None) for video in batch
         ]
         start, used = time.perf_counter(), time.process_time()
         results = strategy.encode(chunks)

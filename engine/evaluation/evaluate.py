@@ -110,7 +110,8 @@ def at_most(pixels: Pixels, frames: int) -> Pixels:
     if len(pixels.pixels) <= frames:
         return pixels
     kept = np.linspace(0, len(pixels.pixels) - 1, frames).round().astype(int)
-    return replace(pixels, pixels=pixels.pixels[kept], seconds=pixels.seconds[kept])
+    cues = None if pixels.cues is None else pixels.cues[kept]
+    return replace(pixels, pixels=pixels.pixels[kept], seconds=pixels.seconds[kept], cues=cues)
 
 
 def find_videos(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, Path]]:

@@ -1,6 +1,7 @@
 """Real video files as a tower's input."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,20 +9,32 @@ import torch
 
 from engine.errors import VideoError
 from engine.evaluation.encodings import Pixels
-from engine.video.decode import decode_range
+from engine.video.decode import Frame, decode_range
 from engine.video.gop import index_gops
+from engine.video.hints import codec_hints
 from engine.video.sample import sample_frames, sample_times
 from engine.vision.backbone.preprocess import Preprocessing, prepare
 
 
 def sample_file(
-    path: Path, fps: float, preprocessing: Preprocessing, *, threads: int = 2
+    path: Path,
+    fps: float,
+    preprocessing: Preprocessing,
+    *,
+    threads: int = 2,
+    cue_side: int | None = None,
 ) -> Pixels:
-    """Decode a file and prepare the frames on screen at `fps` instants a second."""
+    """Decode a file and prepare the frames on screen at `fps` instants a second.
+
+    With `cue_side` what its codec says of them, too, so many cells along a map.
+    """
     gops = index_gops(path)
     start, stop = gops[0].start_seconds, gops[-1].stop_seconds
     times = sample_times(start, stop, fps)
-    frames = decode_range(path, start, stop, gops=gops, threads=threads, looked=times.any_in)
+    frames = decode_range(
+        path, start, stop, gops=gops, threads=threads, looked=times.any_in,
+        cues=cue_side is not None,
+    )  # fmt: skip
     kept = list(sample_frames(frames, times))
     if not kept:
         raise VideoError("no frame can be decoded", path=str(path))
@@ -30,7 +43,13 @@ def sample_file(
         torch.stack([prepare(frame.image, preprocessing) for frame in kept]),
         np.array([frame.seconds - start for frame in kept]),
         stop - start,
+        None if cue_side is None else _cues(kept, cue_side, preprocessing),
     )
+
+
+def _cues(frames: Sequence[Frame], side: int, preprocessing: Preprocessing) -> torch.Tensor:
+    maps = [codec_hints(frame, side, fit=preprocessing.mode) for frame in frames]
+    return torch.from_numpy(np.stack(maps))
 
 
 def sample_files(
@@ -39,15 +58,16 @@ def sample_files(
     preprocessing: Preprocessing,
     *,
     failed: list[tuple[str, str]],
+    cue_side: int | None = None,
 ) -> Iterator[Pixels]:
     """Sample named files; one that cannot be used goes to `failed` with its reason."""
     for name, path in files:
         try:
-            sampled = sample_file(path, fps, preprocessing)
+            sampled = sample_file(path, fps, preprocessing, cue_side=cue_side)
         except VideoError as error:
             failed.append((name, str(error)))
             continue
-        yield Pixels(name, sampled.pixels, sampled.seconds, sampled.duration_seconds)
+        yield replace(sampled, name=name)
 
 
 def video_files(folder: Path, suffixes: Sequence[str] = ()) -> list[Path]:

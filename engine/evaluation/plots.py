@@ -29,10 +29,10 @@ COLOURS = {
     BRIDGE: "#9bc53d",
     REUSEVIT: "#2e6fb7",
     "diffrate": "#000000",
-    "tome": "#7a7a7a",
+    "tome": "#8d5524",
     "eventful": "#c46200",
     "eventful_emulated": "#d7a06a",
-    "cmc_emulated": "#00838f",
+    "cmc_emulated": "#00b4d8",
     "runlength": "#6d8b00",
 }
 OTHERS = ("#5c3d2e", "#56a3d9", "#8aa83b")  # of families named by their files

@@ -22,7 +22,7 @@ from engine.vision.bounded.auto import Auto, StrategyChoice
 from engine.vision.bounded.bound import Bounded, Scalable
 from engine.vision.model import Model
 from engine.vision.registry import build_strategy, fitting, options_of
-from engine.vision.reusevit.strategy import ReuseViT
+from engine.vision.reusevit.strategy import cue_side
 from engine.vision.streaming.batcher import Batcher, StreamSource
 from engine.vision.streaming.dense import Dense
 from engine.vision.streaming.strategy import Chunk, Encoded, PartOf, Strategy, reuse_rate
@@ -106,9 +106,7 @@ class StretchEncoder:
     def cue_side(self) -> int | None:
         """Cells along the maps of codec cues, if a strategy was trained with them."""
         served = self.auto.candidates.values() if self.auto else [self.strategy]
-        inner = [each.strategy if isinstance(each, Bounded) else each for each in served]
-        wanted = any(isinstance(s, ReuseViT) and s.modules.config.cue == "codec" for s in inner)
-        return self.model.tower.config.side if wanted else None
+        return cue_side(each.strategy if isinstance(each, Bounded) else each for each in served)
 
     @property
     def streams(self) -> int:

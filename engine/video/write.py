@@ -1,7 +1,7 @@
 """Frames to an H.264 file: clips made by code, and parts cut out for a browser."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,6 +26,7 @@ class H264:
     crf: float = 20.0
     preset: str = "veryfast"
     threads: int = 1  # 0: as many as there are cores
+    more: Mapping[str, str] = field(default_factory=dict)  # libx264's own options
 
     def options(self) -> dict[str, str]:
         """Return libx264's options."""
@@ -35,6 +36,7 @@ class H264:
             "bf": str(self.bframes),
             "b_strategy": "0",  # B-frames wherever they may stand, whatever the content
             "g": str(self.gop),
+            **self.more,
         }
 
 
@@ -58,16 +60,19 @@ def write_h264(
     gop: int = 60,
     crf: float = 20.0,
     threads: int = 1,
+    settings: H264 | None = None,
 ) -> int:
     """Write frames of one even size at exactly `fps` frames per second; return their number.
 
     Frame `i` is shown at `i / fps` seconds, exactly. The suffix of `path` chooses the container.
+    `settings` stand for all the others.
     """
     rate = Fraction(fps).limit_denominator(1_000_000)
     if rate <= 0:
         raise UsageError(f"fps must be positive, got {fps}")
     numbered = ((number, image) for number, image in enumerate(frames))
-    return _encode(Path(path), numbered, 1 / rate, rate, H264(bframes, gop, crf, threads=threads))
+    chosen = settings or H264(bframes, gop, crf, threads=threads)
+    return _encode(Path(path), numbered, 1 / rate, rate, chosen)
 
 
 def write_timed(

@@ -68,7 +68,7 @@ def run(
     dense = encodings["dense"]
     notes = (
         f"{len(dense.videos)} videos, {dense.num_frames:,} frames at {fps:g}/s, {weights.stem};"
-        f" float32 on {torch.get_num_threads()} threads of a CPU",
+        f" float32, CPU threads: {torch.get_num_threads()}",
         *(f"left out {name}: {reason}" for name, reason in failed),
     )
     return Comparison("Natural clips", notes, list(natural_points(settings, encodings, classes)))

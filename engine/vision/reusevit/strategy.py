@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +23,7 @@ from engine.vision.streaming.references import References
 from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.schedule import Schedule
 from engine.vision.streaming.stepper import run_rounds
-from engine.vision.streaming.strategy import Chunk, Encoded
+from engine.vision.streaming.strategy import Chunk, Encoded, Strategy
 from engine.vision.streaming.streams import Stream
 
 SHIFT = 2.0  # of the logits, for a scale of e
@@ -39,6 +39,16 @@ class ReuseState(MarkedState[References]):
 
 
 ReuseStream = Stream[ReuseState, References]
+
+
+def cue_side(strategies: Iterable[Strategy]) -> int | None:
+    """Cells along the maps of codec cues, if one of the strategies was trained with them."""
+    sides = (
+        each.tower.config.side
+        for each in strategies
+        if isinstance(each, ReuseViT) and each.modules.config.cue == "codec"
+    )
+    return next(sides, None)
 
 
 class ReuseViT:

@@ -1,0 +1,108 @@
+"""Datasets' videos coded anew: what plain PyAV finds in them, and what a second run does."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from av.video.frame import PictureType
+
+from engine.errors import UsageError, VideoError
+from engine.evaluation.bench.clips import write_moving
+from engine.evaluation.datasets.prepare import (
+    CodingRecipe,
+    check_prepared,
+    prepare_dataset,
+    square,
+    tabulate_prepared,
+)
+from engine.evaluation.encodings import encode
+from engine.evaluation.evaluate import at_most
+from engine.evaluation.files import sample_file
+from engine.vision.backbone.preprocess import Preprocessing
+from engine.vision.reusevit.strategy import ReuseViT, cue_side
+from engine.vision.streaming.dense import Dense
+
+RECIPE = CodingRecipe(fps=2.0, side=64)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    return write_moving(tmp_path_factory.mktemp("set") / "a.mp4", 7.0, size=(96, 128), fps=12)
+
+
+def pictures(path: Path) -> list[tuple[str, float, np.ndarray]]:
+    """Type, second and pixels of every frame, by PyAV alone."""
+    with av.open(str(path)) as container:
+        return [
+            (PictureType(frame.pict_type).name, float(frame.time), frame.to_ndarray(format="rgb24"))
+            for frame in container.decode(video=0)
+        ]
+
+
+def test_frames_are_sampled_square_and_every_fourth_is_an_anchor(source, tmp_path) -> None:
+    [made] = prepare_dataset(["a"], [("a", source)], tmp_path, RECIPE)
+    found = pictures(tmp_path / "a.mp4")
+    assert (made.outcome, made.frames, len(found)) == ("prepared", 14, 14)
+    assert [kind for kind, _, _ in found[:13]] == ["I", *"BBBP" * 3]
+    assert [second for _, second, _ in found] == pytest.approx([n / 2 for n in range(14)])
+    exact = pictures(source)
+    for second, image in ((second, image) for _, second, image in found):
+        shown = max((each for each in exact if each[1] <= second + 1e-6), key=lambda e: e[1])[2]
+        assert image.shape == (64, 64, 3)
+        difference = image.astype(int) - square(shown, 64)
+        assert np.abs(difference).mean() < 12  # coded at crf 22, without a search for motion
+
+
+def test_the_centre_is_cut_out() -> None:
+    image = np.zeros((40, 100, 3), np.uint8)
+    image[:, 30:70] = 200
+    assert (np.abs(square(image, 32).astype(int) - 200) <= 3).all()
+
+
+def test_a_second_run_makes_what_is_not_there_or_damaged(source, tmp_path) -> None:
+    spoiled, out = tmp_path / "c.mp4", tmp_path / "out"
+    spoiled.write_bytes(b"no video")
+    files = [("a", source), ("b", source), ("c", spoiled)]
+    first = list(prepare_dataset(["a", "b", "c", "d"], files, out, RECIPE))
+    assert [each.outcome for each in first] == ["prepared", "prepared", "failed", "missing"]
+    whole = (out / "a.mp4").read_bytes()
+    (out / "b.mp4").write_bytes(whole[: len(whole) // 2])
+    again = list(prepare_dataset(["a", "b", "c", "d"], files, out, RECIPE))
+    assert [each.outcome for each in again] == ["known", "prepared", "failed", "missing"]
+    assert (out / "b.mp4").read_bytes() == whole
+    assert sorted(path.name for path in out.iterdir()) == ["a.mp4", "b.mp4"]
+    report = tabulate_prepared(again, out, RECIPE)
+    assert [row[:2] for row in report.rows] == [
+        ["prepared", 1], ["known", 1], ["failed", 1], ["missing", 1],
+    ]  # fmt: skip
+    assert any(note.startswith("failed c: ") for note in report.notes)
+    for other in (CodingRecipe(fps=2.0, side=32), CodingRecipe(fps=1.0, side=64)):
+        with pytest.raises(VideoError, match="not "):
+            check_prepared(out / "a.mp4", other)
+
+
+def test_what_cannot_be_made_is_refused() -> None:
+    with pytest.raises(UsageError, match="side must be a multiple of 16"):
+        CodingRecipe(side=100)
+
+
+def test_strategies_get_the_cues_that_they_were_trained_with(source, tmp_path, small) -> None:
+    list(prepare_dataset(["a"], [("a", source)], tmp_path, RECIPE))
+    tower = small.tower()
+    preprocessing = Preprocessing(32, 32, tower.config.mean, tower.config.std)
+    trained = ReuseViT(tower, small.modules(cue="codec"))
+    side = cue_side([Dense(tower), trained])
+    assert side == tower.config.side
+    assert cue_side([Dense(tower), ReuseViT(tower, small.modules(cue="none"))]) is None
+    video = sample_file(tmp_path / "a.mp4", 2.0, preprocessing, cue_side=side)
+    assert video.cues is not None
+    assert video.cues.shape == (14, 4, side, side)
+    thin = at_most(video, 5)
+    assert thin.cues is not None
+    assert torch.equal(thin.cues[-1], video.cues[-1])
+    for strategy in (Dense(tower), trained):
+        assert len(encode(strategy, [video]).videos["a"].frames) == 14
+    with pytest.raises(UsageError, match="no codec cues given"):
+        encode(trained, [sample_file(tmp_path / "a.mp4", 2.0, preprocessing)])
