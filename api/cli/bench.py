@@ -6,49 +6,12 @@ from typing import Annotated
 
 import typer
 
-from api.cli import bench_search, flags, show
+from api.cli import bench_ingest, bench_search, flags, show
 from engine.errors import UsageError
 
 app = typer.Typer(help="Measure: ratios within one run, medians.", no_args_is_help=True)
+app.registered_commands += bench_ingest.app.registered_commands
 app.registered_commands += bench_search.app.registered_commands
-
-
-@app.command()
-def decode(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="Files; a made-up one without.")
-    ] = None,
-    fps: flags.Fps = 2.0,
-    rounds: int = 5,
-    out: flags.OutFile = None,
-    as_json: flags.Json = False,
-) -> None:
-    """Decode and sample, beside a plain loop over the decoder."""
-    from engine.evaluation.bench import decode as decode_bench
-
-    with show.err.status("decoding"):
-        report = decode_bench.run(paths or (), fps=fps, rounds=rounds)
-    show.print_report(report, as_json=as_json, path=out)
-
-
-@app.command()
-def ingest(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Files; without, one made up.")] = None,
-    strategy: flags.StrategyName = "dense",
-    rounds: int = 3,
-    model: flags.ModelName = "builtin",
-    device: flags.Device = "auto",
-    out: flags.OutFile = None,
-    as_json: flags.Json = False,
-) -> None:
-    """Ingest, beside what decoding alone and encoding alone reach; peak memory."""
-    from engine.evaluation.bench import ingest as ingest_bench
-
-    with show.err.status("ingesting"):
-        report = ingest_bench.run(
-            paths or (), model=model, device=device, strategy=strategy, rounds=rounds
-        )
-    show.print_report(report, as_json=as_json, path=out)
 
 
 @app.command()
