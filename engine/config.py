@@ -42,6 +42,7 @@ class Settings(FromFile):
 
     data: Path = Path("data")
     model: str = "builtin"
+    action_model: str = Field("builtin", description="a video classifier, for ACTION")
     device: str = "auto"
     revision: str | None = None
     precision: Literal["bf16", "fp8"] = Field(

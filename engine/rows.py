@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 class Completeness:
     """What an answer rests on.
 
-    `complete`: all frames that it asks about were embedded. `exact`: equal to a full scan over
-    dense vectors of the frames there are; approximate rows that could matter were made exact.
+    `complete`: all frames that it asks about were embedded, all clips classified. `exact`: equal
+    to a full scan over dense vectors of the frames there are; approximate rows that could matter
+    were made exact.
     """
 
     complete: bool
@@ -29,6 +30,7 @@ class Completeness:
     def of_work(cls, work: "Work") -> "Completeness":
         """Read it off what was done."""
         whole = all(item.complete for item in work.embedded) and not work.missing_seconds
+        whole = whole and all(item.complete for item in work.actions)
         settled = all(item.complete for item in work.refined)
         return cls(
             complete=whole,

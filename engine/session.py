@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.acting import StoredActions
 from engine.cage.sandbox import Sandbox
 from engine.config import Settings, read_settings
 from engine.errors import UsageError
@@ -57,6 +58,7 @@ class Engine(Library):
         super().__init__(store, sandbox)
         self.settings = settings
         self._model = model
+        self._actions = StoredActions(store, settings)
         self._embedding = Lock()
         self._ingesting = False
 
@@ -318,6 +320,7 @@ class Engine(Library):
             caution=caution(settings.model),
             embed=self._embed,
             respond=self._respond,
+            actions=lambda: self._actions,
             redecode=None if self.store.read_only else self._redecode,
             options=options,
         )

@@ -179,6 +179,13 @@ FRAMES: Final = _columns(
     ("at", _TIME),  # when it was recorded, where that is known of its video
     required="",
 )
+CLIPS: Final = _columns(
+    ("video_id", _I64),
+    ("clip", _I32),
+    ("start_seconds", _F64),
+    ("stop_seconds", _F64),
+    required="video_id clip start_seconds stop_seconds",
+)
 MOMENTS: Final = _columns(
     ("video_id", _I64),
     ("start_seconds", _F64),

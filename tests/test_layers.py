@@ -33,6 +33,7 @@ LAYERS = [
     {"engine.answering"},
     {"engine.training"},
     {"engine.background", "engine.footage", "engine.ingesting", "engine.loading", "engine.rows"},
+    {"engine.acting"},
     {"engine.commands", "engine.where"},
     {"engine.ingest", "engine.query", "engine.sql"},
     {"engine.ask", "engine.library"},

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.cage.ending import is_ended
 from engine.cage.sandbox import Sandbox
-from engine.errors import ExecutionError, LimitError
+from engine.errors import ExecutionError, LimitError, UsageError
 from engine.search.context import SearchContext
 from engine.storage import row_id
 
@@ -36,6 +36,31 @@ class Reply:
     stop_seconds: float
 
 
+class Actions(Protocol):
+    """A model that names what happens in clips, and what the store holds of it."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What it tells apart."""
+
+    def place(self, label: str) -> int:
+        """Return a label's place; raises UsageError for one that the model does not know."""
+
+    def clips(self, gops: pa.Table) -> pa.Table:
+        """Spans of the videos of these GOPs, as rows of `clips`."""
+
+    def stored(self, clips: pa.Table | pa.RecordBatch) -> NDArray[np.bool_]:
+        """Tell which clips have been classified before."""
+
+    def classify(self, clips: pa.RecordBatch, context: "Context") -> NDArray[np.float32]:
+        """Probabilities `[n, C]` of clips; those not stored are made, NaN where that cannot be."""
+
+
+def no_actions() -> Actions:
+    """Stand in where there is no action model."""
+    raise UsageError("this statement needs an action model, and there is none here")
+
+
 Question = tuple[int, str, tuple[str, ...] | None]  # video, text, choices
 Responder = Callable[[int, str, tuple[str, ...] | None], Reply | None]  # None: no frames
 
@@ -46,6 +71,7 @@ class Context(SearchContext):
 
     sandbox: Sandbox
     respond: Responder
+    actions: Callable[[], Actions] = no_actions
     batch_rows: int = 65_536
     shared: dict[str, pa.Table] = field(default_factory=dict)  # inputs that have been read
     replies: dict[Question, Reply | None] = field(default_factory=dict)  # each asked just once

@@ -17,7 +17,7 @@ from engine.operators.frame_rows import FrameRows, Stored, batches_of
 class Scan:
     """Read a relation as it was at the statement's moment; of `frames`, those of its space."""
 
-    relation: Literal["videos", "gops", "frames"]
+    relation: Literal["videos", "gops", "frames", "clips"]
     columns: pa.Schema
     predicates: Sequence[str] = ()
 
@@ -45,6 +45,8 @@ class Scan:
 
     def _read(self, context: Context) -> pa.Table:
         view = context.reading.view
+        if self.relation == "clips":
+            return keep_rows(context.actions().clips(view.gops), self.predicates, context)
         rows = view.videos if self.relation == "videos" else view.gops
         rows = as_caller_sees(rows) if self.relation == "videos" else rows
         gone = [name for name in self.columns.names if name not in rows.schema.names]

@@ -13,6 +13,7 @@ from engine.planner.handle import carry, resolve_handle
 from engine.planner.hide import hide
 from engine.planner.logical import (
     Answer,
+    Classify,
     Embed,
     Filter,
     Input,
@@ -38,6 +39,7 @@ class Calls:
 
     matches: list[Match] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    acts: list[Classify] = field(default_factory=list)
 
 
 def bind(statement: Statement, *, false_match_rate: float) -> Relational:
@@ -90,12 +92,14 @@ class _Binder:
         """Put the column that will hold a function's value in the place of its call."""
         kind = call.name.lower()
         arguments = call.expressions
-        wanted = "video_id" if kind == "video_qa" else "frame"
+        wanted = {"video_qa": "video_id", "action": "clip"}.get(kind, "frame")
         if not arguments or not isinstance(arguments[0], exp.Column):
             self._fail(call, f"expected {FORMS[kind]}")
         source, path = resolve_handle(block, arguments[0], wanted, self.statement.sql)
         if kind == "video_qa":
             column = self._answer(source, call)
+        elif kind == "action":
+            column = self._act(source, call)
         else:
             subject = self._subject(kind, call)
             bare = kind == "clip_match" and is_predicate(call)
@@ -138,6 +142,20 @@ class _Binder:
         answers.append(Answer(Scan("videos"), name, question, choices))
         return name
 
+    def _act(self, source: FromItem, call: exp.Anonymous) -> str:
+        if len(call.expressions) > 2:
+            self._fail(call, f"expected {FORMS['action']}")
+        if is_predicate(call):
+            self._fail(call, "ACTION is a probability or a label: compare it, as in > 0.5")
+        label = self._text(call, 1) if len(call.expressions) == 2 else None
+        acts = self._wanted(source).acts
+        for known in acts:
+            if known.label == label:
+                return known.name
+        name = self._column("label" if label is None else "action")
+        acts.append(Classify(Scan("clips"), name, label))
+        return name
+
     def _subject(self, kind: str, call: exp.Anonymous) -> str | bytes:
         if len(call.expressions) != 2:
             self._fail(call, f"expected {FORMS[kind]}")
@@ -168,22 +186,24 @@ class _Binder:
             plan = self.moments[source.name]
         elif source.relation == "frames":
             plan = Embed(Scan("gops")) if wanted.matches else Scan("frames")
-        elif source.relation == "gops":
-            plan = Scan("gops")
+        elif source.relation in ("gops", "clips"):
+            plan = Scan("clips" if source.relation == "clips" else "gops")
         else:
             plan = Scan("videos", columns=self.statement.vocabulary.columns)
         if wanted.matches:
             plan = Score(plan, tuple(wanted.matches))
         for answer in wanted.answers:
             plan = Answer(plan, answer.name, answer.question, answer.choices)
+        for act in wanted.acts:
+            plan = Classify(plan, act.name, act.label)
         return plan
 
     def _wanted(self, source: FromItem) -> Calls:
         return self.wanted.setdefault(source.name, Calls())
 
     def _column(self, kind: str) -> str:
-        wants = self.wanted.values()
-        count = sum(len(want.matches if kind == "match" else want.answers) for want in wants)
+        lists = {"match": "matches", "answer": "answers"}
+        count = sum(len(getattr(w, lists.get(kind, "acts"))) for w in self.wanted.values())
         return f"__{kind}_{count + 1}"
 
     def _fail(self, node: exp.Expr, message: str) -> NoReturn:

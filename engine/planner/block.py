@@ -23,6 +23,9 @@ from engine.planner.joins import (
 _LEFT_VALUE = frozenset({"inner", "semi", "anti", "asof", "left", "asof left"})  # of USING's column
 
 
+_MADE = {"__match": pa.float64(), "__action": pa.float64(), "__label": pa.string()}
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """One column of a query's rows; `node` is None where it is no expression over its FROM."""
@@ -87,7 +90,8 @@ class FromItem:
         """The type of a column of one of our relations, where it has one that compares."""
         base = self.base(column)
         if base is None or base in self.own or self.schema is None:
-            return pa.float64() if base and base.startswith("__match") else None
+            made = base or ""
+            return next((kind for start, kind in _MADE.items() if made.startswith(start)), None)
         return self.schema.field(base).type
 
 

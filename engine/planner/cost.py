@@ -19,6 +19,7 @@ _ROW: Final = 2e-7  # read, filter or join one row
 _PRODUCT: Final = 5e-10  # one multiplication and addition of a score
 _CALL: Final = 2e-3  # start an operator, embed a text
 _ANSWER: Final = 0.05  # one video
+_CLIP: Final = 0.25  # decode and classify one clip
 _KEPT: Final = 1 / 3  # by a predicate of which nothing is known
 
 
@@ -149,6 +150,26 @@ def _(plan: logical.Moments, context: Context, inputs: list[Cost]) -> Cost:
 def _(plan: logical.Answer, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
     videos = min(inputs[0].rows, len(context.store.catalog.videos()))
     return Cost(inputs[0].rows, videos * _ANSWER)
+
+
+@estimate.register
+def _(plan: logical.Classify, context: Context, inputs: list[Cost]) -> Cost:
+    actions = context.actions()
+    if plan.label is not None:
+        actions.place(plan.label)
+    if not _is_catalog(plan.source):
+        rows = inputs[0].rows
+        return Cost(rows, _CALL + rows * _CLIP, f"up to {rows:.0f} clips to classify")
+    clips = _count(plan.source, context)
+    fresh = len(clips) - int(actions.stored(clips).sum())
+    note = f"{len(clips) - fresh} clips stored"
+    note += f", {fresh} to classify: {fresh * _CLIP:.2f} s" if fresh else ""
+    return Cost(len(clips), _CALL + len(clips) * _ROW + fresh * _CLIP, note)
+
+
+@estimate.register
+def _(plan: logical.Hold, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
+    return Cost(inputs[0].rows * _KEPT, _CALL + inputs[0].rows * _ROW)
 
 
 @estimate.register

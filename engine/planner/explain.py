@@ -88,6 +88,16 @@ def _(plan: logical.Answer) -> str:
 
 
 @describe.register
+def _(plan: logical.Classify) -> str:
+    return f"Classify {plan.name} = " + ("likeliest" if plan.label is None else repr(plan.label))
+
+
+@describe.register
+def _(plan: logical.Hold) -> str:  # noqa: ARG001
+    return "Hold spans with a row in them"
+
+
+@describe.register
 def _(plan: logical.Overlap) -> str:  # noqa: ARG001
     return "Overlap of spans"
 
@@ -191,6 +201,14 @@ def _done(work: Work, seconds: float) -> list[str]:
         ]
         lines += [f"strategy: {item.choice}"] if item.choice else []
         lines += [] if item.complete else ["not everything that was asked for could be embedded"]
+    if work.actions:
+        stored, made = (sum(getattr(item, n) for item in work.actions) for n in ("stored", "made"))
+        seconds = sum(item.seconds for item in work.actions)
+        lines.append(
+            f"clips: {stored} from store, {made} decoded and classified in {seconds:.2f} s"
+        )
+        if not all(item.complete for item in work.actions):
+            lines.append("not every clip that was asked for could be classified")
     for refined in work.refined:
         lines.append(
             f"refined: {refined.rows} rows in {refined.seconds:.2f} s, the order is certain with "

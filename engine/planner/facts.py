@@ -125,7 +125,8 @@ class _Pusher:
         own_type = _key_type(source, column.name)
         if own_type is None or own_type != _key_type(other, key.name):
             return
-        if other.relation not in _CATALOG and not is_asked(source):
+        asked = is_asked(source) and other.relation == "frames"
+        if other.relation not in _CATALOG and not asked:
             return  # reading frames only pays where a question would be asked
         join = Join(source.name, right.name, column.name, key.name)
         if source.name != right.name and join not in self.facts.joins:
@@ -169,21 +170,24 @@ class _Pusher:
 
 
 def _within(block: Scope) -> Iterator[Within]:
-    """Yield which frames must lie in the span of which GOP, of the same video."""
+    """Yield which frames must lie in the span of which GOP or clip, of the same video.
+
+    Clips that would be classified wait for the frames that are left instead.
+    """
     found: dict[tuple[FromItem, FromItem], set[str]] = {}
     for condition in block.conditions():
         for frame, kind, gop in _seconds_and_bounds(block, condition.node):
             (frames, column), (gops, bound) = frame, gop
-            if frames.relation != "frames" or gops.relation != "gops" or not frames.own:
+            if frames.relation != "frames" or gops.relation not in ("gops", "clips"):
                 continue
-            if condition.reach(frames):
+            if condition.reach(gops if gops.own else frames) and (frames.own or gops.own):
                 found.setdefault((frames, gops), set()).add(f"{column} {kind} {bound}")
     for (frames, gops), said in found.items():
         open_end = "seconds < stop_seconds" in said
         ends = open_end or "seconds <= stop_seconds" in said
         starts = said & {"seconds > start_seconds", "seconds >= start_seconds"}
         if ends and starts and "video_id = video_id" in said:
-            yield Within(frames.name, gops.name, open_end)
+            yield Within(frames.name, gops.name, open_end, "spans" if gops.own else "frames")
 
 
 Named = tuple[FromItem, str]  # a column of one of our relations

@@ -36,7 +36,7 @@ class Match:
 class Scan:
     """Rows of the catalog's `videos` or `gops`, or of the stored `frames`."""
 
-    relation: Literal["videos", "gops", "frames"]
+    relation: Literal["videos", "gops", "frames", "clips"]
     predicates: Predicates = ()
     columns: Columns = ()  # that users have added
 
@@ -158,6 +158,27 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Classify:
+    """The source with a column that says what happens in each row's clip.
+
+    It is the label's probability, or without one the likeliest label.
+    """
+
+    source: "Plan"
+    name: str
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Rows of the source in whose span lies the second of some row of the other's."""
+
+    source: "Plan"
+    other: "Plan"
+    open_end: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Shared:
     """The rows of another input, which is read before."""
 
@@ -189,6 +210,7 @@ class Within:
     frames: str
     spans: str
     open_end: bool  # a span's stop does not belong to it
+    narrows: Literal["frames", "spans"] = "frames"  # or spans count only with such a frame in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +247,8 @@ Plan: TypeAlias = (
     | Limit
     | Moments
     | Answer
+    | Classify
+    | Hold
     | Shared
     | Relational
 )

@@ -5,6 +5,7 @@ from functools import singledispatch
 
 import pyarrow as pa
 
+from engine.operators.act import Acting
 from engine.operators.answer import Answer
 from engine.operators.base import Operator
 from engine.operators.embed import Embed
@@ -19,6 +20,7 @@ from engine.operators.scan import Scan
 from engine.operators.score import Score
 from engine.operators.search import Search
 from engine.operators.semi_join import SemiJoin
+from engine.operators.spanning import Spanning
 from engine.operators.timed import Timed
 from engine.operators.top import Top
 from engine.planner import logical
@@ -111,6 +113,17 @@ def _(plan: logical.Moments, build: Build) -> Operator:
 @lower.register
 def _(plan: logical.Answer, build: Build) -> Operator:
     return Answer(build.operator(plan.source), plan.name, plan.question, plan.choices)
+
+
+@lower.register
+def _(plan: logical.Classify, build: Build) -> Operator:
+    return Acting(build.operator(plan.source), plan.name, plan.label)
+
+
+@lower.register
+def _(plan: logical.Hold, build: Build) -> Operator:
+    source = build.operator(plan.source)
+    return Spanning(source, build.operator(plan.other), plan.open_end)
 
 
 @lower.register

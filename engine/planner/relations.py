@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 import pyarrow as pa
 
 from engine.storage.user_columns import ARROW, ColumnKind
-from schemas.tables import FRAMES, GOPS, MOMENTS, VIDEOS
+from schemas.tables import CLIPS, FRAMES, GOPS, MOMENTS, VIDEOS
 
 _VIDEOS = (
     "video_id name path duration_seconds fps width height codec num_frames ingested_at status error"
@@ -25,6 +25,7 @@ RELATIONS: Final = MappingProxyType(
         "videos": _pick(VIDEOS, _VIDEOS).append(pa.field("folder", pa.string())),
         "gops": _pick(GOPS, _GOPS),
         "frames": FRAMES,
+        "clips": CLIPS,
         "moments": MOMENTS,
     }
 )
@@ -46,6 +47,7 @@ FORMS: Final = MappingProxyType(
         "clip_match": "CLIP_MATCH(frame, 'text')",
         "clip_prob": "CLIP_PROB(frame, 'text')",
         "image_match": "IMAGE_MATCH(frame, $image)",
+        "action": "ACTION(clip [, 'label'])",
         "video_qa": "VIDEO_QA(video_id, 'question' [, ['a', 'b', …]])",
     }
 )

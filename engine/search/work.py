@@ -1,6 +1,6 @@
 """What a query did: rows per operator, what was decoded and encoded, how rows were found."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.storage.snapshot import Hits
 
@@ -35,6 +35,16 @@ class Refined:
     confidence: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class ActionWork:
+    """What naming the actions of clips took."""
+
+    stored: int = 0  # clips that had been classified before
+    made: int = 0
+    seconds: float = 0.0  # of decoding and classifying
+    complete: bool = True  # False: a clip could not be decoded, or not within the budget
+
+
 @dataclass(slots=True)
 class Run:
     """One operator's rows, batches and seconds, those of its sources included."""
@@ -51,6 +61,7 @@ class Work:
     runs: dict[int, Run] = field(default_factory=dict)  # by the place of the node in the plan
     embedded: list[Embedded] = field(default_factory=list)
     refined: list[Refined] = field(default_factory=list)
+    actions: list[ActionWork] = field(default_factory=list)
     found: list[str] = field(default_factory=list)  # how each search went: index used or why not
     stored_frames: int = 0  # frames whose embedding was there already
     approximate: bool = False  # an index chose which rows to look at, and may have missed some
@@ -63,6 +74,10 @@ class Work:
         self.found.clear()
         self.stored_frames, self.approximate = 0, False
         self.inexact, self.missing_seconds = 0, 0.0
+        # what was made then is in the store by now, and is told as made
+        self.actions = [
+            replace(item, stored=-item.made, complete=True) for item in self.actions if item.made
+        ]
 
     def note_search(self, hits: Hits) -> None:
         """Note how rows were found."""

@@ -12,6 +12,7 @@ from engine.planner.relations import FORMS, RELATIONS
 from engine.search.moments import Step
 from engine.search.options import Options
 from engine.sql import run_sql
+from tests.actions import TwoSecondActions
 from tests.asking import Videos
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "sql.md").read_text()
@@ -25,7 +26,9 @@ EXAMPLES = [
 def test_examples_run(videos: Videos, sandbox: Sandbox) -> None:
     """One after the other, as they stand on the page."""
     for sql in EXAMPLES:
-        result = run_sql(videos.context(sandbox), sql, max_rows=1000)
+        context = videos.context(sandbox)
+        context.actions = TwoSecondActions
+        result = run_sql(context, sql, max_rows=1000)
         assert result.table.column_names, sql
 
 

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from engine.planner.logical import (
     Answer,
+    Classify,
     Embed,
     Filter,
+    Hold,
     Input,
     Overlap,
     Plan,
@@ -24,7 +26,8 @@ _CATALOG = ("videos", "gops")
 def apply_joins(plan: Plan) -> Plan:
     """Turn joins with filtered relations into semi-joins of the inputs; others are forgotten.
 
-    Videos that are asked a question wait for the frames that are left of the statement's others.
+    Videos that are asked a question, and clips whose actions are named, wait for the frames that
+    are left of the statement's others.
     """
     return transform(plan, _apply)
 
@@ -41,6 +44,9 @@ def _apply(plan: Plan) -> Plan:
             continue
         plans[join.left] = SemiJoin(plans[join.left], other, join.left_key, join.right_key)
     for span in plan.spans:
+        if span.narrows == "spans":
+            plans[span.spans] = Hold(plans[span.spans], Shared(span.frames), span.open_end)
+            continue
         other = _without_answers(plans[span.spans])
         if _is_restricted(other):
             plans[span.frames] = _overlapping(plans[span.frames], other, open_end=span.open_end)
@@ -77,12 +83,12 @@ def _waits(item: Input) -> bool:
 
 def _without_answers(plan: Plan) -> Plan:
     """The rows there are before a question is asked: more than will be left."""
-    names = {node.name for node in walk(plan) if isinstance(node, Answer)}
+    names = {node.name for node in walk(plan) if isinstance(node, (Answer, Classify))}
     if not names:
         return plan
 
     def drop(node: Plan) -> Plan:
-        if isinstance(node, Answer):
+        if isinstance(node, (Answer, Classify)):
             return node.source
         if isinstance(node, Filter):
             kept = tuple(part for part in node.predicates if not reads(part) & names)

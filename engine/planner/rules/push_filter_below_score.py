@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from engine.planner.logical import (
     Answer,
+    Classify,
     Filter,
     Plan,
     Predicates,
@@ -16,7 +17,7 @@ from engine.planner.predicates import implied, reads, split
 
 
 def push_filter_below_score(plan: Plan) -> Plan:
-    """Move predicates that read none of the computed columns below Score and Answer.
+    """Move predicates that read none of the computed columns below Score, Answer and Classify.
 
     Of `score > 0.3 AND seconds < 5 OR seconds > 95` goes `seconds < 5 OR seconds > 95`.
     """
@@ -24,7 +25,7 @@ def push_filter_below_score(plan: Plan) -> Plan:
 
 
 def _push(plan: Plan) -> Plan:
-    if not isinstance(plan, Filter) or not isinstance(plan.source, (Score, Answer)):
+    if not isinstance(plan, Filter) or not isinstance(plan.source, (Score, Answer, Classify)):
         return plan
     source = plan.source
     made = {match.name for match in source.matches} if isinstance(source, Score) else {source.name}

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from engine.planner.logical import (
     Answer,
+    Classify,
     Embed,
     Filter,
+    Hold,
     Moments,
     Plan,
     Scan,
@@ -16,18 +18,24 @@ from engine.planner.logical import (
 
 
 def push_semi_join_down(plan: Plan) -> Plan:
-    """Move a semi-join below filters, scores and answers; on `video_id` below all else too."""
+    """Move a semi-join below filters, scores, answers and actions; on `video_id` below all else."""
     return transform(plan, _push)
 
 
 def _push(plan: Plan) -> Plan:
-    if not isinstance(plan, SemiJoin):
+    if not isinstance(plan, (SemiJoin, Hold)):
         return plan
     source = plan.source
+    if isinstance(plan, Hold):
+        if isinstance(source, Classify) or (
+            isinstance(source, Filter) and not isinstance(source.source, Scan)
+        ):
+            return replace(source, source=replace(plan, source=source.source))
+        return plan
     if isinstance(source, (Embed, Moments)) and plan.key != "video_id":
         return plan
     if isinstance(source, Filter) and isinstance(source.source, Scan):
         return plan
-    if isinstance(source, (Filter, Score, Answer, Embed, Moments)):
+    if isinstance(source, (Filter, Score, Answer, Classify, Embed, Moments)):
         return replace(source, source=replace(plan, source=source.source))
     return plan

@@ -4,7 +4,17 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from engine.planner.logical import Answer, Embed, Filter, Limit, Plan, Score, Top, transform
+from engine.planner.logical import (
+    Answer,
+    Classify,
+    Embed,
+    Filter,
+    Limit,
+    Plan,
+    Score,
+    Top,
+    transform,
+)
 from engine.planner.predicates import reads
 
 
@@ -22,7 +32,9 @@ def _push(plan: Plan) -> Plan:
     source = plan.source
     if isinstance(plan, Limit) and isinstance(source, Embed) and source.count is None:
         return replace(plan, source=replace(source, count=plan.count))
-    if isinstance(source, Answer) or (isinstance(source, Score) and not _makes(source, plan)):
+    if isinstance(source, Answer) or (
+        isinstance(source, (Score, Classify)) and not _makes(source, plan)
+    ):
         return replace(source, source=replace(plan, source=source.source))
     if isinstance(plan, Top) and isinstance(source, Score) and len(source.matches) > 1:
         own = tuple(match for match in source.matches if match.name == plan.column)
@@ -33,8 +45,9 @@ def _push(plan: Plan) -> Plan:
     return plan
 
 
-def _makes(score: Score, plan: Top | Limit) -> bool:
-    return isinstance(plan, Top) and any(match.name == plan.column for match in score.matches)
+def _makes(source: Score | Classify, plan: Top | Limit) -> bool:
+    made = source.matches if isinstance(source, Score) else (source,)
+    return isinstance(plan, Top) and any(each.name == plan.column for each in made)
 
 
 def _are_cuts(source: Filter, column: str) -> bool:
