@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli import flags, show
-from engine.errors import NotFoundError
+from engine.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from engine.training.earlygate.calibrate import Calibrated
@@ -92,7 +92,10 @@ def action(
 def reuse(
     out: Out = Path("runs/reuse"),
     videos: Folder = None,
-    target: Annotated[float, typer.Option(help="Reuse rate to aim for.")] = 0.85,
+    target: Annotated[
+        list[float] | None,
+        typer.Option(help="Reuse rate to aim for, 0.85 without; of several a run each."),
+    ] = None,
     cue: Annotated[str, typer.Option(help="pixels, codec or none.")] = "pixels",
     chain: Annotated[str, typer.Option(help="published or compound.")] = "published",
     gates: Annotated[str, typer.Option(help="soft, as published, or straight.")] = "soft",
@@ -118,9 +121,10 @@ def reuse(
     from engine.vision.reusevit.modules import ReuseConfig
 
     _log()
+    if cue == "codec" and videos is None:
+        raise UsageError("codec cues are those of files: give --videos, made by dataset prepare")
     loaded = load_model(model, device=device, dtype=torch.float32)
     config = ReuseTraining(
-        target=target,
         gates=gates,  # type: ignore[arg-type]
         epochs=epochs,
         seconds=seconds,
@@ -128,9 +132,23 @@ def reuse(
         batch=batch,
         modules=ReuseConfig(narrow=narrow, cue=cue, chain=chain),  # type: ignore[arg-type]
     )
-    source = _source(loaded, videos, fps, clips)
-    trainer = Trainer(loaded.tower, config, out, space=loaded.space, start=start)
-    _done(trainer.run(source, _held_out(loaded, videos, fps)), out, as_json=as_json)
+    side = loaded.tower.config.side if cue == "codec" else None
+    source, held_out = (
+        _source(loaded, videos, fps, clips, side),
+        _held_out(loaded, videos, fps, side),
+    )
+    targets = list(dict.fromkeys(target or [0.85]))
+    results = {}
+    for each in targets:
+        folder = out if len(targets) == 1 else out / f"{each:g}"
+        aimed = replace(config, target=each)
+        trainer = Trainer(loaded.tower, aimed, folder, space=loaded.space, start=start)
+        results[f"{each:g}"] = trainer.run(source, held_out)
+    for name, result in results.items():
+        if len(targets) == 1 or not as_json:
+            _done(result, out if len(targets) == 1 else out / name, as_json=as_json)
+    if len(targets) > 1 and as_json:
+        show.print_json({"out": out, "results": results})
 
 
 @app.command()
@@ -267,21 +285,25 @@ def _card(model: "Model", found: "Calibrated", max_drift: float) -> "GateCard":
     return GateCard(space.model, space.weight_hash, max_drift, report=found.report)
 
 
-def _source(model: "Model", videos: Path | None, fps: float, clips: int) -> "FrameSource":
+def _source(
+    model: "Model", videos: Path | None, fps: float, clips: int, cue_side: int | None = None
+) -> "FrameSource":
     from engine.evaluation.windows import FileFrames
     from engine.training.reusevit.frames import WorldFrames
 
     if videos is not None:
-        return FileFrames(videos, model.preprocessing, fps)
+        return FileFrames(videos, model.preprocessing, fps, cue_side=cue_side)
     return WorldFrames(clips, model.tower.config.image_size, fps=fps)
 
 
-def _held_out(model: "Model", videos: Path | None, fps: float) -> "list[Window]":
+def _held_out(
+    model: "Model", videos: Path | None, fps: float, cue_side: int | None = None
+) -> "list[Window]":
     from engine.evaluation.windows import FileFrames
     from engine.training.reusevit.frames import WorldFrames
 
     if videos is not None:
-        source: FrameSource = FileFrames(videos, model.preprocessing, fps)
+        source: FrameSource = FileFrames(videos, model.preprocessing, fps, cue_side=cue_side)
         return list(source.windows(_HELD_OUT, epoch=1))[:40]
     world = WorldFrames(40, model.tower.config.image_size, "val", fps=fps, fresh=False)
     return list(replace(world, seed=1).windows(_HELD_OUT, epoch=0))

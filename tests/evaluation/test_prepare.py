@@ -20,6 +20,7 @@ from engine.evaluation.datasets.prepare import (
 from engine.evaluation.encodings import encode
 from engine.evaluation.evaluate import at_most
 from engine.evaluation.files import sample_file
+from engine.evaluation.windows import FileFrames
 from engine.vision.backbone.preprocess import Preprocessing
 from engine.vision.reusevit.strategy import ReuseViT, cue_side
 from engine.vision.streaming.dense import Dense
@@ -106,3 +107,18 @@ def test_strategies_get_the_cues_that_they_were_trained_with(source, tmp_path, s
         assert len(encode(strategy, [video]).videos["a"].frames) == 14
     with pytest.raises(UsageError, match="no codec cues given"):
         encode(trained, [sample_file(tmp_path / "a.mp4", 2.0, preprocessing)])
+
+
+def test_windows_of_files_bring_the_cues_that_training_asks_for(source, tmp_path) -> None:
+    list(prepare_dataset(["a"], [("a", source)], tmp_path, RECIPE))
+    preprocessing = Preprocessing(32, 32, (0.5,) * 3, (0.5,) * 3)
+    windows = list(FileFrames(tmp_path, preprocessing, cue_side=4).windows(6, epoch=0))
+    whole = sample_file(tmp_path / "a.mp4", 2.0, preprocessing, cue_side=4)
+    assert whole.cues is not None
+    assert len(windows) == 2
+    for at, window in enumerate(windows):
+        assert window.cues is not None
+        assert torch.equal(window.pixels, whole.pixels[6 * at : 6 * at + 6])
+        assert torch.equal(window.cues, whole.cues[6 * at : 6 * at + 6])
+    plain = next(FileFrames(tmp_path, preprocessing).windows(6, epoch=0))
+    assert plain.cues is None
