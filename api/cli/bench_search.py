@@ -112,3 +112,29 @@ def actions(
             model=model, device=device, clips=clips, seed=seed, threshold=threshold
         )
     show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def video(
+    tower: Annotated[str, typer.Option(help="B/16 or Ti/8.")] = "B/16",
+    clips: Annotated[int, typer.Option(help="At once.", min=1)] = 32,
+    keep: Annotated[
+        list[float] | None, typer.Option(help="Share of the tokens; repeatable.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1)] = 10,
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Time a video model by run-length tokens beside dense: inference and a step of training."""
+    from engine.evaluation.bench import video as video_bench
+
+    with show.err.status("classifying"):
+        report = video_bench.run(
+            tower=tower,
+            device=device,
+            clips=clips,
+            keep=keep or (1.0, 0.7, 0.5, 0.3),
+            repeats=repeats,
+        )
+    show.print_report(report, as_json=as_json, path=out)
