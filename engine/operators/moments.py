@@ -35,25 +35,31 @@ class Moments:
         return MOMENTS
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
-        """Score all frames per text, then walk through the videos one after another."""
+        """Look for the hits of each text, then walk through the videos that have some of all."""
         rows = self._source_rows(context)
-        frames, places = rows.frames, rows.listed
-        videos, seconds = row_id.videos_of(frames.row_ids[places]), frames.seconds[places]
-        order = np.lexsort((seconds, videos))
-        places, videos, seconds = places[order], videos[order], seconds[order]
-        curves = [self._curve(context, step, places) for step in self.steps]
-        bounds = np.flatnonzero(np.diff(videos)) + 1
-        for part in np.split(np.arange(len(places)), bounds) if len(places) else ():
-            spans = self._spans(context, seconds[part], [curve[part] for curve in curves])
+        frames, places, videos = rows.frames, rows.places, np.empty(0, np.int64)
+        steps: list[_Hits] = []
+        for step in self.steps:
+            steps.append(self._hits(context, step, places))
+            videos = np.unique(row_id.videos_of(frames.row_ids[steps[-1].places]))
+            own = frames.of_videos(videos)
+            places = own if places is None or own is None else np.intersect1d(places, own)
+        shown = np.arange(len(frames)) if places is None else places
+        edges = row_id.pack(np.append(videos, videos[-1:] + 1), 0)
+        bounds = np.searchsorted(frames.row_ids[shown], edges)
+        for video, start, stop in zip(videos.tolist(), bounds[:-1], bounds[1:], strict=True):
+            part = shown[start:stop]
+            part = part[np.argsort(frames.seconds[part], kind="stable")]
+            spans = self._spans(context, frames.seconds[part], [hits.at(part) for hits in steps])
             if spans:
-                yield _batch(int(videos[part[0]]), spans)
+                yield _batch(video, spans)
 
     def _source_rows(self, context: Context) -> FrameRows:
         source = as_frames(self.source)
         if source is not None:
             return source.frame_rows(context)
         frames = context.reading.view.frames
-        return FrameRows(frames, frames.places(row_ids(read_table(self.source, context))))
+        return FrameRows(frames, np.sort(frames.places(row_ids(read_table(self.source, context)))))
 
     def _spans(
         self, context: Context, seconds: NDArray[np.float64], curves: list[NDArray[np.float64]]
@@ -70,20 +76,34 @@ class Moments:
         ]
         return sequence_spans(self.steps, found)
 
-    def _curve(self, context: Context, step: Step, places: Places) -> NDArray[np.float64]:
-        """The cosine of every frame that is a hit, and minus infinity elsewhere."""
+    def _hits(self, context: Context, step: Step, places: Places | None) -> "_Hits":
+        """The frames (of those at places) that are hits, with their cosine."""
         similarity = Match("", step.text)
         match, value = similarity, self.min_score
         if value is None:
             match = Match("", step.text, "probability")
             value = 1 - context.options.false_match_rate
         settle_cutoff(context, match, value, places)
-        along = context.reading.rows.scores(line_of(context, match).vector, places)
-        hits = np.flatnonzero(along >= cosine_at(context, match, value))
-        settle_scores(context, places if context.options.exact is not True else places[hits])
-        curve = np.full(len(places), -np.inf)
-        curve[hits] = place_scores(context, similarity, places[hits])
-        return curve
+        line, least = line_of(context, match), cosine_at(context, match, value)
+        hits, scores = context.reading.rows.within(line.vector, least, places=places)
+        exact = context.options.exact is True
+        settle_scores(context, hits if exact else places)
+        if match is similarity and not exact:
+            return _Hits(hits, scores.astype(np.float64))
+        return _Hits(hits, place_scores(context, similarity, hits))
+
+
+@dataclass(frozen=True, slots=True)
+class _Hits:
+    """The hits of one text, by rising place."""
+
+    places: Places
+    scores: NDArray[np.float64]
+
+    def at(self, places: Places) -> NDArray[np.float64]:
+        """The cosine of the frames at places that are hits, minus infinity for others."""
+        found = np.searchsorted(self.places, places).clip(max=len(self.places) - 1)
+        return np.where(self.places[found] == places, self.scores[found], -np.inf)
 
 
 def _batch(video_id: int, spans: list[Span]) -> pa.RecordBatch:

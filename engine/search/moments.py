@@ -53,19 +53,19 @@ def find_spans(
         return []
     stops = frame_stops(seconds)
     breaks = np.flatnonzero(seconds[hits[1:]] - stops[hits[:-1]] > gap_seconds) + 1
-    spans = []
-    for run in np.split(hits, breaks):
-        peak = int(run[np.argmax(scores[run])])
-        spans.append(
-            Span(
-                float(seconds[run[0]]),
-                float(stops[run[-1]]),
-                float(seconds[peak]),
-                float(scores[peak]),
-                peak,
-            )
-        )
-    return spans
+    firsts = np.append(0, breaks)
+    lasts = np.append(breaks, len(hits)) - 1
+    peaks = hits[_first_largest(scores[hits], firsts)]
+    columns = seconds[hits[firsts]], stops[hits[lasts]], seconds[peaks], scores[peaks], peaks
+    return [Span(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def _first_largest(values: Floats, firsts: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The place of the largest value of each run, of equal ones the first; runs begin at firsts."""
+    lengths = np.diff(np.append(firsts, len(values)))
+    largest = np.repeat(np.maximum.reduceat(values, firsts), lengths)
+    at = np.flatnonzero(values == largest)
+    return at[np.searchsorted(at, firsts)]
 
 
 def sequence_spans(steps: Sequence[Step], found: Sequence[Sequence[Span]]) -> list[Span]:

@@ -56,6 +56,16 @@ def test_spans_cover_every_hit_once_and_lie_apart(hits: list[bool], gap: float) 
         assert other.start_seconds - one.stop_seconds > gap
 
 
+@given(st.lists(st.sampled_from([0.1, 0.5, 0.7, 0.9]), min_size=2, max_size=40))
+def test_the_peak_is_the_first_of_the_highest(scores: list[float]) -> None:
+    values = np.array(scores)
+    found = find_spans(np.arange(len(scores)) / 2, values, values > 0.3, 0.0)
+    for one in found:
+        inside = range(round(2 * one.start_seconds), round(2 * one.stop_seconds))
+        assert one.peak == max(inside, key=scores.__getitem__)
+        assert (one.score, one.peak_seconds) == (scores[one.peak], one.peak / 2)
+
+
 def span(start: float, stop: float, score: float = 1.0) -> Span:
     return Span(start, stop, start, score, 0)
 
