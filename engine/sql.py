@@ -14,7 +14,7 @@ from engine.operators.base import Context, read_table
 from engine.planner.bounds import nesting_bounded
 from engine.planner.commands import read_command
 from engine.planner.cost import Cost, estimate_all
-from engine.planner.explain import explain_text, show
+from engine.planner.explain import explain_text
 from engine.planner.logical import reads_vectors
 from engine.planner.place import in_users_text
 from engine.planner.prepare import Prepared, prepare
@@ -64,7 +64,7 @@ def run_sql(
     seconds = perf_counter() - begun
     with nesting_bounded(sql):
         if not shown and not analyze:
-            return _result(table, show(prepared.plan), context, started)
+            return _result(table, prepared.shown, context, started)
         text = explain_text(prepared.plan, prepared.rules, context, costs=costs, analyzed=seconds)
     return _result(_lines(text), text, context, started)
 

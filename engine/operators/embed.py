@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engine.operators.base import Context, Operator, read_table
 from engine.operators.frame_rows import FrameRows, batches_of
+from engine.operators.scan import Scan
 from engine.search.missing import embed_gops
 from schemas.tables import FRAMES
 
@@ -39,17 +40,29 @@ class Embed:
 
     def frame_rows(self, context: Context) -> FrameRows:
         """Embed what is missing, then say where the rows of the videos lie."""
-        gops = read_table(self.source, context)
-        videos = gops.column("video_id").unique().to_numpy()
-        if self.count is None:
-            embed_gops(context, gops)
-        else:
-            _embed_first(context, gops, videos, self.count)
+        videos = self._embedded(context)
         frames = context.reading.view.frames
         rows = FrameRows(frames, frames.of_videos(videos))
         fresh = sum(item.frames for item in context.work.embedded)
         context.work.stored_frames += max(0, len(rows) - fresh)
         return rows
+
+    def _embedded(self, context: Context) -> NDArray[np.int64]:
+        """Embed what is missing; return the videos whose GOPs the source has."""
+        view = context.reading.view
+        if isinstance(self.source, Scan) and not view.has_unsettled:
+            return view.remembered(self.source, lambda: _videos(read_table(self.source, context)))
+        gops = read_table(self.source, context)
+        if self.count is None:
+            embed_gops(context, gops)
+        else:
+            _embed_first(context, gops, _videos(gops), self.count)
+        return _videos(gops)
+
+
+def _videos(gops: pa.Table) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = gops.column("video_id").unique().to_numpy()
+    return found
 
 
 def _embed_first(context: Context, gops: pa.Table, videos: NDArray[np.int64], count: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from engine.operators.base import Operator
 from engine.planner.logical import Relational
 from engine.planner.parse import Statement
 
@@ -18,12 +19,14 @@ _LITERALS = (str, bool, int, float, type(None))
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A statement with its plan, the rules that fired and the columns that it returns."""
+    """A statement with its plan, the rules that fired, the columns that it returns and how."""
 
     statement: Statement
     plan: Relational
     rules: tuple[str, ...]
     columns: pa.Schema
+    operator: Operator  # keeps nothing of a run, so any number may use it at once
+    shown: str  # the plan as text
 
 
 @dataclass(slots=True)

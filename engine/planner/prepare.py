@@ -15,6 +15,7 @@ from engine.operators.base import Operator
 from engine.planner.bind import bind
 from engine.planner.bounds import nesting_bounded, planning_bounded
 from engine.planner.exactness import settle
+from engine.planner.explain import show
 from engine.planner.logical import Relational
 from engine.planner.lower import Build
 from engine.planner.optimize import optimize
@@ -36,6 +37,7 @@ class Prepared:
     plan: Relational
     rules: tuple[str, ...]
     operator: Operator
+    shown: str  # the plan as text
 
 
 def prepare(
@@ -52,22 +54,27 @@ def prepare(
 ) -> Prepared:
     """Plan a statement; whatever is wrong with it is said before anything is read."""
     started = perf_counter()
-    key = key_of(sql, positional, named, false_match_rate, exact, vocabulary)
+    key = key_of(sql, positional, named, false_match_rate, exact, max_rows, vocabulary)
 
     def plan() -> Planned:
         statement = parse(sql, positional, named, vocabulary)
-        return _plan(statement, sandbox, false_match_rate, exact)
+        return _plan(statement, sandbox, false_match_rate, max_rows, exact)
 
     with nesting_bounded(sql), planning_bounded(sql):
         planned = _PLANS.get(key, plan)
-        timed = analyze or planned.statement.explain == "analyze"
-        operator = Build(planned.columns, max_rows, timed).operator(planned.plan)
+        operator = planned.operator
+        if analyze or planned.statement.explain == "analyze":
+            operator = Build(planned.columns, max_rows, timed=True).operator(planned.plan)
     log.debug("planned in %.1f ms", 1e3 * (perf_counter() - started))
-    return Prepared(planned.statement, planned.plan, planned.rules, operator)
+    return Prepared(planned.statement, planned.plan, planned.rules, operator, planned.shown)
 
 
 def _plan(
-    statement: Statement, sandbox: Sandbox, false_match_rate: float, exact: bool | None
+    statement: Statement,
+    sandbox: Sandbox,
+    false_match_rate: float,
+    max_rows: int,
+    exact: bool | None,
 ) -> Planned:
     naive = bind(statement, false_match_rate=false_match_rate)
     columns = _check(statement, naive, sandbox)
@@ -75,7 +82,8 @@ def _plan(
     assert isinstance(plan, Relational)
     if statement.options.get("exact", exact) is True:
         plan = settle(plan)
-    return Planned(statement, plan, tuple(rules), columns)
+    operator = Build(columns, max_rows).operator(plan)
+    return Planned(statement, plan, tuple(rules), columns, operator, show(plan))
 
 
 def _check(statement: Statement, plan: Relational, sandbox: Sandbox) -> pa.Schema:

@@ -1,6 +1,6 @@
 """What one statement reads: rows, vectors and videos of a space as they were at one moment."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
@@ -26,6 +26,7 @@ from schemas.tables import FRAMES
 Ids = NDArray[np.int64]
 Places = NDArray[np.int64]
 
+_MOST_KNOWN = 64
 _FEW = 16  # one in so many rows are unpacked one by one rather than found in a scan
 _CODED = ("picture", "strategy")  # few values: kept as codes
 _OF_EXACT = {"strategy": "dense", "reuse_rate": 0.0, "drift": 0.0, "exact": True}
@@ -259,6 +260,7 @@ class View:
     stretches: pa.Table  # of the other videos, by video
     database: Database
     changes: int  # of the catalog, up to that moment
+    known: dict[Hashable, Ids] = field(default_factory=dict)  # by what was asked of the catalog
 
     @cached_property
     def has_unsettled(self) -> bool:
@@ -270,6 +272,14 @@ class View:
         """The GOPs of the videos, by video and number; those of a video never change."""
         rows = self.database.table("SELECT * FROM gops ORDER BY video_id, gop")
         return rows.filter(pc.is_in(rows.column("video_id"), self.videos.column("video_id")))
+
+    def remembered(self, question: Hashable, ask: Callable[[], Ids]) -> Ids:
+        """Return what the catalog of this moment answers, asked once for all statements on it."""
+        if question not in self.known:
+            if len(self.known) >= _MOST_KNOWN:
+                self.known.clear()
+            self.known[question] = ask()
+        return self.known[question]
 
     def made_exact(self, row_ids: Ids, vectors: np.ndarray) -> Self:
         """Return this with the exact vectors of some rows, as the store keeps them."""
