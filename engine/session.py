@@ -22,6 +22,7 @@ from engine.knowledge import caution, knows
 from engine.library import Library
 from engine.loading import ModelFiles, ModelOnDemand
 from engine.operators.base import Context, Reply
+from engine.operators.replies import Replies
 from engine.query import query
 from engine.results import Answer, GroupBy, QueryResult
 from engine.rows import SqlResult
@@ -61,6 +62,7 @@ class Engine(Library):
         self._actions = StoredActions(store, settings)
         self._embedding = Lock()
         self._ingesting = False
+        self._replies = Replies()
 
     @classmethod
     def open(
@@ -366,4 +368,9 @@ class Engine(Library):
     ) -> Reply | None:
         from engine.ask import reply
 
-        return reply(self._context({}), video_id, question, choices, self._heads)
+        return self._replies.get(
+            self.store,
+            self.space,
+            (video_id, question, choices),
+            lambda: reply(self._context({}), video_id, question, choices, self._heads),
+        )

@@ -16,6 +16,7 @@ from engine import Engine
 from engine.background import background_of
 from engine.errors import ModelError, NotFoundError, StoreError, UsageError
 from engine.knowledge import knows
+from engine.operators.base import Reply
 from engine.video.decode import decode_range
 from engine.video.gop import index_gops
 from engine.video.write import write_h264
@@ -294,3 +295,23 @@ def test_settings_come_from_the_environment(
     with Engine.open(gap_seconds=5) as engine:
         assert engine.settings.data == tmp_path / "elsewhere"
         assert engine.settings.gap_seconds == 5
+
+
+def test_a_question_is_asked_once_for_all_statements(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def reply(_context: object, video: int, question: str, *_rest: object) -> Reply:
+        asked.append((video, question))
+        return Reply("red", 0.5, 0.0, 1.0)
+
+    monkeypatch.setattr("engine.ask.reply", reply)
+    sql = "SELECT name, VIDEO_QA(video_id, 'what colour?').answer AS a FROM videos"
+    with Engine.open(tmp_path / "data", strategy="dense", fps=1) as engine:
+        engine.register(clips)
+        assert engine.sql(sql).rows() == engine.sql(sql + " WHERE video_id > 0").rows()
+        assert sorted(asked) == [(1, "what colour?"), (2, "what colour?")]
+        engine.query("a red circle", videos=[1])  # now the first video has rows
+        assert len(engine.sql(sql).rows()) == 2
+        assert sorted(asked)[1:] == [(1, "what colour?"), (2, "what colour?")]

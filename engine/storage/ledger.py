@@ -186,6 +186,15 @@ class Ledger:
         )
         return int(found[0]) if found else 0
 
+    def state(self, space_id: int, video_id: int) -> tuple[int, int]:
+        """Return how many rows of a video there are, and the highest of their versions."""
+        found = self._database.one(
+            "SELECT count(*), coalesce(max(version), 0) FROM stored_frames"
+            " WHERE space_id = ? AND video_id = ?",
+            [space_id, video_id],
+        )
+        return (int(found[0]), int(found[1])) if found else (0, 0)
+
     def index(self, space_id: int) -> SavedIndex | None:
         """Return the saved index of a space, or None."""
         found = self._database.one(

@@ -178,6 +178,10 @@ class Reader:
         space_id = self._space(space_key).space_id
         return self._ledger.frames(video_id, space_id, sampling, strategy)
 
+    def rows_state(self, space_key: str, video_id: int) -> tuple[int, int]:
+        """Return what is another value whenever the rows of a video or their vectors change."""
+        return self._ledger.state(self._space(space_key).space_id, video_id)
+
     def completeness(
         self, space_key: str, video_ids: Sequence[int] | None = None
     ) -> list[VideoCompleteness]:
