@@ -29,6 +29,7 @@ from engine.rows import SqlResult
 from engine.search.context import Background, Range
 from engine.search.mixture import mixed_vector
 from engine.search.options import Options
+from engine.search.rates import EmbeddingRates, encoding_of, kinds_of
 from engine.search.reading import Reading
 from engine.search.selection import select_videos
 from engine.search.work import Embedded
@@ -151,9 +152,7 @@ class Engine(Library):
                 report = ingest(self.store, self.model, listed, chosen, progress)
             finally:
                 self._ingesting = False
-        decode = sum(video.decode_seconds for video in report.videos)
-        encode = sum(video.encode_seconds for video in report.videos)
-        self._note_rates(report.seconds_of_video, report.frames, decode, encode)
+        self._learn_rates(report, chosen)
         return report
 
     def register(self, paths: str | Path | Sequence[str | Path]) -> "IngestReport":
@@ -318,6 +317,7 @@ class Engine(Library):
             encoder=self._model,
             sandbox=self._sandbox,
             background=lambda: self._background,
+            device=settings.device,
             content=knows(settings.model),
             caution=caution(settings.model),
             embed=self._embed,
@@ -348,15 +348,20 @@ class Engine(Library):
             )
         with self._embedding:
             done = ensure(self.store, self.model, missing, chosen, *limits, frames)
-        if done.complete:
-            self._note_rates(seconds, done.frames, done.decode_seconds, done.encode_seconds)
         return done
 
-    def _note_rates(self, seconds: float, frames: int, decode: float, encode: float) -> None:
-        """Keep what decoding and encoding cost, for the planner's estimates."""
-        if frames:
-            rates = {"decode": decode / seconds, "encode": encode / frames}
-            self.store.catalog.set_calibration(self.space, "rates", rates)
+    def _learn_rates(self, report: "IngestReport", options: "IngestOptions") -> None:
+        """Keep what decoding and encoding took, for the planner's estimates."""
+        context = self._context({"strategy": options.strategy})
+        done = [video for video in report.videos if video.frames and video.fps]
+        kinds = kinds_of(context, [video.video_id for video in done if video.video_id])
+        rates = EmbeddingRates.load(context)
+        for video in done:
+            seconds = {kinds.get(video.video_id or 0, ""): video.frames / (video.fps or 1.0)}
+            frames = {encoding_of(context): float(video.frames)}
+            rates = rates.learn(seconds, video.decode_seconds, frames, video.encode_seconds)
+        if done:
+            rates.keep(context)
 
     def _redecode(self, video_id: int, frames: Sequence[int]) -> list[NDArray[np.uint8]]:
         from engine.ingest import redecode

@@ -135,8 +135,11 @@ def test_explain_shows_the_plan(engine: Engine) -> None:
     sql = "SELECT frame FROM frames ORDER BY CLIP_MATCH(frame, $t) DESC LIMIT 2"
     assert "Search best 2 by" in engine.explain(sql, t="a")
     rates = engine.store.catalog.calibration(engine.space, "rates") or {}
-    assert rates["decode"] > 0
-    assert rates["encode"] > 0
+    assert all(kind.startswith("h264 of 2^") for kind in rates["decode"])
+    assert list(rates["encode"]) == ["dense on auto"]
+    for units, seconds in (*rates["decode"].values(), *rates["encode"].values()):
+        assert units > 0
+        assert seconds > 0
     assert "index: " in engine.explain(sql, analyze=True, t="a")
 
 

@@ -11,10 +11,9 @@ from engine.planner import logical
 from engine.planner.logical import Plan, children
 from engine.planner.lower import Build
 from engine.search.missing import find_missing
+from engine.search.rates import EmbeddingRates, decoding_of, encoding_of, expected_frames
 
-# seconds per unit of work on two cores; the first two give way to what an ingest has measured
-DECODE: Final = 0.05  # per second of video
-ENCODE: Final = 0.03  # per frame
+# seconds per unit of work on two cores
 _ROW: Final = 2e-7  # read, filter or join one row
 _PRODUCT: Final = 5e-10  # one multiplication and addition of a score
 _CALL: Final = 2e-3  # start an operator, embed a text
@@ -74,15 +73,13 @@ def _(plan: logical.Scan, context: Context, inputs: list[Cost]) -> Cost:  # noqa
 def _(plan: logical.Embed, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
     gops = _count(plan.source, context)
     missing = find_missing(context, gops)
-    seconds = sum(item.stop_seconds - item.start_seconds for item in missing)
     videos = gops.column("video_id").unique().to_numpy()
     frames = context.reading.view.frames
     places = frames.of_videos(videos)
     stored = len(frames) if places is None else len(places)
-    fresh = seconds * (context.options.fps or 2.0)
-    rates = context.store.catalog.calibration(context.space, "rates") or {}
-    decode = seconds * rates.get("decode", DECODE)
-    encode = fresh * rates.get("encode", ENCODE)
+    rates, fresh = EmbeddingRates.load(context), expected_frames(context, missing)
+    decode = rates.decode.expected(decoding_of(context, missing))
+    encode = rates.encode.expected({encoding_of(context): fresh})
     note = f"{stored} frames stored"
     if missing:
         note += f", {fresh:.0f} to embed: decode {decode:.2f} s, encode {encode:.2f} s"

@@ -70,6 +70,7 @@ class SearchContext:
     vectors: dict[str | bytes, NDArray[np.float32]] = field(default_factory=dict)
     embedding_seconds: float = 0.0  # spent on it so far
     null: Null | None = None
+    device: str = "auto"  # on which frames are embedded, as it was asked for
     content: str = "unnamed"  # what `background` shows: a null of other content is measured anew
     caution: str | None = None  # what has to be known before the model is relied on
 

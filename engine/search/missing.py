@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.search.context import Range, SearchContext
+from engine.search.rates import learn_from
 from engine.search.work import Embedded
 
 
@@ -30,7 +31,9 @@ def embed_gops(context: SearchContext, gops: pa.Table) -> None:
         missing = find_missing(context, gops)
         if missing:
             context.embed_missing(missing)
-            if not context.work.embedded[-1].complete:
+            if context.work.embedded[-1].complete:
+                learn_from(context, missing, context.work.embedded[-1])
+            else:
                 _note_missing(context, gops)
 
 

@@ -48,7 +48,7 @@ def test_costs_follow_the_work(videos: Videos, sandbox: Sandbox) -> None:
         costs = estimate_all(optimize(plan(sql.format(video)))[0], context)
         seconds.append(sum(cost.seconds for cost in costs))
     assert seconds[1] > 10 * seconds[0]  # ten seconds of the third video are not embedded
-    rates = {"decode": 0.0, "encode": 0.0}
+    rates = {"decode": {"h264 of 2^12": [1e9, 1.0]}, "encode": {"None on auto": [1e9, 1.0]}}
     videos.store.catalog.set_calibration(videos.space.key, "rates", rates)
     costs = estimate_all(optimize(plan(sql.format(3)))[0], videos.context(sandbox))
     assert sum(cost.seconds for cost in costs) < 2 * seconds[0]
