@@ -1,5 +1,6 @@
 """`eval`: what a model and a strategy are worth on the tasks of the field."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,10 @@ def evaluate(
     annotations: Annotations = None,
     spans: Annotated[
         Path | None, typer.Option(help="NExT-GQA's gsub_*.json, beside --annotations.")
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Encode so many frames a second, all; else the dataset's own protocol."),
     ] = None,
     strategy: Annotated[
         list[str] | None, typer.Option(help="Compared with dense; repeatable.")
@@ -73,18 +78,27 @@ def evaluate(
                 reader=reader,
             )
         else:
-            report = _on_files(loaded, judged, dataset, videos, annotations, spans, task, reader)
+            wanted = AskedSet(dataset, videos, annotations, spans, task, fps)
+            report = _on_files(loaded, judged, wanted, reader)
     show.print_report(report, as_json=as_json, path=out)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedSet:
+    """Of real videos: which, and how they are sampled."""
+
+    dataset: str
+    videos: Path | None
+    annotations: Path | None
+    spans: Path | None
+    task: str
+    fps: float | None  # None: the dataset's own rate, thinned out to its own number of frames
 
 
 def _on_files(
     model: "Model",
     judged: "dict[str, Strategy]",
-    name: str,
-    videos: Path | None,
-    annotations: Path | None,
-    spans: Path | None,
-    task: str,
+    wanted: AskedSet,
     reader: "VectorReader | None",
 ) -> Report:
     import torch
@@ -94,6 +108,8 @@ def _on_files(
     from engine.evaluation.files import sample_files
     from engine.vision.reusevit.strategy import cue_side
 
+    name, videos, annotations = wanted.dataset, wanted.videos, wanted.annotations
+    spans, task, side = wanted.spans, wanted.task, cue_side(judged.values())
     if name not in (names := ("world", *DATASETS.all())):
         raise UsageError(unknown("dataset", name, names))
     annotated = DATASETS.find(name, AnnotatedSet)
@@ -105,16 +121,19 @@ def _on_files(
     if (task == "retrieval") != bool(data.captions) and task != "all":
         has = "retrieval" if data.captions else "qa"
         raise UsageError(f"dataset {name} has no annotations for {task}; allowed: all, {has}")
+    if side is not None and wanted.fps is None:
+        raise UsageError("codec cues are of frame after frame: give --fps, the rate of the videos")
     failed: list[tuple[str, str]] = []
     sampled = sample_files(
         find_videos(videos, data.videos),
-        annotated.fps,
+        wanted.fps or annotated.fps,
         model.preprocessing,
         failed=failed,
-        cue_side=cue_side(judged.values()),
+        cue_side=side,
     )
-    thinned = (at_most(pixels, annotated.most) for pixels in sampled)
+    if wanted.fps is None:
+        sampled = (at_most(pixels, annotated.most) for pixels in sampled)
     with torch.inference_mode():
-        report = evaluate_files(model, judged, data, thinned, reader=reader)
+        report = evaluate_files(model, judged, data, sampled, reader=reader)
     unusable = tuple(f"left out {video}: {reason}" for video, reason in failed)
-    return Report(report.title, report.columns, report.rows, report.notes + unusable, report.data)
+    return replace(report, notes=report.notes + unusable)
