@@ -66,3 +66,28 @@ def ingest(
             paths or (), model=model, device=device, strategy=strategy, rounds=rounds
         )
     show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def packets(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files; without, made-up cameras coded four ways.")
+    ] = None,
+    seed: int = 0,
+    cameras: Annotated[int, typer.Option(help="Made-up ones.", min=1)] = 2,
+    max_drift: flags.MaxDrift = 0.02,
+    fps: flags.Fps = 2.0,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Rank groups of pictures by their packets; draw the decode gate's audit many times."""
+    from engine.evaluation.bench import packets as packets_bench
+
+    with show.err.status("embedding every frame"):
+        report = packets_bench.run(
+            paths or (), seed=seed, cameras=cameras, model=model, device=device, fps=fps,
+            max_drift=max_drift,
+        )  # fmt: skip
+    show.print_report(report, as_json=as_json, path=out)

@@ -29,6 +29,7 @@ class Coding:
         """Return libx264's options."""
         gop = str(max(1, round(self.gop_seconds * fps)))
         options = {"preset": "veryfast", "g": gop, "keyint_min": gop, "bf": str(self.bframes)}
+        options |= {"sc_threshold": "0"}  # key pictures by the clock
         if self.bits_per_pixel is None:
             return options | {"crf": str(self.crf)}
         rate = str(round(self.bits_per_pixel * pixels))
@@ -44,7 +45,7 @@ CODINGS = {
 
 
 def write_camera(
-    path: Path, seed: int, coding: Coding, *, seconds: float = 60.0, redundancy: float = 0.85
+    path: Path, seed: int, coding: Coding, *, seconds: float = 120.0, redundancy: float = 0.85
 ) -> Path:
     """Write a made-up test clip as a camera would see and code it."""
     clip = make_clip(seed, "test", duration_seconds=seconds, redundancy=redundancy)
