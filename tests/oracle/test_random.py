@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from engine.sql import run_sql
 from tests.oracle.generator import Generator
 from tests.oracle.judge import judge
 from tests.oracle.shrink import shrink
@@ -37,6 +38,17 @@ def test_random_statements(block: int, world: World) -> None:
 def test_what_fails_by_statistics_alone_is_no_mismatch(world: World) -> None:
     verdict = judge(world, BY_STATISTICS)
     assert (verdict.kind, verdict.why.split()[-1]) == ("invalid", "statistics")
+
+
+def test_where_the_stock_duckdb_is_wrong_by_its_optimizer(world: World) -> None:
+    """RIGHT JOIN keeps all frames, so they exist; DuckDB 2.0.0 says that there are none."""
+    sql = (
+        "SELECT count(*) AS n FROM frames f WHERE EXISTS (SELECT 1 FROM videos v RIGHT JOIN"
+        " frames g ON v.codec < 'h264')"
+    )
+    verdict = judge(world, sql)
+    assert verdict.kind == "same" or "optimizer" in verdict.why
+    assert run_sql(world.context(), sql, max_rows=9).rows() == [{"n": 36}]
 
 
 def test_every_construct_is_asked_for() -> None:
