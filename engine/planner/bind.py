@@ -24,7 +24,8 @@ from engine.planner.logical import (
     Score,
 )
 from engine.planner.needs import find_needs
-from engine.planner.parse import Statement, position_of
+from engine.planner.parse import Statement
+from engine.planner.place import position_of
 from engine.planner.predicates import quotes
 from engine.planner.relations import FORMS
 from engine.planner.safety import check_safe

@@ -6,6 +6,7 @@ from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.tokenizer_core import Token, TokenType
 
+from engine.planner.patterns import lower_patterns
 from engine.planner.sequence import made_token, rewrite_sequences
 
 _DIALECT = DuckDB()
@@ -19,12 +20,35 @@ _READ_FROM = (
 
 def tokens_of(text: str) -> list[Token]:
     """Split a text into words and signs."""
-    return list(_DIALECT.tokenize(text))
+    return _with_patterns(list(_DIALECT.tokenize(text)))
 
 
 def trees_of(tokens: Sequence[Token], sql: str, text: str) -> list[exp.Expr | None]:
     """Parse tokens of a text; `sql` is the statement as errors show it."""
-    return list(_DIALECT.parser().parse(_whole_pivot(rewrite_sequences(tokens, sql)), text))
+    known = _whole_pivot(rewrite_sequences(tokens, sql))
+    trees = _DIALECT.parser().parse(known, text)
+    return [tree and lower_patterns(tree, sql) for tree in trees]
+
+
+def _with_patterns(tokens: list[Token]) -> list[Token]:
+    """Let MATCH_RECOGNIZE be the word that sqlglot knows of other dialects.
+
+    A `?` of its PATTERN is no parameter.
+    """
+    done: list[Token] = []
+    reached = depth = inside = 0
+    for token in tokens:
+        depth += (token.token_type == TokenType.L_PAREN) - (token.token_type == TokenType.R_PAREN)
+        opens = token.token_type == TokenType.L_PAREN and done
+        if opens and done[-1].text.upper() == "MATCH_RECOGNIZE":
+            done[-1] = made_token(TokenType.MATCH_RECOGNIZE, done[-1].text, done[-1])
+            reached = depth
+        elif opens and reached and depth == reached + 1 and done[-1].text.upper() == "PATTERN":
+            inside = depth
+        reached, inside = (0 if depth < reached else reached), (0 if depth < inside else inside)
+        parameter = inside and token.token_type == TokenType.PLACEHOLDER
+        done.append(made_token(TokenType.VAR, token.text, token) if parameter else token)
+    return done
 
 
 def _whole_pivot(tokens: list[Token]) -> list[Token]:

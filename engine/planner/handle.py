@@ -7,7 +7,7 @@ from sqlglot import exp
 
 from engine.errors import BindError
 from engine.planner.block import FromItem, Scope
-from engine.planner.parse import position_of
+from engine.planner.place import position_of
 
 _CLOSED = ("group", "distinct", "pivots")
 

@@ -4,7 +4,7 @@ from sqlglot import exp
 
 from engine.errors import BindError
 from engine.planner.block import FromItem, Scope, own_nodes
-from engine.planner.parse import position_of
+from engine.planner.place import position_of
 from engine.planner.scope import Scopes
 
 _PREFIX = "__"

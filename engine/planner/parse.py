@@ -73,12 +73,6 @@ def parse(
     return Statement(sql, query, options, explain, images, vocabulary)
 
 
-def position_of(node: exp.Expr) -> int | None:
-    """Return where a node starts in the text it was parsed from, if that is known."""
-    starts = [part.meta["start"] for part in node.walk() if "start" in part.meta]
-    return min(starts, default=None)
-
-
 def _split_explain(sql: str) -> tuple[Explain, str]:
     found = _EXPLAIN.match(sql)
     if not found:

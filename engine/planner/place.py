@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
+from sqlglot import exp
+
 from engine.errors import LimitError, QueryError
 from engine.planner.relations import FORMS, RELATIONS
 
@@ -14,6 +16,12 @@ _BETWEEN = frozenset({"as", "and", "or", "from", "where", "group", "order", "lim
 _NAMED = re.compile(
     r'(?:column|table|named|name) "?([\w.]+)"?(?: not found| does not exist|$)', re.IGNORECASE
 )
+
+
+def position_of(node: exp.Expr) -> int | None:
+    """Return where a node starts in the text it was parsed from, if that is known."""
+    starts = [part.meta["start"] for part in node.walk() if "start" in part.meta]
+    return min(starts, default=None)
 
 
 def in_users_text(error: QueryError, sql: str, added: Iterable[str] = ()) -> QueryError:

@@ -3,7 +3,8 @@
 from sqlglot import exp
 
 from engine.errors import BindError, ParseError, unknown
-from engine.planner.parse import Statement, position_of
+from engine.planner.parse import Statement
+from engine.planner.place import position_of
 from engine.planner.relations import RELATIONS
 
 _CHANGES = (

@@ -9,7 +9,7 @@ from engine.errors import BindError, unknown
 from engine.planner.block import Scope
 from engine.planner.joins import conjuncts
 from engine.planner.logical import Embed, Moments, Scan
-from engine.planner.parse import position_of
+from engine.planner.place import position_of
 from engine.planner.predicates import quotes
 from engine.planner.sequence import SEQUENCE, STEP
 from engine.search.moments import Step
