@@ -77,13 +77,14 @@ def _(plan: logical.Embed, context: Context, inputs: list[Cost]) -> Cost:  # noq
     frames = context.reading.view.frames
     places = frames.of_videos(videos)
     stored = len(frames) if places is None else len(places)
-    rates, fresh = EmbeddingRates.load(context), expected_frames(context, missing)
-    decode = rates.decode.expected(decoding_of(context, missing))
-    encode = rates.encode.expected({encoding_of(context): fresh})
-    note = f"{stored} frames stored"
+    note, seconds, fresh = f"{stored} frames stored", 0.0, 0.0
     if missing:
+        rates, fresh = EmbeddingRates.load(context), expected_frames(context, missing)
+        decode = rates.decode.expected(decoding_of(context, missing))
+        encode = rates.encode.expected({encoding_of(context): fresh})
         note += f", {fresh:.0f} to embed: decode {decode:.2f} s, encode {encode:.2f} s"
-    return Cost(stored + fresh, _CALL + stored * _ROW + decode + encode, note)
+        seconds = decode + encode
+    return Cost(stored + fresh, _CALL + stored * _ROW + seconds, note)
 
 
 @estimate.register

@@ -103,7 +103,7 @@ class Bed:
 
 def run(
     *,
-    sizes: Sequence[int] = (100_000, 1_000_000),
+    sizes: Sequence[int] = (10_000, 100_000, 1_000_000),
     queries: int = 100,
     folder: Path | None = None,
 ) -> Report:
