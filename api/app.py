@@ -20,6 +20,7 @@ from api.jobs import Jobs, Tell, Work
 from api.middleware import Head, Problems, RequestId, Version
 from api.routes import columns, curve, health, jobs, page, query, videos
 from engine import __version__
+from engine.deepen import DeepenReport
 from engine.ingest import Event
 from engine.ingesting.report import VideoReport
 from engine.session import Engine
@@ -75,9 +76,12 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
 
 
 def ingest_work(engine: Engine) -> Work:
-    """Return what a job of the kind `ingest` does."""
+    """Return what a job of the kinds `ingest` and `deepen` does."""
 
     def work(request: Mapping[str, Any], report: Tell, stop: threading.Event) -> str | None:
+        if "deepen" in request:
+            engine.deepen(progress=DeepenListener(report, stop), **request["deepen"])
+            return None
         paths = [Path(path) for path in request["paths"]]
         options = request.get("options", {})
         listener = Listener(report, stop)
@@ -97,6 +101,23 @@ def _failed(video: VideoReport, engine: Engine) -> str:
     said = reason if video.name in reason else f"{video.name}: {reason}"
     kept = Path(video.path).parent == engine.layout.uploads
     return said + ("; what was sent is kept until the video is removed" if kept else "")
+
+
+class DeepenListener:
+    """Pass on to its job how far coarse videos are embedded."""
+
+    def __init__(self, report: Tell, stop: threading.Event) -> None:
+        self._report = report
+        self._stop = stop
+
+    def deepened(self, report: DeepenReport) -> None:
+        """Take in what was done so far."""
+        done = report.gops + report.left_gops
+        self._report({**report.as_dict(), "fraction": report.gops / done if done else 1.0})
+
+    def stopped(self) -> bool:
+        """Tell whether the job was cancelled or the server stops."""
+        return self._stop.is_set()
 
 
 class Listener:

@@ -147,12 +147,20 @@ class Client(Closing):
     ) -> Job:
         """Have the server bring in a path that it can see; return the job when it has ended."""
         given = {"path": str(Path(path).resolve()), **options}
-        job = self.job(self.call("POST", "/videos", given)["id"])
+        return self._ended(self.call("POST", "/videos", given)["id"], progress)
+
+    def _ended(self, job_id: str, progress: Callable[[Mapping[str, Any]], None]) -> Job:
+        job = self.job(job_id)
         while job.status not in ENDED:
             progress(job.progress or {})
             time.sleep(_POLL_SECONDS)
-            job = self.job(job.job_id)
+            job = self.job(job_id)
         return job
+
+    def deepen(self, *, seconds: float | None = None) -> Job:
+        """Have the server embed what coarse videos lack; return the job when it has ended."""
+        given = {} if seconds is None else {"seconds": seconds}
+        return self._ended(self.call("POST", "/videos/deepen", given)["id"], lambda _: None)
 
     # what is stored
 

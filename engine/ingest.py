@@ -40,16 +40,23 @@ def ingest(
 ) -> IngestReport:
     """Embed the videos that `paths` mean: files, folders, globs.
 
+    With a coverage of keys the first sampled frame of each group of pictures is embedded, densely;
+    with none, nothing.
+
     What is stored already costs nothing more than reading the file once. A file that cannot be used
     is put on record with the reason and stops no other. Ctrl-C commits what is begun; the next run
     goes on there.
     """
     started = perf_counter()
+    if options.coverage == "none":
+        return replace(register(store, paths, options.recorded_pattern), coverage="none")
+    if options.coverage == "keys":
+        options = replace(options, decode_gate=False)  # each group is decoded as little as can be
     files = discover(paths)
     store.catalog.add_space(model.space)
     tracker = Tracker(store, model.space.key, options, progress)
     plan = Plan.ahead(plan_files(tracker, files), options)
-    encoder = StretchEncoder(model, options, few=plan.few)
+    encoder = StretchEncoder(model, options, few=plan.few or options.coverage == "keys")
     with interruptible(progress.stopped if progress else lambda: False) as stopped:
         complete = _embed(tracker, encoder, plan.tasks, stopped)
     store.settle()
@@ -63,6 +70,7 @@ def ingest(
         choices=encoder.choices_made,
         interrupted=not complete,
         max_drift=options.max_drift,
+        coverage=options.coverage,
         caution=caution(model.space.model),
     )
 

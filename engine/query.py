@@ -14,6 +14,7 @@ from engine.results import Moment as Moment
 from engine.results import QueryResult as QueryResult
 from engine.search.clear import are_clear
 from engine.search.context import SearchContext
+from engine.search.deepen import deepen
 from engine.search.grouping import VideoSpan
 from engine.search.ranking import Ranking, Wanted
 from engine.search.scores import subject_vector
@@ -40,6 +41,8 @@ def query(
     vector = subject_vector(context, subject)
     clock.append(perf_counter())
     selection = select_frames(context, videos)
+    if deepen(context, vector, list(selection.names), top_k):
+        selection = select_frames(context, videos)
     clock.append(perf_counter())
     wanted = Wanted(top_k, group_by, min_score, near_duplicate)
     ranking = Ranking(context, vector, selection, wanted)
@@ -105,4 +108,5 @@ def _coverage(ranking: Ranking) -> Coverage:
         lacking=[f"{item.name}: {item.reason}" for item in lacking],
         edges_may_move=ranking.edges_may_move,
         approximate=work.approximate,
+        coarse_seconds=work.coarse_seconds,
     )

@@ -34,6 +34,7 @@ class Coverage:
     complete: bool
     lacking: list[str] = field(default_factory=list)  # videos that give fewer rows than they should
     approximate: bool = False  # an index chose the rows to look at; `exact=True` looks at all
+    coarse_seconds: float = 0.0  # of video of which only first frames of GOPs were looked at
     edges_may_move: bool = False  # where moments begin and end rests on approximate rows
 
 

@@ -5,7 +5,7 @@ What takes seconds to import (the model, ingesting, answering) is imported by wh
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
 from pathlib import Path
 from threading import Lock
@@ -39,7 +39,8 @@ from engine.where import videos_where
 
 if TYPE_CHECKING:
     from engine.ask import Heads
-    from engine.ingesting.report import Decoder, IngestOptions, IngestReport, Progress
+    from engine.deepen import Deepened, DeepenReport
+    from engine.ingesting.report import Coverage, Decoder, IngestOptions, IngestReport, Progress
     from engine.vision.model import Model
 
 log = logging.getLogger(__name__)
@@ -117,18 +118,19 @@ class Engine(Library):
         decode_gate: bool | None = None,
         replace: bool = False,
         apart: bool = False,
+        coverage: "Coverage" = "all",
         progress: "Progress | None" = None,
     ) -> "IngestReport":
         """Embed videos and folders of videos; what is stored already costs nothing.
 
         On a CPU videos are decoded and encoded here, or `apart`: in a process of its own, of low
-        priority, so that this one goes on answering. Stored rows that are finer than asked for are
-        kept, unless they are to be replaced. `max_drift` bounds the mean drift of each video's
-        rows; with "none" nothing is audited, and the report says that nothing is promised.
-        `options` are the strategy's own; rows that are stored by the same strategy are kept
-        whatever its options were.
-        With `decode_gate` groups of pictures whose packets say that little changes stay undecoded,
-        under the same bound.
+        priority, so that this one goes on answering. A coverage of "keys" embeds the first sampled
+        frame of each group of pictures, and queries and `deepen` more; "none" registers. Stored
+        rows that are finer than asked for are kept, unless they are to be replaced. `max_drift`
+        bounds the mean drift of each video's rows; with "none" nothing is audited, and the report
+        says that nothing is promised. `options` are the strategy's own; rows that are stored by the
+        same strategy are kept whatever its options were.
+        With `decode_gate` groups of pictures in which little changes stay undecoded, as bounded.
         """
         from engine.ingest import ingest
 
@@ -145,6 +147,7 @@ class Engine(Library):
             decode_gate=decode_gate,
             replace=replace,
             apart=apart,
+            coverage=coverage,
         )
         with self._embedding:
             self._ingesting = True
@@ -162,6 +165,15 @@ class Engine(Library):
         listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
         with self._embedding:
             return register(self.store, listed, self.settings.recorded_pattern)
+
+    def deepen(
+        self, *, seconds: float | None = None, progress: "Deepened | None" = None
+    ) -> "DeepenReport":
+        """Embed what coarse videos lack, most changed places first, for at most so many seconds."""
+        from engine.deepen import deepen
+
+        embed = partial(self._embed, options=Options())
+        return deepen(self.store, self.space, embed, seconds=seconds, progress=progress)
 
     def query(
         self,
@@ -250,6 +262,7 @@ class Engine(Library):
         decode_gate: bool | None = None,
         replace: bool = False,
         apart: bool = False,
+        coverage: "Coverage" = "all",
     ) -> "IngestOptions":
         """Return the settings of an ingest with some replaced."""
         from engine.ingesting.report import IngestOptions, bound_of
@@ -270,6 +283,7 @@ class Engine(Library):
             replace=replace,
             apart=apart,
             recorded_pattern=self.settings.recorded_pattern,
+            coverage=coverage,
         )
 
     @cached_property

@@ -21,6 +21,9 @@ class HowIn(Strict):
     replace: bool | None = Field(
         None, description="stored rows that are finer, by these; else kept"
     )
+    coverage: Literal["all", "keys", "none"] | None = Field(
+        None, description="keys: one frame of each group of pictures; none: only on record"
+    )
 
 
 class VideoIn(HowIn):
@@ -31,6 +34,14 @@ class VideoIn(HowIn):
     )
 
     path: str = Field(min_length=1, max_length=4096, description="of a file or a folder")
+
+
+class DeepenIn(Strict):
+    """For how long what coarse videos lack is embedded; null: until nothing is left."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=example(seconds=60))
+
+    seconds: float | None = Field(None, gt=0, description="at most")
 
 
 class Accepted(BaseModel):

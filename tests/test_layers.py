@@ -36,7 +36,7 @@ LAYERS = [
     {"engine.acting"},
     {"engine.commands", "engine.where"},
     {"engine.ingest", "engine.query", "engine.sql"},
-    {"engine.ask", "engine.library"},
+    {"engine.ask", "engine.deepen", "engine.library"},
     {"engine.client", "engine.protocol", "engine.session"},
     {"engine.evaluation"},
     {"api"},

@@ -138,3 +138,32 @@ def video(
             repeats=repeats,
         )
     show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def coverage(
+    clips: flags.Clips = 40,
+    seed: int = 7,
+    queries: Annotated[int, typer.Option(min=1)] = 200,
+    gop: Annotated[float, typer.Option(help="Seconds of a group of pictures.")] = 4.0,
+    split: Annotated[str, typer.Option(help="test, or val to choose settings by.")] = "test",
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Ask a store of first frames for what dense rows answer, and count what it embeds."""
+    from engine.evaluation.bench import coverage as coverage_bench
+    from engine.world.splits import check_split
+
+    with show.err.status("asking"):
+        report = coverage_bench.run(
+            model=model,
+            device=device,
+            clips=clips,
+            seed=seed,
+            num_queries=queries,
+            gop_seconds=gop,
+            split=check_split(split),
+        )
+    show.print_report(report, as_json=as_json, path=out)

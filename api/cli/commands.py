@@ -13,6 +13,8 @@ from engine.config_file import SERVER, config_path, read_config
 COMMANDS: Mapping[str, str] = {  # name → where it is defined, in the order of the help
     "demo": "api.cli.demo:demo",
     "ingest": "api.cli.ingest:ingest",
+    "register": "api.cli.ingest:register",
+    "deepen": "api.cli.ingest:deepen",
     "query": "api.cli.ask:query",
     "ask": "api.cli.ask:ask",
     "sql": "api.cli.ask:sql",

@@ -37,6 +37,10 @@ def ingest(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace stored rows that are finer than these, too.")
     ] = False,
+    coverage: Annotated[
+        str,
+        typer.Option(help="all; keys: one frame of each group of pictures; none: only register."),
+    ] = "all",
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
@@ -61,6 +65,7 @@ def ingest(
                 )
             options = {"fps": fps, "strategy": strategy, "max_drift": given}
             options |= {"replace": True} if replace else {}
+            options |= {"coverage": coverage} if coverage != "all" else {}
             code = _by_server(engine, paths, options, as_json=as_json)
             raise typer.Exit(code)
         with Bars(quiet=as_json) as bars:
@@ -76,6 +81,7 @@ def ingest(
                 devices=devices,
                 decode_gate=decode_gate,
                 replace=replace,
+                coverage=coverage,  # type: ignore[arg-type]  # likewise
                 progress=bars,
             )
     if as_json:
@@ -83,6 +89,53 @@ def ingest(
     else:
         print_report(report)
     raise typer.Exit(130 if report.interrupted else 3 if report.quarantined else 0)
+
+
+def register(
+    paths: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
+    data: flags.Data = flags.DATA,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Put videos on record without embedding them; statements embed what they need of them."""
+    with connect(data, model, device, create=True) as engine:
+        if isinstance(engine, Client):
+            code = _by_server(engine, paths, {"coverage": "none"}, as_json=as_json)
+            raise typer.Exit(code)
+        report = engine.register(paths)
+    if as_json:
+        show.print_json(report.as_dict())
+    else:
+        print_report(report)
+    raise typer.Exit(3 if report.quarantined else 0)
+
+
+def deepen(
+    seconds: Annotated[
+        float | None, typer.Option(help="For at most so long; without it, until all is embedded.")
+    ] = None,
+    data: flags.Data = flags.DATA,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Embed what videos lack that were ingested with --coverage keys, most changed places first."""
+    with connect(data, model, device) as engine:
+        if isinstance(engine, Client):
+            job = engine.deepen(seconds=seconds)
+            done = dict(job.progress or {})
+            if job.status != "ready":
+                raise EngineError(job.error or f"the job is {job.status}")
+        else:
+            done = engine.deepen(seconds=seconds).as_dict()
+    if as_json:
+        show.print_json(done)
+        return
+    show.out.print(
+        f"{done['frames']:,} frames of {done['gops']:,} groups of pictures embedded in"
+        f" {done['seconds']:.1f} s; {done['left_gops']:,} groups left, {done['left_seconds']:.0f} s"
+    )
 
 
 class Bars:

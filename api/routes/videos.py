@@ -40,7 +40,7 @@ from engine.storage.records import Video
 from engine.video.write import CLIP
 from engine.vision.strategies import check_strategy
 from schemas.columns import as_json
-from schemas.video import Accepted, HowIn, VideoIn, VideoOut, VideoPage
+from schemas.video import Accepted, DeepenIn, HowIn, VideoIn, VideoOut, VideoPage
 
 
 def _file(media: str) -> dict[int | str, dict[str, Any]]:
@@ -105,6 +105,19 @@ async def post_video(
         options = _options(body)
         path = inside_roots(settings, body.path)
     job = jobs.submit("ingest", {"paths": [str(path)], "options": options})
+    response.headers["Location"] = f"/jobs/{job}"
+    return Accepted(id=job, job_url=f"/jobs/{job}", status="queued")
+
+
+@router.post(
+    "/deepen",
+    status_code=202,
+    dependencies=[CanWrite, expect_room],
+    responses=problems(422, 429),
+)
+def deepen_videos(response: Response, jobs: JobsDep, body: DeepenIn) -> Accepted:
+    """Embed in the background what coarse videos lack, most changed places first."""
+    job = jobs.submit("deepen", {"deepen": body.model_dump()})
     response.headers["Location"] = f"/jobs/{job}"
     return Accepted(id=job, job_url=f"/jobs/{job}", status="queued")
 

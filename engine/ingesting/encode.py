@@ -93,6 +93,8 @@ class StretchEncoder:
         """The strategy and why, in words."""
         if self.auto:
             return self.auto.choice
+        if self.options.coverage == "keys":
+            return "dense: first frames of groups of pictures, far apart"
         if self.few:
             return f"dense: fewer than {self.options.weigh_from} frames, too few to weigh others by"
         return f"{self.options.strategy}, as asked for"

@@ -33,6 +33,10 @@ class Stretch:
         """Its stored number: milliseconds from the first frame, so that any cut has its own."""
         return round((self.start_seconds - origin_seconds) * 1000)
 
+    def coarse_number(self, origin_seconds: float) -> int:
+        """The stored number of the first frames of its groups of pictures: below zero."""
+        return -1 - self.number(origin_seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -45,6 +49,7 @@ class Source:
     gops: tuple[Gop, ...]
     fps: float  # sampled frames per second
     planned: int = 0  # frames to embed that share an audit; 0: each stretch has its own
+    coarse: bool = False  # of each group of pictures the first sampled frame alone
 
     @property
     def origin_seconds(self) -> float:
@@ -78,8 +83,16 @@ class Source:
             start_seconds, stop_seconds, self.fps, origin_seconds=self.origin_seconds
         )
 
+    def first_instants(self, part: Stretch) -> list[int]:
+        """Return the number of the first instant in each group of pictures of a part."""
+        gops = self.between(part.start_seconds, part.stop_seconds)
+        spans = (self.times(gop.start_seconds, gop.stop_seconds) for gop in gops)
+        return [each.first for each in spans if len(each)]
+
     def frames(self, part: Stretch) -> int:
         """Return how many frames of a part are sampled at most: of a held picture there is one."""
+        if self.coarse:
+            return len(self.first_instants(part))
         found = 0
         for gop in self.between(part.start_seconds, part.stop_seconds):
             start = max(gop.start_seconds, part.start_seconds)
@@ -130,6 +143,16 @@ def cut(gops: Sequence[Gop], fps: float) -> list[Stretch]:
         edges.append(gop.stop_seconds)
         idle = 0.0
     return [Stretch(start, stop) for start, stop in pairwise(edges)]
+
+
+def cut_coarsely(gops: Sequence[Gop]) -> list[Stretch]:
+    """Cut a video into stretches of as many groups of pictures as may be held at once."""
+    heads = range(0, len(gops), STRETCH_FRAMES)
+    ends = [min(at + STRETCH_FRAMES, len(gops)) - 1 for at in heads]
+    return [
+        Stretch(gops[at].start_seconds, gops[end].stop_seconds)
+        for at, end in zip(heads, ends, strict=True)
+    ]
 
 
 def tasks_for(source: Source, stretches: Sequence[Stretch]) -> list[Task]:

@@ -4,7 +4,7 @@ import logging
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby, islice
 from pathlib import Path
 from time import perf_counter
@@ -21,7 +21,7 @@ from engine.video.container import reading
 from engine.video.decode import Damage, Frame, decode_range
 from engine.video.hardware import BLOCK, DeviceFrame, decode_on_gpu, load_nvdec, shown_times
 from engine.video.hints import codec_hints
-from engine.video.sample import sample_frames
+from engine.video.sample import any_in, sample_frames
 from engine.vision.backbone.preprocess import Preprocessing, prepare, prepare_batch
 from engine.vision.model import Model
 
@@ -210,6 +210,9 @@ def prepare_task(
     preparation: Preparation, task: Task, tick: Callable[[], None]
 ) -> Iterator[PreparedStretch]:
     """Decode a task in one pass and yield its stretches; `tick` is called for every picture."""
+    if task.source.coarse and preparation.gpu is not None:
+        said = "pyav: it decodes a group of pictures no further than its first sampled frame"
+        preparation = replace(preparation, gpu=None, decoder=said)
     if preparation.gpu is None:
         with reading(task.source.path):
             yield from _prepare_by_pyav(preparation, task, tick)
@@ -232,6 +235,8 @@ def _prepare_by_pyav(
 ) -> Iterator[PreparedStretch]:
     source, stop = task.source, task.stretches[-1].stop_seconds
     times = source.times(task.stretches[0].start_seconds, stop)
+    first = [n for part in task.stretches for n in source.first_instants(part)]
+    looked = partial(any_in, [times.seconds(n) for n in first]) if source.coarse else times.any_in
     watch = _Watch(tick)
     pictures = decode_range(
         source.path,
@@ -240,9 +245,12 @@ def _prepare_by_pyav(
         gops=source.gops,
         cues=preparation.cue_side is not None,
         damage=watch.damage,
-        looked=times.any_in,
+        looked=looked,
     )
     sampled = sample_frames(watch.sound(pictures, stop), times)
+    if source.coarse:
+        wanted = set(first)
+        sampled = (frame for frame in sampled if frame.number in wanted)
 
     stops = [stretch.stop_seconds - TOLERANCE_SECONDS for stretch in task.stretches]
 

@@ -12,7 +12,9 @@ from engine.vision.strategies import check_strategy
 
 Stage = Literal["decode", "encode", "write"]
 Decoder = Literal["auto", "pyav", "nvdec"]
+Coverage = Literal["all", "keys", "none"]
 DECODERS = get_args(Decoder)
+COVERAGES = get_args(Coverage)
 Outcome = Literal["ready", "known", "quarantined", "interrupted"]
 
 
@@ -42,6 +44,7 @@ class IngestOptions:
     streams: int | None = None  # stretches encoded side by side; None: by device
     stall_seconds: float = 60.0  # a decoder silent for that long is given up
     decode_gate: bool = False  # leave groups of pictures undecoded where that keeps the bound
+    coverage: Coverage = "all"  # keys: of each group of pictures one frame, densely; none: no rows
     replace: bool = False  # stored rows by coarser ones; else finer rows are kept
     recorded_pattern: str | None = None  # in a name, when it was recorded
     weigh_from: int = (
@@ -62,6 +65,8 @@ class IngestOptions:
             raise UsageError("decode_gate keeps a bound on drift, got max_drift none")
         if self.decoder not in DECODERS:
             raise UsageError(unknown("decoder", self.decoder, DECODERS))
+        if self.coverage not in COVERAGES:
+            raise UsageError(unknown("coverage", self.coverage, COVERAGES))
         for name in ("workers", "streams"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -146,6 +151,7 @@ class IngestReport:
     choices: list[dict[str, Any]] = field(default_factory=list)  # of `auto`, with what it weighed
     interrupted: bool = False
     max_drift: float | None = None  # the bound that was asked for
+    coverage: Coverage = "all"  # that was asked for
     caution: str | None = None  # what has to be known before the model is relied on
 
     @property
@@ -177,6 +183,8 @@ class IngestReport:
     @property
     def promise(self) -> str:
         """What is promised of the drift of the rows embedded, in words."""
+        if self.coverage == "keys":
+            return "none at all: the first frame of each group of pictures, embedded densely"
         if self.max_drift is None:
             return "nothing: no bound was asked for, so nothing was audited"
         return f"a mean of at most {self.max_drift:g}, at 95 % confidence for each whole video"

@@ -18,7 +18,7 @@ from engine.ingesting.identify import (
     stored_gops,
     stored_rate,
 )
-from engine.ingesting.plan import Source, Stretch, Task, cut, tasks_for, uncovered
+from engine.ingesting.plan import Source, Stretch, Task, cut, cut_coarsely, tasks_for, uncovered
 from engine.ingesting.report import IngestOptions, IngestReport, VideoReport
 from engine.ingesting.tracker import Tracker
 from engine.search.context import Range
@@ -51,6 +51,9 @@ def plan_files(tracker: Tracker, files: Sequence[Found]) -> Iterator[Task]:
         fps = options.fps if options.replace else max(stored or 0.0, options.fps)
         report.note = _said(stored, fps, options.fps)
         source = Source(found.path, known.stamp, known.video_id, name, known.gops, fps)
+        if options.coverage == "keys":
+            yield from _coarsely(tracker, source, report)
+            continue
         done = committed(store, source, tracker.space_key, options.strategy)
         todo = uncovered(cut(source.gops, source.fps), done)
         if todo:
@@ -127,6 +130,24 @@ def plan_ranges(tracker: Tracker, ranges: Sequence[Range], budget: FrameBudget) 
             yield from tasks_for(source, todo)
         elif not budget.exceeded:
             report.outcome = "known"
+
+
+def _coarsely(tracker: Tracker, source: Source, report: VideoReport) -> Iterator[Task]:
+    """Yield the stretches whose groups of pictures have no row yet, where nothing is stored."""
+    store, space = tracker.store, tracker.space_key
+    source = replace(source, coarse=True)
+    stretches = cut_coarsely(source.gops)
+    done = store.committed_stretches(source.video_id, space, source.sampling, "dense")
+    finer = bool(committed(store, source, space, "auto"))
+    todo = [
+        part
+        for part in stretches
+        if part.coarse_number(source.origin_seconds) not in done and not finer
+    ]
+    if todo:
+        store.catalog.set_status(source.video_id, "ingesting")
+    tracker.open(source, report, todo, whole=False)
+    yield from tasks_for(source, todo)
 
 
 def _audited(source: Source, todo: Sequence[Stretch], options: IngestOptions) -> Source:

@@ -108,15 +108,17 @@ class Tracker:
     def commit(self, done: Done) -> None:
         """Write a stretch, durably, and finish its video if it was the last one."""
         source, stretch = done.source, done.stretch
+        start, coarse = stretch.start_seconds, source.coarse
+        number = (stretch.coarse_number if coarse else stretch.number)(source.origin_seconds)
         entry, started = self._entry(source), perf_counter()
         self.store.write_part(
             source.video_id,
             self.space_key,
             source.sampling,
             done.strategy,
-            stretch.number(source.origin_seconds),
-            stretch.start_seconds,
-            stretch.stop_seconds,
+            number,
+            start,
+            start if coarse else stretch.stop_seconds,  # covers nothing of it
             done.rows,
         )
         entry.report.write_seconds += perf_counter() - started
@@ -143,6 +145,9 @@ class Tracker:
             report.outcome, report.reason, report.rows = "quarantined", str(error), 0
             return
         strategy = report.strategy or self._unfinished(source)
+        if source.coarse:
+            self._finish_coarsely(entry)
+            return
         report.rows = self.store.embedded_frames(
             source.video_id,
             self.space_key,
@@ -165,6 +170,19 @@ class Tracker:
         elif strategy:
             catalog.set_status(source.video_id, "ready", _spoken(report.missing), asdict(report))
         logger.debug("%s: %d rows", source.name, report.rows)
+
+    def _finish_coarsely(self, entry: TrackedVideo) -> None:
+        """Say that a video can be searched, coarsely, or that nothing of it can be used."""
+        source, report, catalog = entry.source, entry.report, self.store.catalog
+        [known] = self.store.completeness(self.space_key, [source.video_id])
+        report.rows = known.embedded
+        report.outcome = "ready" if report.frames else "known"
+        if not report.rows:
+            report.outcome = "quarantined"
+            report.reason = next((gap.reason for gap in report.missing), "nothing to sample")
+            catalog.set_status(source.video_id, "quarantined", report.reason, asdict(report))
+        elif report.frames:
+            catalog.set_status(source.video_id, "ready", _spoken(report.missing), asdict(report))
 
     def _settle(self, entry: TrackedVideo, stretches: Sequence[Stretch]) -> None:
         with self._lock:

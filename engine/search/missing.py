@@ -5,16 +5,20 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from engine.search.context import Range, SearchContext
 from engine.search.rates import learn_from
 from engine.search.work import Embedded
+from engine.storage.view import View
 
 
 def embed_videos(context: SearchContext, videos: Iterable[int]) -> None:
-    """Embed what is missing of these videos, whole videos at a time."""
+    """Embed what is missing of these videos, whole videos at a time; coarse ones where asked to."""
     view = context.reading.view
     listed = np.setdiff1d(np.fromiter(videos, np.int64), view.settled)
+    if context.options.exact is not True:  # else coarse ones too, whole
+        listed = np.setdiff1d(listed, view.coarse)
     if len(listed):
         own = pc.is_in(view.gops.column("video_id"), pa.array(listed))
         embed_gops(context, view.gops.filter(own))
@@ -49,25 +53,37 @@ def find_missing(context: SearchContext, gops: pa.Table) -> list[Range]:
         return []
     open_gops = gops.filter(pc.invert(pc.is_in(gops.column("video_id"), pa.array(view.settled))))
     open_gops = open_gops.sort_by([("video_id", "ascending"), ("start_seconds", "ascending")])
-    videos, starts, stops = _spans(open_gops)
-    of_stretch, first, last = _spans(view.stretches)
+    videos, starts, stops = spans_of(open_gops)
+    left = ~covered(view, open_gops)
     missing: list[Range] = []
     for video_id in np.unique(videos).tolist():
-        own = slice(*np.searchsorted(videos, [video_id, video_id + 1]))
-        covered = np.zeros(len(starts[own]), bool)
-        for stretch in range(*np.searchsorted(of_stretch, [video_id, video_id + 1]).tolist()):
-            covered |= (starts[own] >= first[stretch] - 1e-6) & (stops[own] <= last[stretch] + 1e-6)
-        missing += _ranges(video_id, starts[own][~covered], stops[own][~covered])
+        own = left & (videos == video_id)
+        missing += ranges_of(video_id, starts[own], stops[own])
     return missing
 
 
-def _spans(rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def covered(view: View, gops: pa.Table) -> NDArray[np.bool_]:
+    """Say which GOPs, by video, a committed stretch of the space covers."""
+    videos, starts, stops = spans_of(gops)
+    of_stretch, first, last = spans_of(view.stretches)
+    found = np.zeros(len(starts), bool)
+    for video_id in np.unique(videos).tolist():
+        own = slice(*np.searchsorted(videos, [video_id, video_id + 1]))
+        for stretch in range(*np.searchsorted(of_stretch, [video_id, video_id + 1]).tolist()):
+            inside = (starts[own] >= first[stretch] - 1e-6) & (stops[own] <= last[stretch] + 1e-6)
+            found[own] |= inside
+    return found
+
+
+def spans_of(rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return video, start and stop of GOPs or stretches."""
     names = ("video_id", "start_seconds", "stop_seconds")
     videos, starts, stops = (rows.column(name).to_numpy() for name in names)
     return videos, starts, stops
 
 
-def _ranges(video_id: int, starts: np.ndarray, stops: np.ndarray) -> list[Range]:
+def ranges_of(video_id: int, starts: np.ndarray, stops: np.ndarray) -> list[Range]:
+    """Join spans of one video that follow each other."""
     ranges: list[Range] = []
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
         if ranges and start <= ranges[-1].stop_seconds + 1e-6:

@@ -17,6 +17,7 @@ class Options:
     exact: bool | None = None  # None: the order of a top-k, True: cut-offs too, False: neither
     refine_frames: int | None = None  # None: as many as it takes
     refine_seconds: float | None = None
+    deepen_gops: int | None = None  # of coarse videos, that a query embeds at most; None: 16
     budget_seconds: float | None = None
     budget_frames: int | None = None  # embedded or made exact for it
     embed_seconds: float | None = None  # of it for embedding; None: as the engine is set

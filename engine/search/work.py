@@ -66,6 +66,7 @@ class Work:
     stored_frames: int = 0  # frames whose embedding was there already
     approximate: bool = False  # an index chose which rows to look at, and may have missed some
     inexact: int = 0  # approximate rows on whose scores the answer rests
+    coarse_seconds: float = 0.0  # of video of which the first frame of each GOP was looked at alone
     missing_seconds: float = 0.0  # of video that was to be embedded and was not
 
     def forget_reading(self) -> None:

@@ -7,14 +7,17 @@ from typing import Literal
 from engine.storage.database import Database
 from engine.storage.sampling import Sampling
 
-State = Literal["complete", "partial", "none", "registered", "quarantined"]
+State = Literal["complete", "coarse", "partial", "none", "registered", "quarantined"]
+# a stretch that covers nothing holds the first row of each of its groups of pictures
+COARSE = "SELECT DISTINCT video_id FROM stretches WHERE stop_seconds = start_seconds AND space_id"
 
 
 @dataclass(frozen=True, slots=True)
 class VideoCompleteness:
     """One video in one space.
 
-    `complete`: every row that was planned is seen. `partial`: some are missing. `none`: it was to
+    `complete`: every row that was planned is seen. `coarse`: of some groups of pictures there is
+    one row alone, as was asked for. `partial`: some are missing. `none`: it was to
     be embedded and has no rows. `registered`: nobody asked for rows yet. `quarantined`: it cannot
     be used, and is not counted as complete.
     """
@@ -30,7 +33,7 @@ class VideoCompleteness:
     @property
     def lacks_rows(self) -> bool:
         """Whether an answer is drawn from less than the video should give."""
-        return self.state in ("partial", "none")
+        return self.state in ("coarse", "partial", "none")
 
 
 def completeness(
@@ -46,9 +49,10 @@ def completeness(
         " AND part_id NOT IN (SELECT unnest($2::BIGINT[])) GROUP BY video_id),"
         " shown AS (SELECT video_id, any_value(sampling) AS sampling, max(num_frames) AS planned,"
         " bool_or(finished_at IS NOT NULL) AS finished FROM segments"
-        " WHERE space_id = $1 AND shown GROUP BY video_id)"
+        " WHERE space_id = $1 AND shown GROUP BY video_id),"
+        f" begun AS ({COARSE} = $1)"
         " SELECT video_id, name, status, error, sampling, planned, coalesce(finished, FALSE),"
-        " coalesce(embedded, 0)"
+        " coalesce(embedded, 0), video_id IN (FROM begun)"
         " FROM videos LEFT JOIN shown USING (video_id) LEFT JOIN seen USING (video_id)"
         " WHERE $3::BIGINT[] IS NULL OR video_id IN (SELECT unnest($3::BIGINT[]))"
         " ORDER BY video_id",
@@ -78,6 +82,12 @@ def lacking(
     return [item for item in found if item.lacks_rows]
 
 
+def coarse(database: Database, space_id: int) -> set[int]:
+    """Return the videos of which some groups of pictures have one row alone."""
+    rows = database.all(f"{COARSE} = ?", [space_id])
+    return {int(row[0]) for row in rows} - settled(database, space_id)
+
+
 def settled(database: Database, space_id: int) -> set[int]:
     """Return the videos that cannot or need not be embedded in a space."""
     rows = database.all(
@@ -97,8 +107,12 @@ def _judge(
     planned: int | None,
     finished: bool,
     embedded: int,
+    coarse: bool,
 ) -> VideoCompleteness:
     state, reason = _state(status, error, sampling, planned, finished, embedded)
+    if coarse and state == "partial" and not finished:
+        said = f"coarse, {embedded} rows so far; queries embed where the answer may be, deepen all"
+        state, reason = "coarse", said
     seen = None if sampling is None else Sampling.parse(sampling)
     return VideoCompleteness(video_id, name, state, seen, planned, embedded, reason)
 

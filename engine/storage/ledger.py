@@ -58,6 +58,7 @@ class Ledger:
         rows = self._database.all(
             "SELECT start_seconds, stop_seconds FROM stretches WHERE video_id = $1 AND space_id ="
             " $2 AND sampling = $3 AND ($4::VARCHAR[] IS NULL OR list_contains($4, strategy))"
+            " AND stop_seconds > start_seconds"
             " ORDER BY start_seconds",
             [video_id, space_id, str(sampling), None if strategies is None else list(strategies)],
         )
@@ -67,7 +68,8 @@ class Ledger:
         """Return how many rows the committed stretches of a video have, by a strategy or any."""
         found = self._database.one(
             "SELECT coalesce(sum(num_frames), 0) FROM stretches WHERE video_id = ? AND space_id = ?"
-            " AND sampling = ? AND strategy = coalesce(?, strategy)",
+            " AND sampling = ? AND strategy = coalesce(?, strategy)"
+            " AND stop_seconds > start_seconds",
             [video_id, space_id, str(sampling), strategy],
         )
         return int(found[0]) if found else 0

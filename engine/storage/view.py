@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.errors import NotFoundError
 from engine.storage import row_id
-from engine.storage.completeness import settled
+from engine.storage.completeness import coarse, settled
 from engine.storage.database import Database
 from engine.storage.ledger import ROW_COLUMNS
 from engine.storage.recorded_times import RecordedTimes
@@ -257,6 +257,7 @@ class View:
     rows: SpaceRows | None  # the same with their vectors; None where nobody asked for these
     videos: pa.Table  # by rising id
     settled: Ids  # videos that cannot or need not be embedded, rising
+    coarse: Ids  # of the other videos those with a row of each group of pictures, rising
     stretches: pa.Table  # of the other videos, by video
     database: Database
     changes: int  # of the catalog, up to that moment
@@ -339,5 +340,14 @@ class Views:
         frames = frames.recorded_at(RecordedTimes.of(videos))
         if rows is not None and rows.frames is not frames:
             rows = replace(rows, frames=frames)
-        settled_ids = np.array(done, np.int64)
-        return View(frames, rows, videos, settled_ids, stretches, database, database.changes)
+        begun = sorted(coarse(database, space.space_id))
+        return View(
+            frames,
+            rows,
+            videos,
+            np.array(done, np.int64),
+            np.array(begun, np.int64),
+            stretches,
+            database,
+            database.changes,
+        )
