@@ -1,5 +1,6 @@
 """`dataset`: the videos of annotated sets, made ready for comparisons."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -37,3 +38,62 @@ def prepare(
             found.append(each)
             status.update(f"{len(found)}/{len(names)} videos: {each.name} {each.outcome}")
     show.print_report(tabulate_prepared(found, target, recipe), as_json=as_json, path=out)
+
+
+@app.command()
+def extract(
+    videos: Annotated[
+        Path, typer.Argument(help="Folder of videos, as dataset prepare makes them.")
+    ],
+    target: Annotated[Path, typer.Option(help="Folder of the files, one a video.")],
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="vectors (without), pixels, cues, hidden; repeatable."),
+    ] = None,
+    strategy: flags.StrategyName = "dense",
+    parts: flags.Parts = None,
+    option: flags.Options = None,
+    fps: Annotated[float, typer.Option(help="Frames per second.")] = 2.0,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Write what a model makes of each video as safetensors; what is there already is kept."""
+    from engine.evaluation.datasets.extract import Extracted, is_extracted
+    from engine.evaluation.datasets.extract import extract as extract_all
+    from engine.evaluation.files import sample_files, video_files
+    from engine.evaluation.report import Cell, Report
+    from engine.evaluation.settings import named_strategies
+    from engine.vision.model import load_model
+    from engine.vision.registry import find_trained, read_options
+
+    loaded = load_model(model, device=device)
+    built = named_strategies(
+        loaded.tower, loaded.space, [strategy], parts=parts, options=read_options(option or ())
+    )
+    found = find_trained(parts).get(strategy)
+    trained = "" if found is None else sha256(found.read_bytes()).hexdigest()
+    settings = " ".join([*sorted(option or ()), trained]).strip()
+    kinds = tuple(kind or ("vectors",))
+    wanted = Extracted(kinds, loaded.space, built[strategy], fps, settings)
+    files = [(path.stem, path) for path in video_files(videos)]
+    left = [
+        (name, path)
+        for name, path in files
+        if not is_extracted(target / f"{name}.safetensors", wanted)
+    ]
+    side, made = loaded.tower.config.side, 0
+    failed: list[tuple[str, str]] = []
+    sampled = sample_files(
+        iter(left), fps, loaded.preprocessing, failed=failed,
+        cue_side=side if wanted.wants_cues else None,
+    )  # fmt: skip
+    with show.err.status(f"extracting from {len(left)} videos") as status:
+        for made, (name, frames) in enumerate(extract_all(sampled, target, wanted), start=1):
+            status.update(f"{made}/{len(left)} videos: {name}, {frames} frames")
+    known = len(files) - len(left)
+    rows: list[list[Cell]] = [["made", made], ["known", known], ["failed", len(failed)]]
+    notes = (f"in {target}", *(f"failed {name}: {reason}" for name, reason in failed))
+    report = Report("Extracted", ("outcome", "videos"), rows, notes)
+    show.print_report(report, as_json=as_json, path=out)

@@ -1,5 +1,6 @@
 """Datasets' videos coded anew: what plain PyAV finds in them, and what a second run does."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from av.video.frame import PictureType
+from safetensors.torch import load_file
 
 from engine.errors import UsageError, VideoError
 from engine.evaluation.bench.clips import write_moving
+from engine.evaluation.datasets.extract import KINDS, Extracted, extract, is_extracted
 from engine.evaluation.datasets.prepare import (
     CodingRecipe,
     check_prepared,
@@ -22,6 +25,7 @@ from engine.evaluation.evaluate import at_most
 from engine.evaluation.files import sample_file
 from engine.evaluation.windows import FileFrames
 from engine.vision.backbone.preprocess import Preprocessing
+from engine.vision.backbone.space import Space
 from engine.vision.reusevit.strategy import ReuseViT, cue_side
 from engine.vision.streaming.dense import Dense
 
@@ -122,3 +126,28 @@ def test_windows_of_files_bring_the_cues_that_training_asks_for(source, tmp_path
         assert torch.equal(window.cues, whole.cues[6 * at : 6 * at + 6])
     plain = next(FileFrames(tmp_path, preprocessing).windows(6, epoch=0))
     assert plain.cues is None
+
+
+def test_what_a_tower_makes_of_a_video_is_written_once(source, tmp_path, small) -> None:
+    tower = small.tower()
+    preprocessing = Preprocessing(32, 32, tower.config.mean, tower.config.std)
+    space = Space("tiny", "tiny", "local", "abc", "{}", 16)
+    wanted = Extracted(KINDS, space, Dense(tower), 2.0)
+    assert wanted.wants_cues
+    video = sample_file(source, 2.0, preprocessing, cue_side=4)
+    assert list(extract([video], tmp_path, wanted)) == [("a", 14)]
+    kept = load_file(tmp_path / "a.safetensors")
+    assert torch.equal(kept["pixels"], video.pixels)
+    assert video.cues is not None
+    assert torch.equal(kept["cues"], video.cues)
+    exact = tower(tower.normalise(video.pixels))
+    torch.testing.assert_close(kept["vectors"], exact, rtol=1e-4, atol=1e-5)
+    last = tower.finish(kept["hidden"][:, -1].float())
+    torch.testing.assert_close(last, exact, rtol=1e-2, atol=1e-2)
+    assert kept["hidden"].shape == (14, 5, 17, 32)
+    assert is_extracted(tmp_path / "a.safetensors", wanted)
+    for other in ({"fps": 1.0}, {"settings": "r=8"}, {"kinds": ("vectors",)}):
+        assert not is_extracted(tmp_path / "a.safetensors", replace(wanted, **other))
+    assert not is_extracted(tmp_path / "b.safetensors", wanted)
+    with pytest.raises(UsageError, match="unknown kind of what to extract 'hiden'"):
+        replace(wanted, kinds=("hiden",))
