@@ -1,5 +1,6 @@
 """Queries on a store: ranking, grouping, duplicates, selection, coverage."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ from engine.cage.sandbox import Sandbox
 from engine.errors import NotFoundError, UsageError
 from engine.query import QueryResult, query
 from engine.search.context import Background, Range
+from engine.search.options import Options
 from engine.search.selection import select_videos
+from engine.search.work import Embedded
 from engine.sql import run_sql
 from tests.asking import Videos, hash_vector
 
@@ -140,6 +143,20 @@ def test_what_is_missing_is_embedded_and_said(videos: Videos, sandbox: Sandbox) 
     assert found.coverage.embedded == 20
     assert 3 in {m.video_id for m in found.moments}
     assert ask(videos, sandbox, "a cat").coverage.embedded == 0
+
+
+def test_a_video_that_comes_in_meanwhile_has_its_name(videos: Videos, sandbox: Sandbox) -> None:
+    context, embed = videos.context(sandbox), videos.embed
+
+    def embed_and_add(missing: Sequence[Range], options: Options) -> Embedded:
+        if 4 not in [video.video_id for video in videos.store.catalog.videos()]:
+            videos.add(4)
+        return embed(missing, options)
+
+    context.embed = embed_and_add
+    found = query(context, "a dog", top_k=10, group_by="video")
+    assert {moment.name for moment in found.moments} == {f"v{n}.mp4" for n in (1, 2, 3, 4)}
+    assert found.coverage.videos == 4
 
 
 def test_an_empty_store_answers_with_nothing(videos: Videos, sandbox: Sandbox) -> None:

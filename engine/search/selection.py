@@ -44,9 +44,12 @@ def select_videos(store: Store, wanted: Sequence[int | str] | None) -> list[Vide
 
 def select_frames(context: SearchContext, wanted: Sequence[int | str] | None) -> Selection:
     """Return the frames of the wanted videos, embedding those that have none yet."""
-    videos = select_videos(context.store, wanted)
-    names = {video.video_id: video.name for video in videos}
+    if wanted is None:
+        embed_videos(context, context.reading.view.names)
+        view = context.reading.view  # others may have brought videos in since
+        return Selection(view.names, len(view.frames), None)
+    names = {video.video_id: video.name for video in select_videos(context.store, wanted)}
     embed_videos(context, names)
     frames = context.reading.view.frames
-    places = None if wanted is None else frames.of_videos(list(names))
+    places = frames.of_videos(list(names))
     return Selection(names, len(frames) if places is None else len(places), places)

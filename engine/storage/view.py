@@ -1,6 +1,6 @@
 """What one statement reads: rows, vectors and videos of a space as they were at one moment."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
@@ -267,6 +267,12 @@ class View:
     def has_unsettled(self) -> bool:
         """Whether there is a video of which frames may be missing."""
         return bool((~np.isin(self.videos.column("video_id").to_numpy(), self.settled)).any())
+
+    @cached_property
+    def names(self) -> Mapping[int, str]:
+        """The names of the videos by their ids, in the order of these."""
+        columns = (self.videos.column(name).to_pylist() for name in ("video_id", "name"))
+        return dict(zip(*columns, strict=True))
 
     @cached_property
     def gops(self) -> pa.Table:
