@@ -18,6 +18,9 @@ class HowIn(Strict):
     max_drift: Annotated[float, Field(gt=0, lt=1)] | Literal["none"] | None = Field(
         None, description="the bound: mean of 1 - cosine to dense; none: nothing is promised"
     )
+    decode_gate: bool | None = Field(
+        None, description="leave groups of pictures undecoded where that keeps the bound"
+    )
     replace: bool | None = Field(
         None, description="stored rows that are finer, by these; else kept"
     )

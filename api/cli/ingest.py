@@ -66,6 +66,7 @@ def ingest(
             options = {"fps": fps, "strategy": strategy, "max_drift": given}
             options |= {"replace": True} if replace else {}
             options |= {"coverage": coverage} if coverage != "all" else {}
+            options |= {"decode_gate": True} if decode_gate else {}
             code = _by_server(engine, paths, options, as_json=as_json)
             raise typer.Exit(code)
         with Bars(quiet=as_json) as bars:

@@ -187,7 +187,9 @@ class IngestReport:
             return "none at all: the first frame of each group of pictures, embedded densely"
         if self.max_drift is None:
             return "nothing: no bound was asked for, so nothing was audited"
-        return f"a mean of at most {self.max_drift:g}, at 95 % confidence for each whole video"
+        told = f"a mean of at most {self.max_drift:g}, at 95 % confidence for each whole video"
+        both = any(video.carried and video.strategy != "dense" for video in self.videos)
+        return f"{told}, as far as what gate and strategy drift adds up" if both else told
 
     @property
     def resume(self) -> str | None:

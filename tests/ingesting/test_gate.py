@@ -1,5 +1,6 @@
 """An ingest that leaves calm groups of pictures undecoded: its rows, its bound, its word."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +163,18 @@ def test_two_ingests_leave_out_the_same(clip, tmp_path, model) -> None:
 def test_a_gate_needs_a_bound() -> None:
     with pytest.raises(UsageError, match="decode_gate keeps a bound on drift"):
         IngestOptions(decode_gate=True, max_drift=None)
+
+
+def test_a_strategy_and_the_gate_share_the_bound(clip, tmp_path, model) -> None:
+    found = []
+    for name, options in (
+        ("whole", WHOLE),
+        ("gated", replace(GATED, strategy="earlygate", max_drift=0.01)),
+    ):
+        with Store.open(tmp_path / name) as store:
+            found.append(rows_of(store, model, [clip], options))
+    (_, _, exact), (report, rows, vectors) = found
+    assert set(rows["strategy"]) == {"carried", "earlygate"}
+    unit = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in (exact, vectors)]
+    assert (1 - (unit[0] * unit[1]).sum(1)).mean() <= 0.01
+    assert "as far as what gate and strategy drift adds up" in report.promise
