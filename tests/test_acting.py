@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from engine import Engine
 from engine.acting import StoredActions
 from engine.config import Settings
+from engine.storage.backup import backup, restore
+from engine.storage.repair import repair
 from engine.video.write import write_h264
 from engine.vision.action import load_action_model
 from engine.vision.backbone.preprocess import prepare
@@ -128,6 +130,26 @@ def test_a_reader_and_a_lost_file_say_what_they_lack(data: Path) -> None:
         assert not found.coverage.complete
         budget = engine.sql(SQL, l="growing", options={"budget_seconds": 1e-9})
         assert not budget.coverage.complete
+
+
+def test_backup_and_repair_hold_for_it(data: Path, tmp_path: Path) -> None:
+    """A catalog made anew from the Parquet files alone knows what was classified."""
+    with Engine.open(data, device="cpu") as engine:
+        before = engine.sql(SQL, l="growing").rows()
+    backup(data, tmp_path / "kept")
+    restore(tmp_path / "kept", tmp_path / "other")
+    for path in [*data.glob("catalog.duckdb*"), *data.glob("published/*")]:
+        path.unlink()
+    repair(data)
+    for folder in (data, tmp_path / "other"):
+        with Engine.open(folder, device="cpu") as engine:
+            again = engine.sql(SQL, l="growing")
+            # of frames a repaired store says that none are embedded, which is so
+            told = [problem.message for problem in engine.store.verify()]
+            assert [message for message in told if "builtin-action" in message] == []
+        assert again.work is not None
+        assert sum(item.made for item in again.work.actions) == 0
+        assert again.rows() == before
 
 
 def test_spans_cover_a_video_from_its_first_frame() -> None:
