@@ -164,6 +164,8 @@ def print_moments(found: QueryResult, *, first: int = 1) -> None:
     parts = [f"{covered.frames:,} frames of {covered.videos:,} videos"]
     parts += [f"{covered.embedded:,} embedded now"] if covered.embedded else []
     parts += [f"{covered.refined:,} made exact"] if covered.refined else []
+    if covered.coarse_seconds:
+        parts.append(f"{covered.coarse_seconds:,.0f} s looked at by first frames alone")
     if not covered.complete:
         why = "; ".join(covered.lacking[:3]) or "a file cannot be read, or time ran out"
         parts.append(f"not complete: {why}")

@@ -52,6 +52,8 @@ def test_commands_register_take_in_coarsely_and_deepen(
     ran = cli("ingest", one, "--coverage", "keys", *data, "--json")
     assert ran.code == 0, ran.err
     assert json.loads(ran.text)["coverage"] == "keys"
+    asked = cli("query", made.text, "--top", "1", "--video", "one.mp4", *data)
+    assert "looked at by first frames alone" in asked.text or "embedded now" in asked.text
     done = json.loads(cli("deepen", *data, "--json").text)
     assert (done["left_gops"], done["left_seconds"]) == (0, 0)
     assert "0 frames" in cli("deepen", "--seconds", "5", *data).text
