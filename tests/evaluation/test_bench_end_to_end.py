@@ -50,6 +50,8 @@ def test_every_way_in_one_table(camera, monkeypatch) -> None:
     assert rows[DECODE_DENSE]["pictures"] < rows[DENSE]["pictures"] < 408
     assert 0 < rows[DECODE_DENSE]["drift"] <= 0.02
     assert {row["rows"] for row in rows.values()} == {68}
+    events = rows[DENSE]["brief"]
+    assert events is None or events.split(" of ")[0] == events.split(" of ")[1]
     assert any("frames carried" in note for note in report.notes)
 
 

@@ -293,7 +293,7 @@ def _row(
         apart = np.array([1 - _cosine(ours[key], dense[key]) for key in both])
         events = list(_brief(dense))
         kept = [event for event in events if event in ours and _own(event, ours, dense)]
-        share = len(kept) / len(events) if events else None
+        share = f"{len(kept)} of {len(events)}" if events else None
         drift = [float(apart.mean()), float(np.quantile(apart, 0.99)), share]
     last = rounds[-1]
     return [way, last.pictures, *numbers, *gains, *drift, last.rows, round(last.size_bytes / 1024)]
