@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from shutil import copyfileobj
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 from engine.caller import may_change
@@ -130,11 +130,15 @@ class Client(Closing):
         /,
         *positional: Any,
         analyze: bool = False,
+        form: Literal["text", "json"] = "text",
         options: Mapping[str, Any] | None = None,
         **named: Any,
     ) -> str:
-        """Return the plan of a SELECT; with `analyze` run it and say what it really did."""
-        asked = f"EXPLAIN {'ANALYZE ' if analyze else ''}{sql}"
+        """Return the plan of a SELECT; with `analyze` run it and say what it really did.
+
+        As JSON it is what `POST /explain` gives, for programs.
+        """
+        asked = f"EXPLAIN ({'ANALYZE, ' if analyze else ''}FORMAT {form}) {sql}"
         lines = self.sql(asked, *positional, options=options, **named).table.column(0)
         return "\n".join(lines.to_pylist())
 

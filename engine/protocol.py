@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from engine.results import Answer, GroupBy, QueryResult
 from engine.rows import SqlResult
@@ -53,10 +53,14 @@ class AnyEngine(Protocol):
         /,
         *positional: Any,
         analyze: bool = False,
+        form: Literal["text", "json"] = "text",
         options: Mapping[str, Any] | None = None,
         **named: Any,
     ) -> str:
-        """Return the plan of a SELECT; with `analyze` run it and say what it really did."""
+        """Return the plan of a SELECT; with `analyze` run it and say what it really did.
+
+        As JSON it is what `POST /explain` gives, for programs.
+        """
 
     def videos(
         self,

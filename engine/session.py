@@ -220,10 +220,14 @@ class Engine(Library):
         /,
         *positional: Any,
         analyze: bool = False,
+        form: Literal["text", "json"] = "text",
         options: Mapping[str, Any] | None = None,
         **named: Any,
     ) -> str:
-        """Return the plan of a SELECT; with `analyze` run it and say what it really did."""
+        """Return the plan of a SELECT; with `analyze` run it and say what it really did.
+
+        As JSON it is what `POST /explain` gives, for programs.
+        """
         result = run_sql(
             self._context(options or {}),
             sql,
@@ -232,6 +236,7 @@ class Engine(Library):
             max_rows=self.settings.sql_rows,
             explain=True,
             analyze=analyze,
+            form=form,
         )
         return result.explain
 

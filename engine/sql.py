@@ -15,7 +15,9 @@ from engine.planner.bounds import nesting_bounded
 from engine.planner.commands import read_command
 from engine.planner.cost import Cost, estimate_all
 from engine.planner.explain import explain_text
+from engine.planner.explain_json import explain_json
 from engine.planner.logical import reads_vectors
+from engine.planner.parse import ExplainForm
 from engine.planner.place import in_users_text
 from engine.planner.prepare import Prepared, prepare
 from engine.rows import Completeness, SqlResult
@@ -30,6 +32,7 @@ def run_sql(
     max_rows: int,
     explain: bool = False,
     analyze: bool = False,
+    form: ExplainForm | None = None,
 ) -> SqlResult:
     """Run a statement; EXPLAIN, or `explain`, returns its plan as rows and reads nothing."""
     started = perf_counter()
@@ -52,12 +55,12 @@ def run_sql(
     options = context.options.override(prepared.statement.options)
     context = replace(context, options=options)
     analyze = analyze or prepared.statement.explain == "analyze"
+    form = form or prepared.statement.form
     shown = explain or prepared.statement.explain != "no"
     context.reading.vectors = (analyze or not shown) and reads_vectors(prepared.plan)
     if shown and not analyze:
         with nesting_bounded(sql):
-            text = explain_text(prepared.plan, prepared.rules, context)
-        return _result(_lines(text), text, context, started)
+            return _explained(prepared, context, started, form)
     costs = _estimate(prepared, context) if shown or analyze else None
     begun = perf_counter()
     table = _run(prepared, context)
@@ -65,8 +68,19 @@ def run_sql(
     with nesting_bounded(sql):
         if not shown and not analyze:
             return _result(table, prepared.shown, context, started)
-        text = explain_text(prepared.plan, prepared.rules, context, costs=costs, analyzed=seconds)
-    return _result(_lines(text), text, context, started)
+        return _explained(prepared, context, started, form, costs=costs, analyzed=seconds)
+
+
+def _explained(
+    prepared: Prepared, context: Context, started: float, form: ExplainForm, **ran: Any
+) -> SqlResult:
+    """Return a plan as rows of lines, or as one row of JSON."""
+    if form == "json":
+        told = explain_json(prepared.plan, prepared.rules, context, **ran)
+        text = json.dumps(told, default=str)
+        return _result(pa.table({"explain": [text]}), text, context, started)
+    text = explain_text(prepared.plan, prepared.rules, context, **ran)
+    return _result(pa.table({"explain": text.splitlines()}), text, context, started)
 
 
 def _estimate(prepared: Prepared, context: Context) -> list[Cost]:
@@ -82,10 +96,6 @@ def _run(prepared: Prepared, context: Context) -> pa.Table:
             return read_table(prepared.operator, context)
     except QueryError as error:
         raise in_users_text(error, sql) from error
-
-
-def _lines(text: str) -> pa.Table:
-    return pa.table({"explain": text.splitlines()})
 
 
 def _result(table: pa.Table, text: str, context: Context, started: float) -> SqlResult:

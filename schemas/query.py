@@ -175,6 +175,18 @@ class SqlRequest(Strict):
     read_only: bool = Field(False, description="refuse what would change the store: CREATE VIEW")
 
 
+class ExplainRequest(SqlRequest):
+    """A SELECT whose plan is asked for."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra=example(sql="SELECT seconds FROM frames WHERE seconds < 9"),
+    )
+
+    analyze: bool = Field(False, description="run it, and say what it really did")
+
+
 class ColumnOut(BaseModel):
     """A column of an answer."""
 

@@ -14,7 +14,16 @@ from engine.caller import for_one_who
 from engine.errors import UsageError
 from engine.query import Moment
 from engine.rows import SqlResult
-from schemas.query import AnswerOut, MomentOut, QueryRequest, QueryResponse, RowsOut, SqlRequest
+from schemas.explain import ExplainOut
+from schemas.query import (
+    AnswerOut,
+    ExplainRequest,
+    MomentOut,
+    QueryRequest,
+    QueryResponse,
+    RowsOut,
+    SqlRequest,
+)
 
 router = APIRouter(tags=["query"], dependencies=[CanRead])
 _TEXT = {"schema": {"type": "string"}}
@@ -93,6 +102,32 @@ async def post_sql(
     result = await heavy.queries.take(select, request)
     table, form = result.arrow(), form_of(accept)
     return StreamingResponse(rendered(table, form, result.seconds), media_type=MEDIA[form])
+
+
+@router.post("/explain", responses=problems(404))
+async def post_explain(
+    request: Request, body: ExplainRequest, engine: EngineDep, heavy: HeavyDep, role: RoleDep
+) -> ExplainOut:
+    """Return the plan of a SELECT: operators, estimates, rules, and what was not done and why."""
+    positional = body.params if isinstance(body.params, list) else []
+    named = body.params if isinstance(body.params, dict) else {}
+    reserved = {"options", "analyze", "form"} & set(named)
+    if reserved:
+        said = f"a parameter cannot be called {min(reserved)}; allowed: any other name"
+        raise UsageError(said)
+
+    def plan() -> str:
+        with for_one_who(sees_folders=role == "write", may_change=False):
+            return engine.explain(
+                body.sql,
+                *positional,
+                analyze=body.analyze,
+                form="json",
+                options=body.options,
+                **named,
+            )
+
+    return ExplainOut.model_validate_json(await heavy.queries.take(plan, request))
 
 
 def _moment(moment: Moment) -> MomentOut:

@@ -76,7 +76,8 @@ class _Binder:
             inputs.append(Input(source.name, Filter(plan, predicates) if predicates else plan))
         needs = tuple(find_needs(self.scopes))
         joins, spans = tuple(facts.joins), tuple(facts.spans)
-        return Relational(self.query, tuple(inputs), joins, needs, spans)
+        kept = tuple(dict.fromkeys(facts.kept))
+        return Relational(self.query, tuple(inputs), joins, needs, spans, kept)
 
     def _name(self, block: Scope, source: FromItem) -> None:
         """Let DuckDB's rest of the statement read an input under the statement's name for it."""

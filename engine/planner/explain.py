@@ -7,6 +7,7 @@ from engine.operators.base import Context
 from engine.planner import logical
 from engine.planner.cost import Cost, estimate_all
 from engine.planner.logical import Plan, children
+from engine.planner.reasons import not_done
 from engine.search.work import Embedded, Run, Work
 
 
@@ -145,20 +146,21 @@ def explain_text(
     """
     costs = estimate_all(plan, context) if costs is None else costs
     lines = tree(plan)
-    own = _own_seconds(plan, context.work.runs)
+    own = own_seconds(plan, context.work.runs)
     width = min(max(len(line) for _, line in lines[1:] or lines), 72)
     text = []
     for place, ((_, line), cost) in enumerate(zip(lines, costs, strict=True)):
         run = None if analyzed is None else context.work.runs.get(place, Run())
         text.append(f"{line:<{width}}  {_cost(cost, run, own[place])}")
     text.append("rules: " + (", ".join(rules) or "none"))
+    text += not_done(plan)
     text.append(f"estimated: {sum(cost.seconds for cost in costs):.3f} s")
     if analyzed is not None:
         text += _done(context.work, analyzed)
     return "\n".join(text)
 
 
-def _own_seconds(plan: Plan, runs: Mapping[int, Run]) -> list[float]:
+def own_seconds(plan: Plan, runs: Mapping[int, Run]) -> list[float]:
     """The seconds of every node without those of what it reads, in the order of the tree."""
     own: list[float] = []
 

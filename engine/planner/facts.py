@@ -30,6 +30,7 @@ class Facts:
     predicates: dict[str, list[exp.Expr]] = field(default_factory=dict)
     joins: list[Join] = field(default_factory=list)
     spans: list[Within] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)  # conditions that go nowhere, and why
 
 
 def gather(scopes: Scopes) -> Facts:
@@ -91,13 +92,14 @@ class _Pusher:
             self.visit(arm)
 
     def _hand_down(self, block: Scope, condition: Condition[FromItem]) -> None:
-        for keys in self._keys(block, condition.node):
+        found = list(self._keys(block, condition.node))
+        for keys in found:
             self.push(block, condition, keys)
-        if not is_by_row(condition.node):
-            return
         meant = block.expand(condition.node)
-        if is_by_row(meant):
+        if is_by_row(condition.node) and is_by_row(meant):
             self.push(block, condition, meant)
+        elif not found:
+            self._keep(condition.node, "it is not decided by one row alone")
 
     def push(self, block: Scope, condition: Condition[FromItem], node: exp.Expr) -> None:
         """Hand a condition to the sources that own all of its columns, where it reaches them."""
@@ -106,12 +108,23 @@ class _Pusher:
             reach = condition.reach(source)
             if reach == "plain" or (reach == "strict" and rejects_nulls(node)):
                 self._into(source, node)
+            elif reach == "strict":
+                self._keep(node, f"an outer join keeps rows without one of {source.alias}")
+            else:
+                self._keep(node, f"the join or sample around {source.alias} needs all its rows")
+
+    def _keep(self, node: exp.Expr, why: str) -> None:
+        """Note why DuckDB alone applies a condition."""
+        if not is_keys(node):
+            self.facts.kept.append(f"{node.sql('duckdb')}: {why}")
 
     def _into(self, source: FromItem, node: exp.Expr) -> None:
         if source.body is not None:
-            demand(source.body, _by_position(source, node))
+            if not demand(source.body, _by_position(source, node)):
+                self._keep(node, f"fewer rows in {source.alias} could change others of its rows")
             return
         if not can_take(source, node):
+            self._keep(node, "it could fail on rows that something else drops")
             return
         renamed = put_columns(node, lambda c: exp.column(source.base(c.name.lower()) or ""))
         if is_keys(node):
@@ -218,23 +231,25 @@ def _named_column(block: Scope, node: exp.Expr) -> Named | None:
     return (owners[0], base) if base else None
 
 
-def demand(body: Body, node: exp.Expr) -> None:
-    """Push a condition into a query of which only the rows that meet it are used.
+def demand(body: Body, node: exp.Expr) -> bool:
+    """Push a condition into a query of which only the rows that meet it are used, if that may be.
 
     The condition names columns by their position.
     """
     if body.readers != 1:
-        return
+        return False
     places = [column.name for column in _columns(node)]
     if body.arms and all(_are_of_one_type(body.arms, place) for place in places):
-        for arm in body.arms:
-            demand(arm, node)
+        handed = [demand(arm, node) for arm in body.arms]
+        return all(handed)
     if body.block is None or body.outputs is None:
-        return
+        return False
     values = {place: _value(body, place) for place in places}
     used = [value for value in values.values() if value is not None and is_by_row(value)]
     if len(used) == len(values) and _admits(body.block, used):
         body.demands.append(put_columns(node, lambda column: _in_place(values[column.name])))
+        return True
+    return False
 
 
 def _in_place(value: exp.Expr | None) -> exp.Expr:

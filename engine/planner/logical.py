@@ -232,6 +232,7 @@ class Relational:
     joins: tuple[Join, ...] = ()
     needs: tuple[Need, ...] = ()
     spans: tuple[Within, ...] = ()
+    kept: tuple[str, ...] = ()  # conditions that DuckDB alone applies, and why
 
 
 Plan: TypeAlias = (

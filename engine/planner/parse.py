@@ -19,7 +19,12 @@ from engine.search.options import Options
 from engine.storage.vocabulary import Vocabulary
 
 Explain = Literal["no", "plan", "analyze"]
-_EXPLAIN = re.compile(r"\s*explain(\s+analyze)?\b", re.IGNORECASE)
+ExplainForm = Literal["text", "json"]
+_EXPLAIN = re.compile(
+    r"\s*explain\b(?P<analyze>\s+analyze\b)?"
+    r"(?:\s*\((?P<words>\s*(?:analyze|format)\b[\w\s,]*)\))?",
+    re.IGNORECASE,
+)
 _BEGINNINGS = (
     TokenType.SELECT, TokenType.WITH, TokenType.FROM, TokenType.L_PAREN, TokenType.VALUES,
     TokenType.PIVOT, TokenType.UNPIVOT,
@@ -36,6 +41,7 @@ class Statement:
     explain: Explain = "no"
     images: Mapping[str, bytes] = field(default_factory=dict)
     vocabulary: Vocabulary = field(default_factory=Vocabulary)  # what users have added
+    form: ExplainForm = "text"  # of what EXPLAIN gives
 
 
 def parse(
@@ -50,7 +56,7 @@ def parse(
     """
     vocabulary = vocabulary or Vocabulary()
     check_length(sql)
-    explain, text = _split_explain(sql)
+    explain, form, text = _split_explain(sql)
     try:
         tokens = tokens_of(text)
         tokens, images = bind_parameters(tokens, sql, positional, named)
@@ -70,15 +76,28 @@ def parse(
     if not isinstance(query, exp.Query):
         raise _not_a_select(tokens, sql)
     query = expand_views(query, vocabulary.selects, sql)
-    return Statement(sql, query, options, explain, images, vocabulary)
+    return Statement(sql, query, options, explain, images, vocabulary, form)
 
 
-def _split_explain(sql: str) -> tuple[Explain, str]:
+def _split_explain(sql: str) -> tuple[Explain, ExplainForm, str]:
     found = _EXPLAIN.match(sql)
     if not found:
-        return "no", sql
+        return "no", "text", sql
+    how: Explain = "analyze" if found["analyze"] else "plan"
+    form: ExplainForm = "text"
+    for word in (found["words"] or "").split(",") if found["words"] else ():
+        match word.lower().split():
+            case ["analyze"]:
+                how = "analyze"
+            case ["format", "json"]:
+                form = "json"
+            case ["format", "text"]:
+                form = "text"
+            case _:
+                said = f"EXPLAIN has {word.strip()!r}; allowed: ANALYZE, FORMAT JSON, FORMAT TEXT"
+                raise ParseError(said, sql=sql, position=found.start("words"))
     # blanks keep every later position true
-    return ("analyze" if found[1] else "plan"), " " * found.end() + sql[found.end() :]
+    return how, form, " " * found.end() + sql[found.end() :]
 
 
 def _split_options(tokens: list[Token], sql: str) -> tuple[list[Token], dict[str, Any]]:

@@ -18,6 +18,7 @@ from api.config import ServerSettings
 from engine import AnyEngine, Client, Engine, NotFoundError, QueryError, UsageError
 from engine.caller import for_one_who
 from engine.video.gop import index_gops
+from schemas.explain import ExplainOut
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +210,19 @@ def test_views_are_the_same(either: AnyEngine, engine: Engine) -> None:
             either.sql("DROP VIEW short")
     either.sql("DROP VIEW short")
     assert engine.sql("SHOW VIEWS").rows() == []
+
+
+def test_a_plan_is_the_same(either: AnyEngine, engine: Engine) -> None:
+    sql = (
+        "SELECT seconds FROM frames WHERE seconds < ? ORDER BY CLIP_MATCH(frame, 'a') DESC LIMIT 2"
+    )
+    told, expected = (each.explain(sql, 2.0, form="json") for each in (either, engine))
+    assert (
+        ExplainOut.model_validate_json(told).plan == ExplainOut.model_validate_json(expected).plan
+    )
+    assert either.explain(sql, 2.0) == engine.explain(sql, 2.0)
+    if isinstance(either, Client):
+        asked = {"sql": sql, "params": [2.0], "analyze": True}
+        ran = ExplainOut.model_validate(either.call("POST", "/explain", asked))
+        assert ran.plan.actual is not None
+        assert ran.plan.actual.rows == 2

@@ -30,7 +30,7 @@ OPERATIONS = [
     ("delete", "/videos/{video_id}"), ("get", "/videos/{video_id}/frames/{seconds}.jpg"),
     ("get", "/videos/{video_id}/clip.mp4"), ("get", "/videos/{video_id}/curve"),
     ("get", "/columns"), ("post", "/columns"), ("delete", "/columns/{name}"),
-    ("post", "/query"), ("post", "/sql"),
+    ("post", "/query"), ("post", "/sql"), ("post", "/explain"),
     ("get", "/jobs"), ("get", "/jobs/{job_id}"), ("delete", "/jobs/{job_id}"),
     ("post", "/jobs/{job_id}/retry"), ("get", "/jobs/{job_id}/events"),
     ("get", "/livez"), ("get", "/readyz"), ("get", "/me"), ("get", "/metrics"),
@@ -91,8 +91,8 @@ def test_every_field_parameter_and_answer_is_described(app: Any) -> None:
         assert schema.get("description"), name
         assert (
             schema.get("examples")
-            or name in ("Fault", "Problem", "JobVideo", "VideoPage")
-            or (name in ("AnswerOut", "QueryOptions", "ColumnOut", "RowsOut"))
+            or name in ("Fault", "Problem", "JobVideo", "VideoPage", "EstimateOut", "RunOut")
+            or (name in ("AnswerOut", "QueryOptions", "ColumnOut", "RowsOut", "PlanNodeOut"))
         ), name
     for name, operation in _parts(document):
         for status, told in operation["responses"].items():

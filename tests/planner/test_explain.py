@@ -3,14 +3,17 @@
 import pytest
 
 from engine.cage.sandbox import Sandbox
+from engine.errors import ParseError
 from engine.planner.bind import bind
 from engine.planner.cost import estimate_all
-from engine.planner.explain import explain_text, show, tree
+from engine.planner.explain import describe, explain_text, show, tree
 from engine.planner.logical import Join, Need, Plan, Relational, transform, walk
 from engine.planner.optimize import RULES, optimize
 from engine.planner.parse import parse
+from engine.planner.reasons import not_done
 from engine.search.work import Embedded, Refined, Run
 from engine.sql import run_sql
+from schemas.explain import ExplainOut
 from tests.asking import Videos
 
 SQL = (
@@ -138,3 +141,85 @@ def test_seconds_of_its_own_add_up(videos: Videos, sandbox: Sandbox) -> None:
     whole = float(lines[0][1].split()[0])
     own = sum(float(line[2].split()[0]) for line in lines if len(line) > 2)
     assert own == pytest.approx(whole, abs=0.005)
+
+
+NOT_PUSHED = {
+    "random() < 2": "it is not decided by one row alone",
+    "f.seconds > 'x'": "it could fail on rows that something else drops",
+    "v.codec IS NULL": "an outer join keeps rows without one of v",
+    "d.n > 1": "fewer rows in d could change others of its rows",
+}
+
+
+@pytest.mark.parametrize("condition", NOT_PUSHED)
+def test_what_is_not_pushed_is_said_with_the_reason(condition: str) -> None:
+    sql = (
+        "SELECT f.frame FROM frames f LEFT JOIN videos v ON v.video_id = f.video_id"
+        " JOIN (SELECT video_id, count(*) AS n FROM gops GROUP BY video_id) d"
+        f" ON d.video_id = f.video_id WHERE f.seconds < 3 AND {condition}"
+    )
+    lines = not_done(optimize(plan(sql))[0])
+    assert [line for line in lines if "seconds < 3" in line] == []
+    assert any(NOT_PUSHED[condition] in line for line in lines), lines
+
+
+SCORE = "CLIP_MATCH(frame, 'a')"
+WITHOUT = {
+    f"SELECT {SCORE} AS s FROM frames": "no ORDER BY score DESC LIMIT k",
+    f"SELECT {SCORE} AS s FROM frames ORDER BY s DESC, frame LIMIT 3": "no ORDER BY score DESC LIMIT k",
+    f"SELECT {SCORE} AS s FROM frames WHERE CLIP_MATCH(frame, 'b') > 0 ORDER BY s DESC LIMIT 3": "",
+    f"SELECT {SCORE} AS s FROM frames ORDER BY s DESC LIMIT 3": "",
+    "SELECT frame FROM frames": "",
+}
+
+
+@pytest.mark.parametrize("sql", WITHOUT)
+def test_where_no_index_is_used_the_reason_is_said(
+    sql: str, shared_videos: Videos, sandbox: Sandbox
+) -> None:
+    made = optimize(plan(sql))[0]
+    said = [line for line in not_done(made) if line.startswith("index not used")]
+    if WITHOUT[sql]:
+        assert len(said) == 1
+        assert WITHOUT[sql] in said[0]
+    if any(type(node).__name__ == "Search" for node in walk(made)):
+        assert said == []
+    context = shared_videos.context(sandbox)
+    shown = run_sql(context, f"EXPLAIN {sql}", max_rows=10).explain.splitlines()
+    assert [line for line in shown if line.startswith("index not used")] == said
+
+
+@pytest.mark.parametrize("analyze", [False, True])
+def test_json_says_what_the_text_says(
+    shared_videos: Videos, sandbox: Sandbox, analyze: bool
+) -> None:
+    words = "ANALYZE, FORMAT JSON" if analyze else "format json"
+    result = run_sql(shared_videos.context(sandbox), f"EXPLAIN ({words}) {SQL}", max_rows=10)
+    [text] = result.table.column("explain").to_pylist()
+    told = ExplainOut.model_validate_json(text)
+    nodes, waiting = [], [told.plan]
+    while waiting:
+        node = waiting.pop(0)
+        nodes.append(node)
+        waiting = node.children + waiting
+    made = optimize(plan(SQL))
+    assert [node.detail for node in nodes] == [describe(node) for node, _ in tree(made[0])]
+    assert [node.operator for node in nodes[1:]] == [
+        type(node).__name__ for node in list(walk(made[0]))[1:]
+    ]
+    assert told.rules == made[1]
+    assert told.not_done == not_done(made[0])
+    assert told.estimated_seconds == pytest.approx(sum(n.estimated.seconds for n in nodes))
+    assert (told.took_seconds is not None) == (told.work is not None) == analyze
+    if analyze:
+        runs = [node.actual for node in nodes if node.actual is not None]
+        assert runs[0].rows <= 2
+    else:
+        assert all(node.actual is None for node in nodes)
+
+
+def test_how_explain_is_asked_is_checked() -> None:
+    assert parse("EXPLAIN (SELECT 1)").form == "text"
+    assert parse("explain analyze (format json) SELECT 1").explain == "analyze"
+    with pytest.raises(ParseError, match="EXPLAIN has 'format xml'; allowed: ANALYZE, FORMAT JSON"):
+        parse("EXPLAIN (format xml) SELECT 1")
