@@ -120,6 +120,9 @@ def test_goals_are_read_from_the_points() -> None:
     )
     assert found["gate", "MACs × at ≤ 2 % loss"] == ("5.00 (sure: 1.00)", "yes")
     assert found["gate trained", "drift ÷ interp.'s"][1] == "yes"
+    few = {name: replace(paired, items=40) for name, paired in points[0].tasks.items()}
+    rows = judge_goals([replace(points[0], tasks=few), *points[1:]]).rows
+    assert [row[4] for row in rows if row[1] == "MACs × at ≤ 2 % loss"] == 2 * ["few"]
     assert found["gate trained", "p5 − interp.'s"][1] == "yes"
     assert found["gate trained", "brief gain ÷ interp.'s"][1] == "yes"
 
