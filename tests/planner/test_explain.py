@@ -164,9 +164,10 @@ def test_what_is_not_pushed_is_said_with_the_reason(condition: str) -> None:
 
 
 SCORE = "CLIP_MATCH(frame, 'a')"
+NO_NEED = "no ORDER BY score DESC LIMIT k"
 WITHOUT = {
-    f"SELECT {SCORE} AS s FROM frames": "no ORDER BY score DESC LIMIT k",
-    f"SELECT {SCORE} AS s FROM frames ORDER BY s DESC, frame LIMIT 3": "no ORDER BY score DESC LIMIT k",
+    f"SELECT {SCORE} AS s FROM frames": NO_NEED,
+    f"SELECT {SCORE} AS s FROM frames ORDER BY s DESC, frame LIMIT 3": NO_NEED,
     f"SELECT {SCORE} AS s FROM frames WHERE CLIP_MATCH(frame, 'b') > 0 ORDER BY s DESC LIMIT 3": "",
     f"SELECT {SCORE} AS s FROM frames ORDER BY s DESC LIMIT 3": "",
     "SELECT frame FROM frames": "",
