@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,18 +14,20 @@ from safetensors.torch import save_file
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 from transformers.models.videomae.image_processing_pil_videomae import VideoMAEImageProcessorPil
 
+from engine import Engine
 from engine.errors import ModelError, UsageError
 from engine.evaluation.datasets.registry import DATASETS, AnnotatedSet
 from engine.ingesting.report import IngestOptions
 from engine.names import Names
 from engine.vision.action import load_action_model
-from engine.vision.backbone.families import FAMILIES
+from engine.vision.backbone.families import FAMILIES, HUGGING_FACE
 from engine.vision.backbone.locate import BUILTIN
 from engine.vision.backbone.video_families import VIDEO_FAMILIES
 from engine.vision.model import load_model
 from engine.vision.registry import build_strategy, find_trained
 from engine.vision.strategies import STRATEGIES, check_strategy
 from engine.vision.streaming.strategy import Chunk
+from engine.world.make import make_world
 
 CODE = '''
 import json
@@ -41,7 +44,7 @@ from engine.vision.backbone.weights import split_towers, text_config, vision_con
 from engine.vision.streaming.dense import Dense
 from engine.vision.streaming.driver import encode_streams
 from engine.vision.streaming.schedule import Schedule
-from engine.vision.streaming.strategy import Buildable
+from engine.vision.streaming.strategy import Buildable, Chunk
 from engine.vision.streaming.streams import GroupedState, Stream, plan, received
 
 
@@ -77,6 +80,31 @@ class Held:
         return call.sent(call.full).double()
 
 
+@dataclass(frozen=True)
+class EveryOther:
+    """The interface and no more: whole streams, of which every other frame is encoded."""
+
+    tower: object
+    name: str = "every-other"
+    whole_streams: bool = True
+
+    def encode(self, chunks):
+        return [self.one(chunk) for chunk in chunks]
+
+    def one(self, chunk):
+        [exact] = Dense(self.tower).encode([Chunk(chunk.pixels[::2], last=True)])
+        number = torch.arange(len(chunk.pixels), device=self.tower.device)
+        full, at = number % 2 == 0, number // 2
+        return replace(
+            exact,
+            embeddings=exact.embeddings[at],
+            computed=exact.computed[at] * full[:, None].int(),
+            macs=exact.macs[at] * full.to(exact.macs.device),
+            full=full,
+            drift=None,
+        )
+
+
 def read(folder):
     raw = json.loads((folder / "config.json").read_text())
     names = ("vision_config", "text_config", "projection_dim")
@@ -93,11 +121,13 @@ def load(file, spans):
 
 
 HELD = Buildable(lambda tower, space, parts, options: Held(tower), ("tiny-1",))
+EVERY_OTHER = Buildable(lambda tower, space, parts, options: EveryOther(tower))
 FAMILY = Family(vision_config, text_config, split_towers, read)
 VIDEO = replace(VIDEOMAE, read=read_video)
 SET = AnnotatedSet(load, 2.0, 8)
 '''
 POINTS = """[dejavu_engine.strategies]
+every-other = tiny_extras:EVERY_OTHER
 held = tiny_extras:HELD
 gone = tiny_extras:GONE
 wrong = tiny_extras:SET
@@ -141,6 +171,29 @@ def test_a_strategy_goes_by_its_name(installed: Path, small) -> None:
     assert IngestOptions(strategy="held").strategy == "held"
 
 
+@pytest.mark.parametrize("max_drift", [None, "none"])
+def test_videos_are_ingested_by_it(
+    installed: Path, tmp_path: Path, max_drift: Literal["none"] | None
+) -> None:
+    make_world(tmp_path / "clips", "test", 1, 3)
+    with Engine.open(tmp_path / "data", device="cpu", fps=4) as engine:
+        report = engine.ingest(tmp_path / "clips", strategy="every-other", max_drift=max_drift)
+        assert [video.outcome for video in report.videos] == ["ready"]
+        assert report.strategy == "every-other"
+        assert 0 < report.reuse_rate <= 0.5
+        assert report.promise.startswith("nothing" if max_drift else "a mean of at most 0.02")
+        ours = vectors_of(engine)
+        engine.ingest(tmp_path / "clips", strategy="dense", replace=True)
+        drift = 1 - (ours * vectors_of(engine)).sum(1).mean()
+    assert (drift <= 0.02) or max_drift == "none"
+
+
+def vectors_of(engine: Engine) -> np.ndarray:
+    """Return the vectors of all rows, in the order of their frames."""
+    rows = engine.store.rows(engine.space, [1], ["row_id"]).column("row_id").to_numpy()
+    return engine.store.vectors(engine.space, np.sort(rows))
+
+
 def test_parts_of_another_strategy_are_known_by_their_format(installed: Path, tmp_path) -> None:
     file = tmp_path / "parts.safetensors"
     save_file({"a": torch.ones(1)}, file, {"format": "tiny-1"})
@@ -162,6 +215,24 @@ def test_a_family_reads_its_models(installed: Path, tmp_path: Path) -> None:
     theirs, ours = load_model(str(folder), device="cpu"), load_model(device="cpu")
     texts = ["a red circle"]
     assert np.array_equal(theirs.embed_texts(texts), ours.embed_texts(texts))
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"model_type": "brandnew"}, "model type 'brandnew' is not one that transformers"),
+        ({"model_type": "clip", "vision_config": {"hidden_size": "x"}}, "'hidden_size'"),
+        ({"model_type": "clip", "text_config": 5}, "'text_config'"),
+    ],
+)
+def test_what_transformers_cannot_read_is_said_in_one_line(
+    tmp_path: Path, config: dict[str, object], told: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=told) as raised:
+        HUGGING_FACE.read(tmp_path)
+    assert "\n" not in str(raised.value)
+    assert str(tmp_path) in str(raised.value)
 
 
 def test_a_video_family_reads_its_models(installed: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from engine.ingesting.report import IngestOptions
 from engine.storage.store import Rows
 from engine.vision.backbone.macs import dense_macs
 from engine.vision.bounded.auto import Auto, StrategyChoice
-from engine.vision.bounded.bound import Bounded, Scalable
+from engine.vision.bounded.bound import Bounded
 from engine.vision.model import Model
 from engine.vision.registry import build_strategy, fitting, options_of
 from engine.vision.reusevit.strategy import cue_side
@@ -154,9 +154,9 @@ class StretchEncoder:
         if self.options.max_drift is None:
             return strategy
         if self.gate is None:
-            return Bounded(cast(Scalable, strategy), dense, max_drift=self.options.max_drift)
+            return Bounded(strategy, dense, max_drift=self.options.max_drift)
         return Bounded(
-            cast(Scalable, strategy),
+            strategy,
             dense,
             max_drift=(1 - GATE_SHARE) * self.options.max_drift,
             confidence=1 - (1 - CONFIDENCE) / 2,

@@ -19,7 +19,7 @@ from engine.vision.backbone.locate import BUILTIN
 from engine.vision.backbone.plain import load_plain
 from engine.vision.backbone.preprocess import Preprocessing
 from engine.vision.backbone.tower import VisionTower
-from engine.vision.bounded.bound import Bounded, Scalable
+from engine.vision.bounded.bound import Bounded
 from engine.vision.earlygate.bridge import Bridge
 from engine.vision.earlygate.build import build_earlygate
 from engine.vision.earlygate.file import load_gate
@@ -30,7 +30,7 @@ from engine.vision.model import Model, load_model
 from engine.vision.registry import build_strategy
 from engine.vision.streaming.cuts import kind_of
 from engine.vision.streaming.dense import Dense
-from engine.vision.streaming.strategy import Chunk, Encoded, PartOf
+from engine.vision.streaming.strategy import Chunk, Encoded, PartOf, Scalable
 
 LANES = 4  # stretches that an ingest encodes side by side on a CPU
 SCALES = (0.25, 0.5, 0.71, 1.0, 1.41, 2.0)  # that a strategy is measured at without a bound
@@ -151,7 +151,7 @@ def keep_bound(
     rows: list[list[Cell]] = []
     for name, strategy in strategies.items():
         bounded = Bounded(strategy, dense, max_drift=max_drift)
-        held = [_hold(bounded, scales, *each) for each in zip(videos, exact, strict=True)]
+        held = [_hold(bounded, strategy, scales, *each) for each in zip(videos, exact, strict=True)]
         for kind in (*sorted(set(kinds)), "all"):
             own = [each for each, k in zip(held, kinds, strict=True) if kind in (k, "all")]
             rows.append([name, kind, *_told(own, max_drift)])
@@ -171,7 +171,11 @@ def _cut(stream: Tensor, key: int, stretch: int) -> list[Chunk]:
 
 
 def _hold(
-    bounded: Bounded, scales: Sequence[float], chunks: Sequence[Chunk], exact: Encoded
+    bounded: Bounded,
+    strategy: Scalable,
+    scales: Sequence[float],
+    chunks: Sequence[Chunk],
+    exact: Encoded,
 ) -> Held:
     ours, audited, fell_back = list[Encoded](), 0, False
     for at in range(0, len(chunks), LANES):
@@ -179,9 +183,7 @@ def _hold(
         audited += sum(report.audited for report in bounded.report)
         fell_back |= any(report.fell_back for report in bounded.report)
     drift, cost = _measure(ours, exact)
-    points = [
-        _measure(bounded.strategy.with_scale(scale).encode(chunks), exact) for scale in scales
-    ]
+    points = [_measure(strategy.with_scale(scale).encode(chunks), exact) for scale in scales]
     frames = len(exact.embeddings)
     return Held(frames, drift, cost, audited, fell_back, cost_at(points, drift))
 

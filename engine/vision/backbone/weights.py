@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import AutoConfig
+from transformers import CONFIG_MAPPING, AutoConfig, __version__
 
 from engine.errors import ModelError, unknown
+from engine.vision.backbone.locate import read_json
 from engine.vision.backbone.text import TextConfig
 from engine.vision.backbone.tower import Activation, VisionConfig
 
@@ -61,8 +63,18 @@ _IGNORED = re.compile(r"logit_scale|logit_bias|.*\.position_ids")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the complete configuration, defaults filled in."""
-    complete: dict[str, Any] = AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
+    """Return the complete configuration, defaults filled in; transformers must know its type."""
+    named = read_json(folder / "config.json").get("model_type")
+    if named not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{folder}: model type {named!r} is not one that transformers {__version__} reads;"
+            " its family needs a `read` of its own"
+        )
+    try:
+        read = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (ValueError, TypeError, OSError, StrictDataclassError) as error:
+        raise ModelError(f"{folder}: config.json: {' '.join(str(error).split())}") from error
+    complete: dict[str, Any] = read.to_dict()
     return complete
 
 

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -32,7 +31,7 @@ from engine.vision.bounded.run import (
     draw_more,
 )
 from engine.vision.bounded.whole import AuditedBlock, AuditedVideo, seen_at
-from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, check_whole
+from engine.vision.streaming.strategy import Chunk, Encoded, Scalable, Strategy, check_whole
 
 logger = logging.getLogger(__name__)
 BLOCKS = 6  # steps at most that a stream is steered in, each of one and a half audits or more
@@ -50,13 +49,6 @@ UNEVEN = 1.5  # squared coefficient of variation of drifts that calls for the se
 MENDS = 3  # steps to embed what seems to be needed, each of which is audited
 SECOND = 2  # times as many audits as at a first look
 PAYS = 0.8  # of dense: what costs more is embedded densely, since it may drift still
-
-
-class Scalable(Strategy, Protocol):
-    """A strategy that can be made tighter or looser."""
-
-    def with_scale(self, scale: float) -> "Scalable":
-        """Return the strategy with less (below 1) or more drift allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +74,16 @@ class Bounded:
     for the next block, so that this first look is most likely enough. Else as many are audited
     again, and blocks are encoded tighter or frames of them embedded densely, worst first, until
     the upper confidence bound of the mean is under `max_drift`. Audited frames keep their exact
-    vectors. Streams that are parts of one video share its audits: see `AuditedVideo`.
+    vectors. Streams that are parts of one video share its audits: see `AuditedVideo`. A strategy
+    that is not `Scalable` stays at its one setting, so that what drifts is embedded densely; one
+    that takes whole streams gets each as one block.
     """
 
     whole_streams = True
 
     def __init__(
         self,
-        strategy: Scalable,
+        strategy: Strategy,
         dense: Strategy,
         *,
         max_drift: float = 0.02,
@@ -154,6 +148,7 @@ class Bounded:
         first = zlib.crc32(pixels[0].cpu().numpy().tobytes())
         random = np.random.default_rng([self.seed, first, len(pixels)])
         block = SHORTEST if not video.blocks else _steady(video, len(pixels))
+        block = len(pixels) if self.strategy.whole_streams else block
         run = SteeredStream(pixels, chunk.cues, video, random, block)
         if video.num_frames < SHORTEST:
             video.rung, run.fell_back, run.block = TIGHTEST - 1, True, len(pixels)
@@ -179,7 +174,7 @@ class Bounded:
         """Encode the next block of every run, those with the same scale together, and audit it."""
         for run in runs:
             if not run.begun:
-                run.rung = run.video.rung
+                run.rung = self._held(run.video.rung)
         encoded = self._encode([(run.rung, run.chunk()) for run in runs])
         pairs = [
             (run, SteeredBlock.of(run.done, run.rung, each))
@@ -194,10 +189,19 @@ class Bounded:
         for rung in sorted({rung for rung, _ in work}):
             group = [at for at, (each, _) in enumerate(work) if each == rung]
             tight = rung < TIGHTEST
-            strategy = self.dense if tight else self.strategy.with_scale(scale(rung))
+            strategy = self.dense if tight else self._scaled(rung)
             encoded = strategy.encode([work[at][1] for at in group])
             found.update(zip(group, encoded, strict=True))
         return [found[at] for at in range(len(work))]
+
+    def _scaled(self, rung: int) -> Strategy:
+        """Return the strategy at a rung; what cannot be scaled is as it is."""
+        strategy = self.strategy
+        return strategy.with_scale(scale(rung)) if isinstance(strategy, Scalable) else strategy
+
+    def _held(self, rung: int) -> int:
+        """Return the rung at which the strategy can run: 0 where it has just one setting."""
+        return rung if rung < TIGHTEST or isinstance(self.strategy, Scalable) else 0
 
     def _size(self, run: SteeredStream) -> int:
         """Frames of a look; a block done again passes by its sample, so that grows."""
@@ -250,7 +254,7 @@ class Bounded:
         run.done += len(encoded.full)
         run.again = 0
         run.state = None if dense or move.refresh else encoded.state
-        run.rung = TIGHTEST + 4 if dense else max(move.rung, TIGHTEST)
+        run.rung = self._held(TIGHTEST + 4 if dense else max(move.rung, TIGHTEST))
         run.block, run.video.rung = _steady(run.video, len(run.pixels)), max(run.rung, TIGHTEST)
         if run.price and float(encoded.macs.mean()) > IDLE * float(run.price.macs[0]):
             run.rung, run.state, run.at = TIGHTEST - 1, None, run.done
@@ -336,7 +340,7 @@ class Bounded:
 
     def _pays(self, run: SteeredStream, block: SteeredBlock, rung: int, frames: int) -> bool:
         """Say whether the block at a tighter rung costs clearly less than `frames` embedded."""
-        if rung < TIGHTEST or run.price is None:
+        if rung < TIGHTEST or run.price is None or not isinstance(self.strategy, Scalable):
             return False
         expected = float(block.encoded.macs.sum()) * DEARER ** (block.rung - rung)
         return expected < PAYS * frames * float(run.price.macs[0])

@@ -86,6 +86,18 @@ class Strategy(Protocol):
 
 
 @runtime_checkable
+class Scalable(Strategy, Protocol):
+    """A strategy that can be made tighter or looser, for a bound on drift to steer.
+
+    Optional: one without it runs at its one setting under a bound, and frames of it that drift too
+    far are embedded densely.
+    """
+
+    def with_scale(self, scale: float) -> "Scalable":
+        """Return the strategy with less (below 1) or more drift allowed."""
+
+
+@runtime_checkable
 class Looking(Protocol):
     """A strategy whose steps depend on what the host sees of the pixels.
 

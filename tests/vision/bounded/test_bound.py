@@ -21,7 +21,13 @@ from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.streaming.dense import Dense
 from engine.vision.streaming.refresh import Refresh
-from engine.vision.streaming.strategy import Chunk, Encoded, PartOf, StreamState
+from engine.vision.streaming.strategy import (
+    Chunk,
+    Encoded,
+    PartOf,
+    StreamState,
+    check_whole,
+)
 
 CONFIG = VisionConfig(layers=3, width=32, heads=2, mlp=64, patch=8, image_size=16, dimension=16)
 DENSE_COST = 100.0
@@ -224,6 +230,39 @@ def test_stretches_at_once_share_what_the_first_block_shows(truth: Truth) -> Non
     assert sum(drifts) / 4 <= 0.02
     assert all(report.scale < 1 for report in bounded.report)
     assert len({report.upper for report in bounded.report}) == 1  # of the video
+
+
+@dataclass(frozen=True)
+class OneSetting:
+    """The made-up strategy as others may write it: nothing scales it."""
+
+    made_up: MadeUp
+    whole_streams: bool
+    name: str = "one-setting"
+
+    @property
+    def tower(self) -> VisionTower:
+        return self.made_up.tower
+
+    def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:
+        if self.whole_streams:
+            check_whole(self, chunks)
+        return self.made_up.encode(chunks)
+
+
+@pytest.mark.parametrize("whole_streams", [False, True])
+@pytest.mark.parametrize("level", [2, 40, 200])
+def test_a_strategy_of_one_setting_keeps_the_bound_by_dense_frames(
+    truth: Truth, level: int, whole_streams: bool
+) -> None:
+    bounded = Bounded(OneSetting(MadeUp(truth), whole_streams), truth)
+    clips = [stream([level] * 120, seed) for seed in range(4)]
+    encoded = bounded.encode([Chunk(clip, last=True) for clip in clips])
+    for clip, each, report in zip(clips, encoded, bounded.report, strict=True):
+        assert drift_of(each, truth, clip) <= bounded.max_drift
+        assert report.upper <= bounded.max_drift
+        assert report.scale == 1
+        assert bool(report.re_embedded) == (level > 2)
 
 
 def test_still_streams_stay_cheap_and_hopeless_ones_say_so(truth: Truth) -> None:
