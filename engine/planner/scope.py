@@ -10,6 +10,7 @@ from engine.planner.joins import Leaf, Pair, Tree, kind_of, pairs
 from engine.planner.relations import RELATIONS, Columns, schema_of
 from engine.planner.views import OWN
 
+_JOINING = ("kind", "side", "method", "on", "using", "pivots")  # what a comma has not
 _TAIL = ("order", "limit", "offset", "sample", "pivots")
 
 
@@ -116,10 +117,17 @@ class _Reader:
     ) -> Tree[FromItem]:
         """Read one entry of FROM and what is joined to it."""
         tree = self._entry(node, block, ctes)
+        before: list[tuple[Tree[FromItem], exp.Join]] = []  # commas join after all else has
         for join in [*(node.args.get("joins") or []), *joins]:
             right = self._from(join.this, [], block, ctes)
+            if not any(join.args.get(part) for part in _JOINING):
+                before.append((tree, join))
+                tree = right
+                continue
             kind = "other" if join.args.get("pivots") else kind_of(join)
             tree = Pair(kind, tree, right, join)
+        for left, join in reversed(before):
+            tree = Pair(kind_of(join), left, tree, join)
         return tree
 
     def _entry(self, node: exp.Expr, block: Scope, ctes: Ctes) -> Tree[FromItem]:

@@ -541,3 +541,7 @@ PIVOT videos ON camera IN ('north', 'south') USING count(*) GROUP BY codec ORDER
 PIVOT (SELECT v.camera, f.picture, CLIP_MATCH(f.frame, 'a dog') AS s FROM frames f JOIN videos v USING (video_id)) ON picture IN ('I', 'P') USING max(s) GROUP BY camera ORDER BY camera
 WITH n AS (SELECT * FROM videos WHERE lanes > 1) PIVOT n ON camera IN ('north', 'south') USING count(*) GROUP BY codec ORDER BY codec LIMIT 1
 UNPIVOT (SELECT video_id, width, height FROM videos) ON width, height INTO NAME what VALUE pixels ORDER BY ALL LIMIT 3
+-- a comma joins after JOIN has
+SELECT count(*) AS n FROM frames f1, frames f2 RIGHT JOIN frames f5 ON f5.seconds BETWEEN 2 AND 0.5 WHERE f1.video_id <= 6
+SELECT v.name, f.frame, g.gop FROM videos v, frames f LEFT JOIN gops g ON g.video_id = f.video_id AND g.gop = 9 WHERE v.video_id = f.video_id AND v.width < 200 ORDER BY f.frame
+SELECT v.name, g.gop FROM gops g LEFT JOIN frames f ON f.video_id = g.video_id AND f.seconds > 99, videos v WHERE v.video_id = g.video_id AND f.frame IS NULL ORDER BY ALL
