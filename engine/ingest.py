@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 
 from engine.ingesting.discover import discover
 from engine.ingesting.encode import StretchEncoder
@@ -24,7 +23,6 @@ from engine.ingesting.tasks import Plan, plan_files, plan_ranges
 from engine.ingesting.tasks import register as register
 from engine.ingesting.tracker import Tracker
 from engine.ingesting.write import Writer
-from engine.knowledge import caution
 from engine.search.context import Range
 from engine.search.work import Embedded
 from engine.storage.store import Store
@@ -47,7 +45,6 @@ def ingest(
     is put on record with the reason and stops no other. Ctrl-C commits what is begun; the next run
     goes on there.
     """
-    started = perf_counter()
     if options.coverage == "none":
         return replace(register(store, paths, options.recorded_pattern), coverage="none")
     if options.coverage == "keys":
@@ -60,19 +57,7 @@ def ingest(
     with interruptible(progress.stopped if progress else lambda: False) as stopped:
         complete = _embed(tracker, encoder, plan.tasks, stopped)
     store.settle()
-    return IngestReport(
-        videos=tracker.reports,
-        seconds=perf_counter() - started,
-        device=", ".join(options.devices) or str(model.device),
-        decoder="; ".join(sorted({v.decoder for v in tracker.reports if v.decoder})) or "none",
-        strategy=", ".join(sorted({v.strategy for v in tracker.reports if v.strategy})) or None,
-        choice=encoder.choice,
-        choices=encoder.choices_made,
-        interrupted=not complete,
-        max_drift=options.max_drift,
-        coverage=options.coverage,
-        caution=caution(model.space.model),
-    )
+    return tracker.report(model, encoder.choice, encoder.choices_made, complete=complete)
 
 
 def ensure(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from threading import Lock
 from time import perf_counter
+from typing import Any
 
 from engine.errors import VideoError
 from engine.ingesting.encode import Done
@@ -14,13 +15,16 @@ from engine.ingesting.prepare import Decoded
 from engine.ingesting.report import (
     Event,
     IngestOptions,
+    IngestReport,
     Missing,
     Progress,
     Stage,
     VideoReport,
 )
+from engine.knowledge import caution
 from engine.search.work import Embedded
 from engine.storage.store import Store
+from engine.vision.model import Model
 
 logger = logging.getLogger(__name__)
 
@@ -201,6 +205,25 @@ class Tracker:
         ]
         finished = any(segment.num_frames is not None for segment in own)
         return own[0].strategy if own and not finished else None
+
+    def report(
+        self, model: Model, choice: str, choices: list[dict[str, Any]], *, complete: bool
+    ) -> IngestReport:
+        """Return what this run did, as an ingest tells it; `choices` are those of `auto`."""
+        options = self.options
+        return IngestReport(
+            videos=self.reports,
+            seconds=perf_counter() - self._started,
+            device=", ".join(options.devices) or str(model.device),
+            decoder="; ".join(sorted({v.decoder for v in self.reports if v.decoder})) or "none",
+            strategy=", ".join(sorted({v.strategy for v in self.reports if v.strategy})) or None,
+            choice=choice,
+            choices=choices,
+            interrupted=not complete,
+            max_drift=options.max_drift,
+            coverage=options.coverage,
+            caution=caution(model.space.model),
+        )
 
     def embedded(self, saved_seconds: float | None, *, choice: str, complete: bool) -> Embedded:
         """Return what this run did, as a query tells it."""
