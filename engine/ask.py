@@ -139,7 +139,9 @@ def answer_video(
         context.redecode,
     )
     blind, strength = "", 0.0
-    if patch_reader is not None and redecode is not None:
+    if patch_reader is not None and redecode is None:
+        blind = "; nothing decodes frames here, so nothing was looked at"
+    elif patch_reader is not None and redecode is not None:
         shown = _Shown(patch_reader, redecode, video_id, rows.column("frame").to_pylist())
         try:
             return answer_from_frames(asked, shown, patch_reader, embed, stretches)

@@ -342,7 +342,7 @@ class Engine(Library):
             embed=self._embed,
             respond=self._respond,
             actions=lambda: self._actions,
-            redecode=None if self.store.read_only else self._redecode,
+            redecode=self._redecode,
             options=options,
         )
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.ask import ask
+from engine.answering.patch_reader import PatchReader
+from engine.ask import Heads, ask
 from engine.cage.sandbox import Sandbox
 from engine.errors import NotFoundError, UsageError
 from tests.asking import HashEncoder, Videos
@@ -23,6 +25,13 @@ def test_an_answer_has_scores_and_evidence(shared_videos: Videos, sandbox: Sandb
     assert found.how == "similarity"
     for moment in found.evidence:
         assert 0 <= moment.start_seconds <= moment.peak_seconds < moment.stop_seconds <= 20
+
+
+def test_an_answer_says_why_nothing_was_looked_at(shared_videos: Videos, sandbox: Sandbox) -> None:
+    context, heads = shared_videos.context(sandbox), Heads(patch_reader=cast(PatchReader, object()))
+    assert context.redecode is None
+    found = ask(context, "what?", ["x", "y"], heads=heads)
+    assert found.how == "similarity; nothing decodes frames here, so nothing was looked at"
 
 
 def test_one_video_alone_is_asked(shared_videos: Videos, sandbox: Sandbox) -> None:

@@ -97,6 +97,22 @@ def test_ask_and_video_qa_answer_from_the_same_frames(engine: Engine) -> None:
     assert row["start_seconds"] == said.evidence[0].start_seconds
 
 
+def test_an_engine_that_only_reads_answers_as_one_that_writes(clips: Path, tmp_path: Path) -> None:
+    question, choices, data = "What colour is the circle?", ["red", "blue", "green"], tmp_path / "d"
+    sql = "SELECT VIDEO_QA(video_id, $q, $c) AS reply FROM videos ORDER BY video_id"
+    with Engine.open(data, strategy="dense", fps=1, device="cpu") as writer:
+        writer.ingest(clips)
+        said = writer.ask(question, choices)
+        rows = writer.sql(sql, q=question, c=choices).rows()
+    kept = {path: path.read_bytes() for path in data.rglob("*.parquet")}
+    with Engine.open(data, fps=1, device="cpu", read_only=True) as reader:
+        assert said.how.startswith("looked at ")
+        assert reader.ask(question, choices) == said
+        assert reader.sql(sql, q=question, c=choices).rows() == rows
+        assert reader.query("a red circle", where="name IS NOT NULL").moments
+    assert {path: path.read_bytes() for path in data.rglob("*.parquet")} == kept
+
+
 def test_a_video_whose_file_has_gone_is_answered_from_its_vectors(
     clips: Path, tmp_path: Path
 ) -> None:

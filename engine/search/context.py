@@ -63,7 +63,7 @@ class SearchContext:
     encoder: QueryEncoder
     background: Callable[[], Background]  # called only where a match must be calibrated
     embed: Embedder  # decodes and embeds what is missing of the given ranges, and stores it
-    redecode: Redecode | None = None  # pictures of stored frames; None: rows stay as they are
+    redecode: Redecode | None = None  # pictures of stored frames; None: nothing decodes
     options: Options = field(default_factory=Options)
     started: float = field(default_factory=monotonic)
     work: Work = field(default_factory=Work)

@@ -79,8 +79,8 @@ def _are_exact(context: SearchContext, places: Places | None) -> bool:
 
 
 def refiner_of(context: SearchContext) -> Refiner | None:
-    """What makes rows exact for a query; None where it cannot, or is not to."""
-    if context.redecode is None or context.options.exact is False:
+    """What makes rows exact for a query and keeps them; None where it cannot, or is not to."""
+    if context.redecode is None or context.store.read_only or context.options.exact is False:
         return None
     return Refiner(
         context.reading,
