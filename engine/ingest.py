@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from engine.ingesting.discover import discover
+from engine.ingesting.discover import Found, discover
 from engine.ingesting.encode import StretchEncoder
 from engine.ingesting.frame_budget import FrameBudget
 from engine.ingesting.interrupt import interruptible, past
@@ -32,7 +32,7 @@ from engine.vision.model import Model
 def ingest(
     store: Store,
     model: Model,
-    paths: Sequence[str | Path],
+    paths: Sequence[str | Path | Found],
     options: IngestOptions,
     progress: Progress | None = None,
 ) -> IngestReport:

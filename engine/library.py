@@ -20,6 +20,7 @@ from engine.where import videos_where
 
 if TYPE_CHECKING:
     from engine.footage import Footage
+    from engine.ingesting.discover import Found
 
 
 class Library(Closing):
@@ -70,6 +71,13 @@ class Library(Closing):
     def video(self, video: int | str) -> Video:
         """Return a video by its id or one of its names."""
         return self.store.catalog.video(video)
+
+    def quarantined(self) -> "list[Found]":
+        """Return the files that could not be used, by the names they have, to be tried again."""
+        from engine.ingesting.discover import Found
+
+        videos = self.store.catalog.videos()
+        return [Found(Path(v.path), v.name) for v in videos if v.status == "quarantined"]
 
     def count_by_status(self) -> dict[VideoStatus, int]:
         """Return how many videos have each status."""

@@ -56,6 +56,11 @@ class ModelOnDemand:
                 self._use(self._space)
             return self._space
 
+    @property
+    def known_space(self) -> str | None:
+        """The key of the model's space where the catalog has it; nothing is loaded or changed."""
+        return self._space or self._store.models.space_of(self._files.fingerprint)
+
     def _use(self, key: str) -> None:
         """Make a space the one in use; a reader only looks whether anything is embedded in it."""
         current = self._store.catalog.current_space()

@@ -29,7 +29,6 @@ from engine.rows import SqlResult
 from engine.search.context import Background, Range
 from engine.search.mixture import mixed_vector
 from engine.search.options import Options
-from engine.search.rates import EmbeddingRates, encoding_of, kinds_of
 from engine.search.reading import Reading
 from engine.search.selection import select_videos
 from engine.search.work import Embedded
@@ -40,6 +39,8 @@ from engine.where import videos_where
 if TYPE_CHECKING:
     from engine.ask import Heads
     from engine.deepen import Deepened, DeepenReport
+    from engine.ingesting.discover import Found
+    from engine.ingesting.forecast import Forecast
     from engine.ingesting.report import Coverage, Decoder, IngestOptions, IngestReport, Progress
     from engine.vision.model import Model
 
@@ -105,7 +106,7 @@ class Engine(Library):
 
     def ingest(
         self,
-        paths: str | Path | Sequence[str | Path],
+        paths: "str | Path | Sequence[str | Path | Found]",
         *,
         fps: float | None = None,
         strategy: str | None = None,
@@ -133,6 +134,7 @@ class Engine(Library):
         With `decode_gate` groups of pictures in which little changes stay undecoded, as bounded.
         """
         from engine.ingest import ingest
+        from engine.ingesting.forecast import learn
 
         listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
         chosen = self.ingest_options(
@@ -155,8 +157,19 @@ class Engine(Library):
                 report = ingest(self.store, self.model, listed, chosen, progress)
             finally:
                 self._ingesting = False
-        self._learn_rates(report, chosen)
+        learn(self._context({"strategy": chosen.strategy}), report.videos)
         return report
+
+    def forecast(
+        self, paths: "str | Path | Sequence[str | Path | Found]", **options: Any
+    ) -> "Forecast":
+        """Tell what `ingest` with these options would do; nothing is loaded or written."""
+        from engine.ingesting.forecast import BeforeIngest, forecast
+
+        listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
+        chosen = self.ingest_options(**options)
+        known = BeforeIngest(self.store, self._model.known_space, self.settings.device)
+        return forecast(listed, chosen, known)
 
     def register(self, paths: str | Path | Sequence[str | Path]) -> "IngestReport":
         """Put videos on record without embedding them; queries embed what they need of them."""
@@ -368,19 +381,6 @@ class Engine(Library):
         with self._embedding:
             done = ensure(self.store, self.model, missing, chosen, *limits, frames)
         return done
-
-    def _learn_rates(self, report: "IngestReport", options: "IngestOptions") -> None:
-        """Keep what decoding and encoding took, for the planner's estimates."""
-        context = self._context({"strategy": options.strategy})
-        done = [video for video in report.videos if video.frames and video.fps]
-        kinds = kinds_of(context, [video.video_id for video in done if video.video_id])
-        rates = EmbeddingRates.load(context)
-        for video in done:
-            seconds = {kinds.get(video.video_id or 0, ""): video.frames / (video.fps or 1.0)}
-            frames = {encoding_of(context): float(video.frames)}
-            rates = rates.learn(seconds, video.decode_seconds, frames, video.encode_seconds)
-        if done:
-            rates.keep(context)
 
     def _redecode(self, video_id: int, frames: Sequence[int]) -> list[NDArray[np.uint8]]:
         from engine.ingest import redecode

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from api.cli import flags, show
 from api.cli.connect import connect
+from api.cli.foresee import Chooser, tell
 from engine.client import Client
 from engine.errors import EngineError, UsageError
 
@@ -22,7 +23,9 @@ _LINE_SECONDS = 5.0
 
 
 def ingest(
-    paths: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders or globs; --retry needs none.")
+    ] = None,
     fps: flags.Fps = 2.0,
     strategy: flags.StrategyName = "auto",
     max_drift: flags.DriftBound = "0.02",
@@ -41,6 +44,20 @@ def ingest(
         str,
         typer.Option(help="all; keys: one frame of each group of pictures; none: only register."),
     ] = "all",
+    include: Annotated[
+        list[str] | None,
+        typer.Option(help="Only files whose name, or a folder of it, matches a glob; repeatable."),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="No files whose name or folder matches; repeatable.")
+    ] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Only videos that are quarantined, again.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Tell what would be ingested, and write nothing at all."),
+    ] = False,
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
@@ -57,21 +74,27 @@ def ingest(
 
     bound, chosen = bound_of(max_drift), read_options(option or ())
     given: float | Literal["none"] = "none" if bound is None else bound
+    chooser = Chooser(paths or (), include or (), exclude or (), retry=retry)
+    if dry_run:
+        sampled = {"fps": fps, "strategy": strategy, "coverage": coverage, "replace": replace}
+        tell(chooser, data, model, device, sampled, as_json=as_json)
+        return
     with connect(data, model, device, create=True) as engine:
         if isinstance(engine, Client):
-            if chosen:
-                raise UsageError(
-                    "--option is for an engine of this process; a server runs on the folder"
-                )
+            for flag, wanted in (("--option", chosen), *chooser.flags):
+                if wanted:
+                    raise UsageError(
+                        f"{flag} is for an engine of this process; a server runs on the folder"
+                    )
             options = {"fps": fps, "strategy": strategy, "max_drift": given}
             options |= {"replace": True} if replace else {}
             options |= {"coverage": coverage} if coverage != "all" else {}
             options |= {"decode_gate": True} if decode_gate else {}
-            code = _by_server(engine, paths, options, as_json=as_json)
+            code = _by_server(engine, chooser.paths, options, as_json=as_json)
             raise typer.Exit(code)
         with Bars(quiet=as_json) as bars:
             report = engine.ingest(
-                paths,
+                chooser.files(engine),
                 fps=fps,
                 strategy=strategy,
                 max_drift=given,
@@ -88,7 +111,7 @@ def ingest(
     if as_json:
         show.print_json(report.as_dict())
     else:
-        print_report(report)
+        print_report(report, retried=retry)
     raise typer.Exit(130 if report.interrupted else 3 if report.quarantined else 0)
 
 
@@ -195,7 +218,7 @@ class Bars:
         return False
 
 
-def print_report(report: "IngestReport") -> None:
+def print_report(report: "IngestReport", *, retried: bool = False) -> None:
     """Print what an ingest did, by video, and what it cost."""
     rows = [
         (
@@ -209,6 +232,9 @@ def print_report(report: "IngestReport") -> None:
         )
         for video in report.videos
     ]
+    if not rows and retried:
+        show.out.print("no video of those is quarantined")
+        return
     if not rows:
         show.out.print("no videos there; a folder gives the files that are called like videos")
         return
@@ -267,7 +293,7 @@ def _print_choices(report: "IngestReport") -> None:
 
 
 def _by_server(
-    server: Client, paths: list[str], options: Mapping[str, Any], *, as_json: bool
+    server: Client, paths: Sequence[str], options: Mapping[str, Any], *, as_json: bool
 ) -> int:
     """Have a server ingest; each path is one of its jobs."""
     ended, code = [], 0

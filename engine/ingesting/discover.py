@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from glob import has_magic
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class Found:
         return readable(str(self.path))
 
 
-def discover(paths: Sequence[str | Path]) -> list[Found]:
+def discover(paths: Sequence[str | Path | Found]) -> list[Found]:
     """Return the files that `paths` mean, each once, in a stable order.
 
     A file is taken whatever it is called, as is what a glob matches; of a folder's files those that
@@ -40,6 +41,9 @@ def discover(paths: Sequence[str | Path]) -> list[Found]:
     """
     found: dict[Path, Found] = {}
     for given in paths:
+        if isinstance(given, Found):
+            found.setdefault(given.path, given)
+            continue
         if not str(given).strip():  # a variable of a shell that is not set is not this folder
             raise UsageError("an empty path; allowed: files, folders, globs, `.` for this folder")
         for item in _given(Path(given).expanduser()):
@@ -47,9 +51,33 @@ def discover(paths: Sequence[str | Path]) -> list[Found]:
     return list(found.values())
 
 
+def let_through(
+    found: Sequence[Found], include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> list[Found]:
+    """Return the files that a glob of `include` matches, if there is one, and none of `exclude`.
+
+    A glob with a slash is held against the name (the path below the folder that was given), one
+    without against each part of it, so that it may mean a folder. `*` also matches slashes.
+    """
+    for glob in (*include, *exclude):
+        if not glob.strip():
+            raise UsageError("an empty glob; allowed: *.mp4, a folder's name, north/*/2024*")
+    return [
+        each
+        for each in found
+        if (not include or any(_matches(each.name, glob) for glob in include))
+        and not any(_matches(each.name, glob) for glob in exclude)
+    ]
+
+
 def readable(text: str) -> str:
     """Replace what a file's name has that is not UTF-8, so that it can be stored and printed."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _matches(name: str, glob: str) -> bool:
+    parts = [name] if "/" in glob else name.split("/")
+    return any(fnmatchcase(part, glob) for part in parts)
 
 
 def _given(path: Path) -> Iterator[Found]:

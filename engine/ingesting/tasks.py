@@ -54,8 +54,7 @@ def plan_files(tracker: Tracker, files: Sequence[Found]) -> Iterator[Task]:
         if options.coverage == "keys":
             yield from _coarsely(tracker, source, report)
             continue
-        done = committed(store, source, tracker.space_key, options.strategy)
-        todo = uncovered(cut(source.gops, source.fps), done)
+        todo = lacking(store, source, tracker.space_key, options.strategy)
         if todo:
             gap = shortfall(known.info, source.gops)
             report.missing += [gap] if gap else []
@@ -86,7 +85,7 @@ class Plan:
 
 
 def register(
-    store: Store, paths: Sequence[str | Path], recorded_pattern: str | None = None
+    store: Store, paths: Sequence[str | Path | Found], recorded_pattern: str | None = None
 ) -> IngestReport:
     """Put videos on record without embedding them; queries embed what they need of them."""
     started, reports = perf_counter(), list[VideoReport]()
@@ -134,20 +133,26 @@ def plan_ranges(tracker: Tracker, ranges: Sequence[Range], budget: FrameBudget) 
 
 def _coarsely(tracker: Tracker, source: Source, report: VideoReport) -> Iterator[Task]:
     """Yield the stretches whose groups of pictures have no row yet, where nothing is stored."""
-    store, space = tracker.store, tracker.space_key
     source = replace(source, coarse=True)
-    stretches = cut_coarsely(source.gops)
-    done = store.committed_stretches(source.video_id, space, source.sampling, "dense")
-    finer = bool(committed(store, source, space, "auto"))
-    todo = [
-        part
-        for part in stretches
-        if part.coarse_number(source.origin_seconds) not in done and not finer
-    ]
+    todo = lacking_coarsely(tracker.store, source, tracker.space_key)
     if todo:
-        store.catalog.set_status(source.video_id, "ingesting")
+        tracker.store.catalog.set_status(source.video_id, "ingesting")
     tracker.open(source, report, todo, whole=False)
     yield from tasks_for(source, todo)
+
+
+def lacking(store: Store, source: Source, space_key: str, strategy: str) -> list[Stretch]:
+    """Return the parts of a video that are not stored at its sampling."""
+    return uncovered(cut(source.gops, source.fps), committed(store, source, space_key, strategy))
+
+
+def lacking_coarsely(store: Store, source: Source, space_key: str) -> list[Stretch]:
+    """Return the stretches whose first frames are not stored, none where finer rows are."""
+    done = store.committed_stretches(source.video_id, space_key, source.sampling, "dense")
+    if committed(store, source, space_key, "auto"):
+        return []
+    stretches = cut_coarsely(source.gops)
+    return [part for part in stretches if part.coarse_number(source.origin_seconds) not in done]
 
 
 def _audited(source: Source, todo: Sequence[Stretch], options: IngestOptions) -> Source:

@@ -79,7 +79,10 @@ def _(plan: logical.Embed, context: Context, inputs: list[Cost]) -> Cost:  # noq
     stored = len(frames) if places is None else len(places)
     note, seconds, fresh = f"{stored} frames stored", 0.0, 0.0
     if missing:
-        rates, fresh = EmbeddingRates.load(context), expected_frames(context, missing)
+        rates, fresh = (
+            EmbeddingRates.load(context.store, context.space),
+            expected_frames(context, missing),
+        )
         decode = rates.decode.expected(decoding_of(context, missing))
         encode = rates.encode.expected({encoding_of(context): fresh})
         note += f", {fresh:.0f} to embed: decode {decode:.2f} s, encode {encode:.2f} s"

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from engine.search.context import Range, SearchContext
 from engine.search.work import Embedded
+from engine.storage.store import Store
 
 DECODE: Final = 0.05  # seconds per second of video of whose kind nothing is known
 ENCODE: Final = 0.03  # per frame
@@ -92,9 +93,9 @@ class EmbeddingRates:
     encode: WorkRates
 
     @classmethod
-    def load(cls, context: SearchContext) -> Self:
+    def load(cls, store: Store, space: str) -> Self:
         """Read what was learned so far."""
-        stored = context.store.catalog.calibration(context.space, "rates") or {}
+        stored = store.catalog.calibration(space, "rates") or {}
         decode, encode = (stored.get(name) for name in ("decode", "encode"))
         return cls(
             WorkRates.of_json(DECODE, decode if isinstance(decode, dict) else {}),
@@ -118,7 +119,7 @@ def learn_from(context: SearchContext, missing: Sequence[Range], done: Embedded)
     """Keep what embedding all of these ranges took."""
     frames = {encoding_of(context): float(done.frames)}
     decoded = decoding_of(context, missing)
-    rates = EmbeddingRates.load(context)
+    rates = EmbeddingRates.load(context.store, context.space)
     rates.learn(decoded, done.decode_seconds, frames, done.encode_seconds).keep(context)
 
 
@@ -137,15 +138,25 @@ def kinds_of(context: SearchContext, video_ids: Sequence[int]) -> dict[int, str]
     videos = context.reading.view.videos.select(["video_id", "codec", "width", "height"])
     wanted = pc.is_in(videos.column("video_id"), pa.array(video_ids, pa.int64()))
     return {
-        row["video_id"]: f"{row['codec']} of 2^{round(log2(row['width'] * row['height']))}"
+        row["video_id"]: kind_of(row["codec"], row["width"], row["height"])
         for row in videos.filter(wanted).to_pylist()
         if row["width"] and row["height"]
     }
 
 
+def kind_of(codec: str, width: int, height: int) -> str:
+    """Return the codec and size of a video, the pixels to the next power of two."""
+    return f"{codec} of 2^{round(log2(width * height))}"
+
+
 def encoding_of(context: SearchContext) -> str:
     """Return the kind of encoding that a query would do."""
-    return f"{context.options.strategy} on {context.device}"
+    return encoding_by(context.options.strategy, context.device)
+
+
+def encoding_by(strategy: str | None, device: str) -> str:
+    """Return the kind of encoding by a strategy on a device."""
+    return f"{strategy} on {device}"
 
 
 def expected_frames(context: SearchContext, missing: Sequence[Range]) -> float:

@@ -82,6 +82,12 @@ class Reader:
         found = snapshot.vectors(table.column("row_id").to_numpy())
         return table.append_column("embedding", vector_lists(found)).select(list(columns))
 
+    def bytes_per_row(self, space_key: str) -> float | None:
+        """Return what a stored row of a space takes in Parquet files, None where there is none."""
+        parts = self._ledger.parts(space_id=self._space(space_key).space_id)
+        rows = sum(part.num_rows for part in parts)
+        return sum(part.size_bytes for part in parts) / rows if rows else None
+
     def vectors(self, space_key: str, row_ids: np.ndarray) -> np.ndarray:
         """Return the vectors of rows in the order given: float32 `[n, E]`."""
         return self._snapshot(self._space(space_key)).vectors(np.asarray(row_ids, np.int64))

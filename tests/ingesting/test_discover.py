@@ -1,12 +1,15 @@
 """Which files are meant."""
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.errors import NotFoundError, UsageError
-from engine.ingesting.discover import discover
+from engine.ingesting.discover import Found, discover, let_through
 from engine.ingesting.identify import names_for
 
 
@@ -98,3 +101,35 @@ def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tree, monkeypatch, cap
     assert caplog.messages == [f"cannot read the folder {tree / 'deep'}: permission denied"]
     with pytest.raises(UsageError, match=r"cannot read the folder .*deep: permission denied"):
         discover([tree / "deep"])
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "left"),
+    [
+        ([], [], ["a.MKV", "b.mp4", "deep/d.ts", "deep/er/c.webm"]),
+        (["*.mp4", "*.ts"], [], ["b.mp4", "deep/d.ts"]),
+        (["deep"], ["er"], ["deep/d.ts"]),
+        (["deep/*"], [], ["deep/d.ts", "deep/er/c.webm"]),
+        ([], ["*.mkv"], ["a.MKV", "b.mp4", "deep/d.ts", "deep/er/c.webm"]),
+        ([], ["*"], []),
+    ],
+)
+def test_globs_let_through(tree, include, exclude, left) -> None:
+    assert [each.name for each in let_through(discover([tree]), include, exclude)] == left
+
+
+@given(st.text("ab/", min_size=1, max_size=6), st.text("ab/*?", min_size=1, max_size=5))
+def test_globs_are_those_of_sqlite(name: str, glob: str) -> None:
+    parts = [name] if "/" in glob else name.split("/")
+    with sqlite3.connect(":memory:") as database:
+        ask = "SELECT ? GLOB ?"
+        matches = any(database.execute(ask, [part, glob]).fetchone()[0] for part in parts)
+    database.close()
+    found = [Found(Path("x"), name)]
+    assert bool(let_through(found, [glob])) == matches
+    assert bool(let_through(found, (), [glob])) != matches
+
+
+def test_empty_glob_is_refused(tree) -> None:
+    with pytest.raises(UsageError, match="an empty glob"):
+        let_through(discover([tree]), [" "])
