@@ -19,7 +19,7 @@ _EXAMPLES = {
     409: "'street.mp4' has no frames to show; its status is quarantined",
     413: "2097152 bytes; allowed: 1048576",
     416: "Requested range not satisfiable",
-    422: "top_k: Input should be greater than or equal to 1, got 0",
+    422: "top_k is 0; allowed: at least 1",
     429: "100 jobs are waiting, the most allowed",
     500: "unforeseen error; the server's log has it under request_id",
     503: "4 queries are running, as many as are allowed",

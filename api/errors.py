@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from api.faults import fault
 from engine.errors import (
     EngineError,
     ExecutionError,
@@ -34,17 +35,26 @@ _STATUS: tuple[tuple[type[EngineError], int], ...] = (
     (ExecutionError, 500),
 )
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_KINDS: Mapping[int, type[EngineError]] = {  # of what is wrong before the engine is asked
+    404: NotFoundError,
+    408: LimitError,
+    429: LimitError,
+    500: ExecutionError,
+    503: LimitError,
+}
 GONE = 499  # not of the standard, but what proxies call it
 MEDIA = "application/problem+json"
 _FOLDERS = re.compile(r"(?<![\w.…])/(?:[^\s/'\",:;]+/)+")
 T = TypeVar("T")
-_SHORT = 80  # letters of a value that is told back
 
 
 class HttpProblem(HTTPException):
     """An error of HTTP itself: a limit, a missing key, a file out of bounds."""
 
-    def __init__(self, status: int, detail: str, **headers: str) -> None:
+    def __init__(
+        self, status: int, detail: str, *, kind: type[EngineError] | None = None, **headers: str
+    ) -> None:
+        self.kind = kind or _KINDS.get(status, UsageError)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         super().__init__(status, detail, named)
 
@@ -63,15 +73,25 @@ def _bare(value: Any) -> Any:
 
 
 def problem(
-    request: Request, status: int, detail: str, *, headers: Any = None, **more: Any
+    request: Request,
+    status: int,
+    detail: str,
+    *,
+    kind: type[EngineError] | None = None,
+    headers: Any = None,
+    **more: Any,
 ) -> JSONResponse:
-    """Build the response for one error."""
+    """Build the response for one error; `kind` is what a client raises for it."""
     role = request.scope.get("role")
+    kind = kind or _KINDS.get(status, UsageError)
+    if kind is LimitError:
+        more = {"limit": "time" if status == HTTPStatus.REQUEST_TIMEOUT else "busy", **more}
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail if request.url.path in detail else without_paths(detail, role),
+        "kind": kind.__name__,
         "instance": request.url.path,
         "request_id": request.scope.get("request_id", ""),
         **more,
@@ -86,20 +106,20 @@ def handle_errors(app: FastAPI) -> None:
     async def engine_error(request: Request, error: EngineError) -> JSONResponse:
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
         more: dict[str, Any] = {}
-        if isinstance(error, LimitError) and error.kind in ("time", "closed"):
-            status = 503  # with less to do here it may go
-            more["headers"] = {"Retry-After": "10"}
+        if isinstance(error, LimitError):
+            more["limit"] = error.kind
+            if error.kind in ("time", "busy"):
+                status = 503  # with less to do here it may go
+                more["headers"] = {"Retry-After": "10"}
         if isinstance(error, QueryError) and error.position is not None:
             more |= {"position": error.position, "caret": error.caret()}
-        return problem(request, status, str(error), **more)
+        return problem(request, status, str(error), kind=type(error), **more)
 
     @app.exception_handler(RequestValidationError)
     async def not_valid(request: Request, error: RequestValidationError) -> JSONResponse:
         kind = request.headers.get("content-type", "none")
-        errors = [_fault(each, kind) for each in error.errors()]
-        first = errors[0]
-        detail = f"{first['at']}: {first['problem']}" if first["at"] else first["problem"]
-        return problem(request, 422, detail, errors=errors)
+        errors = [fault(each, kind, _body_of(request)) for each in error.errors()]
+        return problem(request, 422, errors[0]["problem"], errors=errors)
 
     @app.exception_handler(AnyHTTPException)
     async def http_error(request: Request, error: AnyHTTPException) -> JSONResponse:
@@ -108,7 +128,8 @@ def handle_errors(app: FastAPI) -> None:
             if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
                 headers["Allow"] = allowed_at(request)
             said = _refused(request, error, headers)
-        return problem(request, error.status_code, said, headers=headers)
+        named = error.kind if isinstance(error, HttpProblem) else None
+        return problem(request, error.status_code, said, kind=named, headers=headers)
 
     @app.exception_handler(RecursionError)
     async def too_deep(request: Request, _: RecursionError) -> JSONResponse:
@@ -140,17 +161,7 @@ def _refused(request: Request, error: AnyHTTPException, headers: Mapping[str, st
     return f"{asked} is none of this API's endpoints; /docs lists them"
 
 
-def _fault(error: Mapping[str, Any], kind: str) -> dict[str, str]:
-    """Say where a request, whose body is of a kind, is not valid, what is, and what was given."""
-    place, given = error["loc"][1:], error.get("input")
-    if error["loc"] == ("body",) and not isinstance(given, Mapping):
-        typed = f" under Content-Type {kind}" if isinstance(given, bytes | str) else ""
-        got = "nothing" if given is None else f"{len(given)} bytes" if typed else repr(given)[:20]
-        said = f"expected a JSON object under Content-Type application/json, got {got}{typed}"
-        return {"at": "", "problem": said}
-    if error["type"] == "json_invalid":
-        where = f" at character {place[0]}" if place else ""
-        return {"at": "", "problem": f"the body is not JSON{where}: {error['ctx']['error']}"}
-    short = isinstance(given, str | int | float) and len(str(given)) < _SHORT
-    got = f", got {given!r}" if short else ""
-    return {"at": ".".join(map(str, place)), "problem": f"{error['msg']}{got}"}
+def _body_of(request: Request) -> type | None:
+    """Return the model of the body that a path takes, if it takes one."""
+    field = getattr(request.scope.get("route"), "body_field", None)
+    return None if field is None else field.field_info.annotation

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from api.errors import HttpProblem
 from engine.cage.ending import Ending
+from engine.errors import LimitError
 
 T = TypeVar("T")
 _LINE = 16  # who may wait for each place; more are sent away at once
@@ -55,7 +56,7 @@ class Turns:
             if gone.done():
                 raise ClientDisconnect
         said = f"the work ran longer than the {self._seconds:g} seconds allowed for {self._what}"
-        raise HttpProblem(503, said, retry_after="10")
+        raise LimitError(said, kind="time")
 
     async def _enter(self, gone: "asyncio.Future[None]") -> None:
         if not self._free.locked():

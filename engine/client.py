@@ -14,15 +14,19 @@ from time import perf_counter
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
+from engine import errors
 from engine.caller import may_change
 from engine.closing import Closing
 from engine.errors import (
     EngineError,
     ExecutionError,
+    LimitError,
     NotFoundError,
     QueryError,
     UsageError,
     check_limit,
+    check_target,
+    check_videos,
 )
 from engine.results import Answer, Coverage, GroupBy, Moment, QueryResult
 from engine.rows import Completeness, SqlResult
@@ -33,18 +37,20 @@ ARROW = "application/vnd.apache.arrow.stream"
 ENDED = ("ready", "failed", "cancelled")
 _POLL_SECONDS = 0.3
 _PAGE = 500  # the most videos or jobs that a server lists at once
-_ERRORS: Mapping[int, type[EngineError]] = {
-    400: UsageError,
-    403: UsageError,
-    404: NotFoundError,
-    422: UsageError,
+_KINDS: Mapping[str, type[EngineError]] = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, EngineError)
 }
 
 
 class Client(Closing):
     """The engine behind a URL: the same calls, the same results, the same errors.
 
-    A server tells no paths: those of its videos are empty. `key` is one of its DEJAVU_API_KEYS.
+    An error is of the class that the server's engine raised, with its text. Files are the server's
+    own: `Video.path` is empty. Who may write (with such a key, or on a server without keys, which
+    answers its own machine alone) reads paths in reports, errors and SQL; who may only read does
+    not. `key` is one of its DEJAVU_API_KEYS.
     """
 
     def __init__(self, url: str, key: str | None = None) -> None:
@@ -69,12 +75,12 @@ class Client(Closing):
         body = {
             "text": text,
             "top_k": top_k,
-            "videos": None if videos is None else list(videos),
+            "videos": _listed(videos),
             "group_by": group_by,
             "min_score": min_score,
             "mix": None if mix is None else dict(mix),
             "where": where,
-            "options": {"exact": exact, "explain": True, **options},
+            "options": {**options, "exact": exact, "explain": True},
         }
         found = self.call("POST", "/query", body)
         return QueryResult(
@@ -97,7 +103,7 @@ class Client(Closing):
             "text": question,
             "mode": "grounded_qa",
             "choices": None if choices is None else list(choices),
-            "videos": None if videos is None else list(videos),
+            "videos": _listed(videos),
             "where": where,
         }
         found = self.call("POST", "/query", body)["answer"]
@@ -139,7 +145,13 @@ class Client(Closing):
         As JSON it is what `POST /explain` gives, for programs.
         """
         asked = f"EXPLAIN ({'ANALYZE, ' if analyze else ''}FORMAT {form}) {sql}"
-        lines = self.sql(asked, *positional, options=options, **named).table.column(0)
+        try:
+            lines = self.sql(asked, *positional, options=options, **named).table.column(0)
+        except QueryError as error:
+            error.sql = sql
+            if error.position is not None:
+                error.position = max(error.position - len(asked) + len(sql), 0)
+            raise
         return "\n".join(lines.to_pylist())
 
     def ingest(
@@ -188,10 +200,7 @@ class Client(Closing):
         """Return a video by its id or one of its names."""
         if isinstance(video, int):
             return next(self._read([self.call("GET", f"/videos/{video}")]))
-        found = next((each for each in self._videos(video) if video in each.names), None)
-        if found is None:
-            raise NotFoundError(f"no video {video!r}")
-        return found
+        return next(self._read([self.call("GET", f"/videos/named?{_query({'name': video})}")]))
 
     def tag(
         self,
@@ -232,11 +241,10 @@ class Client(Closing):
         """Cut `[start, stop)` of a video into an MP4 that browsers play; return its path."""
         span = urlencode({"start": start_seconds, "stop": stop_seconds})
         at = f"/videos/{self._id(video)}/clip.mp4?{span}"
-        with (
-            self._open("GET", at, None, accept="video/mp4") as response,
-            Path(path).open("wb") as out,
-        ):
-            copyfileobj(response, out)
+        with self._open("GET", at, None, accept="video/mp4") as response:
+            check_target(Path(path))
+            with Path(path).open("wb") as out:
+                copyfileobj(response, out)
         return Path(path)
 
     def jobs(
@@ -251,11 +259,11 @@ class Client(Closing):
 
     def job(self, job_id: str) -> Job:
         """Return a job by its id."""
-        return _job(self.call("GET", f"/jobs/{job_id}"))
+        return _job(self.call("GET", _job_at(job_id)))
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job that has not ended; a running one ends at its next commit."""
-        return _job(self.call("DELETE", f"/jobs/{job_id}"))
+        return _job(self.call("DELETE", _job_at(job_id)))
 
     def close(self) -> None:
         """Hold nothing: every call is a connection of its own."""
@@ -330,11 +338,27 @@ def _problem(error: urllib.error.HTTPError, body: Any) -> EngineError:
         detail = str(found["detail"])
     except (ValueError, KeyError, TypeError):
         return ExecutionError(f"the server answered {error.code}")
-    if "position" in found:
-        return QueryError(detail, sql=(body or {}).get("sql", ""), position=found["position"])
     if error.code == 401:
         return UsageError(f"the server asks for a key ({detail}); set DEJAVU_API_KEYS")
-    return _ERRORS.get(error.code, ExecutionError)(detail)
+    kind = _KINDS.get(found.get("kind", ""), ExecutionError)
+    if not issubclass(kind, QueryError):
+        return kind(detail)
+    place = {"sql": (body or {}).get("sql", ""), "position": found.get("position")}
+    if issubclass(kind, LimitError):
+        return kind(detail, kind=found["limit"], **place)
+    return kind(detail, **place)
+
+
+def _listed(videos: Sequence[int | str] | None) -> list[int | str] | None:
+    check_videos(videos)
+    return None if videos is None else list(videos)
+
+
+def _job_at(job_id: str) -> str:
+    """Return where a job is; an id that a URL cannot hold as one part is none."""
+    if not job_id or "/" in job_id:
+        raise NotFoundError(f"no job {job_id!r}")
+    return f"/jobs/{quote(job_id, safe='')}"
 
 
 def _page(most: int | None) -> int:

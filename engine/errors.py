@@ -7,7 +7,7 @@ EngineError
 │   ├── ParseError        not the dialect
 │   ├── BindError         names or types that do not fit
 │   ├── DataError         values that it cannot compute with: a cast, a pattern, an overflow
-│   └── LimitError        it was stopped: time, memory, rows, bytes, a crash, or it was ended
+│   └── LimitError        it was stopped: time, memory, rows, bytes, a crash, ended, no room
 ├── VideoError            a video that cannot be used, with the reason
 │   ├── UnsupportedCodecError
 │   └── CorruptVideoError
@@ -16,8 +16,10 @@ EngineError
 └── ExecutionError        an operator failed while a query ran
 """
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Literal
 
 
@@ -63,12 +65,17 @@ class DataError(QueryError):
 
 
 class LimitError(QueryError):
-    """A query that was stopped; `kind` says at what."""
+    """A query that was stopped, or that a server had no room for; `kind` says at what."""
 
     def __init__(
-        self, message: str, *, kind: Literal["time", "memory", "rows", "bytes", "crash", "ended"]
+        self,
+        message: str,
+        *,
+        kind: Literal["time", "memory", "rows", "bytes", "crash", "ended", "busy"],
+        sql: str = "",
+        position: int | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, sql=sql, position=position)
         self.kind = kind
 
 
@@ -116,6 +123,20 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
     return f"unknown {kind} {given!r}; allowed: {listed}" + (
         f"; nearest: {near[0]}" if near else ""
     )
+
+
+def check_videos(videos: object) -> None:
+    """Raise UsageError where one name stands for a list: it would be read letter by letter."""
+    if isinstance(videos, str | int):
+        raise UsageError(f"videos is {videos!r}; allowed: a list of ids, names and globs")
+
+
+def check_target(path: Path) -> None:
+    """Raise UsageError unless a file can be written there."""
+    if not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be written: no folder {path.parent}")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"{path} cannot be written; allowed: a file in a folder that can be")
 
 
 def check_limit(limit: int | None) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from engine.cage.sandbox import Sandbox
 from engine.closing import Closing
-from engine.errors import check_limit
+from engine.errors import check_limit, check_target
 from engine.search.selection import select_videos
 from engine.storage.completeness import VideoCompleteness
 from engine.storage.indexing import IndexStatus
@@ -129,7 +129,9 @@ class Library(Closing):
         self, video: int | str, start_seconds: float, stop_seconds: float, path: str | Path
     ) -> Path:
         """Cut `[start, stop)` of a video into an MP4 that browsers play; return its path."""
-        return self.footage(video).clip(start_seconds, stop_seconds, Path(path))
+        footage = self.footage(video)
+        check_target(Path(path))
+        return footage.clip(start_seconds, stop_seconds, Path(path))
 
     def footage(self, video: int | str) -> "Footage":
         """Return what a video's frames are read from."""

@@ -22,15 +22,28 @@ class Strict(BaseModel):
 class QueryOptions(Strict):
     """How a query runs."""
 
+    fps: float | None = Field(None, gt=0, description="at which missing frames are sampled")
+    strategy: str | None = Field(None, description="by which missing frames are embedded")
+    max_drift: Annotated[float, Field(gt=0)] | Literal["none"] | None = Field(
+        None, description="the bound of what is embedded for it"
+    )
     exact: bool | None = Field(None, description="refine approximate rows; null: as configured")
     refine_frames: int | None = Field(
         None, ge=0, lt=2**63, description="at most so many frames re-embedded"
     )
     refine_seconds: float | None = Field(None, gt=0, description="at most so long")
+    deepen_gops: int | None = Field(
+        None, ge=0, lt=2**63, description="groups of coarse videos embedded at most; null: 16"
+    )
     budget_seconds: float | None = Field(None, gt=0, description="end the work after so long")
     budget_frames: int | None = Field(
         None, ge=0, lt=2**63, description="at most so many frames embedded or made exact"
     )
+    embed_seconds: float | None = Field(None, gt=0, description="of them for embedding")
+    false_match_rate: float | None = Field(
+        None, gt=0, description="of unrelated texts, so many may reach the score that is clear"
+    )
+    gap_seconds: float | None = Field(None, gt=0, description="hits this near are one moment")
     explain: bool = Field(False, description="return the plan")
 
 

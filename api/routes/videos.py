@@ -97,7 +97,7 @@ async def post_video(
             how = _valid(HowIn, {name: form[name] for name in form if name != "file"})
             file = form.get("file")
             if not isinstance(file, UploadFile):
-                raise HttpProblem(422, "file: field required")
+                raise HttpProblem(422, "file is missing")
             options = _options(how)
             path = await asyncio.to_thread(_keep, file, engine.layout.uploads)
     else:
@@ -142,6 +142,14 @@ def list_videos(
         videos=[video_out(video, role) for video in page[:limit]],
         next_cursor=str(page[limit - 1].video_id) if more else None,
     )
+
+
+@router.get("/named", responses=problems(404))
+def show_named_video(
+    engine: EngineDep, role: RoleDep, name: Annotated[str, Query(description="one of its names")]
+) -> VideoOut:
+    """Show the video that has a name; where there is none, the nearest name is told."""
+    return video_out(engine.video(name), role)
 
 
 @router.get("/{video_id}", responses=problems(404))
@@ -227,7 +235,7 @@ def _footage(engine: Engine, video_id: int) -> Footage:
     try:
         return engine.footage(video_id)
     except VideoError as error:
-        raise HttpProblem(409, str(error)) from error
+        raise HttpProblem(409, str(error), kind=type(error)) from error
 
 
 def _headers(key: str) -> dict[str, str]:
@@ -248,8 +256,11 @@ def _valid(kind: type[M], given: bytes | Mapping[str, object]) -> M:
             return kind.model_validate_json(given)
         return kind.model_validate(given)
     except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False)
-        located = [{**each, "loc": ("body", *each["loc"])} for each in errors]
+        errors = error.errors(include_url=False)
+        located = [
+            {**each, "loc": ("body", *each["loc"]), "ctx": {**each.get("ctx", {}), "model": kind}}
+            for each in errors
+        ]
         raise RequestValidationError(located) from error
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.errors import NotFoundError, UsageError
+from engine.errors import NotFoundError, check_videos
 from engine.search.context import SearchContext
 from engine.search.missing import embed_videos
 from engine.storage.records import Video
@@ -25,8 +25,7 @@ def select_videos(store: Store, wanted: Sequence[int | str] | None) -> list[Vide
     """Return the videos with these ids, names or globs; each must mean at least one."""
     if wanted is None:
         return store.catalog.videos()
-    if isinstance(wanted, str | int):  # else a name would be read letter by letter
-        raise UsageError(f"videos is {wanted!r}; allowed: a list of ids, names and globs")
+    check_videos(wanted)
     ids = [item for item in wanted if isinstance(item, int)]
     found = {video.video_id: video for video in (store.catalog.videos_of(ids) if ids else ())}
     for item in wanted:

@@ -4,9 +4,10 @@ import io
 import json
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from datetime import datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,27 @@ from PIL import Image
 
 from api.app import create_app
 from api.config import ServerSettings
-from engine import AnyEngine, Client, Engine, NotFoundError, QueryError, UsageError
+from engine import (
+    AnyEngine,
+    Client,
+    Engine,
+    EngineError,
+    LimitError,
+    NotFoundError,
+    QueryError,
+    UsageError,
+)
 from engine.caller import for_one_who
+from engine.search.options import Options
 from engine.video.gop import index_gops
 from schemas.explain import ExplainOut
+from schemas.query import QueryOptions
 
 
 @pytest.fixture(scope="module")
 def url(engine: Engine) -> Iterator[str]:
     """A real server in a thread, on a port that is free."""
-    settings = ServerSettings(api_keys="write:conformance")
+    settings = ServerSettings(api_keys="write:conformance,read:looks")
     server = uvicorn.Server(uvicorn.Config(create_app(engine, settings), port=0, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -133,6 +145,101 @@ def test_errors_are_the_same(either: AnyEngine, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the video is 0 to"):
         either.clip("one.mp4", 50.0, 51.0, tmp_path / "none.mp4")
     assert not (tmp_path / "none.mp4").exists()
+
+
+WRONG: dict[str, Callable[[AnyEngine], object]] = {
+    "parse": lambda e: e.sql("SELECT FROM WHERE"),
+    "no select": lambda e: e.sql("DROP TABLE videos"),
+    "bind": lambda e: e.sql("SELECT nam FROM videos"),
+    "data": lambda e: e.sql("SELECT CAST(name AS INT) FROM videos"),
+    "parameter": lambda e: e.sql("SELECT $a", b=1),
+    "explain": lambda e: e.explain("SELECT nam FROM videos"),
+    "where": lambda e: e.videos(where="nam = 1"),
+    "asked where": lambda e: e.query("a star", where="nam = 1"),
+    "near name": lambda e: e.video("ones.mp4"),
+    "no name": lambda e: e.video("a/b?c#d &é"),
+    "letters": lambda e: e.query("a star", videos="one*"),
+    "letters of a question": lambda e: e.ask("what?", ["a", "b"], videos="one*"),
+    "job": lambda e: e.job("../videos/1"),
+    "spaced job": lambda e: e.job("a b?c#d"),
+    "no job": lambda e: e.cancel(""),
+    "nowhere": lambda e: e.clip("one.mp4", 1.0, 2.0, "no-folder/x.mp4"),
+    "a folder": lambda e: e.clip("one.mp4", 1.0, 2.0, "/"),
+    "options": lambda e: e.sql("SELECT 1", options={"exat": True}),
+    "column": lambda e: e.drop_column("camera"),
+    "frame": lambda e: e.frame("ones.mp4", 1.0),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_an_error_has_the_same_class_and_text(engine: Engine, url: str, wrong: str) -> None:
+    raised = []
+    for each in (engine, Client(url, "conformance")):
+        with pytest.raises(EngineError) as caught:
+            WRONG[wrong](each)
+        raised.append(caught.value)
+    local, remote = raised
+    assert (type(remote), str(remote)) == (type(local), str(local))
+    if isinstance(local, QueryError) and "where" not in wrong:
+        assert isinstance(remote, QueryError)
+        assert remote.position == local.position
+        assert remote.caret() == local.caret()
+
+
+def test_a_value_that_is_not_allowed_is_so_in_both(either: AnyEngine) -> None:
+    for given, said in (
+        ({"top_k": 0}, "top_k is 0; allowed: "),
+        ({"group_by": "momnt"}, "unknown group_by 'momnt'; allowed: .*; nearest: moment"),
+        ({"min_score": 2.0}, "min_score is 2.0; allowed: "),
+        ({"exat": True}, "'exat'; allowed: .*; nearest: exact"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            either.query("a star", **given)  # type: ignore[arg-type]
+
+
+def test_a_query_takes_every_option_in_both(either: AnyEngine) -> None:
+    given = {
+        "fps": 2.0, "strategy": "dense", "max_drift": "none", "exact": True, "refine_frames": 5,
+        "refine_seconds": 1.0, "deepen_gops": 2, "budget_seconds": 9.0, "budget_frames": 5,
+        "embed_seconds": 1.0, "false_match_rate": 0.05, "gap_seconds": 0.5,
+    }  # fmt: skip
+    names = {field.name for field in fields(Options)}
+    assert set(given) == names == set(QueryOptions.model_fields) - {"explain"}
+    assert either.query("a star", min_score=-1.0, **given).moments  # type: ignore[arg-type]
+
+
+def test_a_full_server_is_a_limit() -> None:
+    """What is refused for want of room is told apart from what is wrong."""
+    answer = b'{"detail": "4 queries are running", "kind": "LimitError", "limit": "busy"}'
+
+    class Full(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Full) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises(LimitError, match="4 queries are running") as caught:
+            Client(f"http://127.0.0.1:{server.server_port}").columns()
+        thread.join(5)
+    assert caught.value.kind == "busy"
+
+
+def test_who_may_only_read_is_told_no_paths(engine: Engine, url: str) -> None:
+    folder = str(Path(engine.video(1).path).parent)
+    told = {}
+    for key in ("conformance", "looks"):
+        client = Client(url, key)
+        video = client.video("one.mp4")
+        assert video.path == ""
+        told[key] = f"{video.report} {client.sql('SELECT * FROM videos').rows()}"
+    assert folder in told["conformance"]
+    assert folder not in told["looks"]
 
 
 def test_what_a_server_cannot_be_asked_is_said(url: str) -> None:
