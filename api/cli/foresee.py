@@ -23,6 +23,7 @@ class Chooser:
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     retry: bool = False
+    watch: bool = False
 
     def __post_init__(self) -> None:
         """Refuse neither paths nor --retry."""
@@ -36,6 +37,7 @@ class Chooser:
             ("--include", bool(self.include)),
             ("--exclude", bool(self.exclude)),
             ("--retry", self.retry),
+            ("--watch", self.watch),
         )
 
     def files(self, opened: "Library | None") -> "list[Found]":

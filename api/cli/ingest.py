@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -58,6 +59,13 @@ def ingest(
         bool,
         typer.Option("--dry-run", help="Tell what would be ingested, and write nothing at all."),
     ] = False,
+    stay: Annotated[
+        bool,
+        typer.Option("--watch", help="Stay, and ingest what appears or changes, until Ctrl-C."),
+    ] = False,
+    rest: Annotated[
+        float, typer.Option(help="Seconds for which a watched file has to stay as it is.")
+    ] = 5.0,
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
@@ -74,7 +82,9 @@ def ingest(
 
     bound, chosen = bound_of(max_drift), read_options(option or ())
     given: float | Literal["none"] = "none" if bound is None else bound
-    chooser = Chooser(paths or (), include or (), exclude or (), retry=retry)
+    chooser = Chooser(paths or (), include or (), exclude or (), retry=retry, watch=stay)
+    if stay and (dry_run or retry):
+        raise UsageError(f"--watch and {'--dry-run' if dry_run else '--retry'}; allowed: one")
     if dry_run:
         sampled = {"fps": fps, "strategy": strategy, "coverage": coverage, "replace": replace}
         tell(chooser, data, model, device, sampled, as_json=as_json)
@@ -92,22 +102,27 @@ def ingest(
             options |= {"decode_gate": True} if decode_gate else {}
             code = _by_server(engine, chooser.paths, options, as_json=as_json)
             raise typer.Exit(code)
+        run = partial(
+            engine.ingest,
+            fps=fps,
+            strategy=strategy,
+            max_drift=given,
+            parts=parts,
+            options=chosen,
+            workers=workers,
+            decoder=decoder,  # type: ignore[arg-type]  # any text; the options check it
+            devices=devices,
+            decode_gate=decode_gate,
+            replace=replace,
+            coverage=coverage,  # type: ignore[arg-type]  # likewise
+        )
+        if stay:
+            from api.cli.watch import watch
+
+            code = watch(engine, chooser, rest, lambda found: run([found]), as_json=as_json)
+            raise typer.Exit(code)
         with Bars(quiet=as_json) as bars:
-            report = engine.ingest(
-                chooser.files(engine),
-                fps=fps,
-                strategy=strategy,
-                max_drift=given,
-                parts=parts,
-                options=chosen,
-                workers=workers,
-                decoder=decoder,  # type: ignore[arg-type]  # any text; the options check it
-                devices=devices,
-                decode_gate=decode_gate,
-                replace=replace,
-                coverage=coverage,  # type: ignore[arg-type]  # likewise
-                progress=bars,
-            )
+            report = run(chooser.files(engine), progress=bars)
     if as_json:
         show.print_json(report.as_dict())
     else:
