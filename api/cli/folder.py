@@ -98,6 +98,6 @@ def repair_store(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> 
         for item in items:
             show.out.print(f"{what}: {escape(item)}")
     if done.published:
-        show.out.print("what readers see was older than the catalog: published anew")
+        show.out.print("what readers saw was not what the catalog has: published anew")
     if not done.changed:
         show.out.print("[green]✓[/] nothing was to be repaired in catalog and parts")

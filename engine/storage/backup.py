@@ -13,6 +13,7 @@ from engine.storage.layout import Layout
 from engine.storage.lock import holder, may_write
 from engine.storage.notes import write_notes
 from engine.storage.publishing import newest_copy, number_of
+from engine.storage.recover import is_ours, is_temporary
 from engine.storage.store import Store
 
 _TRIES = 5
@@ -106,11 +107,10 @@ def _copy_store(layout: Layout, copy: Path, to: Layout) -> Copied:
 
 def _copy_file(source: Path, target: Path, digest: str | None, done: Copied) -> None:
     """Copy a file unless it is there; with a checksum, only one that is what was written."""
-    if target.exists() and target.stat().st_size == source.stat().st_size:
-        if digest is None or checksum(target) == digest:
-            done.kept += 1
-            return
-        target.unlink()  # a copy of ours that has been damaged since
+    same_size = target.exists() and target.stat().st_size == source.stat().st_size
+    if same_size and (digest is None or checksum(target) == digest):
+        done.kept += 1
+        return
     make_folder(target.parent)
     temporary = target.with_name(f".{target.name}.tmp")
     shutil.copyfile(source, temporary)
@@ -129,8 +129,8 @@ def _drop_others(to: Layout, named: set[str], copy: Path) -> None:
     """Delete from a backup what an earlier one needed."""
     for folder in (to.parts, to.indexes):
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and to.relative(path) not in named:
+            if to.relative(path) not in named and (is_temporary(path) or is_ours(path)):
                 path.unlink()
     for path in sorted(to.published.iterdir()):
-        if path.name != copy.name and number_of(path) != number_of(copy):
+        if path.name != copy.name and (is_temporary(path) or number_of(path) is not None):
             path.unlink()

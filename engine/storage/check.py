@@ -10,11 +10,11 @@ from time import monotonic
 from engine.errors import NotFoundError, StoreError
 from engine.storage.catalog import Catalog
 from engine.storage.database import Database
-from engine.storage.durable import checksum
 from engine.storage.files import Files
 from engine.storage.layout import Layout
 from engine.storage.lock import Lock, holder, may_write
-from engine.storage.publishing import hash_of, newest_copy, open_newest
+from engine.storage.notes import notes_damage
+from engine.storage.publishing import copy_damage, is_what, newest_copy, open_newest
 from engine.storage.verify import (
     PartsRead,
     StoreProblem,
@@ -52,7 +52,7 @@ def check(root: Path, *, seconds: float = inf) -> Checked:
         raise NotFoundError(f"no data folder '{root}'")
     if not layout.catalog.exists() and newest_copy(layout) is None and not layout.parts.exists():
         return Checked()
-    done = Checked(list(_copy(layout)))
+    done = Checked([*_copy(layout), *_notes(layout)])
     if holder(layout.root) is not None or not may_write(layout.root):
         done.published = True
         done.problems += _beside(layout, until, done.parts)
@@ -76,11 +76,15 @@ def _beside(layout: Layout, until: float, told: PartsRead) -> list[StoreProblem]
 
 
 def _copy(layout: Layout) -> Iterator[StoreProblem]:
-    copy = newest_copy(layout)
-    if copy is None:
+    if newest_copy(layout) is None:
         yield StoreProblem(None, "copy", "there is no copy of the catalog for readers")
-    elif not checksum(copy).startswith(hash_of(copy)):
-        yield StoreProblem(None, "copy", f"{layout.relative(copy)} is not what was published")
+    elif damage := copy_damage(layout):
+        yield StoreProblem(None, "copy", damage)
+
+
+def _notes(layout: Layout) -> Iterator[StoreProblem]:
+    if damage := notes_damage(layout):
+        yield StoreProblem(None, "notes", damage)
 
 
 def _closed(layout: Layout, until: float, told: PartsRead) -> Iterator[StoreProblem]:
@@ -89,7 +93,7 @@ def _closed(layout: Layout, until: float, told: PartsRead) -> Iterator[StoreProb
         yield StoreProblem(None, "catalog", "the catalog is gone; run `store repair`")
         return
     copy, was_closed = newest_copy(layout), not layout.catalog_log.exists()
-    if copy is not None and was_closed and not checksum(layout.catalog).startswith(hash_of(copy)):
+    if copy is not None and was_closed and not is_what(layout.catalog, copy):
         text = "the catalog is not what was published last; any command that writes publishes it,"
         text += " or else `store repair` mends it"
         yield StoreProblem(None, "catalog", text)

@@ -2,18 +2,19 @@
 
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 
 from engine.errors import StoreError
 from engine.storage.database import BusyError, Database
-from engine.storage.durable import Reached, make_folder, sync
+from engine.storage.durable import Reached, checksum, make_folder, sync
 from engine.storage.layout import Layout
 from engine.storage.notes import write_notes
 
 _log = logging.getLogger(__name__)
-_SUFFIX = ".duckdb"
 _HASH_CHARACTERS = 16
+_NAME = re.compile(r"([0-9]{10})-([0-9a-f]{16})\.duckdb")
 _HEADER_BYTES = 3 * 4096  # of a DuckDB file; every checkpoint changes one of its three headers
 
 
@@ -26,8 +27,8 @@ def publish_copy(layout: Layout, database: Database, reached: Reached) -> bool:
     if not _has_room(layout):
         return False
     make_folder(layout.published)
-    former = newest_copy(layout)
-    number = 1 if former is None else number_of(former) + 1
+    former = copies(layout)
+    number = 1 + max((number_of(path) or 0 for path in former), default=0)
     temporary = layout.published / ".copy.tmp"
     reached("copy: begin")
     try:
@@ -39,12 +40,11 @@ def publish_copy(layout: Layout, database: Database, reached: Reached) -> bool:
         _log.warning("readers see the store as it was before: %s", error)
         return False
     reached("copy: written")
-    temporary.rename(layout.published / f"{number:010d}-{digest}{_SUFFIX}")
+    temporary.rename(layout.published / f"{number:010d}-{digest}.duckdb")
     sync(layout.published)
     reached("copy: published")
-    for path in _copies(layout):
-        if number_of(path) < number:
-            path.unlink(missing_ok=True)
+    for path in former:
+        path.unlink(missing_ok=True)
     return True
 
 
@@ -61,19 +61,20 @@ def _has_room(layout: Layout) -> bool:
 
 def newest_copy(layout: Layout) -> Path | None:
     """Return the copy that was published last, or None."""
-    return max(_copies(layout), key=number_of, default=None)
+    return max(copies(layout), default=None)
 
 
 def is_published(layout: Layout) -> bool:
     """Whether readers are given all that the catalog of a folder that nobody holds has.
 
-    It is not where a process was killed before it published, and not where the disk was full. To
-    be asked before the catalog is opened: closing a file again would free DuckDB's lock on it.
+    It is not where a process was killed before it published, where the disk was full, and where
+    the copy has been damaged since. To be asked before the catalog is opened: closing a file again
+    would free DuckDB's lock on it.
     """
     copy = newest_copy(layout)
     if copy is None or layout.catalog_log.exists() or not layout.catalog.exists():
         return False
-    return _head(copy) == _head(layout.catalog)
+    return _head(copy) == _head(layout.catalog) and copy_damage(layout) is None
 
 
 def _head(path: Path) -> tuple[int, bytes]:
@@ -81,14 +82,24 @@ def _head(path: Path) -> tuple[int, bytes]:
         return path.stat().st_size, file.read(_HEADER_BYTES)
 
 
-def number_of(copy: Path) -> int:
-    """Return the number of a published copy; it rises."""
-    return int(copy.name.partition("-")[0])
+def number_of(path: Path) -> int | None:
+    """Return the number of a published copy, which rises; None of a file that is not one."""
+    found = _NAME.fullmatch(path.name)
+    return int(found[1]) if found else None
 
 
-def hash_of(copy: Path) -> str:
-    """Return the beginning of the SHA-256 that a copy had when it was published."""
-    return copy.name.partition("-")[2].removesuffix(_SUFFIX)
+def is_what(path: Path, copy: Path) -> bool:
+    """Whether a file has the bytes that a copy had when it was published."""
+    found = _NAME.fullmatch(copy.name)
+    return found is not None and checksum(path).startswith(found[2])
+
+
+def copy_damage(layout: Layout) -> str | None:
+    """Return what is wrong with the copy that was published last, or None."""
+    copy = newest_copy(layout)
+    if copy is None or is_what(copy, copy):
+        return None
+    return f"{layout.relative(copy)} is not what was published"
 
 
 def open_newest(layout: Layout) -> Database:
@@ -107,9 +118,9 @@ def open_newest(layout: Layout) -> Database:
     raise StoreError(f"the copies in {layout.published} change too fast to be read")
 
 
-def _copies(layout: Layout) -> list[Path]:
+def copies(layout: Layout) -> list[Path]:
+    """Return all published copies, the newest last; a file that is called otherwise is not one."""
     if not layout.published.is_dir():
         return []
-    names = (entry.name for entry in os.scandir(layout.published))
-    own = (name for name in names if name.endswith(_SUFFIX) and name[:10].isdigit())
-    return [layout.published / name for name in own]
+    paths = (layout.published / entry.name for entry in os.scandir(layout.published))
+    return sorted(path for path in paths if number_of(path) is not None)

@@ -92,7 +92,7 @@ def unknown_files(layout: Layout, files: Files, since: int) -> Iterator[Path]:
         path
         for folder in (layout.parts, layout.indexes)
         for path in _files(folder, since)
-        if _is_ours(path) and layout.relative(path) not in known
+        if is_ours(path) and layout.relative(path) not in known
     ]
     yield from sorted(found, key=lambda path: path.name)
 
@@ -102,24 +102,32 @@ def stray_files(layout: Layout, files: Files) -> Iterator[Path]:
     known = files.ledger.paths()
     for folder in (layout.parts, layout.indexes):
         for path in _files(folder, 0):
-            if layout.relative(path) not in known and not _is_temporary(path):
+            if layout.relative(path) not in known and not is_temporary(path):
                 yield path
 
 
 def _temporaries(layout: Layout, since: int) -> Iterator[Path]:
     """Yield what was being written when a process ended."""
     for folder in (layout.parts, layout.indexes, layout.published):
-        yield from (path for path in _files(folder, since) if _is_temporary(path))
+        yield from (path for path in _files(folder, since) if is_temporary(path))
 
 
-def _is_temporary(path: Path) -> bool:
+def is_temporary(path: Path) -> bool:
+    """Whether a file has the name of one that was being written."""
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
-def _is_ours(path: Path) -> bool:
+def is_ours(path: Path) -> bool:
+    """Whether a file has the name of a part or an index."""
     return (
-        path.stem.isdigit() and len(path.stem) == _DIGITS and path.suffix in (".parquet", ".faiss")
+        _is_number(path.stem)
+        and len(path.stem) == _DIGITS
+        and path.suffix in (".parquet", ".faiss")
     )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _files(folder: Path, since: int) -> Iterator[Path]:
@@ -140,6 +148,6 @@ def _came_before(folder: Path, since: int) -> bool:
 
     Those of format 1, a folder for each video, have a shorter name and never grow.
     """
-    if folder.parent.parent.name != "parts":
+    if folder.parent.parent.name != "parts" or not _is_number(folder.name):
         return False
     return len(folder.name) < 6 or int(folder.name) < since // 1000

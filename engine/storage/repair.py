@@ -10,9 +10,9 @@ from engine.storage.durable import make_folder, set_aside
 from engine.storage.files import Files
 from engine.storage.layout import Layout
 from engine.storage.lock import Lock
-from engine.storage.notes import take_notes
+from engine.storage.notes import set_damaged_notes_aside, take_notes
 from engine.storage.parts import DamagedPartError
-from engine.storage.publishing import is_published, newest_copy, publish_copy
+from engine.storage.publishing import copy_damage, is_published, newest_copy, publish_copy
 from engine.storage.recover import recover_all, stray_files
 
 _log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ def repair(root: Path) -> Repair:
         database = _open_catalog(layout, report)
         try:
             _repair_files(layout, database, report)
+            report.set_aside += _damage_beside(layout)
             if report.catalog == _FROM_PARTS:
                 report.set_aside += take_notes(layout, database)
             report.published &= publish_copy(layout, database, lambda _: None)
@@ -89,6 +90,16 @@ def _open_catalog(layout: Layout, report: Repair) -> Database:
     report.catalog = _FROM_PARTS
     make_folder(layout.root)
     return Database(layout.catalog)
+
+
+def _damage_beside(layout: Layout) -> list[str]:
+    """Set aside the published copy and the notes where they are not what was written."""
+    damage, copy = copy_damage(layout), newest_copy(layout)
+    if damage is None or copy is None:
+        return set_damaged_notes_aside(layout)
+    kept = set_aside(copy, layout.lost_and_found)
+    damage += f"; it is kept as {layout.relative(kept)}"
+    return [damage, *set_damaged_notes_aside(layout)]
 
 
 def _sound(path: Path) -> Database:

@@ -24,7 +24,7 @@ from engine.storage.layout import Layout
 from engine.storage.ledger import ROW_COLUMNS
 from engine.storage.lock import Lock
 from engine.storage.parts import DamagedPartError, Piece
-from engine.storage.publishing import is_published, open_newest, publish_copy
+from engine.storage.publishing import copy_damage, is_published, open_newest, publish_copy
 from engine.storage.reader import Reader
 from engine.storage.records import Holding, Part, SegmentKey, StoredSpace
 from engine.storage.recover import recover_last
@@ -79,6 +79,8 @@ class Store(Reader, Closing):
                     f"the catalog {layout.catalog} is gone, but not its files; {REPAIR}"
                 )
             published = is_published(layout)
+            if not published and (damage := copy_damage(layout)):
+                _log.warning("%s: it is published anew", damage)
             database = Database(layout.catalog)
         except BaseException:
             lock.release()
@@ -90,6 +92,8 @@ class Store(Reader, Closing):
             if not published:  # what a killed process had committed is for readers and backups too
                 store._settled = -1
                 store.settle()
+            else:  # killed after it had published: readers need none of these
+                store._files.discard()
         except BaseException:
             store._release()
             raise

@@ -191,6 +191,8 @@ def test_notes_that_cannot_be_given_back_are_kept(noted: tuple[Path, Any]) -> No
     root, expected = noted
     notes = json.loads((root / "notes.json").read_text())
     notes["videos"]["f" * 64] = {"recorded": [None, None], "cells": {"camera": "gone"}}
+    notes["format"] = 1  # as it was before there was a digest
+    del notes["sha256"]
     (root / "notes.json").write_text(json.dumps(notes))
     lose_catalog(root)
     assert "columns of 1 videos without rows are kept" in "".join(repair(root).set_aside)
