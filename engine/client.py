@@ -15,6 +15,7 @@ from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 from engine import errors
+from engine.arguments import checks_arguments
 from engine.caller import may_change
 from engine.closing import Closing
 from engine.errors import (
@@ -44,6 +45,7 @@ _KINDS: Mapping[str, type[EngineError]] = {
 }
 
 
+@checks_arguments
 class Client(Closing):
     """The engine behind a URL: the same calls, the same results, the same errors.
 

@@ -11,6 +11,7 @@ from pydantic_settings import PydanticBaseSettingsSource as Source
 from engine.config_file import read_config
 from engine.errors import UsageError, unknown
 from engine.video.recorded import NamePattern
+from engine.vision.strategies import check_strategy
 
 _SIZE = r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$"
 
@@ -83,7 +84,15 @@ class Settings(FromFile):
     sql_rows: int = Field(1_000_000, gt=0)
     sql_workers: int = Field(4, gt=0, description="statements that run at a time")
     threads: int = Field(2, gt=0, description="of DuckDB and of the decoder")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("strategy")
+    @classmethod
+    def _is_strategy(cls, given: str) -> str:
+        try:
+            check_strategy(given)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return given
 
     @field_validator("recorded_pattern")
     @classmethod

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from engine.arguments import checks_arguments
 from engine.cage.sandbox import Sandbox
 from engine.closing import Closing
 from engine.errors import check_limit, check_target
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from engine.ingesting.discover import Found
 
 
+@checks_arguments
 class Library(Closing):
     """The calls that need no model; every one may come from any thread.
 

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.acting import StoredActions
+from engine.arguments import checks_arguments
 from engine.cage.sandbox import Sandbox
 from engine.config import Settings, read_settings
 from engine.errors import UsageError
+from engine.ingesting.discover import Found
 from engine.knowledge import caution, knows
 from engine.library import Library
 from engine.loading import ModelFiles, ModelOnDemand
@@ -39,7 +41,6 @@ from engine.where import videos_where
 if TYPE_CHECKING:
     from engine.ask import Heads
     from engine.deepen import Deepened, DeepenReport
-    from engine.ingesting.discover import Found
     from engine.ingesting.forecast import Forecast
     from engine.ingesting.report import Coverage, Decoder, IngestOptions, IngestReport, Progress
     from engine.vision.model import Model
@@ -48,6 +49,7 @@ log = logging.getLogger(__name__)
 _SAID_FROM = 60.0  # seconds of video that a query embeds
 
 
+@checks_arguments
 class Engine(Library):
     """One data folder with one model; use as a context manager, or close it."""
 
@@ -106,12 +108,12 @@ class Engine(Library):
 
     def ingest(
         self,
-        paths: "str | Path | Sequence[str | Path | Found]",
+        paths: str | Path | Sequence[str | Path | Found],
         *,
         fps: float | None = None,
         strategy: str | None = None,
         max_drift: float | Literal["none"] | None = None,
-        parts: Path | None = None,
+        parts: str | Path | None = None,
         options: Mapping[str, Any] | None = None,
         workers: int | None = None,
         decoder: "Decoder | None" = None,
@@ -161,7 +163,7 @@ class Engine(Library):
         return report
 
     def forecast(
-        self, paths: "str | Path | Sequence[str | Path | Found]", **options: Any
+        self, paths: str | Path | Sequence[str | Path | Found], **options: Any
     ) -> "Forecast":
         """Tell what `ingest` with these options would do; nothing is loaded or written."""
         from engine.ingesting.forecast import BeforeIngest, forecast
@@ -272,7 +274,7 @@ class Engine(Library):
         fps: float | None = None,
         strategy: str | None = None,
         max_drift: float | Literal["none"] | None = None,
-        parts: Path | None = None,
+        parts: str | Path | None = None,
         options: Mapping[str, Any] | None = None,
         workers: int | None = None,
         decoder: "Decoder | None" = None,
@@ -370,7 +372,6 @@ class Engine(Library):
             return Embedded(complete=False)
         seconds = sum(part.stop_seconds - part.start_seconds for part in missing)
         limits = options.budget_seconds, options.embed_seconds
-        frames = options.budget_frames
         if seconds > _SAID_FROM:
             log.warning(
                 "embedding what is missing of %.0f s of video, for at most %.0f s; ingest embeds"
@@ -379,8 +380,7 @@ class Engine(Library):
                 min((limit for limit in limits if limit is not None), default=inf),
             )
         with self._embedding:
-            done = ensure(self.store, self.model, missing, chosen, *limits, frames)
-        return done
+            return ensure(self.store, self.model, missing, chosen, *limits, options.budget_frames)
 
     def _redecode(self, video_id: int, frames: Sequence[int]) -> list[NDArray[np.uint8]]:
         from engine.ingest import redecode

@@ -1,5 +1,6 @@
 """Where settings come from, and which comes first."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import pytest
 
 from api.config import ServerSettings
 from engine import Engine, Settings, UsageError
+
+HOLDERS = {"settings", "_settings", "chosen", "patience"}  # what settings are called in the code
 
 
 @pytest.fixture
@@ -81,3 +84,17 @@ def test_commands_take_the_file_where_a_flag_reads_a_variable(here: Path) -> Non
     wrong = run("query", "a star")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
     assert "nearest: fps" in wrong.stderr
+
+
+@pytest.mark.parametrize("kind", [Settings, ServerSettings])
+def test_every_setting_is_read_by_what_it_sets(kind: type[Settings | ServerSettings]) -> None:
+    root = Path(__file__).parents[1]
+    read = set[str]()
+    for path in (*root.glob("engine/**/*.py"), *root.glob("api/**/*.py")):
+        own = {"self"} if path.name == "config.py" else set[str]()  # a property made of settings
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                holder = ast.unparse(node.value).rpartition(".")[2]
+                if holder in HOLDERS | own:
+                    read.add(node.attr)
+    assert sorted(set(kind.model_fields) - read) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     {"schemas", "kernels", "engine.closing", "engine.errors"},
-    {"engine.names", "engine.config_file"},
+    {"engine.arguments", "engine.names", "engine.config_file"},
     {"engine.caller", "engine.knowledge"},
     {"engine.video"},
     {"engine.world"},

@@ -42,7 +42,7 @@ def serve(
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)
     with (
         engine.Engine.open(data, model=model, device=device) as opened,
-        _listen(host, port) as listener,
+        _listen(settings.host, settings.port) as listener,
     ):
         opened.load()
         url = f"http://{_reached_at(host)}:{listener.getsockname()[1]}"

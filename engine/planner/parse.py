@@ -76,7 +76,17 @@ def parse(
     if not isinstance(query, exp.Query):
         raise _not_a_select(tokens, sql)
     query = expand_views(query, vocabulary.selects, sql)
+    _check_images(query, images, sql)
     return Statement(sql, query, options, explain, images, vocabulary, form)
+
+
+def _check_images(query: exp.Query, images: Mapping[str, bytes], sql: str) -> None:
+    """Refuse bytes anywhere but in IMAGE_MATCH: nothing else reads them."""
+    for given in query.find_all(exp.Placeholder, exp.Parameter):
+        call = given.parent
+        taken = isinstance(call, exp.Anonymous) and call.name.lower() == "image_match"
+        if given.name in images and not taken:
+            raise BindError("bytes are an image, for IMAGE_MATCH alone", sql=sql)
 
 
 def _split_explain(sql: str) -> tuple[Explain, ExplainForm, str]:

@@ -2,9 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from math import inf
+from typing import Any, Final, Literal, get_args
 
 from engine.errors import UsageError, unknown
+from engine.video.sample import MOST_FPS
+from engine.vision.strategies import check_strategy
+
+_BELOW: Final[Mapping[str, float]] = {"max_drift": 1.0, "false_match_rate": 0.5}
+_AT_MOST: Final[Mapping[str, float]] = {"fps": MOST_FPS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +49,16 @@ def _check(name: str, value: Any, kind: type) -> Any:
     if name == "max_drift" and value == "none":
         return value
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is float and number and value > 0:
+    below, most = _BELOW.get(name, inf), _AT_MOST.get(name, inf)
+    if kind is float and number and 0 < value < below and value <= most:
         return float(value)
     if kind is int and number and value >= 0 and int(value) == value:
         return int(value)
-    if (kind is bool and isinstance(value, bool)) or (kind is str and isinstance(value, str)):
+    if name == "strategy" and isinstance(value, str):
+        check_strategy(value)
         return value
-    wanted = {float: "a number above 0", int: "a count", bool: "true or false"}
+    if kind is bool and isinstance(value, bool):
+        return value
+    limit = f" and below {below:g}" if below < inf else f", at most {most:g}" if most < inf else ""
+    wanted = {float: f"a number above 0{limit}", int: "a count", bool: "true or false"}
     raise UsageError(f"option {name} takes {wanted.get(kind, 'a text')}, got {value!r}")

@@ -26,10 +26,11 @@ def select_videos(store: Store, wanted: Sequence[int | str] | None) -> list[Vide
     if wanted is None:
         return store.catalog.videos()
     check_videos(wanted)
-    ids = [item for item in wanted if isinstance(item, int)]
+    listed = list(wanted)
+    ids = [int(item) for item in listed if not isinstance(item, str)]
     found = {video.video_id: video for video in (store.catalog.videos_of(ids) if ids else ())}
-    for item in wanted:
-        if isinstance(item, int):
+    for item in listed:
+        if not isinstance(item, str):
             continue
         if re.search(r"[*?\[]", item):
             matching = store.catalog.videos(item)

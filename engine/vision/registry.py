@@ -79,10 +79,11 @@ def fitting(space: Space, parts: Mapping[str, Path]) -> tuple[str, ...]:
     return ("dense", "earlygate", *(("reusevit",) if trained else ()))
 
 
-def find_trained(path: Path | None) -> dict[str, Path]:
+def find_trained(given: str | Path | None) -> dict[str, Path]:
     """Sort trained files by their strategy: one file, or those of a folder."""
-    if path is None:
+    if given is None:
         return {}
+    path = Path(given)
     if not path.exists():
         raise UsageError(
             f"no trained file at {path}; allowed: a .safetensors file, or a folder of them"
