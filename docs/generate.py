@@ -1,6 +1,8 @@
 """Pages that the site makes of the code itself: every flag, every setting."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -17,6 +19,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, text in (("flags", _flags()), ("settings", _settings())):
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Let the list for language models name the pages as they are on the site (a hook)."""
+    listed = Path(config.site_dir) / "llms.txt"
+    listed.write_text(site_links(listed.read_text()))
+
+
+def site_links(text: str) -> str:
+    """Make links to pages of the repository links to those of the site."""
+    return re.sub(r"\]\(([\w/-]+)\.md\)", r"](\1.html)", text)
 
 
 def _flags() -> str:

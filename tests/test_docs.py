@@ -4,6 +4,7 @@ import ast
 import re
 import tomllib
 from importlib import import_module
+from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+import engine
 from api.cli.main import app
+from engine.vision.strategies import STRATEGIES
+from tests.test_layers import LEVEL
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "deploy/README.md"])
@@ -112,3 +116,62 @@ def test_every_word_of_the_glossary_is_used() -> None:
     words = [word for entry in listed for word in entry.lower().split(", ")]
     assert len(words) > 15
     assert [word for word in words if word not in text] == []
+
+
+def pages_in_nav() -> set[str]:
+    """Return the pages that the site's menu leads to."""
+    menu = (ROOT / "mkdocs.yml").read_text().split("\nnav:")[1]
+    return set(re.findall(r": ([\w/-]+\.md)$", menu, re.M))
+
+
+def test_every_page_is_in_the_menu() -> None:
+    made = {"reference/flags.md", "reference/settings.md"}  # of the code itself
+    pages = {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")}
+    assert pages_in_nav() == pages | made
+
+
+def test_the_list_for_language_models_names_every_page() -> None:
+    text = (ROOT / "docs/llms.txt").read_text()
+    listed = re.findall(r"\]\(([^)]+)\)", text)
+    written = {page for page in pages_in_nav() if (ROOT / "docs" / page).exists()}
+    assert sorted(listed) == sorted(written)
+    pytest.importorskip("mkdocs")
+    found = import_module("docs.generate").site_links(text)
+    assert re.findall(r"\]\(([^)]+)\)", found) == [f"{page[:-3]}.html" for page in listed]
+
+
+def test_the_order_of_imports_is_the_one_that_is_held() -> None:
+    text = (ROOT / "docs/explanation/architecture.md").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("`schemas, kernels ←"))
+    order = [step.split(", ") for step in re.sub(r" \([^)]*\)", "", line.strip("`")).split(" ← ")]
+    levels: list[list[int]] = []
+    for step in order:
+        top = "engine." if step[0].startswith("engine.") else ""
+        names = [name if "." in name or not top else top + name for name in step]
+        levels.append(
+            [at for n, at in LEVEL.items() if any(n == x or n.startswith(f"{x}.") for x in names)]
+        )
+    assert all(levels)
+    for before, after in pairwise(levels):
+        assert max(before) < min(after)
+
+
+def test_every_public_name_has_its_entry() -> None:
+    text = (ROOT / "docs/reference/python.md").read_text()
+    entries = re.findall(r"^::: (\S+)$", text, re.M)
+    homes = {name: getattr(engine, name).__module__ for name in engine.__all__}
+    lacking = [n for n, home in homes.items() if not {home, f"{home}.{n}"} & set(entries)]
+    assert lacking == []
+
+
+def test_every_strategy_is_listed_where_one_is_set() -> None:
+    text = (ROOT / "docs/reference/cli.md").read_text()
+    row = next(line for line in text.splitlines() if "`DEJAVU_STRATEGY`" in line)
+    assert [name for name in ("auto", *STRATEGIES.own) if name not in row] == []
+
+
+def test_a_tag_builds_what_the_page_says() -> None:
+    flow = (ROOT / ".github/workflows/release.yml").read_text()
+    for part in ('tags: ["v*"]', "python -m build", "dejavu-engine demo", "make docs", "dist/"):
+        assert part in flow
+    assert ".github/workflows/release.yml" in (ROOT / "docs/how-to/release.md").read_text()
