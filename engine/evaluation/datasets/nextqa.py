@@ -42,11 +42,6 @@ def load_nextqa(path: Path, *, grounding: Path | None = None) -> Dataset:
     return Dataset("nextgqa" if grounding else "nextqa", questions=tuple(questions))
 
 
-def video_paths(path: Path) -> dict[str, str]:
-    """Read `map_vid_vidorID.json`: where each video lies in VidOR's folders."""
-    return {key: f"{value}.mp4" for key, value in _read_json(path).items()}
-
-
 def _answer(given: str, choices: tuple[str, ...], where: str) -> int:
     if given in choices:
         return choices.index(given)
