@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from engine.rows import caution_of
+
 Form = Literal["json", "csv", "arrow"]
 MEDIA: Final[dict[Form, str]] = {
     "json": "application/json",
@@ -85,7 +87,8 @@ def _json(table: pa.Table, seconds: float) -> Iterator[bytes]:
             ]
             yield comma + json.dumps(rows, allow_nan=False)[1:-1].encode()
             comma = b", "
-    yield b'], "timing": ' + json.dumps({"seconds": seconds}).encode() + b"}"
+    rest = {"timing": {"seconds": seconds}, "caution": caution_of(table)}
+    yield b"], " + json.dumps(rest)[1:].encode()
 
 
 def plain(array: pa.Array) -> list[Any]:

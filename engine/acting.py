@@ -15,6 +15,7 @@ from engine.config import Settings
 from engine.errors import NotFoundError, VideoError
 from engine.ingesting.plan import Source
 from engine.ingesting.tasks import stored_source
+from engine.knowledge import caution
 from engine.operators.base import Context
 from engine.search.work import ActionWork
 from engine.storage import row_id
@@ -62,6 +63,11 @@ class StoredActions:
 
         settings = self._settings
         return load_action_model(settings.action_model, device=settings.device)
+
+    @property
+    def caution(self) -> str | None:
+        """What has to be known before a label is relied on."""
+        return caution(self._settings.action_model, "action model")
 
     @property
     def labels(self) -> tuple[str, ...]:

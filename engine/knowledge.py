@@ -12,8 +12,10 @@ def knows(model: str) -> str:
     return "made-up clips, 1" if model == BUILTIN else "everyday life, 1"
 
 
-def caution(model: str) -> str | None:
+def caution(model: str, kind: str = "model") -> str | None:
     """Say what has to be known before an answer of a model is relied on, or None."""
     if model != BUILTIN:
         return None
-    return "the built-in model knows made-up clips only: do not rely on what it says of other video"
+    return (
+        f"the built-in {kind} knows made-up clips only: do not rely on what it says of other video"
+    )

@@ -1,12 +1,15 @@
 """What a statement gives back."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from engine.search.work import Work
+
+
+CAUTION: Final = "dejavu.caution"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ class Completeness:
 class SqlResult:
     """The rows of a statement, and how they came about.
 
-    The table's schema holds the coverage too, as JSON under `dejavu.coverage`.
+    The table's schema holds the coverage too, as JSON under `dejavu.coverage`, and the caution
+    under `dejavu.caution`.
     """
 
     table: "pa.Table"
@@ -55,6 +59,11 @@ class SqlResult:
     work: "Work | None"  # None where a server did it
     seconds: float
     coverage: Completeness
+
+    @property
+    def caution(self) -> str | None:
+        """What has to be known of the models that the rows rest on, before they are relied on."""
+        return caution_of(self.table)
 
     def arrow(self) -> "pa.Table":
         """Return the rows as an Arrow table."""
@@ -74,3 +83,9 @@ class SqlResult:
         import polars  # no dependency of ours
 
         return polars.from_arrow(self.table)
+
+
+def caution_of(table: "pa.Table") -> str | None:
+    """Return the caution in a table's schema."""
+    said = (table.schema.metadata or {}).get(CAUTION.encode())
+    return None if said is None else said.decode()

@@ -16,11 +16,11 @@ from engine.planner.commands import read_command
 from engine.planner.cost import Cost, estimate_all
 from engine.planner.explain import explain_text
 from engine.planner.explain_json import explain_json
-from engine.planner.logical import reads_vectors
+from engine.planner.logical import reads_actions, reads_vectors
 from engine.planner.parse import ExplainForm
 from engine.planner.place import in_users_text
 from engine.planner.prepare import Prepared, prepare
-from engine.rows import Completeness, SqlResult
+from engine.rows import CAUTION, Completeness, SqlResult
 
 
 def run_sql(
@@ -67,6 +67,7 @@ def run_sql(
     seconds = perf_counter() - begun
     with nesting_bounded(sql):
         if not shown and not analyze:
+            table = _cautioned(table, prepared, context)
             return _result(table, prepared.shown, context, started)
         return _explained(prepared, context, started, form, costs=costs, analyzed=seconds)
 
@@ -96,6 +97,16 @@ def _run(prepared: Prepared, context: Context) -> pa.Table:
             return read_table(prepared.operator, context)
     except QueryError as error:
         raise in_users_text(error, sql) from error
+
+
+def _cautioned(table: pa.Table, prepared: Prepared, context: Context) -> pa.Table:
+    """Say in the schema what has to be known of the models that the rows rest on."""
+    seen = context.caution if reads_vectors(prepared.plan) else None
+    done = context.actions().caution if reads_actions(prepared.plan) else None
+    said = "; ".join(each for each in (seen, done) if each)
+    if not said:
+        return table
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), CAUTION: said})
 
 
 def _result(table: pa.Table, text: str, context: Context, started: float) -> SqlResult:

@@ -215,9 +215,11 @@ class RowsOut(BaseModel):
             columns=[{"name": "video_id", "type": "int64"}, {"name": "seconds", "type": "double"}],
             rows=[{"video_id": 1, "seconds": 13.0}],
             timing={"seconds": 0.012},
+            caution=None,
         )
     )
 
     columns: list[ColumnOut] = Field(description="in their order")
     rows: list[dict[str, Any]] = Field(description="each an object, by column")
+    caution: str | None = Field(description="what has to be known before they are relied on")
     timing: dict[str, float] = Field(description="seconds that the statement took")

@@ -16,6 +16,7 @@ class TwoSecondActions:
     """Spans of two seconds; what happens in each is drawn by its video and number."""
 
     labels = LABELS
+    caution = None
 
     def __init__(self, lost: frozenset[tuple[int, int]] = frozenset()) -> None:
         self.asked: list[tuple[int, int]] = []

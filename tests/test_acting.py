@@ -167,3 +167,19 @@ def test_spans_cover_a_video_from_its_first_frame() -> None:
         (1, 0, 0.5, 2.5), (1, 1, 2.5, 4.5), (1, 2, 4.5, 6.5), (1, 3, 5.75, 7.75), (3, 0, 0.0, 2.0),
     ]  # fmt: skip
     assert actions.clips(gops.slice(0, 0)).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("sql", "cautions"),
+    [
+        ("SELECT ACTION(clip) AS what FROM clips LIMIT 0", ["action model"]),
+        ("SELECT CLIP_MATCH(frame, 'a star') AS s FROM frames LIMIT 0", ["model"]),
+        ("SELECT clip FROM clips", []),
+        ("SELECT name FROM videos", []),
+    ],
+)
+def test_rows_say_which_model_to_be_cautious_of(data: Path, sql: str, cautions: list[str]) -> None:
+    with Engine.open(data, device="cpu", embed_seconds=1e-6) as engine:
+        said = engine.sql(sql).caution
+    assert all(f"the built-in {each} knows" in str(said) for each in cautions)
+    assert (said is None) == (not cautions)

@@ -15,6 +15,7 @@ from api.cli import finding, flags, show
 from api.cli.connect import connect
 from engine.errors import UsageError, unknown
 from engine.results import Answer, GroupBy, Moment, QueryResult
+from engine.rows import caution_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -197,7 +198,9 @@ def print_answer(answered: Answer) -> None:
 
 
 def write_table(table: "pa.Table", form: str, *, plan: bool = False) -> None:
-    """Write rows on stdout in a form."""
+    """Write rows on stdout in a form; a caution that the form has no place for, on stderr."""
+    if form in ("json", "csv") and (caution := caution_of(table)) is not None:
+        show.err.print(f"[yellow]{escape(caution)}[/]", soft_wrap=True)
     if form == "parquet":
         if sys.stdout.isatty():
             raise UsageError("parquet is no text; send it to a file: … --format parquet > out")
@@ -218,6 +221,7 @@ def write_table(table: "pa.Table", form: str, *, plan: bool = False) -> None:
         rows = [[_cell(row[name]) for name in columns] for row in table.to_pylist()]
         show.print_table(columns, rows)
         show.out.print(f"[dim]{table.num_rows:,} rows[/]")
+        show.print_caution(caution_of(table))
 
 
 def _cell(value: Any) -> Any:

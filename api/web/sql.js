@@ -33,7 +33,8 @@ async function run(state) {
   const result = await send("/sql", { sql: (state.explain ? "EXPLAIN ANALYZE " : "") + state.q });
   const columns = result.columns.map((column) => column.name);
   const plan = columns.length === 1 && columns[0] === "explain";
-  say("sql-said", plan ? "" : `${result.rows.length.toLocaleString()} rows in ${(result.timing.seconds * 1000).toFixed(0)} ms`);
+  const told = [`${result.rows.length.toLocaleString()} rows in ${(result.timing.seconds * 1000).toFixed(0)} ms`, result.caution];
+  say("sql-said", plan ? "" : told.filter(Boolean).join("; "));
   $("sql-save").hidden = plan || !result.rows.length;
   $("sql-results").replaceChildren(plan
     ? make("pre", { textContent: result.rows.map((row) => row.explain).join("\n"), tabIndex: 0 })

@@ -40,6 +40,10 @@ class Actions(Protocol):
     """A model that names what happens in clips, and what the store holds of it."""
 
     @property
+    def caution(self) -> str | None:
+        """What has to be known before a label is relied on."""
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """What it tells apart."""
 

@@ -289,6 +289,11 @@ def reads_vectors(plan: Plan) -> bool:
     return any(isinstance(node, kinds) for node in walk(plan))
 
 
+def reads_actions(plan: Plan) -> bool:
+    """Whether anything of a plan asks what happens in clips."""
+    return any(isinstance(node, Classify) for node in walk(plan))
+
+
 def walk(plan: Plan) -> Iterator[Plan]:
     """Yield a plan and all that it reads."""
     yield plan

@@ -139,3 +139,12 @@ def test_times_of_the_store_have_their_zone(client: TestClient) -> None:
     body = {"sql": "SELECT ingested_at FROM videos LIMIT 1"}
     (row,) = client.post("/sql", json=body).json()["rows"]
     assert datetime.fromisoformat(row["ingested_at"]).tzinfo == UTC
+
+
+def test_caution_is_beside_the_rows() -> None:
+    table = pa.table({"a": [1]})
+    assert json.loads(b"".join(rendered(table, "json", 0.0)))["caution"] is None
+    told = table.replace_schema_metadata({"dejavu.caution": "know this"})
+    assert json.loads(b"".join(rendered(told, "json", 0.0)))["caution"] == "know this"
+    again = pa.ipc.open_stream(b"".join(rendered(told, "arrow", 0.0))).read_all()
+    assert again.schema.metadata == {b"dejavu.caution": b"know this"}
