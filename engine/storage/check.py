@@ -10,11 +10,13 @@ from time import monotonic
 from engine.errors import NotFoundError, StoreError
 from engine.storage.catalog import Catalog
 from engine.storage.database import Database
+from engine.storage.durable import checksum
 from engine.storage.files import Files
 from engine.storage.layout import Layout
 from engine.storage.lock import Lock, holder, may_write
 from engine.storage.notes import notes_damage
-from engine.storage.publishing import copy_damage, is_what, newest_copy, open_newest
+from engine.storage.publishing import copy_damage, hash_of, newest_copy, open_newest
+from engine.storage.restoring import unfinished
 from engine.storage.verify import (
     PartsRead,
     StoreProblem,
@@ -50,6 +52,8 @@ def check(root: Path, *, seconds: float = inf) -> Checked:
     layout = Layout(root.absolute())
     if not layout.root.is_dir():
         raise NotFoundError(f"no data folder '{root}'")
+    if text := unfinished(layout):
+        return Checked([StoreProblem(None, "restore", text)])
     if not layout.catalog.exists() and newest_copy(layout) is None and not layout.parts.exists():
         return Checked()
     done = Checked([*_copy(layout), *_notes(layout)])
@@ -93,7 +97,7 @@ def _closed(layout: Layout, until: float, told: PartsRead) -> Iterator[StoreProb
         yield StoreProblem(None, "catalog", "the catalog is gone; run `store repair`")
         return
     copy, was_closed = newest_copy(layout), not layout.catalog_log.exists()
-    if copy is not None and was_closed and not is_what(layout.catalog, copy):
+    if copy is not None and was_closed and not checksum(layout.catalog).startswith(hash_of(copy)):
         text = "the catalog is not what was published last; any command that writes publishes it,"
         text += " or else `store repair` mends it"
         yield StoreProblem(None, "catalog", text)

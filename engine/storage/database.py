@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import RLock
 from time import monotonic, sleep
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 import pyarrow as pa
@@ -72,6 +73,14 @@ class Database:
             if self.read_only:
                 allowed += "; a command that may write brings it there"
             raise FormatError(f"the catalog {self.path} has layout {found}; {allowed}")
+        if not self.read_only and self.identity() is None:
+            with self.transaction() as cursor:
+                cursor.execute("INSERT INTO settings VALUES ('store', ?)", [uuid4().hex])
+
+    def identity(self) -> str | None:
+        """Return what this store and its backups have and no other; None of an earlier version."""
+        found = self.one("SELECT value FROM settings WHERE name = 'store'")
+        return None if found is None else str(found[0])
 
     def _format(self) -> str | None:
         tables = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'settings'"

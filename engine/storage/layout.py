@@ -38,6 +38,11 @@ class Layout:
         return self.root / "published"
 
     @property
+    def restoring(self) -> Path:
+        """The mark of a restore that has not ended: the backup that it is from."""
+        return self.root / "restoring"
+
+    @property
     def parts(self) -> Path:
         """The folder of all Parquet parts: `parts/<space>/<thousand>/<part>.parquet`."""
         return self.root / "parts"

@@ -88,16 +88,15 @@ def number_of(path: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def is_what(path: Path, copy: Path) -> bool:
-    """Whether a file has the bytes that a copy had when it was published."""
-    found = _NAME.fullmatch(copy.name)
-    return found is not None and checksum(path).startswith(found[2])
+def hash_of(copy: Path) -> str:
+    """Return the beginning of the SHA-256 that a copy had when it was published."""
+    return copy.stem.partition("-")[2]
 
 
 def copy_damage(layout: Layout) -> str | None:
     """Return what is wrong with the copy that was published last, or None."""
     copy = newest_copy(layout)
-    if copy is None or is_what(copy, copy):
+    if copy is None or checksum(copy).startswith(hash_of(copy)):
         return None
     return f"{layout.relative(copy)} is not what was published"
 

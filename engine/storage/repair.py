@@ -14,6 +14,7 @@ from engine.storage.notes import set_damaged_notes_aside, take_notes
 from engine.storage.parts import DamagedPartError
 from engine.storage.publishing import copy_damage, is_published, newest_copy, publish_copy
 from engine.storage.recover import recover_all, stray_files
+from engine.storage.restoring import must_be_finished
 
 _log = logging.getLogger(__name__)
 _FROM_PARTS = "from the parts alone"
@@ -40,6 +41,7 @@ def repair(root: Path) -> Repair:
     layout = Layout(root.absolute())
     if not layout.root.is_dir():
         raise StoreError(f"no data folder {root}")
+    must_be_finished(layout)
     lock = Lock(layout.root)
     try:
         report = Repair(published=not is_published(layout))

@@ -28,6 +28,7 @@ from engine.storage.publishing import copy_damage, is_published, open_newest, pu
 from engine.storage.reader import Reader
 from engine.storage.records import Holding, Part, SegmentKey, StoredSpace
 from engine.storage.recover import recover_last
+from engine.storage.restoring import must_be_finished
 from engine.storage.sampling import Sampling
 from engine.storage.snapshot import Hits as Hits
 from engine.storage.snapshot import Snapshot
@@ -71,6 +72,7 @@ class Store(Reader, Closing):
         `reached` is told the name of every commit point as it is passed.
         """
         layout = Layout(root.absolute())
+        must_be_finished(layout)
         make_folder(layout.root)
         lock = Lock(layout.root)
         try:
@@ -89,7 +91,8 @@ class Store(Reader, Closing):
         try:
             recover_last(layout, database, store._files)
             store._ledger.commit_interrupted()
-            if not published:  # what a killed process had committed is for readers and backups too
+            if not published or database.changes:
+                # what a killed process had committed is for readers and backups too
                 store._settled = -1
                 store.settle()
             else:  # killed after it had published: readers need none of these
@@ -103,6 +106,7 @@ class Store(Reader, Closing):
     def read(cls, root: Path, *, tuning: Tuning | None = None) -> Self:
         """Open what was last published, beside a writing process and on a read-only disk."""
         layout = Layout(root.absolute())
+        must_be_finished(layout)
         database = open_newest(layout)
         return cls(layout, None, database, tuning or Tuning(), lambda _: None)
 
