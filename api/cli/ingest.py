@@ -91,11 +91,18 @@ def ingest(
         return
     with connect(data, model, device, create=True) as engine:
         if isinstance(engine, Client):
-            for flag, wanted in (("--option", chosen), *chooser.flags):
-                if wanted:
-                    raise UsageError(
-                        f"{flag} is for an engine of this process; a server runs on the folder"
-                    )
+            own = {
+                "--option": chosen,
+                "--parts": parts,
+                "--workers": workers,
+                "--decoder": decoder != "auto",
+                "--devices": devices,
+                **dict(chooser.flags),
+            }
+            if named := [flag for flag, wanted in own.items() if wanted]:
+                which = f"{', '.join(named)} {'is' if len(named) == 1 else 'are'}"
+                said = "for an engine of this process; a server runs on the folder"
+                raise UsageError(f"{which} {said}")
             options = {"fps": fps, "strategy": strategy, "max_drift": given}
             options |= {"replace": True} if replace else {}
             options |= {"coverage": coverage} if coverage != "all" else {}

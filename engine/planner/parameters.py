@@ -16,6 +16,7 @@ from engine.errors import BindError, unknown
 
 _DIALECT = DuckDB()
 _DECIMAL: Final = 38  # digits
+_LARGEST: Final = 2**127 - 1  # of HUGEINT
 _TIGHTER = (TokenType.DCOLON, TokenType.DSTAR, TokenType.CARET, TokenType.DOT)
 
 
@@ -89,6 +90,9 @@ def _literal(value: Any, anchor: Token, sql: str) -> list[Token]:
         return [_at(anchor, TokenType.TRUE if value else TokenType.FALSE, str(value).upper())]
     if isinstance(value, str):
         return [_at(anchor, TokenType.STRING, value)]
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        said = "an integer parameter is out of range; allowed: -2^127 + 1 to 2^127 - 1, as HUGEINT"
+        raise BindError(said, sql=sql, position=anchor.start)
     if isinstance(value, (int, float)) and isfinite(value):
         number = _at(anchor, TokenType.NUMBER, repr(abs(value)))
         return [_at(anchor, TokenType.DASH, "-"), number] if value < 0 else [number]

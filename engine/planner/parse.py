@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal
 
 from sqlglot import exp
@@ -25,6 +26,7 @@ _EXPLAIN = re.compile(
     r"(?:\s*\((?P<words>\s*(?:analyze|format)\b[\w\s,]*)\))?",
     re.IGNORECASE,
 )
+_NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _BEGINNINGS = (
     TokenType.SELECT, TokenType.WITH, TokenType.FROM, TokenType.L_PAREN, TokenType.VALUES,
     TokenType.PIVOT, TokenType.UNPIVOT,
@@ -143,12 +145,22 @@ def _option(entry: list[Token], sql: str, anchor: Token) -> tuple[str, Any]:
     if len(entry) < 3 or entry[1].token_type not in (TokenType.EQ, TokenType.FARROW):
         place = entry[0] if entry else anchor
         raise ParseError("expected name = value in OPTIONS", sql=sql, position=place.start)
-    value = entry[-1]
+    value, sign, number = entry[-1], "", entry[2:]
+    if len(number) > 1 and number[0].token_type == TokenType.DASH:
+        sign, number = "-", number[1:]
+    point = number[0].token_type == TokenType.DOT and number[0].end + 1 == value.start
+    if len(number) > 1 + point:
+        said = "an option takes one literal or a parameter"
+        raise ParseError(said, sql=sql, position=number[1].start)
     words = {TokenType.TRUE: True, TokenType.FALSE: False, TokenType.STRING: value.text}
-    if value.token_type in words:
+    if value.token_type in words and len(entry) == 3:
         return entry[0].text, words[value.token_type]
     if value.token_type == TokenType.NUMBER:
-        return entry[0].text, float("".join(token.text for token in entry[2:]))
+        text = sign + "".join(token.text for token in number)
+        if _NUMBER.fullmatch(text) and isfinite(float(text)):
+            return entry[0].text, float(text)
+        said = f"an option takes a finite number, got {text[:40]!r}"
+        raise ParseError(said, sql=sql, position=value.start)
     raise ParseError("an option takes a literal or a parameter", sql=sql, position=value.start)
 
 

@@ -14,6 +14,7 @@ from engine.planner.parse import Statement
 
 MOST_PLANS: Final = 256
 LONGEST: Final = 10_000  # characters of a statement and of its parameters together
+_WIDEST: Final = 128  # bits of an integer that may be a literal
 _LITERALS = (str, bool, int, float, type(None))
 
 
@@ -65,6 +66,8 @@ def key_of(
     values = [*positional, *named.values()]
     if not all(type(value) in _LITERALS for value in values):
         return None
+    if any(isinstance(value, int) and value.bit_length() > _WIDEST for value in values):
+        return None  # which is refused, and may have more digits than Python writes
     written = tuple((type(value), repr(value)) for value in values)
     if len(sql) + sum(len(text) for _, text in written) > LONGEST:
         return None

@@ -6,6 +6,7 @@ from engine.errors import BindError, ParseError, unknown
 from engine.planner.parse import Statement
 from engine.planner.place import position_of
 from engine.planner.relations import RELATIONS
+from engine.planner.views import is_cte
 
 _CHANGES = (
     exp.DDL,
@@ -88,7 +89,7 @@ def _check_table(table: exp.Table, names: set[str], statement: Statement) -> Non
         return
     name = _table_name(table)
     call = isinstance(table.this, exp.Func)
-    known = name == "moments" if call else name in RELATIONS or name in names
+    known = name == "moments" if call else name in RELATIONS or (name in names and is_cte(table))
     if table.args.get("db") or table.args.get("catalog") or not known:
         what = "table function" if call else "relation"
         allowed = (

@@ -35,7 +35,7 @@ def parse_view(sql: str) -> exp.Query:
     assert isinstance(found, exp.Query)
     for node in found.walk():
         node.meta.clear()
-        if isinstance(node, exp.Table) and not _is_cte(node) and node.name.lower() in RELATIONS:
+        if isinstance(node, exp.Table) and not is_cte(node) and node.name.lower() in RELATIONS:
             node.meta[OWN] = True
     return found
 
@@ -78,11 +78,11 @@ def _expand(
 def _tables(node: exp.Expr, views: Mapping[str, str]) -> Iterator[exp.Table]:
     for table in node.find_all(exp.Table):
         plain = isinstance(table.this, exp.Identifier) and not table.args.get("db")
-        if plain and table.name.lower() in views and not _is_cte(table):
+        if plain and table.name.lower() in views and not is_cte(table):
             yield table
 
 
-def _is_cte(table: exp.Table) -> bool:
+def is_cte(table: exp.Table) -> bool:
     """Whether a name means a CTE of a query around it."""
     name = table.name.lower()
     child: exp.Expr = table

@@ -11,6 +11,7 @@ from engine.vision.strategies import check_strategy
 
 _BELOW: Final[Mapping[str, float]] = {"max_drift": 1.0, "false_match_rate": 0.5}
 _AT_MOST: Final[Mapping[str, float]] = {"fps": MOST_FPS}
+_COUNTS: Final = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def _check(name: str, value: Any, kind: type) -> Any:
     below, most = _BELOW.get(name, inf), _AT_MOST.get(name, inf)
     if kind is float and number and 0 < value < below and value <= most:
         return float(value)
-    if kind is int and number and value >= 0 and int(value) == value:
+    if kind is int and number and 0 <= value < _COUNTS and int(value) == value:
         return int(value)
     if name == "strategy" and isinstance(value, str):
         check_strategy(value)
@@ -60,5 +61,5 @@ def _check(name: str, value: Any, kind: type) -> Any:
     if kind is bool and isinstance(value, bool):
         return value
     limit = f" and below {below:g}" if below < inf else f", at most {most:g}" if most < inf else ""
-    wanted = {float: f"a number above 0{limit}", int: "a count", bool: "true or false"}
+    wanted = {float: f"a number above 0{limit}", int: "a count below 2^63", bool: "true or false"}
     raise UsageError(f"option {name} takes {wanted.get(kind, 'a text')}, got {value!r}")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import Engine
+from api.cli import connect
+from engine import Client, Engine
 from tests.api.conftest import Made, Ran
 
 Cli = Callable[..., Ran]
@@ -123,3 +124,21 @@ def test_a_name_tells_when_it_was_recorded(
     monkeypatch.setenv("DEJAVU_RECORDED_PATTERN", "%H")
     ran = cli("query", "a star", "--data", tmp_path / "data")
     assert "gives no day; expected one as %Y-%m-%d_%H-%M-%S" in ran.err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--parts", "parts"), ("--workers", 2), ("--decoder", "pyav"), ("--devices", "cuda:0"),
+     ("--option", "r=8"), ("--workers", 2, "--devices", "cuda:0")],
+    ids=lambda flags: " ".join(map(str, flags)),
+)  # fmt: skip
+def test_a_server_drops_no_flag_of_ingest_in_silence(
+    flags: tuple[object, ...], cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Client("http://127.0.0.1:9")  # nothing is sent to it
+    monkeypatch.setattr(connect, "find_server", lambda _: found)
+    ran = cli("ingest", "x.mp4", "--data", tmp_path, *flags)
+    named = ", ".join(str(flag) for flag in flags if str(flag).startswith("--"))
+    assert ran.code == 2
+    assert ran.err.splitlines()[-1].startswith(f"error: {named} ")
+    assert ran.err.endswith("for an engine of this process; a server runs on the folder\n")

@@ -9,6 +9,7 @@ import duckdb
 import numpy as np
 import pytest
 
+from engine.errors import BindError
 from engine.planner.parse import parse
 
 
@@ -63,3 +64,18 @@ def test_a_parameter_may_be_cast() -> None:
         "2020-01-01-1.5"
     )
     assert value_of("SELECT CAST(? AS DOUBLE)", Decimal("0.1")) == 0.1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2**127, -(2**127), 10**50, 10**400, 10**5000, [1, [10**50]]],
+    ids=["2^127", "-2^127", "10^50", "10^400", "10^5000", "in a list"],
+)
+def test_an_integer_beyond_hugeint_is_refused(value: Any) -> None:
+    with pytest.raises(BindError, match="integer parameter is out of range; allowed: "):
+        parse("SELECT ?", (value,))
+
+
+@pytest.mark.parametrize("value", [2**127 - 1, 1 - 2**127, 2**63, 2**64, -(2**63)])
+def test_the_largest_integers_are_numbers(value: int) -> None:
+    assert value_of("SELECT ?", value) == value

@@ -3,6 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -132,11 +133,29 @@ def test_options_stand_behind_the_statement() -> None:
     [
         ("fsp = 3", "unknown option 'fsp'; .*nearest: fps"),
         ("exact = 3", "option exact takes true or false, got 3.0"),
-        ("fps = -1", "option fps takes a number above 0, got -1.0"),
+        ("fps = -1", "option fps takes a number above 0, at most 240, got -1.0"),
         ("fps", "expected name = value in OPTIONS"),
-        ("refine_frames = 1.5", "option refine_frames takes a count, got 1.5"),
+        ("refine_frames = 1.5", "option refine_frames takes a count below 2.63, got 1.5"),
+        ("budget_frames = 1e300", "option budget_frames takes a count below 2.63, got 1e"),
+        ("budget_frames = 9223372036854775808", "takes a count below 2.63"),
+        ("budget_frames = 1 2", "an option takes one literal or a parameter"),
+        ("budget_seconds = . 5", "an option takes one literal or a parameter"),
+        ("budget_seconds = .5.5", r"an option takes a finite number, got .\.5\.5."),
+        ("budget_frames = 0x10", "an option takes "),
+        ("budget_seconds = 1e999", "an option takes a finite number, got '1e999'"),
+        ("budget_frames = - - 1", "an option takes one literal or a parameter"),
+        ("budget_frames = + 1", "an option takes one literal or a parameter"),
+        ("exact = - true", "an option takes a literal or a parameter"),
+        ("exact = false true", "an option takes one literal or a parameter"),
+        ("strategy = 'auto' 'dense'", "an option takes one literal or a parameter"),
     ],
 )
 def test_options_that_do_not_fit(options: str, message: str) -> None:
     with pytest.raises(QueryError, match=message):
         parse(f"SELECT 1 FROM frames OPTIONS ({options})")
+
+
+@pytest.mark.parametrize(("text", "number"), [("1_0", 10), ("2.", 2), ("1e1", 10), (".5e1", 5)])
+def test_an_option_is_a_number_as_duckdb_reads_it(text: str, number: float) -> None:
+    assert parse(f"SELECT 1 FROM frames OPTIONS (fps = {text})").options == {"fps": number}
+    assert duckdb.execute(f"SELECT {text}").fetchone() == (number,)

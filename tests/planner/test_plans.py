@@ -19,6 +19,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made.close()
 
 
+def test_an_integer_of_any_length_makes_no_key() -> None:
+    assert key_of("SELECT ?", (10**5000,), {}) is None
+    assert key_of("SELECT ?", (2**127,), {}) is not None
+
+
 @pytest.fixture
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The statements that were planned, from no plans on."""

@@ -37,6 +37,13 @@ HOSTILE = [
     "SELECT * FROM pragma_version()",
     "SELECT * FROM information_schema.tables",
     "SELECT * FROM pg_catalog.pg_tables",
+    "SELECT * FROM sqlite_master, (WITH sqlite_master AS (SELECT 1 a) FROM sqlite_master) z",
+    "SELECT * FROM duckdb_views, (WITH duckdb_views AS (SELECT 1 a) FROM duckdb_views) z",
+    "WITH a AS (FROM duckdb_views), duckdb_views AS (SELECT 1 b) SELECT * FROM a, duckdb_views",
+    "WITH duckdb_tables AS (FROM duckdb_tables) SELECT * FROM duckdb_tables",
+    "SELECT (WITH pg_class AS (SELECT 1 a) SELECT a FROM pg_class) FROM pg_class",
+    "(WITH pragma_database_list AS (SELECT 1) FROM pragma_database_list)"
+    " UNION ALL FROM pragma_database_list",
     "SELECT * FROM main.frames_1",
     "SELECT * FROM frames_1",
     "SELECT * FROM sqlite_scan('{file}', 'x')",
@@ -147,6 +154,8 @@ def test_the_sandbox_alone_gives_nothing_away(sql: str, file: Path, sandbox: San
         "SELECT count(*) FILTER (WHERE picture = 'I') FROM frames GROUP BY ALL",
         "SELECT * EXCLUDE (drift) REPLACE (seconds + 1 AS seconds) FROM frames",
         "SELECT video_id FROM frames EXCEPT SELECT video_id FROM videos",
+        "WITH a AS (SELECT 1 AS x), b AS (FROM a) SELECT (SELECT max(x) FROM b) FROM a",
+        "SELECT * FROM (WITH a AS (SELECT 1 AS x) SELECT x FROM a UNION ALL FROM a) z",
         "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) FROM t",
     ],
 )
