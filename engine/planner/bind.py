@@ -218,7 +218,10 @@ def _keep_names(select: exp.Select) -> None:
         check_planning()
         used = any(call.name.lower() in FORMS for call in item.find_all(exp.Anonymous))
         if used and not isinstance(item, (exp.Alias, exp.Dot)):
-            item.replace(exp.alias_(item.copy(), item.sql("duckdb"), quoted=True))
+            name = item.sql("duckdb")
+            alias = exp.Alias(alias=exp.to_identifier(name, quoted=True))
+            item.replace(alias)
+            alias.set("this", item)  # itself: scopes hold the queries inside it
 
 
 def _is_text(node: exp.Expr) -> bool:

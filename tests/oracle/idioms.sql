@@ -545,3 +545,13 @@ UNPIVOT (SELECT video_id, width, height FROM videos) ON width, height INTO NAME 
 SELECT count(*) AS n FROM frames f1, frames f2 RIGHT JOIN frames f5 ON f5.seconds BETWEEN 2 AND 0.5 WHERE f1.video_id <= 6
 SELECT v.name, f.frame, g.gop FROM videos v, frames f LEFT JOIN gops g ON g.video_id = f.video_id AND g.gop = 9 WHERE v.video_id = f.video_id AND v.width < 200 ORDER BY f.frame
 SELECT v.name, g.gop FROM gops g LEFT JOIN frames f ON f.video_id = g.video_id AND f.seconds > 99, videos v WHERE v.video_id = g.video_id AND f.frame IS NULL ORDER BY ALL
+-- items without a name whose inner queries score
+SELECT v.name, (SELECT max(CLIP_MATCH(frame, 'a dog')) FROM frames f WHERE f.video_id = v.video_id) FROM videos v
+SELECT (SELECT max(s) FROM (SELECT CLIP_MATCH(frame, 'a dog') AS s FROM frames) d) + 1
+SELECT EXISTS (SELECT 1 FROM frames f WHERE f.video_id = v.video_id AND CLIP_MATCH(f.frame, 'a dog') > 0.5) FROM videos v
+SELECT NOT EXISTS (SELECT 1 FROM (SELECT *, CLIP_MATCH(frame, 'a dog') AS s FROM frames) d WHERE d.video_id = v.video_id AND d.s > 0.5), v.name FROM videos v
+SELECT video_id IN (SELECT video_id FROM frames WHERE CLIP_MATCH(frame, 'a dog') > 0.5) FROM videos
+SELECT ARRAY(SELECT frame FROM frames WHERE CLIP_MATCH(frame, 'a dog') > 0.3 ORDER BY frame)
+SELECT CASE WHEN (SELECT count(*) FROM frames f WHERE f.video_id = v.video_id AND CLIP_MATCH(f.frame, 'a dog') > 0.3) > 1 THEN 'dogs' ELSE name END FROM videos v
+SELECT frame, CLIP_MATCH(frame, 'a dog') > (SELECT avg(CLIP_MATCH(frame, 'a dog')) FROM frames) FROM frames
+SELECT (SELECT (SELECT max(CLIP_MATCH(g.frame, 'a cat')) FROM frames g WHERE g.video_id = f.video_id) FROM frames f WHERE f.video_id = v.video_id LIMIT 1) FROM videos v
