@@ -94,6 +94,7 @@ def repair_store(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> 
         ("taken in", done.taken_in),
         ("set aside", done.set_aside),
         ("to be ingested again", done.condemned),
+        ("lost", done.lost),
     ):
         for item in items:
             show.out.print(f"{what}: {escape(item)}")

@@ -103,6 +103,8 @@ def _closed(layout: Layout, until: float, told: PartsRead) -> Iterator[StoreProb
         yield StoreProblem(None, "catalog", text)
     try:
         with closing(Database(layout.catalog, read_only=True)) as database:
+            if database.lost:
+                yield StoreProblem(None, "catalog", database.lost)
             database.read_everything()
             yield from _look(layout, database, until, told, strays=True)
     except StoreError as error:

@@ -1,9 +1,10 @@
 """One DuckDB database: one writer at a time, any number of readers, each on its own cursor."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -16,8 +17,10 @@ import duckdb
 import pyarrow as pa
 
 from engine.errors import StoreError
+from engine.storage.log_length import HEADER_BYTES, forget_length, missing_bytes, note_length
 from engine.storage.migrations import SCHEMA_VERSION, migrate
 
+_log = logging.getLogger(__name__)
 REPAIR = "dejavu-engine store repair takes in what is left"
 _COPY_BYTES = 1 << 22
 _PATIENCE_SECONDS = 2.0  # for readers whose statements keep a checkpoint waiting
@@ -47,6 +50,9 @@ class Database:
         self.writing = RLock()
         self._file: int | None = None
         self.changes = 0  # transactions that were committed
+        self.lost: str | None = None  # what is known to be gone from it
+        if missing := missing_bytes(path):
+            self.lost = f"the log of {path} is {missing} bytes short: the last changes are lost"
         try:
             self._connection = duckdb.connect(str(path), read_only=read_only)
         except duckdb.Error as error:
@@ -54,11 +60,15 @@ class Database:
         if not read_only:
             # closed last: closing any descriptor of a file frees DuckDB's lock on it
             self._file = os.open(path, os.O_RDONLY)
+            if self.lost:
+                forget_length(path)
         try:
             self._reach_format()
         except BaseException:
             self.close()
             raise
+        if self.lost and not read_only:
+            _log.warning("%s", self.lost)
 
     def _reach_format(self) -> None:
         try:
@@ -175,12 +185,18 @@ class Database:
                 yield cursor
                 cursor.commit()
                 self.changes += 1
+                self._note_length()
             except duckdb.Error as error:
                 cursor.close()
                 raise StoreError(f"the catalog refused a change: {_line(error)}") from error
             except BaseException:
                 cursor.rollback()
                 raise
+
+    def _note_length(self) -> None:
+        assert self._file is not None
+        with suppress(OSError):  # a full disk: then a log that is cut is not noticed
+            note_length(self.path, os.pread(self._file, HEADER_BYTES, 0))
 
     @contextmanager
     def _readable(self) -> Iterator[None]:

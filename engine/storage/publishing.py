@@ -10,12 +10,12 @@ from engine.errors import StoreError
 from engine.storage.database import BusyError, Database
 from engine.storage.durable import Reached, checksum, make_folder, sync
 from engine.storage.layout import Layout
+from engine.storage.log_length import HEADER_BYTES
 from engine.storage.notes import write_notes
 
 _log = logging.getLogger(__name__)
 _HASH_CHARACTERS = 16
 _NAME = re.compile(r"([0-9]{10})-([0-9a-f]{16})\.duckdb")
-_HEADER_BYTES = 3 * 4096  # of a DuckDB file; every checkpoint changes one of its three headers
 
 
 def publish_copy(layout: Layout, database: Database, reached: Reached) -> bool:
@@ -79,7 +79,7 @@ def is_published(layout: Layout) -> bool:
 
 def _head(path: Path) -> tuple[int, bytes]:
     with path.open("rb") as file:
-        return path.stat().st_size, file.read(_HEADER_BYTES)
+        return path.stat().st_size, file.read(HEADER_BYTES)
 
 
 def number_of(path: Path) -> int | None:

@@ -28,6 +28,7 @@ class Repair:
     taken_in: list[str] = field(default_factory=list)
     set_aside: list[str] = field(default_factory=list)
     condemned: list[str] = field(default_factory=list)  # parts whose rows an ingest embeds anew
+    lost: list[str] = field(default_factory=list)  # what nothing could give back
     published: bool = False  # whether what readers see was not what the catalog has
 
     @property
@@ -47,6 +48,7 @@ def repair(root: Path) -> Repair:
         report = Repair(published=not is_published(layout))
         database = _open_catalog(layout, report)
         try:
+            report.lost += [database.lost] if database.lost else []
             _repair_files(layout, database, report)
             report.set_aside += _damage_beside(layout)
             if report.catalog == _FROM_PARTS:

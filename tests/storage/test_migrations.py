@@ -108,4 +108,5 @@ def test_a_later_format_is_refused(tmp_path: Path) -> None:
         Database(tmp_path / "catalog.duckdb")
     with pytest.raises(StoreError, match="has layout 99; allowed: 3"):
         repair(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["catalog.duckdb", "lock"]
+    names = ["catalog.duckdb", "catalog.duckdb.committed", "lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
