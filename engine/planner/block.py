@@ -218,6 +218,8 @@ def is_query(node: exp.Expr) -> bool:
     inner = node
     while isinstance(inner, exp.Subquery):
         inner = inner.this
+        if isinstance(inner, exp.Subquery) and (inner.alias or inner.args.get("joins")):
+            return False
     return isinstance(inner, (exp.Select, exp.SetOperation))
 
 
@@ -228,12 +230,15 @@ def own_nodes(select: exp.Select, skip: tuple[str, ...] = ()) -> Iterator[exp.Ex
         node = waiting.pop()
         if node is not select:
             yield node
-        waiting += [
-            child
-            for child in node.iter_expressions(reverse=True)
-            if not (isinstance(child, exp.With) or is_query(child))
-            and not (node is select and child.arg_key in skip)
-        ]
+        for child in node.iter_expressions(reverse=True):
+            if isinstance(child, exp.With) or (node is select and child.arg_key in skip):
+                continue
+            waiting += reversed(joined_to(child)) if is_query(child) else [child]
+
+
+def joined_to(query: exp.Expr) -> list[exp.Join]:
+    """What stands joined to a query in the same brackets: no part of the query."""
+    return (query.args.get("joins") or []) if isinstance(query, exp.Subquery) else []
 
 
 def holder(tree: Tree[FromItem], name: str) -> FromItem | None:

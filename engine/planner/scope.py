@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
-from engine.planner.block import Body, FromItem, Output, Scope, is_query
+from engine.planner.block import Body, FromItem, Output, Scope, is_query, joined_to
 from engine.planner.joins import Leaf, Pair, Tree, kind_of, pairs
 from engine.planner.relations import RELATIONS, Columns, schema_of
 from engine.planner.views import OWN
@@ -55,7 +55,7 @@ class _Reader:
                 return inner
             inner.readers += 2  # nothing goes below a LIMIT
             body.outputs = _plain(inner.outputs)
-            self._loose(node, ctes, parent, skip=("this",))
+            self._loose(node, ctes, parent, skip=("this", "joins"))
         elif isinstance(node, exp.SetOperation):
             arms = self._arms(node, ctes, parent)
             body.arms, body.outputs = tuple(arms), _named(arms, node)
@@ -133,7 +133,7 @@ class _Reader:
     def _entry(self, node: exp.Expr, block: Scope, ctes: Ctes) -> Tree[FromItem]:
         if isinstance(node, exp.Subquery) and isinstance(node.this, (exp.Table, exp.Subquery)):
             opaque = node.alias or node.args.get("pivots") or node.args.get("sample")
-            if not opaque and (isinstance(node.this, exp.Table) or not is_query(node.this)):
+            if not opaque and not is_query(node):
                 return self._from(node.this, [], block, ctes)
         source = self._source(node, block, ctes)
         place = f" {len(block.sources)}"
@@ -187,6 +187,7 @@ class _Reader:
             part = waiting.pop()
             if is_query(part):
                 self.query(part, ctes, parent)
+                waiting += joined_to(part)
             elif isinstance(part, exp.Table) and parent is not None:
                 self.scopes.pivoted.append(self._source(part, parent, ctes))
             else:

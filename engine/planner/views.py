@@ -68,10 +68,10 @@ def _expand(
             listed = None if alias is None else alias.args.get("columns")
             alias = exp.TableAlias(this=exp.to_identifier(table.name), columns=listed)
         derived = exp.Subquery(this=inner, alias=alias.copy())
+        _expand(derived, views, sql, (*within, name), count)  # the view alone, not what is joined
         for part in _KEPT:
             if table.args.get(part):
                 derived.set(part, table.args[part])
-        _expand(derived, views, sql, (*within, name), count)
         table.replace(derived)
 
 

@@ -555,3 +555,12 @@ SELECT ARRAY(SELECT frame FROM frames WHERE CLIP_MATCH(frame, 'a dog') > 0.3 ORD
 SELECT CASE WHEN (SELECT count(*) FROM frames f WHERE f.video_id = v.video_id AND CLIP_MATCH(f.frame, 'a dog') > 0.3) > 1 THEN 'dogs' ELSE name END FROM videos v
 SELECT frame, CLIP_MATCH(frame, 'a dog') > (SELECT avg(CLIP_MATCH(frame, 'a dog')) FROM frames) FROM frames
 SELECT (SELECT (SELECT max(CLIP_MATCH(g.frame, 'a cat')) FROM frames g WHERE g.video_id = f.video_id) FROM frames f WHERE f.video_id = v.video_id LIMIT 1) FROM videos v
+-- queries in brackets with what is joined to them
+SELECT p.seconds FROM ((SELECT video_id, seconds FROM frames) p JOIN frames a ON a.video_id = p.video_id AND a.seconds = p.seconds) WHERE p.seconds > 2
+SELECT p.seconds, CLIP_MATCH(a.frame, 'a dog') FROM ((SELECT video_id, seconds FROM frames) p JOIN frames a ON a.video_id = p.video_id AND a.seconds = p.seconds) WHERE p.seconds > 1
+SELECT p.frame FROM ((SELECT * FROM frames) p SEMI JOIN (SELECT video_id FROM frames WHERE CLIP_MATCH(frame, 'a dog') > 0.5) q USING (video_id))
+SELECT p.frame FROM ((SELECT * FROM frames) p ANTI JOIN (SELECT video_id FROM frames WHERE CLIP_MATCH(frame, 'a dog') > 0.5) q USING (video_id))
+SELECT v.name, x.frame, x.s FROM videos v LEFT JOIN ((SELECT frame, video_id, CLIP_MATCH(frame, 'a dog') AS s FROM frames) x JOIN (SELECT frame FROM frames WHERE seconds < 1) p ON p.frame = x.frame AND x.s > 0.3) ON x.video_id = v.video_id
+SELECT count(*) FROM (((SELECT * FROM videos) a JOIN (SELECT * FROM frames) b USING (video_id)) LEFT JOIN gops g ON g.video_id = a.video_id AND g.gop = 1)
+SELECT * FROM ((SELECT video_id, name FROM videos) a CROSS JOIN (SELECT max(CLIP_MATCH(frame, 'a cat')) AS m FROM frames) b)
+SELECT d.frame FROM ((SELECT frame FROM frames ORDER BY CLIP_MATCH(frame, 'a dog') DESC LIMIT 3) d JOIN frames f ON f.frame = d.frame AND f.seconds >= 0)

@@ -24,3 +24,8 @@ SELECT v.name, t.frame FROM videos v, LATERAL (SELECT frame FROM dogs d WHERE d.
 DESCRIBE dogs
 DESCRIBE ranked
 DESCRIBE SELECT name, best FROM best JOIN videos USING (video_id)
+SELECT frame, a.dog FROM (dogs a JOIN dogs b USING (frame)) WHERE b.dog > 0.3
+SELECT a.frame FROM (dogs a SEMI JOIN best b ON b.video_id = a.video_id AND b.best > 0.5)
+SELECT v.name, x.frame FROM videos v LEFT JOIN (dogs x JOIN best p ON p.video_id = x.video_id AND x.dog = p.best) ON x.video_id = v.video_id
+SELECT (SELECT max(dog) FROM dogs) + 1
+SELECT EXISTS (SELECT 1 FROM dogs d WHERE d.video_id = v.video_id AND d.dog > 0.5), video_id IN (SELECT video_id FROM seen) FROM videos v
