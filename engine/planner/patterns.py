@@ -158,7 +158,10 @@ class _Lowering:
                 self._so_far(column, name, column.sql("duckdb"))
             if of == name:
                 column.set("table", None)
-        for call in list(holder.find_all(exp.Anonymous, exp.First, exp.Last, exp.AggFunc)):
+        for call in list(
+            holder.find_all(exp.Window, exp.Anonymous, exp.First, exp.Last, exp.AggFunc)
+        ):
+            self._expect_plain(call, f"DEFINE of {name}")
             word = call.name.upper() if isinstance(call, exp.Anonymous) else ""
             if word in ("PREV", "NEXT"):
                 shift = "lag" if word == "PREV" else "lead"
@@ -170,6 +173,20 @@ class _Lowering:
                 self._so_far(call, name, call.sql("duckdb"))
         return holder.this
 
+    def _expect_plain(self, call: exp.Expr, where: str) -> None:
+        """Refuse windows, and arguments that would be lost."""
+        said = f"{where}: {call.sql('duckdb')}"
+        word = call.name.upper() if isinstance(call, exp.Anonymous) else ""
+        if isinstance(call, exp.Window):
+            self._fail(call, f"{said}; allowed: PREV, NEXT, FIRST, LAST and aggregates, no windows")
+        if word in ("CLASSIFIER", "MATCH_NUMBER") and call.expressions:
+            self._fail(call, f"{said}; allowed: {word}() without arguments")
+        if word in ("PREV", "NEXT") and len(call.expressions) not in (1, 2):
+            self._fail(call, f"{said}; allowed: {word}(expression [, rows])")
+        if isinstance(call, (exp.First, exp.Last)) and call.args.get("expression"):
+            end = "FIRST" if isinstance(call, exp.First) else "LAST"
+            self._fail(call, f"{said}; allowed: {end}(expression), without an offset")
+
     def _so_far(self, node: exp.Expr, name: str, what: str) -> NoReturn:
         said = f"DEFINE of {name} looks at the match so far: {what}"
         self._fail(node, f"{said}; allowed: its own row, PREV and NEXT")
@@ -177,7 +194,8 @@ class _Lowering:
     def _measure(self, node: exp.Expr) -> exp.Expr:
         """One of MEASURES as an aggregate over the rows of a match."""
         holder = exp.Paren(this=node)
-        for word in list(holder.find_all(exp.Anonymous)):
+        for word in list(holder.find_all(exp.Window, exp.Anonymous, exp.First, exp.Last)):
+            self._expect_plain(word, "MEASURES")
             if word.name.upper() in ("PREV", "NEXT"):
                 self._fail(word, "MEASURES take FIRST, LAST, aggregates and columns")
             if word.name.upper() == "MATCH_NUMBER":
