@@ -93,7 +93,9 @@ def _literal(value: Any, anchor: Token, sql: str) -> list[Token]:
     if isinstance(value, int) and abs(value) > _LARGEST:
         said = "an integer parameter is out of range; allowed: -2^127 + 1 to 2^127 - 1, as HUGEINT"
         raise BindError(said, sql=sql, position=anchor.start)
-    if isinstance(value, (int, float)) and isfinite(value):
+    if isinstance(value, float) and not isfinite(value):
+        return _cast(str(value), "DOUBLE", anchor)
+    if isinstance(value, (int, float)):
         number = _at(anchor, TokenType.NUMBER, repr(abs(value)))
         return [_at(anchor, TokenType.DASH, "-"), number] if value < 0 else [number]
     typed = _typed(value)

@@ -11,13 +11,16 @@ import pyarrow as pa
 
 from engine.errors import NotFoundError, UsageError, unknown
 from engine.storage.database import Database, insert
-from schemas.tables import VIDEOS
+from schemas.tables import CLIPS, FRAMES, GOPS, MOMENTS, VIDEOS
 
 ColumnKind: TypeAlias = Literal["text", "number", "bool", "timestamp"]
 CellValue: TypeAlias = str | float | bool | datetime | None
 MOST_COLUMNS: Final = 64
 MOST_CHARACTERS: Final = 2000  # of a value
-RESERVED: Final = frozenset({*VIDEOS.names, "folder", "id", "names", "source_gone", "columns"})
+_OWN: Final = frozenset(
+    name for own in (VIDEOS, GOPS, FRAMES, CLIPS, MOMENTS) for name in own.names
+)
+RESERVED: Final = _OWN | {"folder", "id", "names", "source_gone", "columns"}
 ARROW: Final[Mapping[str, pa.DataType]] = {
     "text": pa.string(),
     "number": pa.float64(),
@@ -219,7 +222,8 @@ def _new_kinds(
             raise UsageError(f"kind of {name}, which has no value; allowed: {', '.join(given)}")
     made: dict[str, ColumnKind] = {}
     for name, value in given.items():
-        check_column_name(name)
+        if name not in known:
+            check_column_name(name)
         if name not in known and value is not None:
             made[name] = kinds.get(name) or _kind_of(name, value)
     if len(known) + len(made) > MOST_COLUMNS:

@@ -34,6 +34,14 @@ def test_a_value_comes_back(value: Any) -> None:
     assert value_of("SELECT $x", x=value) == value
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")], ids=repr)
+def test_a_float_that_is_not_finite_comes_back(value: float) -> None:
+    for given in (value, np.float32(value)):
+        assert repr(value_of("SELECT ?", given)) == repr(value)
+        assert value_of("SELECT typeof($x)", x=given) == "DOUBLE"
+    assert value_of("SELECT 1e300 < ?", value) is (value != float("-inf"))  # NaN is the largest
+
+
 def test_a_time_zone_stays() -> None:
     at = datetime(2020, 1, 2, 3, tzinfo=timezone(timedelta(hours=2)))
     assert "TIMESTAMPTZ" in parse("SELECT ?", (at,)).query.sql("duckdb")

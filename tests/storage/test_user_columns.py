@@ -91,6 +91,8 @@ def test_what_is_refused_changes_nothing(empty_store: Store, make_info: MakeInfo
     for values, said in (
         ({"count": "many", "fresh": "x"}, "column count holds finite numbers, got 'many'"),
         ({"name": "x"}, "column 'name' is the store's own"),
+        ({"frame": 1}, "column 'frame' is the store's own"),
+        ({"score": 1}, "column 'score' is the store's own"),
         ({"Ümlaut": 1}, "allowed: up to 63 lower-case letters"),
         ({"__match_1": 1}, "allowed: up to 63 lower-case letters"),
         ({"x": float("nan")}, "column x holds finite numbers, got 'nan'"),
