@@ -29,9 +29,10 @@ _PROGRAM = Path(__file__).with_name("worker.py")
 _START_SECONDS = 60.0  # for the imports, on a machine that is busy
 _WORN_BYTES = 128 << 20  # a worker that holds this much more than at first is replaced
 _WORN_STATEMENTS = 10_000
-# what the loader, the clock and the locale need; nothing else of the environment is handed on
-_KEPT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TZ", "TZDIR", "LANG", "LC_ALL")
+# what the loader and the locale need; nothing else of the environment is handed on
+_KEPT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL")
 _SETTINGS = {
+    "TZ": "UTC",  # the relations' times are UTC, so comparing them with a TIMESTAMPTZ is
     "PYTHONPATH": os.pathsep.join(
         dict.fromkeys(str(Path(str(module.__file__)).parents[1]) for module in (duckdb, pa, np))
     ),

@@ -65,6 +65,7 @@ selects = st.one_of(
 def outside(sql: str) -> pa.Table | None:
     """What stock DuckDB gives, or None for an error."""
     with STOCK.cursor() as stock:
+        stock.execute("SET TimeZone = 'UTC'")  # the engine's, whatever the machine's is
         stock.register("t", ROWS)
         try:
             return stock.sql(sql).to_arrow_table()
@@ -119,6 +120,16 @@ def test_every_type_comes_back_as_it_is(sandbox: Sandbox, value: str) -> None:
     if expected is not None and found is not None:
         assert found.schema.equals(expected.schema, check_metadata=True)
         assert found.equals(expected)
+
+
+def test_times_with_a_zone_are_compared_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    with Sandbox() as abroad:
+        for zoned in ("2026-03-01T10:00:00+02:00", "2026-03-01T03:00:00-05:00"):
+            sql = f"SELECT TIMESTAMP '2026-03-01 08:00' = '{zoned}'::TIMESTAMPTZ AS same"
+            found = inside(abroad, sql)
+            assert found is not None
+            assert found.to_pylist() == [{"same": True}]
 
 
 def test_what_a_filter_keeps(sandbox: Sandbox) -> None:
