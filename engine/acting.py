@@ -13,20 +13,18 @@ from numpy.typing import NDArray
 
 from engine.config import Settings
 from engine.errors import NotFoundError, VideoError
-from engine.ingesting.plan import Source
-from engine.ingesting.tasks import stored_source
 from engine.knowledge import caution
 from engine.operators.base import Context
 from engine.search.work import ActionWork
 from engine.storage import row_id
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
-from engine.video.sample import get_frames_at
 from schemas.tables import CLIPS
 
 if TYPE_CHECKING:
     import torch
 
+    from engine.ingesting.plan import Source
     from engine.vision.action import ActionModel
 
 TOGETHER = 32  # clips that are decoded, classified and stored at once: bounds memory
@@ -158,6 +156,8 @@ class StoredActions:
 
     def _make(self, run: _Run, found: NDArray[np.float32]) -> None:
         """Decode, classify and store clips; one of which a frame is missing is left out."""
+        from engine.ingesting.tasks import stored_source  # PyAV and torch
+
         try:
             source = stored_source(self._store, run.video_id, self.model.fps)
             pixels, whole = self._decode(source, run)
@@ -169,9 +169,10 @@ class StoredActions:
         found[run.places[whole]] = probabilities
         self._keep(run, whole, probabilities)
 
-    def _decode(self, source: Source, run: _Run) -> tuple["torch.Tensor", NDArray[np.bool_]]:
+    def _decode(self, source: "Source", run: _Run) -> tuple["torch.Tensor", NDArray[np.bool_]]:
         import torch
 
+        from engine.video.sample import get_frames_at
         from engine.vision.backbone.preprocess import prepare
 
         config, fps = self.model.tower.config, self.model.fps

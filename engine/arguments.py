@@ -8,8 +8,6 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
-import numpy as np
-
 from engine.errors import UsageError, unknown
 
 P = ParamSpec("P")
@@ -56,8 +54,8 @@ def _checked(call: Callable[P, R]) -> Callable[P, R]:
         for name, value in bound.arguments.items():
             if name in kinds and not _fits(value, kinds[name]):
                 raise UsageError(_told(name, value, kinds[name]))
-            if isinstance(value, np.generic):
-                bound.arguments[name] = value.item()  # Python's number
+            if isinstance(value, Real) and hasattr(value, "item"):
+                bound.arguments[name] = value.item()  # numpy's number as Python's
         return call(*bound.args, **bound.kwargs)
 
     return checked
@@ -81,7 +79,7 @@ def _fits(value: Any, kind: Any) -> bool:
             return False
         return not isinstance(value, Collection) or all(_fits(each, inner[0]) for each in value)
     if kind in _NUMBERS:
-        return isinstance(value, _NUMBERS[kind]) and not isinstance(value, (bool, np.bool_))
+        return isinstance(value, _NUMBERS[kind]) and not isinstance(value, bool)
     return isinstance(value, kind) if isinstance(kind, type) else True
 
 

@@ -31,8 +31,7 @@ from engine.errors import (
 )
 from engine.results import Answer, Coverage, GroupBy, Moment, QueryResult
 from engine.rows import Completeness, SqlResult
-from engine.storage.records import Job, JobStatus, Video
-from engine.storage.user_columns import CellValue, ColumnKind
+from engine.storage.records import CellValue, ColumnKind, Job, JobStatus, Video
 
 ARROW = "application/vnd.apache.arrow.stream"
 ENDED = ("ready", "failed", "cancelled")

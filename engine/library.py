@@ -13,9 +13,16 @@ from engine.storage.completeness import VideoCompleteness
 from engine.storage.indexing import IndexStatus
 from engine.storage.jobs import JobRecords
 from engine.storage.layout import Layout
-from engine.storage.records import Job, JobStatus, StoredSpace, Video, VideoStatus
+from engine.storage.records import (
+    CellValue,
+    ColumnKind,
+    Job,
+    JobStatus,
+    StoredSpace,
+    Video,
+    VideoStatus,
+)
 from engine.storage.store import Store
-from engine.storage.user_columns import CellValue, ColumnKind
 from engine.storage.verify import StoreProblem
 from engine.where import videos_where
 

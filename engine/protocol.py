@@ -7,8 +7,7 @@ from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from engine.results import Answer, GroupBy, QueryResult
 from engine.rows import SqlResult
-from engine.storage.records import Job, JobStatus, Video
-from engine.storage.user_columns import CellValue, ColumnKind
+from engine.storage.records import CellValue, ColumnKind, Job, JobStatus, Video
 
 
 @runtime_checkable

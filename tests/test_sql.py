@@ -184,7 +184,7 @@ def test_explain_reads_nothing(videos: Videos, sandbox: Sandbox) -> None:
     assert videos.asked == []
     text = "\n".join(row["explain"] for row in result.rows())
     assert result.explain == text
-    assert "rules: none" in text
+    assert "rules: search_within_range" in text
     assert "20 to embed: decode" in text
     assert "estimated: " in text
 

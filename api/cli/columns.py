@@ -10,7 +10,7 @@ from api.cli.connect import reach
 from engine.errors import UsageError
 
 if TYPE_CHECKING:
-    from engine.storage.user_columns import ColumnKind
+    from engine.storage.records import ColumnKind
 
 _VALUE = re.compile(r"(?P<name>[A-Za-z]\w*)(?::(?P<kind>\w+))?=(?P<value>.*)", re.DOTALL)
 

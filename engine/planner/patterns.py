@@ -42,10 +42,10 @@ _LISTED = (
 _PLACED = (
     "SELECT *, 1 + (sum(length(__before)) OVER __past + sum(length(__match)) OVER __past"
     " - length(__match))::BIGINT AS __first FROM __listed"
-    " WINDOW __past AS ({parts} ORDER BY __number)"
+    " WINDOW __past AS ({split} ORDER BY __number)"
 )
 _EVERY = (
-    "SELECT * EXCLUDE (__text, __at), __at AS __first, row_number() OVER ({parts} ORDER BY __at)"
+    "SELECT * EXCLUDE (__text, __at), __at AS __first, row_number() OVER ({split} ORDER BY __at)"
     " AS __number FROM (SELECT *, regexp_extract(substr(__text, __at), '^(?:{regex})') AS __match"
     " FROM (SELECT *, unnest(range(1, length(__text) + 1)) AS __at FROM __texts))"
     " WHERE __match <> ''"
@@ -100,7 +100,7 @@ class _Lowering:
         spec = window.sql("duckdb").partition(" OVER (")[2][:-1]
         keys = [key.name for key in self.keys]
         listed = "".join(f"{_quoted(key)}, " for key in keys)
-        parts = f"PARTITION BY {listed[:-2]}" if keys else ""
+        split = f"PARTITION BY {listed[:-2]}" if keys else ""
         regex = self.pattern.expression(self.signs)
         skip = str(self.match.args.get("after") or "").upper()
         given = {
@@ -110,7 +110,7 @@ class _Lowering:
             "first": FIRST_SIGN,
             "group": f"GROUP BY {listed[:-2]}" if keys else "",
             "regex": regex,
-            "parts": parts,
+            "split": split,
             "cases": self._cases(),
             "same": "".join(
                 f"__r.{_quoted(key)} IS NOT DISTINCT FROM __p.{_quoted(key)} AND " for key in keys

@@ -6,7 +6,8 @@ from typing import Final, TypeAlias
 
 import pyarrow as pa
 
-from engine.storage.user_columns import ARROW, ColumnKind
+from engine.storage.records import ColumnKind
+from engine.storage.user_columns import ARROW
 from schemas.tables import CLIPS, FRAMES, GOPS, MOMENTS, VIDEOS
 
 _VIDEOS = (

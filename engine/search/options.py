@@ -6,7 +6,7 @@ from math import inf
 from typing import Any, Final, Literal, get_args
 
 from engine.errors import UsageError, unknown
-from engine.video.sample import MOST_FPS
+from engine.video.limits import MOST_FPS
 from engine.vision.strategies import check_strategy
 
 _BELOW: Final[Mapping[str, float]] = {"max_drift": 1.0, "false_match_rate": 0.5}

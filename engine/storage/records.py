@@ -9,6 +9,8 @@ from engine.storage.sampling import Sampling
 VideoStatus = Literal["registered", "ingesting", "ready", "quarantined"]
 # what is measured of a space, each by itself
 Calibration = Literal["rates", "null", "residuals", "mean"]
+ColumnKind = Literal["text", "number", "bool", "timestamp"]
+CellValue = str | float | bool | datetime | None
 JobStatus = Literal["queued", "running", "ready", "failed", "cancelled"]
 
 

@@ -5,16 +5,15 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from math import isfinite
-from typing import Any, Final, Literal, TypeAlias, cast, get_args
+from typing import Any, Final, cast, get_args
 
 import pyarrow as pa
 
 from engine.errors import NotFoundError, UsageError, unknown
 from engine.storage.database import Database, insert
+from engine.storage.records import CellValue, ColumnKind
 from schemas.tables import CLIPS, FRAMES, GOPS, MOMENTS, VIDEOS
 
-ColumnKind: TypeAlias = Literal["text", "number", "bool", "timestamp"]
-CellValue: TypeAlias = str | float | bool | datetime | None
 MOST_COLUMNS: Final = 64
 MOST_CHARACTERS: Final = 2000  # of a value
 _OWN: Final = frozenset(

@@ -7,7 +7,8 @@ from typing import Final
 
 from engine.errors import NotFoundError, UsageError, unknown
 from engine.storage.database import insert, now
-from engine.storage.user_columns import ColumnKind, UserColumns
+from engine.storage.records import ColumnKind
+from engine.storage.user_columns import UserColumns
 
 MOST_VIEWS: Final = 200
 

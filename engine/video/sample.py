@@ -11,9 +11,8 @@ from pathlib import Path
 from engine.errors import UsageError
 from engine.video.decode import Frame, decode_range
 from engine.video.gop import Gop, gop_at
+from engine.video.limits import MOST_FPS
 from engine.video.skip import CLOCK_SECONDS
-
-MOST_FPS = 240  # sampled frames per second
 
 
 @dataclass(frozen=True, slots=True)

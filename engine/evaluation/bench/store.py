@@ -10,7 +10,6 @@ from threading import Event, Thread
 from time import perf_counter, process_time
 
 import numpy as np
-import pyarrow as pa
 
 from engine.evaluation.report import Cell, Report
 from engine.storage.backup import backup
@@ -20,6 +19,7 @@ from engine.storage.embeddings import to_table
 from engine.storage.layout import Layout
 from engine.storage.ledger import Ledger
 from engine.storage.parts import Footer, parse_part, rows_digest, write_part
+from engine.storage.repeat import repeat_video
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
@@ -28,23 +28,6 @@ from engine.vision.backbone.space import Space
 
 DIMENSION, FRAMES = 64, 8  # of a video; what is measured hangs on the number of videos
 PAGE = 100
-_GIVEN = ("n", "part", "file", "size", "sha")
-_MULTIPLY = (
-    "INSERT INTO videos SELECT videos.* REPLACE (n AS video_id, n || '.mp4' AS name,"
-    " '/' || n || '.mp4' AS path, n::VARCHAR AS content_hash) FROM videos, given",
-    "INSERT INTO aliases SELECT aliases.* REPLACE (n AS video_id, n || '.mp4' AS name,"
-    " '/' || n || '.mp4' AS path) FROM aliases, given",
-    *(
-        f"INSERT INTO {table} SELECT {table}.* REPLACE (n AS video_id) FROM {table}, given"
-        for table in ("gops", "segments", "stretches")
-    ),
-    "INSERT INTO holdings SELECT holdings.* REPLACE (n AS video_id, part AS part_id)"
-    " FROM holdings, given",
-    "INSERT INTO parts SELECT parts.* REPLACE (part AS part_id, file AS path, size AS size_bytes,"
-    " sha AS checksum) FROM parts, given",
-    "INSERT INTO stored_frames SELECT stored_frames.* REPLACE (n AS video_id, part AS part_id,"
-    " row_id + ((n - video_id) << 32) AS row_id) FROM stored_frames, given",
-)
 _SPACE = Space("bench", "synthetic", "local", "0" * 64, "{}", DIMENSION)
 
 
@@ -108,11 +91,7 @@ def _write(root: Path, videos: int) -> None:
         ledger = Ledger(database)
         footer, _ = parse_part(layout.root / ledger.parts()[0].path)
         files = [_copy(layout, footer, number) for number in range(2, videos + 1)]
-        given = pa.table(dict(zip(_GIVEN, zip(*files, strict=True), strict=True)))
-        with database.transaction() as cursor:
-            cursor.register("given", given)
-            for statement in _MULTIPLY:
-                cursor.execute(statement)
+        repeat_video(database, files)
         ledger.commit_numbers("video_ids", videos)
         ledger.commit_numbers("file_ids", footer.part_id + videos)
 
