@@ -1,27 +1,18 @@
 """Files in, rows out: whatever the files are, and however often it is tried."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import threading
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from engine.errors import NotFoundError, UsageError
-from engine.ingest import IngestOptions, ensure, ingest, redecode, register
+from engine.ingest import IngestOptions, ingest, redecode
 from engine.ingesting.report import bound_of
-from engine.search.context import Range
-from engine.storage.store import Store
 from engine.video.decode import get_frame_at
 from engine.video.gop import index_gops
 from engine.video.write import write_h264
-from engine.vision.registry import build_strategy
 
 DENSE = IngestOptions(strategy="dense")
 
@@ -297,176 +288,6 @@ def test_progress(store, model, clips, listener) -> None:
         assert events[-1].eta_seconds == 0
         assert events[-1].frames_per_second > 0
         assert events[-1].as_dict()["stage"] == stage
-
-
-def test_stopped_and_taken_up_again_ends_the_same(
-    store, model, clips, listener, stored, tmp_path
-) -> None:
-    options = IngestOptions(strategy="dense", streams=1, workers=1)
-    heard = listener("encode")
-    heard.act = lambda: setattr(heard, "stop", True)
-    first = ingest(store, model, [clips], options, heard)
-    assert first.interrupted
-    assert "the same command goes on" in first.resume
-    assert 0 < len(store.rows(model.space.key)) < 225
-    second = ingest(store, model, [clips], options)
-    assert not second.interrupted
-    assert second.resume is None
-    assert 0 < second.frames < 225
-    assert second.rows == 225
-    with Store.open(tmp_path / "undisturbed") as other:
-        ingest(other, model, [clips], options)
-        assert stored(store, model.space.key) == stored(other, model.space.key)
-    assert store.verify() == []
-
-
-def test_control_c_commits_what_is_begun(store, model, clips, listener, caplog) -> None:
-    interrupt = listener("encode", lambda: os.kill(os.getpid(), signal.SIGINT))
-    options = IngestOptions(strategy="dense", streams=1, workers=1)
-    before = signal.getsignal(signal.SIGINT)
-    report = ingest(store, model, [clips], options, interrupt)
-    assert report.interrupted
-    assert (
-        caplog.messages.count(
-            "stopping: what is begun is being committed; Ctrl-C again stops at once"
-        )
-        == 1
-    )
-    assert 0 < len(store.rows(model.space.key)) < 225
-    assert signal.getsignal(signal.SIGINT) == before
-    assert not [t for t in threading.enumerate() if t.name in ("plan", "decode", "write")]
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from engine.ingest import IngestOptions, ingest
-from engine.storage.store import Store
-from tests.ingesting.conftest import small_model
-
-class Killer:
-    def report(self, event):
-        if event.stage == "write":
-            os.kill(os.getpid(), signal.SIGKILL)
-    def stopped(self):
-        return False
-
-options = IngestOptions(strategy="dense", streams=1, workers=1)
-ingest(Store.open(Path(sys.argv[1])), small_model(), [sys.argv[2]], options, Killer())
-"""
-
-
-def test_killed_and_taken_up_again_ends_the_same(tmp_path, model, clips, stored) -> None:
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(clips)],
-        cwd=root,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    found = []
-    for name in ("killed", "undisturbed"):
-        with Store.open(tmp_path / name) as store:
-            report = ingest(store, model, [clips], DENSE)
-            assert report.rows == 225
-            assert (report.frames < 225) == (name == "killed")
-            assert store.verify() == []
-            found.append(stored(store, model.space.key))
-    assert found[0] == found[1]
-
-
-def test_queries_embed_exactly_the_groups_they_need(store, model, clips, stored, tmp_path) -> None:
-    [video] = register(store, [clips / "long.mp4"]).videos
-    assert (video.outcome, video.rows) == ("known", 0)
-    assert store.catalog.video(video.video_id).status == "registered"
-    gops = store.catalog.gops(video.video_id)
-    wanted = Range(video.video_id, gops[3].start_seconds, gops[3].stop_seconds)
-    embedded = ensure(store, model, [wanted], DENSE)
-    assert (embedded.videos, embedded.gops, embedded.frames) == (1, 1, 8)
-    assert (embedded.full, embedded.complete) == (8, True)
-    seconds = store.rows(model.space.key).column("seconds").to_numpy()
-    assert seconds.min() == wanted.start_seconds
-    assert seconds.max() < wanted.stop_seconds
-    assert ensure(store, model, [wanted], DENSE).frames == 0
-    report = ingest(store, model, [clips / "long.mp4"], DENSE)
-    assert (report.frames, report.rows) == (192, 200)
-    with Store.open(tmp_path / "undisturbed") as other:
-        ingest(other, model, [clips / "long.mp4"], DENSE)
-        assert stored(store, model.space.key) == stored(other, model.space.key)
-    assert store.verify() == []
-
-
-def test_all_groups_one_by_one_finish_the_video(store, model, clips) -> None:
-    [video] = register(store, [clips / "middle.mp4"]).videos
-    for gop in store.catalog.gops(video.video_id):
-        part = Range(video.video_id, gop.start_seconds, gop.stop_seconds)
-        ensure(store, model, [part], IngestOptions(fps=5, strategy="dense"))
-    assert store.catalog.video(video.video_id).status == "ready"
-    assert len(store.rows(model.space.key)) == 40  # the clip has four frames per second
-    assert store.verify() == []
-
-
-def test_a_budget_ends_embedding(store, model, clips) -> None:
-    [video] = register(store, [clips / "long.mp4"]).videos
-    options = IngestOptions(strategy="dense", streams=1, workers=1)
-    embedded = ensure(store, model, [Range(video.video_id, 0, 100)], options, 0.0)
-    assert (embedded.frames, embedded.complete) == (0, False)
-    assert len(store.rows(model.space.key)) == 0
-    again = ensure(store, model, [Range(video.video_id, 0, 100)], options, 1000.0)
-    assert (again.frames, again.complete) == (200, True)
-
-
-def test_a_budget_ends_within_a_stretch_and_stores_no_half(
-    store, model, clips, monkeypatch
-) -> None:
-    now = 0.0  # each frame that is encoded takes a second
-    dense = type(build_strategy("dense", model.tower))
-    encode = dense.encode
-
-    def slowly(self, chunks):
-        nonlocal now
-        now += sum(len(chunk.pixels) for chunk in chunks)
-        return encode(self, chunks)
-
-    monkeypatch.setattr(dense, "encode", slowly)
-    monkeypatch.setattr("engine.ingesting.interrupt.monotonic", lambda: now)
-    [video] = register(store, [clips / "long.mp4"]).videos
-    embedded = ensure(store, model, [Range(video.video_id, 0, 100)], DENSE, 100.0)
-    stretches = store.catalog.stretches(video.video_id, model.space.key)
-    assert not embedded.complete
-    assert embedded.frames == len(store.rows(model.space.key)) > 0
-    assert sum(part.num_frames for part in stretches) == embedded.frames
-    assert len(stretches) == 1
-    assert now <= 100 + 8
-    assert {problem.kind for problem in store.verify()} == {"incomplete"}
-
-
-@pytest.mark.parametrize("most", [0, 1, 39, 40, 45, 199, 200, 300])
-def test_a_budget_of_frames_holds(store, model, clips, most) -> None:
-    [video] = register(store, [clips / "long.mp4"]).videos
-    asked = (store, model, [Range(video.video_id, 0, 100)], DENSE, None, None)
-    embedded = ensure(*asked, most)
-    rows = len(store.rows(model.space.key))
-    assert rows == embedded.frames <= most
-    assert embedded.complete == (most >= 200)
-    if most < 200:  # and not one group of pictures more would have fitted
-        gops = store.catalog.gops(video.video_id)
-        after = next(g for g in gops if g.start_seconds * 2 >= rows - 1e-6)
-        assert rows + 2 * (after.stop_seconds - after.start_seconds) > most
-    again = ensure(*asked, None)
-    assert (again.frames, again.complete) == (200 - rows, True)
-    assert len(store.rows(model.space.key)) == 200
-    assert store.verify() == []
-
-
-def test_a_file_that_has_gone_leaves_the_answer_incomplete(store, model, clips, tmp_path) -> None:
-    path = tmp_path / "clip.mp4"
-    shutil.copy(clips / "short.mp4", path)
-    [video] = register(store, [path]).videos
-    path.unlink()
-    embedded = ensure(store, model, [Range(video.video_id, 0, 2)], DENSE)
-    assert (embedded.frames, embedded.complete) == (0, False)
 
 
 def test_pictures_of_stored_frames(store, model, clips) -> None:

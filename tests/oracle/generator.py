@@ -5,37 +5,9 @@ Every LIMIT stands behind an order that leaves no choice, so each statement has 
 
 from dataclasses import dataclass, field
 from random import Random
-from typing import Final
 
-TEXTS = ("a dog", "a cat", "a red car")
-RELATIONS: Final = {
-    "frames": {"video_id": "n", "frame": "n", "seconds": "n", "picture": "t", "exact": "b"},
-    "videos": {"video_id": "n", "name": "t", "duration_seconds": "n", "width": "n", "error": "t",
-               "num_frames": "n", "codec": "t", "camera": "t", "lanes": "n", "kept": "b"},
-    "gops": {"video_id": "n", "gop": "n", "start_seconds": "n", "stop_seconds": "n",
-             "num_frames": "n"},
-}  # fmt: skip
-SHADOWS = ("seconds", "video_id", "frame", "name", "s", "score", "x")
-VALUES: Final = {
-    "video_id": ("1", "2", "3", "6", "9"), "frame": ("1003", "2001", "4005"), "gop": ("0", "1"),
-    "seconds": ("0.5", "1", "2"), "start_seconds": ("0", "1"), "stop_seconds": ("1", "3"),
-    "duration_seconds": ("3", "4.5"), "width": ("64", "200"), "num_frames": ("70", "90"),
-    "picture": ("'I'", "'P'"), "name": ("'v1.mp4'", "'v4.mp4'"), "codec": ("'h264'",),
-    "camera": ("'north'", "'x'"), "lanes": ("2", "3.5"), "kept": ("true",),
-    "error": ("'no video stream'",), "exact": ("true", "false"),
-}  # fmt: skip
-
-
-@dataclass
-class Table:
-    """What a FROM clause offers: columns by name with their kind, and whether frames can be scored.
-
-    Of `same` tables the videos' ids are known to be joinable.
-    """
-
-    alias: str
-    columns: dict[str, str]
-    handle: bool = False
+from tests.oracle.whole import pivot, recursive
+from tests.oracle.words import RELATIONS, SHADOWS, TEXTS, VALUES, Table, all_columns
 
 
 @dataclass
@@ -62,9 +34,9 @@ class Generator:
         if kind == "topk":
             return self.top_k([], 2)[0]
         if kind == "recursive":
-            return self.recursive()
+            return recursive(self)
         if kind == "pivot":
-            return self.pivot()
+            return pivot(self)
         if kind == "groups":
             return self.grouped([], 2)[0]
         return self.select([], 2)[0]
@@ -321,7 +293,7 @@ class Generator:
         if scored and self.chance(0.25) and not distinct:
             self.note("qualify")
             table = self.random.choice(scored)
-            order = f"{self.score(table)} DESC, {_all(tables)}"
+            order = f"{self.score(table)} DESC, {all_columns(tables)}"
             part = self.column(tables, "n")[0]
             qualify = f" QUALIFY row_number() OVER (PARTITION BY {part} ORDER BY {order}) <= 2"
         word = "DISTINCT " if distinct else ""
@@ -422,30 +394,3 @@ class Generator:
         if self.chance(0.3):
             return f"SELECT * FROM ({sql}) u WHERE a > {self.pick('1', '1500')}"
         return sql + self.pick("", " ORDER BY ALL LIMIT 4")
-
-    def recursive(self) -> str:
-        source, tables, where = self.sources([], 0)
-        number = self.column(tables, "n")[0]
-        link = self.pick("f.video_id = r.n", "f.video_id = r.n AND f.seconds < 2")
-        item = self.pick("f.frame", "CLIP_MATCH(f.frame, 'a dog')")
-        return (
-            f"WITH RECURSIVE r(n) AS (SELECT 1 UNION SELECT r.n + 1 FROM r, frames f WHERE {link}"
-            f" AND r.n < 5) SELECT r.n, {item} AS i FROM r JOIN frames f ON f.video_id = r.n"
-            f" WHERE r.n IN (SELECT {number} FROM {source}{where}) OR r.n = 2"
-        )
-
-    def pivot(self) -> str:
-        source, tables, where = self.sources([], 1)
-        key = self.column(tables, "n")[0]
-        scored = [table for table in tables if table.handle]
-        value = self.score(scored[0]) if scored else "1"
-        return (
-            f"WITH p AS (SELECT {key} AS k, {tables[0].alias}.video_id % 3 AS g, {value} AS s"
-            f" FROM {source}{where}) SELECT * FROM p PIVOT (max(s) FOR g IN (0, 1, 2) GROUP BY k)"
-            if "video_id" in tables[0].columns
-            else f"SELECT {key} AS k FROM {source}{where}"
-        )
-
-
-def _all(tables: list[Table]) -> str:
-    return ", ".join(f"{table.alias}.{name}" for table in tables for name in table.columns)

@@ -21,13 +21,7 @@ from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.streaming.dense import Dense
 from engine.vision.streaming.refresh import Refresh
-from engine.vision.streaming.strategy import (
-    Chunk,
-    Encoded,
-    PartOf,
-    StreamState,
-    check_whole,
-)
+from engine.vision.streaming.strategy import Chunk, Encoded, PartOf, StreamState, check_whole
 
 CONFIG = VisionConfig(layers=3, width=32, heads=2, mlp=64, patch=8, image_size=16, dimension=16)
 DENSE_COST = 100.0

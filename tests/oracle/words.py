@@ -1,0 +1,39 @@
+"""What random statements are made of: relations, columns that shadow, values, tables at hand."""
+
+from dataclasses import dataclass
+from typing import Final
+
+TEXTS = ("a dog", "a cat", "a red car")
+RELATIONS: Final = {
+    "frames": {"video_id": "n", "frame": "n", "seconds": "n", "picture": "t", "exact": "b"},
+    "videos": {"video_id": "n", "name": "t", "duration_seconds": "n", "width": "n", "error": "t",
+               "num_frames": "n", "codec": "t", "camera": "t", "lanes": "n", "kept": "b"},
+    "gops": {"video_id": "n", "gop": "n", "start_seconds": "n", "stop_seconds": "n",
+             "num_frames": "n"},
+}  # fmt: skip
+SHADOWS = ("seconds", "video_id", "frame", "name", "s", "score", "x")
+VALUES: Final = {
+    "video_id": ("1", "2", "3", "6", "9"), "frame": ("1003", "2001", "4005"), "gop": ("0", "1"),
+    "seconds": ("0.5", "1", "2"), "start_seconds": ("0", "1"), "stop_seconds": ("1", "3"),
+    "duration_seconds": ("3", "4.5"), "width": ("64", "200"), "num_frames": ("70", "90"),
+    "picture": ("'I'", "'P'"), "name": ("'v1.mp4'", "'v4.mp4'"), "codec": ("'h264'",),
+    "camera": ("'north'", "'x'"), "lanes": ("2", "3.5"), "kept": ("true",),
+    "error": ("'no video stream'",), "exact": ("true", "false"),
+}  # fmt: skip
+
+
+@dataclass
+class Table:
+    """What a FROM clause offers: columns by name with their kind, and whether frames can be scored.
+
+    Of `same` tables the videos' ids are known to be joinable.
+    """
+
+    alias: str
+    columns: dict[str, str]
+    handle: bool = False
+
+
+def all_columns(tables: list[Table]) -> str:
+    """Return all columns of tables, for an order that leaves no choice."""
+    return ", ".join(f"{table.alias}.{name}" for table in tables for name in table.columns)
