@@ -59,7 +59,7 @@ def ingest(
         bool,
         typer.Option("--dry-run", help="Tell what would be ingested, and write nothing at all."),
     ] = False,
-    stay: Annotated[
+    watch: Annotated[
         bool,
         typer.Option("--watch", help="Stay, and ingest what appears or changes, until Ctrl-C."),
     ] = False,
@@ -82,8 +82,8 @@ def ingest(
 
     bound, chosen = bound_of(max_drift), read_options(option or ())
     given: float | Literal["none"] = "none" if bound is None else bound
-    chooser = Chooser(paths or (), include or (), exclude or (), retry=retry, watch=stay)
-    if stay and (dry_run or retry):
+    chooser = Chooser(paths or (), include or (), exclude or (), retry=retry, watch=watch)
+    if watch and (dry_run or retry):
         raise UsageError(f"--watch and {'--dry-run' if dry_run else '--retry'}; allowed: one")
     if dry_run:
         sampled = {"fps": fps, "strategy": strategy, "coverage": coverage, "replace": replace}
@@ -123,10 +123,10 @@ def ingest(
             replace=replace,
             coverage=coverage,  # type: ignore[arg-type]  # likewise
         )
-        if stay:
-            from api.cli.watch import watch
+        if watch:
+            from api.cli.watch import watch as keep_watch
 
-            code = watch(engine, chooser, rest, lambda found: run([found]), as_json=as_json)
+            code = keep_watch(engine, chooser, rest, lambda found: run([found]), as_json=as_json)
             raise typer.Exit(code)
         with Bars(quiet=as_json) as bars:
             report = run(chooser.files(engine), progress=bars)

@@ -77,7 +77,7 @@ def test_texts_are_mixed_by_their_weights(engine: Engine) -> None:
     assert best.score == pytest.approx(expected, abs=1e-4)
     with pytest.raises(UsageError, match="cancel each other"):
         engine.query("a star", mix={"a star": -1.0})
-    with pytest.raises(UsageError, match="allowed: a text and a number"):
+    with pytest.raises(UsageError, match="allowed: a text and a finite number"):
         engine.query("a star", mix={"": 1.0})
 
 

@@ -87,4 +87,6 @@ def test_queries_teach_what_explain_says(videos: Videos, sandbox: Sandbox) -> No
         notes += [cost.note for cost in estimate_all(plan, context) if "to embed" in cost.note]
         run_sql(context, sql, max_rows=100)
     assert notes[-1] == "112 frames stored, 4 to embed: decode 1.40 s, encode 0.80 s"
-    assert EmbeddingRates.load(context).decode.known.keys() == {"h264 of 2^12"}
+    assert EmbeddingRates.load(
+        context.reading.store, context.reading.space
+    ).decode.known.keys() == {"h264 of 2^12"}
