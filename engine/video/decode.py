@@ -160,7 +160,8 @@ def _entries(first: int) -> Iterator[int]:
 def _configure(stream: VideoStream, threads: int, cues: bool) -> None:
     context = stream.codec_context
     context.thread_count = threads
-    context.thread_type = "NONE" if threads == 1 else "AUTO"
+    # threads of frames give cues of a picture that another of them still decodes
+    context.thread_type = "NONE" if threads == 1 else "SLICE" if cues else "AUTO"
     context.options = SIZE_OPTIONS | CUE_OPTIONS if cues else SIZE_OPTIONS
 
 

@@ -18,8 +18,8 @@ def moving_square(number: int, size: tuple[int, int] = (224, 224)) -> np.ndarray
     return image
 
 
-def hints_of(path, **options) -> list[tuple[str, np.ndarray]]:
-    frames = decode_range(path, -1, 99, gops=index_gops(path), cues=True)
+def hints_of(path, threads: int = 1, **options) -> list[tuple[str, np.ndarray]]:
+    frames = decode_range(path, -1, 99, gops=index_gops(path), cues=True, threads=threads)
     return [(frame.picture, codec_hints(frame, 14, **options)) for frame in frames]
 
 
@@ -40,6 +40,13 @@ def test_motion_where_the_square_is(codec, bf, tmp_path, write_clip) -> None:
         assert across[5:7].max() >= 0.24  # four pixels or more of a sixteen-pixel cell
         assert across.min() >= -0.2
         assert np.abs(down).max() < 0.5
+
+
+def test_threads_give_the_cues_of_the_picture_itself(tmp_path, write_clip) -> None:
+    path = write_clip(tmp_path / "clip.mp4", "libx264", map(moving_square, range(24)), bf="3")
+    exact = np.stack([maps for _, maps in hints_of(path)])
+    for _ in range(6):
+        assert np.array_equal(np.stack([maps for _, maps in hints_of(path, threads=8)]), exact)
 
 
 def test_rotated_cues_are_upright(tmp_path, write_clip) -> None:
