@@ -75,6 +75,14 @@ def test_reading_what_is_stored_loads_no_model(data: Path, arguments: tuple[str,
     assert {"torch", "triton", "transformers", "av"} & set(found["modules"]) == set()  # type: ignore[call-overload]
 
 
+def test_a_text_is_encoded_without_a_compiler(data: Path) -> None:
+    found = load("query", "a star", "--data", str(data))
+    assert found["code"] == 0
+    modules = set(found["modules"])  # type: ignore[call-overload]
+    assert "torch" in modules
+    assert {"torch._dynamo", "torch._inductor", "sympy"} & modules == set()
+
+
 def test_a_command_imports_its_own_module_only() -> None:
     loaded = set(load("world", "--help")["modules"])  # type: ignore[call-overload]
     assert "api.cli.world" in loaded

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from transformers import CONFIG_MAPPING, AutoConfig, __version__
 
 from engine.errors import ModelError, unknown
@@ -163,7 +164,7 @@ def read_tensors(files: list[Path]) -> dict[str, Tensor]:
 
 def fill(kind: type[M], shape: Any, tensors: dict[str, Tensor], what: str) -> M:
     """Build a tower without initialising it, and give it all of its weights."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         tower = kind(shape)
     missing = sorted(set(tower.state_dict()) - set(tensors))
     extra = sorted(set(tensors) - set(tower.state_dict()))
@@ -176,6 +177,25 @@ def fill(kind: type[M], shape: Any, tensors: dict[str, Tensor], what: str) -> M:
             )
     tower.load_state_dict({key: tensor.float() for key, tensor in tensors.items()}, assign=True)
     return tower.eval().requires_grad_(False)
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Modules keep their parameters as they are made.
+
+    Drawing normal numbers for a tensor without storage imports torch's compiler, half a second.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def split_towers(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
