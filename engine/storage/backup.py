@@ -11,6 +11,7 @@ from engine.storage.durable import checksum, make_folder, sync
 from engine.storage.files import Files
 from engine.storage.layout import Layout
 from engine.storage.lock import holder, may_write
+from engine.storage.log_length import HEADER_BYTES, note_length
 from engine.storage.notes import write_notes
 from engine.storage.publishing import copy_damage, hash_of, newest_copy, number_of
 from engine.storage.recover import is_ours, is_temporary
@@ -143,6 +144,8 @@ def _copy_store(layout: Layout, copy: Path, to: Layout) -> Copied:
     temporary = to.root / ".catalog.tmp"
     shutil.copyfile(to.published / copy.name, temporary)
     sync(temporary)
+    with temporary.open("rb") as file:
+        note_length(to.catalog, file.read(HEADER_BYTES))
     temporary.replace(to.catalog)
     sync(to.root)
     _drop_others(to, set(named), copy)

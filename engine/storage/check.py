@@ -14,6 +14,7 @@ from engine.storage.durable import checksum
 from engine.storage.files import Files
 from engine.storage.layout import Layout
 from engine.storage.lock import Lock, holder, may_write
+from engine.storage.log_length import LogLength
 from engine.storage.notes import notes_damage
 from engine.storage.publishing import copy_damage, hash_of, newest_copy, open_newest
 from engine.storage.restoring import unfinished
@@ -103,8 +104,9 @@ def _closed(layout: Layout, until: float, told: PartsRead) -> Iterator[StoreProb
         yield StoreProblem(None, "catalog", text)
     try:
         with closing(Database(layout.catalog, read_only=True)) as database:
-            if database.lost:
-                yield StoreProblem(None, "catalog", database.lost)
+            noted = LogLength.read(layout.catalog)
+            if lost := database.lost or noted.damage(expected=database.notes_its_length()):
+                yield StoreProblem(None, "catalog", lost)
             database.read_everything()
             yield from _look(layout, database, until, told, strays=True)
     except StoreError as error:

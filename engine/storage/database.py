@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from engine.errors import StoreError
-from engine.storage.log_length import HEADER_BYTES, forget_length, missing_bytes, note_length
+from engine.storage.log_length import HEADER_BYTES, LogLength, note_length
 from engine.storage.migrations import SCHEMA_VERSION, migrate
 
 _log = logging.getLogger(__name__)
@@ -50,8 +50,9 @@ class Database:
         self.writing = RLock()
         self._file: int | None = None
         self.changes = 0  # transactions that were committed
-        self.lost: str | None = None  # what is known to be gone from it
-        if missing := missing_bytes(path):
+        self.lost: str | None = None  # what is known, or feared, to be gone from it
+        noted = LogLength.read(path)
+        if missing := noted.missing():
             self.lost = f"the log of {path} is {missing} bytes short: the last changes are lost"
         try:
             self._connection = duckdb.connect(str(path), read_only=read_only)
@@ -60,10 +61,11 @@ class Database:
         if not read_only:
             # closed last: closing any descriptor of a file frees DuckDB's lock on it
             self._file = os.open(path, os.O_RDONLY)
-            if self.lost:
-                forget_length(path)
         try:
             self._reach_format()
+            if not read_only:
+                self.lost = self.lost or noted.damage(expected=self.notes_its_length())
+                self._begin_to_note()
         except BaseException:
             self.close()
             raise
@@ -91,6 +93,17 @@ class Database:
         """Return what this store and its backups have and no other; None of an earlier version."""
         found = self.one("SELECT value FROM settings WHERE name = 'store'")
         return None if found is None else str(found[0])
+
+    def notes_its_length(self) -> bool:
+        """Whether there has to be a record of the log's length beside it."""
+        return self.one("SELECT 1 FROM settings WHERE name = 'log_length'") is not None
+
+    def _begin_to_note(self) -> None:
+        """Take the log as it is from now on; the record is there before the catalog says so."""
+        self._note_length()
+        if not self.notes_its_length():
+            with self.transaction() as cursor:
+                cursor.execute("INSERT INTO settings VALUES ('log_length', 'noted')")
 
     def _format(self) -> str | None:
         tables = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'settings'"

@@ -3,12 +3,15 @@
 import os
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.storage.backup import backup, restore
 from engine.storage.check import check
+from engine.storage.database import Database
 from engine.storage.repair import repair
 from engine.storage.store import Store
 
@@ -56,13 +59,58 @@ def test_repair_says_what_is_lost(killed: Path) -> None:
     assert not repair(killed).changed
 
 
-def test_a_damaged_record_claims_nothing(killed: Path, caplog: Any) -> None:
+def _flip(record: Path, seed: int) -> None:
+    data = bytearray(record.read_bytes())
+    data[random.Random(seed).randrange(len(data))] ^= 1 << random.Random(seed).randrange(8)
+    record.write_bytes(data)
+
+
+def _cut(record: Path, seed: int) -> None:
+    os.truncate(record, random.Random(seed).randrange(record.stat().st_size))
+
+
+def _delete(record: Path, _: int) -> None:
+    record.unlink()
+
+
+HARM = [*((_flip, seed) for seed in range(6)), (_cut, 0), (_cut, 1), (_delete, 0)]
+
+
+@pytest.mark.parametrize(("harm", "seed"), HARM)
+def test_a_record_that_is_damaged_or_gone_is_named_and_healed(
+    harm: Callable[[Path, int], None], seed: int, killed: Path, caplog: Any
+) -> None:
     record = killed / "catalog.duckdb.committed"
-    whole = record.read_bytes()
-    for seed in range(5):
-        data = bytearray(whole)
-        data[random.Random(seed).randrange(len(data) - 1)] ^= 1
-        record.write_bytes(data)
-        assert "lost" not in "".join(problem.message for problem in check(killed).problems)
+    harm(record, seed)
+    said = [problem.message for problem in check(killed).problems]
+    assert any("catalog.duckdb.committed is " in text for text in said)
+    assert "last changes are lost" not in "".join(said)
+    done = repair(killed)
+    assert "catalog.duckdb.committed is " in done.lost[0]
+    assert check(killed).problems == []
+    harm(record, seed)
     Store.open(killed).close()
-    assert "lost" not in caplog.text
+    assert "catalog.duckdb.committed is " in caplog.text
+    assert check(killed).problems == []
+
+
+def test_a_store_that_never_had_a_record_gets_one_in_silence(killed: Path, caplog: Any) -> None:
+    database = Database(killed / "catalog.duckdb")
+    with database.transaction() as cursor:
+        cursor.execute("DELETE FROM settings WHERE name = 'log_length'")
+    database.close()
+    record = killed / "catalog.duckdb.committed"
+    record.unlink()
+    Store.open(killed).close()
+    assert record.exists()
+    assert "committed" not in caplog.text
+    assert check(killed).problems == []
+
+
+def test_backups_have_a_record_too(killed: Path, tmp_path: Path) -> None:
+    backup(killed, tmp_path / "kept")
+    assert check(tmp_path / "kept").problems == []
+    restore(tmp_path / "kept", tmp_path / "again")
+    assert check(tmp_path / "again").problems == []
+    (tmp_path / "again" / "catalog.duckdb.committed").unlink()
+    assert "is gone" in check(tmp_path / "again").problems[0].message
