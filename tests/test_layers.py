@@ -22,7 +22,7 @@ LAYERS = [
     {"engine.vision.earlygate", "engine.vision.interpolate", "engine.vision.reusevit"},
     {"engine.vision.emulated", "engine.vision.eventful", "engine.vision.merging"},
     {"engine.vision.rollout", "engine.vision.runlength"},
-    {"engine.vision.action"},
+    {"engine.vision.action", "engine.vision.detect"},
     {"engine.vision.bounded"},
     {"engine.vision.registry"},
     {"engine.storage"},

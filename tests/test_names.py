@@ -20,6 +20,7 @@ from engine.evaluation.datasets.registry import DATASETS, AnnotatedSet
 from engine.ingesting.report import IngestOptions
 from engine.names import Names
 from engine.vision.action import load_action_model
+from engine.vision.backbone.detector_families import DETECTOR_FAMILIES, DetectorFamily
 from engine.vision.backbone.families import FAMILIES, HUGGING_FACE
 from engine.vision.backbone.locate import BUILTIN
 from engine.vision.backbone.video_families import VIDEO_FAMILIES
@@ -39,6 +40,7 @@ from transformers import CLIPConfig, VideoMAEConfig
 from engine.evaluation.datasets.base import Captioned, Dataset
 from engine.evaluation.datasets.registry import AnnotatedSet
 from engine.vision.backbone.families import Family
+from engine.vision.backbone.detector_families import YOLOS
 from engine.vision.backbone.video_families import VIDEOMAE
 from engine.vision.backbone.weights import split_towers, text_config, vision_config
 from engine.vision.streaming.dense import Dense
@@ -124,6 +126,7 @@ HELD = Buildable(lambda tower, space, parts, options: Held(tower), ("tiny-1",))
 EVERY_OTHER = Buildable(lambda tower, space, parts, options: EveryOther(tower))
 FAMILY = Family(vision_config, text_config, split_towers, read)
 VIDEO = replace(VIDEOMAE, read=read_video)
+DETECTOR = replace(YOLOS, one_label=False)
 SET = AnnotatedSet(load, 2.0, 8)
 '''
 POINTS = """[dejavu_engine.strategies]
@@ -137,6 +140,9 @@ tiny = tiny_extras:FAMILY
 
 [dejavu_engine.video_families]
 tiny = tiny_extras:VIDEO
+
+[dejavu_engine.detector_families]
+tiny = tiny_extras:DETECTOR
 
 [dejavu_engine.datasets]
 tiny = tiny_extras:SET
@@ -250,6 +256,12 @@ def test_a_video_family_reads_its_models(installed: Path, tmp_path: Path) -> Non
         load_action_model(str(tmp_path), device="cpu")
 
 
+def test_a_detector_family_is_found_beside_ours(installed: Path) -> None:
+    family = DETECTOR_FAMILIES.find("tiny", DetectorFamily)
+    ours = DETECTOR_FAMILIES.find("yolos", DetectorFamily)
+    assert (family.build, family.one_label) == (ours.build, not ours.one_label)
+
+
 def test_a_dataset_goes_by_its_name(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("a dog")
     found = DATASETS.find("tiny", AnnotatedSet)
@@ -285,7 +297,9 @@ def test_no_name_is_given_twice(installed: Path, small) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [STRATEGIES, FAMILIES, VIDEO_FAMILIES, DATASETS], ids=lambda each: each.what
+    "names",
+    [STRATEGIES, FAMILIES, VIDEO_FAMILIES, DETECTOR_FAMILIES, DATASETS],
+    ids=lambda each: each.what,
 )
 def test_ours_are_all_there(names: Names) -> None:
     assert all(names.find(name, object) is not None for name in names.own)

@@ -41,7 +41,7 @@ class Preprocessing:
         resample = config.get("resample", 3)
         if resample not in _RESAMPLE:
             raise ModelError(f"resample {resample} of the preprocessor; allowed: 2, 3")
-        mean, std = _scaling(config)
+        mean, std = scaling_of(config)
         shared: dict[str, Any] = {"mean": mean, "std": std, "resample": _RESAMPLE[resample]}
         if isinstance(size, Mapping) and "height" in size:
             if size["height"] != size["width"]:
@@ -53,7 +53,7 @@ class Preprocessing:
         return cls(size=edge, resize=resize, **shared)
 
 
-def _scaling(config: Mapping[str, Any]) -> tuple[Triple, Triple]:
+def scaling_of(config: Mapping[str, Any]) -> tuple[Triple, Triple]:
     """Mean and deviation of values in 0 to 1 that give what the processor's steps give.
 
     Processors multiply bytes; some subtract 1 then; most normalise what comes of it.
