@@ -24,6 +24,7 @@ from engine.errors import (
     UsageError,
     VideoError,
 )
+from schemas.letters import sayable
 
 _STATUS: tuple[tuple[type[EngineError], int], ...] = (
     (NotFoundError, 404),
@@ -64,6 +65,15 @@ def without_paths(value: T, role: str | None) -> T:
     return value if role == "write" else _bare(value)
 
 
+def _sayable(value: Any) -> Any:
+    """Write out what UTF-8 has no letter for, so that what is wrong with it can be told."""
+    if isinstance(value, str):
+        return sayable(value)
+    if isinstance(value, Mapping):
+        return {sayable(name): _sayable(item) for name, item in value.items()}
+    return [_sayable(item) for item in value] if isinstance(value, list) else value
+
+
 def _bare(value: Any) -> Any:
     if isinstance(value, str):
         return _FOLDERS.sub("", value)
@@ -96,7 +106,7 @@ def problem(
         "request_id": request.scope.get("request_id", ""),
         **more,
     }
-    return JSONResponse(body, status, media_type=MEDIA, headers=dict(headers or {}))
+    return JSONResponse(_sayable(body), status, media_type=MEDIA, headers=dict(headers or {}))
 
 
 def handle_errors(app: FastAPI) -> None:

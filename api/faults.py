@@ -20,14 +20,14 @@ _ALLOWED = re.compile(r"^(?:Input|String|List|Dictionary|Data|Value) should (?:b
 def fault(error: Mapping[str, Any], content_type: str, body: type | None) -> dict[str, str]:
     """Say where a request is not valid and what is allowed there, from what pydantic found."""
     place, given = error["loc"][1:], error.get("input")
+    if error["type"] == "json_invalid":
+        where = f" at character {place[0]}" if place else ""
+        return {"at": "", "problem": f"the body is not JSON{where}: {error['ctx']['error']}"}
     if error["loc"] == ("body",) and not isinstance(given, Mapping):
         typed = f" under Content-Type {content_type}" if isinstance(given, bytes | str) else ""
         got = "nothing" if given is None else f"{len(given)} bytes" if typed else repr(given)[:20]
         said = f"expected a JSON object under Content-Type application/json, got {got}{typed}"
         return {"at": "", "problem": said}
-    if error["type"] == "json_invalid":
-        where = f" at character {place[0]}" if place else ""
-        return {"at": "", "problem": f"the body is not JSON{where}: {error['ctx']['error']}"}
     return {"at": ".".join(map(str, place)), "problem": _said(error, place, body)}
 
 

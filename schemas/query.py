@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, model_validator
 
+from schemas.letters import half_letter
+
 Mode = Literal["retrieval", "qa", "grounded_qa"]
 GroupBy = Literal["frame", "moment", "video"]
 
@@ -14,9 +16,18 @@ def example(**values: Any) -> dict[str, Any]:
 
 
 class Strict(BaseModel):
-    """A request: a field that is not known is an error, not ignored."""
+    """A request: a field that is not known is an error, not ignored; every text is whole."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_whole_letters(cls, given: Any) -> Any:
+        if (text := half_letter(given)) is not None:
+            raise ValueError(
+                f"{text[:80]!r} holds half of a surrogate pair; allowed: whole letters"
+            )
+        return given
 
 
 class QueryOptions(Strict):
