@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from engine.storage.changes import add_part, add_stretch, ensure_segment, show
-from engine.storage.database import Database, insert, next_id, now
+from engine.storage.database import Database, insert, next_id, now, update
 from engine.storage.durable import checksum, set_aside
 from engine.storage.files import Files
 from engine.storage.layout import Layout
 from engine.storage.parts import FORMAT, Contents, Footer
-from engine.storage.records import Holding, Part, SegmentKey
+from engine.storage.records import Holding, Part, SegmentKey, VideoStatus
 from engine.storage.sampling import Sampling
 from engine.storage.whole import commit_whole
 
@@ -33,7 +33,8 @@ class Adoption:
     creates: bool
     gops: dict[int, dict[int, tuple[Any, ...]]] = field(default_factory=dict)  # of added videos
     timelines: dict[int, tuple[float, float, int]] = field(default_factory=dict)  # theirs
-    streams: set[SegmentKey] = field(default_factory=set)  # to which something was added
+    # to which something was added, with how many rows they have in all where that is known
+    streams: dict[SegmentKey, int | None] = field(default_factory=dict)
 
     def reserve(self, footers: Sequence[Footer]) -> None:
         """Give out no number that a part or a video of these has."""
@@ -114,7 +115,8 @@ class Adoption:
             for strategy in strategies:
                 key = SegmentKey(video_id, space_id, sampling, strategy)
                 committed = ledger.committed(key)
-                self.streams.add(key)
+                known = [n for n in (self.streams.get(key), item.planned) if n is not None]
+                self.streams[key] = max(known, default=None)
                 with self.database.transaction() as cursor:
                     ensure_segment(cursor, key, shown=is_shown)
                     for piece in item.pieces:
@@ -132,13 +134,14 @@ class Adoption:
                         cursor.execute(
                             "INSERT INTO gops VALUES (?, ?, ?, ?, ?, ?)", [video_id, *gop]
                         )
-        for key in self.streams:
-            commit_whole(self.database, key, self.timelines.get(key.video_id))
+        for key, planned in self.streams.items():
+            commit_whole(self.database, key, self.timelines.get(key.video_id), planned)
         if self.database.one("SELECT 1 FROM settings WHERE name = 'space'") is None:
             with self.database.transaction() as cursor:
                 cursor.execute(
                     "INSERT INTO settings SELECT 'space', space_key FROM spaces JOIN stored_frames"
-                    " USING (space_id) GROUP BY space_key ORDER BY count(*) DESC LIMIT 1"
+                    " USING (space_id) JOIN videos USING (video_id) WHERE status <> 'registered'"
+                    " GROUP BY space_key ORDER BY count(*) DESC LIMIT 1"
                 )
 
     def _space(self, space: Mapping[str, object]) -> int:
@@ -160,6 +163,7 @@ class Adoption:
             "SELECT video_id FROM videos WHERE content_hash = ?", [video["content_hash"]]
         )
         if found is not None:
+            self._ask_for_rows(int(found[0]), contents)
             return int(found[0])
         if not self.creates:
             raise StrangerError(
@@ -171,6 +175,12 @@ class Adoption:
         self.gops[video_id] = {}
         return video_id
 
+    def _ask_for_rows(self, video_id: int, contents: Contents) -> None:
+        """Note of a video that was added that it was to be embedded, where any part says so."""
+        if video_id in self.gops and _status(contents) == "ingesting":
+            with self.database.transaction() as cursor:
+                update(cursor, "videos", {"status": "ingesting"}, "video_id = ?", [video_id])
+
     def _add_video(self, contents: Contents) -> int:
         video, video_id = dict(contents.video), int(contents.video["video_id"])
         taken = {row[0] for row in self.database.all("SELECT name FROM aliases")}
@@ -181,12 +191,17 @@ class Adoption:
             if cursor.execute("SELECT 1 FROM videos WHERE video_id = ?", [video_id]).fetchall():
                 video_id = next_id(cursor, "video_ids")
             first = {"name": names[0][0], "path": names[0][1], "ingested_at": now()}
-            own = {**video, "video_id": video_id, **first, "status": "ingesting"}
+            own = {**video, "video_id": video_id, **first, "status": _status(contents)}
             insert(cursor, "videos", own)
             for name, path in names:
                 alias = {"name": name, "video_id": video_id, "path": path, "added_at": now()}
                 insert(cursor, "aliases", alias)
         return video_id
+
+
+def _status(contents: Contents) -> VideoStatus:
+    """Return whether a video was to be embedded; a part of one that was not holds labels alone."""
+    return "registered" if contents.video.get("status") == "registered" else "ingesting"
 
 
 def _held(video_id: int, contents: Contents) -> list[Holding]:

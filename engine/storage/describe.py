@@ -10,7 +10,7 @@ from engine.storage.records import Holding
 _SPACE = "space_key, name, model, revision, weight_hash, preprocessing, dimension"
 _VIDEO = (
     *("video_id", "content_hash", "duration_seconds", "fps", "width", "height"),
-    *("codec", "num_frames", "size_bytes"),
+    *("codec", "num_frames", "size_bytes", "status"),
 )
 _CHOSEN = "video_id IN (SELECT unnest(?::BIGINT[]))"
 Rows = dict[int, list[tuple[Any, ...]]]
@@ -33,6 +33,7 @@ def describe(
     streams = dict.fromkeys((item.video_id, str(item.sampling)) for item in held)
     ids = sorted({video_id for video_id, _ in streams})
     videos = _by_video(database, f"SELECT video_id, {', '.join(_VIDEO)} FROM videos", ids)
+    in_use = _is_in_use(database, space_id)
     names = _by_video(database, "SELECT video_id, name, path FROM aliases", ids, "added_at, name")
     timelines = _by_video(
         database,
@@ -40,22 +41,42 @@ def describe(
         ids,
         group="video_id",
     )
+    planned = _planned(database, space_id, ids)
     pieces = _pieces(database, space_id, held, ids) if not fresh else {}
     gops = _gops(database, ids, fresh)
     contents = []
     for video_id, sampling in streams:
         own = tuple(fresh) or tuple(pieces.get((video_id, sampling), ()))
+        video, rows = _video(videos[video_id][0], in_use=in_use), planned.get((video_id, sampling))
+        if fresh and rows is None and video["status"] != "ingesting" and not in_use:
+            rows = 0  # nobody embeds the video: what a statement asks for is all that is planned
+        if rows is not None:
+            rows += sum(piece.num_frames for piece in fresh)
         contents.append(
             Contents(
-                dict(zip(_VIDEO, videos[video_id][0], strict=True)),
+                video,
                 tuple((name, path) for name, path in names.get(video_id, [])),
                 sampling,
                 own,
                 tuple(gop for gop in gops.get(video_id, []) if _touches(gop, own)),
                 next(iter(timelines.get(video_id, [])), None),
+                rows,
             )
         )
     return tuple(contents)
+
+
+def _video(row: tuple[Any, ...], *, in_use: bool) -> dict[str, Any]:
+    """Name the facts of a video; one with rows in the space in use was to be embedded."""
+    video = dict(zip(_VIDEO, row, strict=True))
+    if in_use and video["status"] == "registered":
+        video["status"] = "ingesting"
+    return video
+
+
+def _is_in_use(database: Database, space_id: int) -> bool:
+    sql = "SELECT 1 FROM spaces JOIN settings ON value = space_key WHERE settings.name = 'space'"
+    return database.one(f"{sql} AND space_id = ?", [space_id]) is not None
 
 
 def _by_video(
@@ -67,6 +88,15 @@ def _by_video(
     for video_id, *values in database.all(sql, [list(ids)]):
         found.setdefault(video_id, []).append(tuple(values))
     return found
+
+
+def _planned(
+    database: Database, space_id: int, ids: Sequence[int]
+) -> dict[tuple[int, str], int | None]:
+    """Return how many rows streams have in all that are finished."""
+    sql = f"SELECT video_id, sampling, max(num_frames) FROM segments WHERE {_CHOSEN}"
+    sql += " AND space_id = ? AND finished_at IS NOT NULL GROUP BY ALL"
+    return {(int(v), str(s)): n for v, s, n in database.all(sql, [list(ids), space_id])}
 
 
 def _pieces(

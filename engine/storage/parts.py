@@ -39,12 +39,13 @@ class Piece:
 class Contents:
     """What a part holds of one video, and who the video is."""
 
-    video: Mapping[str, Any]  # what the catalog knew of it: id, content hash, codec facts
+    video: Mapping[str, Any]  # what the catalog knew: id, content hash, codec facts, status
     names: tuple[tuple[str, str], ...]  # with the path of each
     sampling: str  # as text: what a `Sampling` is read from
     pieces: tuple[Piece, ...]  # none in an overlay
     gops: tuple[tuple[int, float, float, int, int], ...]  # those that the pieces touch
     timeline: tuple[float, float, int] | None  # first second, last second, number of all GOPs
+    planned: int | None = None  # rows of its sampling in all, where that is known
 
 
 @dataclass(frozen=True, slots=True)

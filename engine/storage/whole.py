@@ -7,11 +7,15 @@ _TOLERANCE_SECONDS = 1e-6
 
 
 def commit_whole(
-    database: Database, key: SegmentKey, timeline: tuple[float, float, int] | None
+    database: Database,
+    key: SegmentKey,
+    timeline: tuple[float, float, int] | None,
+    planned: int | None,
 ) -> None:
-    """Mark a segment as finished where its sampling covers the video and no row is missing.
+    """Mark a segment as finished where no row is missing.
 
-    Where rows are missing no stretch counts, so that an ingest embeds them anew.
+    Its sampling covers the video, or it has as many rows as were planned. Where rows are missing no
+    stretch counts, so that an ingest embeds them anew.
     """
     of_it, stream = "video_id = ? AND space_id = ?", [key.video_id, key.space_id]
     sampled, sampling = f"{of_it} AND sampling = ?", [*stream, str(key.sampling)]
@@ -19,7 +23,7 @@ def commit_whole(
     span = timeline or database.one(
         "SELECT min(start_seconds), max(stop_seconds) FROM gops WHERE video_id = ?", [key.video_id]
     )
-    if shown is None or span is None or span[0] is None:
+    if shown is None or span is None or (span[0] is None and planned is None):
         return
     rows = database.all(
         "SELECT start_seconds, stop_seconds, max(num_frames) FROM stretches"
@@ -27,15 +31,19 @@ def commit_whole(
         sampling,
     )
     found = database.one(f"SELECT count(*) FROM stored_frames WHERE {of_it}", stream)
-    seen, reached = int(found[0]) if found else 0, span[0]
-    for start, stop, _ in rows:
-        if start > reached + _TOLERANCE_SECONDS:
-            break
-        reached = max(reached, stop)
+    seen, written = int(found[0]) if found else 0, sum(count for _, _, count in rows)
+    whole = planned is not None and written >= planned
+    if span[0] is not None:
+        reached = span[0]
+        for start, stop, _ in rows:
+            if start > reached + _TOLERANCE_SECONDS:
+                break
+            reached = max(reached, stop)
+        whole |= reached >= span[1] - _TOLERANCE_SECONDS
     with database.transaction() as cursor:
-        if seen < sum(count for _, _, count in rows):
+        if seen < written:
             cursor.execute(f"DELETE FROM stretches WHERE {sampled}", sampling)
-        elif reached >= span[1] - _TOLERANCE_SECONDS:
+        elif whole:
             finished = {"num_frames": seen, "finished_at": now()}
             update(cursor, "segments", finished, sampled, sampling)
             ready = {"status": "ready", "error": None}

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from engine.storage.repair import repair
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
+from engine.video.gop import Gop
 from engine.vision.backbone.space import Space
 
 MakeRows = Callable[..., Rows]
@@ -184,3 +186,36 @@ def test_a_repair_says_that_it_publishes(closed: tuple[Path, pa.Table]) -> None:
     assert [problem.kind for problem in check(root).problems] == ["copy"]
     assert repair(root).published
     assert not repair(root).changed
+
+
+def test_a_video_that_was_only_labelled_is_not_said_to_lack_rows(
+    empty_store: Store, space: Space, make_rows: MakeRows, make_info: MakeInfo
+) -> None:
+    labels = replace(space, name="labels")
+    empty_store.catalog.add_space(labels)
+    for name, embedded in (("seen", False), ("kept", True)):
+        video_id = empty_store.catalog.add_video(make_info(f"/{name}.mp4"), f"hash {name}", name)
+        gops = [Gop(i, i * 5.0, i * 5.0 + 5, 9, i) for i in (0, 1)]
+        empty_store.catalog.add_gops(video_id, gops)  # labels of the first 5 seconds were asked for
+        keys = [labels.key, space.key] if embedded else [labels.key]
+        for key in keys:
+            if key == space.key:
+                empty_store.catalog.set_status(video_id, "ingesting")
+            stream = (video_id, key, Sampling(2), "dense")
+            stop = 10.0 if key == space.key else 5.0
+            empty_store.write_part(*stream, 0, 0.0, stop, make_rows(0, 20, video_id))
+            empty_store.finish_segment(*stream, 20)
+    empty_store.catalog.set_status(2, "ready")
+    root = empty_store.layout.root
+    empty_store.close()
+    before = check(root).problems
+    (root / "catalog.duckdb").unlink()
+    shutil.rmtree(root / "published")
+    assert repair(root).catalog == "from the parts alone"
+    assert check(root).problems == before == []
+    with Store.open(root) as store:
+        statuses = {video.name: video.status for video in store.catalog.videos()}
+        assert statuses == {"seen": "registered", "kept": "ready"}
+        assert store.catalog.current_space() == store.catalog.space(space.key)
+        states = {found.name: found.state for found in store.completeness(space.key)}
+        assert states == {"seen": "registered", "kept": "complete"}
