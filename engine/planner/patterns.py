@@ -183,9 +183,10 @@ class _Lowering:
             self._fail(call, f"{said}; allowed: {word}() without arguments")
         if word in ("PREV", "NEXT") and len(call.expressions) not in (1, 2):
             self._fail(call, f"{said}; allowed: {word}(expression [, rows])")
-        if isinstance(call, (exp.First, exp.Last)) and call.args.get("expression"):
+        offset = call.args.get("expression") if isinstance(call, (exp.First, exp.Last)) else None
+        if offset is not None and not (isinstance(offset, exp.Literal) and offset.is_int):
             end = "FIRST" if isinstance(call, exp.First) else "LAST"
-            self._fail(call, f"{said}; allowed: {end}(expression), without an offset")
+            self._fail(call, f"{said}; allowed: {end}(expression [, rows, a whole number])")
 
     def _so_far(self, node: exp.Expr, name: str, what: str) -> NoReturn:
         said = f"DEFINE of {name} looks at the match so far: {what}"
@@ -209,7 +210,8 @@ class _Lowering:
             name = self._variable_of(call)
             if isinstance(call, (exp.First, exp.Last)):
                 end = "first" if isinstance(call, exp.First) else "last"
-                call.replace(self._picked(end, call.this.copy(), name))
+                offset = int(call.args["expression"].name) if call.args.get("expression") else 0
+                call.replace(self._picked(end, call.this.copy(), name, offset))
             else:
                 call.replace(self._filtered(call.copy(), name))
         for column in list(holder.find_all(exp.Column)):
@@ -242,8 +244,12 @@ class _Lowering:
             self._expect_told(call, list(found))
         return next(iter(found), None)
 
-    def _picked(self, word: str, value: exp.Expr, name: str | None) -> exp.Expr:
+    def _picked(self, word: str, value: exp.Expr, name: str | None, offset: int = 0) -> exp.Expr:
+        """The value of the first or last row (of a variable's), or of one so many rows nearer."""
         ordered = exp.Order(this=value, expressions=[exp.Ordered(this=exp.column("__n"))])
+        if offset:
+            place = exp.Literal.number(1 + offset) if word == "first" else f"{-1 - offset}"
+            return exp.func("list_extract", self._filtered(exp.ArrayAgg(this=ordered), name), place)
         kind = exp.First if word == "first" else exp.Last
         return self._filtered(kind(this=ordered), name)
 

@@ -29,7 +29,6 @@ Places = NDArray[np.int64]
 _MOST_KNOWN = 64
 _FEW = 16  # one in so many rows are unpacked one by one rather than found in a scan
 _CODED = ("picture", "strategy")  # few values: kept as codes
-_OF_EXACT = {"strategy": "dense", "reuse_rate": 0.0, "drift": 0.0, "exact": True}
 _ROWS = f"SELECT {', '.join(ROW_COLUMNS)} FROM stored_frames WHERE space_id = ?"
 _STRETCHES = (
     "SELECT s.video_id, start_seconds, stop_seconds FROM stretches s JOIN segments"
@@ -119,29 +118,24 @@ class FrameTable:
         return np.arange(int(counts.sum()), dtype=np.int64) + shifts
 
     def table(self, names: Sequence[str], places: Places | None = None) -> pa.Table:
-        """Return columns of the rows at places, or of all, as queries name and type them."""
-        rows = self.known.select([name for name in names if name != "at"])
+        """Return columns of the rows at places, or of all, as queries name and type them.
+
+        They say what was so when this was read: not that rows have been made exact since.
+        """
+        stored = [name for name in names if name != "at"]
+        rows = self.known.select(stored or ["row_id"])  # a table without columns has no rows
         if places is not None:
             rows = rows.take(pa.array(places))
         if "at" in names:
-            rows = rows.add_column(list(names).index("at"), "at", self._at(places))
+            rows = rows.append_column("at", self._at(places))
+        rows = rows.select(list(names))
         kinds = [FRAMES.field(n) if n in FRAMES.names else rows.field(n) for n in names]
-        rows = rows.cast(pa.schema(kinds))
-        return self._with_fixed(rows, places) if len(self.fixed) else rows
+        return rows.cast(pa.schema(kinds))
 
     def _at(self, places: Places | None) -> pa.Array:
         """When the rows at places were recorded."""
         shown = slice(None) if places is None else places
         return self.recorded.at(row_id.videos_of(self.row_ids[shown]), self.seconds[shown])
-
-    def _with_fixed(self, rows: pa.Table, places: Places | None) -> pa.Table:
-        shown = np.arange(len(self)) if places is None else places
-        mask = pa.array(np.isin(shown, self.fixed))
-        for at, one in enumerate(rows.schema):
-            if one.name in _OF_EXACT:
-                value = pa.scalar(_OF_EXACT[one.name], one.type)
-                rows = rows.set_column(at, one, pc.if_else(mask, value, rows.column(at)))
-        return rows
 
     def recorded_at(self, times: RecordedTimes) -> Self:
         """Return this with what is known now of when its videos were recorded."""

@@ -8,7 +8,9 @@ from tempfile import TemporaryDirectory
 
 from tests.oracle.generator import Generator
 from tests.oracle.judge import judge
+from tests.oracle.matcher import judge_pattern
 from tests.oracle.shrink import shrink
+from tests.oracle.words import VIEWS
 from tests.oracle.world import World
 
 
@@ -27,19 +29,36 @@ def main() -> int:
         if number % 500 == 0:
             folder = TemporaryDirectory()
             world = World(Path(folder.name) / "data", given.approximate)
+            world.add_views(VIEWS)
         generator = Generator(given.seed * 1_000_003 + number)
-        sql = generator.statement()
+        if number % 20 == 19:
+            sql, verdict = "", judge_pattern(world, generator.seed, options=options)
+            generator.note("MATCH_RECOGNIZE")
+        else:
+            sql = generator.statement()
+            verdict = judge(world, sql, options=options)
         used.update(generator.used.keys())  # a statement counts once for each
-        verdict = judge(world, sql, options=options)
         kinds[verdict.kind] += 1
         kinds["without rows"] += verdict.why == "0 rows"
         if verdict.kind not in ("same", "invalid"):
             wrong += 1
-            small = shrink(sql, lambda s: judge(world, s, options=options).kind == verdict.kind)  # noqa: B023
+            small = shrink(sql, lambda s: _fails(s, verdict.kind, options), tries=80)  # noqa: B023
             said = f"{given.seed * 1_000_003 + number}: {verdict.kind}, {verdict.why}"
             sys.stdout.write(f"{said}\n  {small}\n  out of {sql}\n")
+            sys.stdout.flush()
     sys.stdout.write(told(kinds, used))
     return 1 if wrong else 0
+
+
+def _fails(sql: str, kind: str, options: str) -> bool:
+    """Whether a statement fails in a world on which nothing else has run."""
+    with TemporaryDirectory() as folder:
+        world = World(Path(folder) / "data", bool(options))
+        world.add_views(VIEWS)
+        try:
+            return judge(world, sql, options=options).kind == kind
+        finally:
+            world.close()
 
 
 def told(kinds: Counter[str], used: Counter[str]) -> str:

@@ -6,8 +6,8 @@ Every LIMIT stands behind an order that leaves no choice, so each statement has 
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.oracle.whole import pivot, recursive
-from tests.oracle.words import RELATIONS, SHADOWS, TEXTS, VALUES, Table, all_columns
+from tests.oracle.whole import pivot, recursive, set_operation
+from tests.oracle.words import OF_VIEWS, RELATIONS, SHADOWS, TEXTS, VALUES, Table, all_columns
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Generator:
         if kind == "with":
             return self.with_ctes()
         if kind == "setop":
-            return self.set_operation(2)
+            return set_operation(self, 2)
         if kind == "topk":
             return self.top_k([], 2)[0]
         if kind == "recursive":
@@ -63,7 +63,7 @@ class Generator:
         kind = self.pick("CLIP_MATCH", "CLIP_MATCH", "CLIP_MATCH", "CLIP_PROB")
         return f"{kind}({table.alias}.frame, {self.text()})"
 
-    def column(self, tables: list[Table], kinds: str = "ntb") -> tuple[str, str, str]:
+    def column(self, tables: list[Table], kinds: str = "ntbd") -> tuple[str, str, str]:
         """Return a column as written, its name and its kind."""
         options = [
             (table, name, kind)
@@ -78,7 +78,8 @@ class Generator:
         return (name if alone and self.chance(0.3) else f"{table.alias}.{name}"), name, kind
 
     def value(self, name: str, kind: str) -> str:
-        given = {"n": ("0", "1", "2.5"), "t": ("'x'",), "b": ("true",), "f": ("0.1", "0.4")}[kind]
+        given = {"n": ("0", "1", "2.5"), "t": ("'x'",), "b": ("true",), "f": ("0.1", "0.4"),
+                 "d": ("'2026-03-01'",)}[kind]  # fmt: skip
         return self.random.choice(VALUES.get(name, given))
 
     def predicate(self, tables: list[Table], outer: list[Table], depth: int) -> str:
@@ -167,7 +168,17 @@ class Generator:
         written, tables = self.entry(outer, depth)
         for _ in range(self.random.choice((0, 0, 1, 1, 1, 2) if depth > 0 else (0, 0, 1))):
             written, tables = self.joined(written, tables, outer, depth)
-        return written, tables, self.where(tables, outer, depth)
+        where = self.where(tables, outer, depth)
+        if len(tables) == 1 and self.chance(0.2):
+            self.note("comma")
+            right, added = self.base()
+            keyed = "video_id" in tables[0].columns and self.chance(0.7)
+            link = f"{added[0].alias}.video_id = {tables[0].alias}.video_id"
+            tables = [*tables, *added]
+            own = f" WHERE {link}" if keyed else self.where(tables, outer, 0)
+            where = f"{where} AND {own[7:]}" if where and own else where or own
+            written = f"{written}, {right}"
+        return written, tables, where
 
     def entry(self, outer: list[Table], depth: int) -> tuple[str, list[Table]]:
         kind = self.pick("base", "base", "base", *(["derived", "nested"] if depth > 0 else []))
@@ -184,7 +195,11 @@ class Generator:
         return self.base()
 
     def base(self) -> tuple[str, list[Table]]:
-        relation = self.pick("frames", "frames", "frames", "videos", "gops")
+        relation = self.pick(*["frames"] * 6, *["videos", "gops"] * 2, *OF_VIEWS)
+        if relation in OF_VIEWS:
+            self.note("view")
+            table = Table(self.name(relation[0]), dict(OF_VIEWS[relation]), relation == "dogs")
+            return f"{relation} {table.alias}", [table]
         table = Table(self.name(relation[0]), dict(RELATIONS[relation]), relation == "frames")
         return f"{relation} {table.alias}", [table]
 
@@ -192,7 +207,7 @@ class Generator:
         self, left: str, tables: list[Table], outer: list[Table], depth: int
     ) -> tuple[str, list[Table]]:
         kind = self.pick("inner", "inner", "using", "left", "left", "right", "full", "semi", "anti",
-                         "comma", "lateral", "left lateral", "natural")  # fmt: skip
+                         "cross", "lateral", "left lateral", "natural")  # fmt: skip
         keyed = [table for table in tables if "video_id" in table.columns]
         if kind == "natural":  # only where video_id alone is in both
             kind = "using"
@@ -207,7 +222,7 @@ class Generator:
             return f"{left}{word} ({inner}) {table.alias}{tail}", [*tables, table]
         right, added = self.entry([], depth - 1) if depth > 0 else self.base()
         with_key = [table for table in added if "video_id" in table.columns]
-        if kind in ("cross", "comma", "lateral", "left lateral") or not with_key:
+        if kind in ("cross", "lateral", "left lateral") or not with_key:
             if len(tables) > 1:
                 return left, tables
             return f"{left} CROSS JOIN {right}", [*tables, *added]
@@ -378,19 +393,3 @@ class Generator:
         stars = self.pick("", ", c.*", "")
         where = self.where(tables, [], 1)
         return f"WITH c AS ({inner}) SELECT {', '.join(items)}{stars} FROM {source}{where}"
-
-    def set_operation(self, depth: int) -> str:
-        arms = []
-        for _ in range(self.random.choice((2, 2, 3))):
-            source, tables, where = self.sources([], depth - 1)
-            number = self.column(tables, "n")[0]
-            scored = [table for table in tables if table.handle]
-            value = self.score(scored[0]) if scored and self.chance(0.7) else "0.5"
-            arms.append(f"SELECT {number} AS a, {value}::DOUBLE AS b FROM {source}{where}")
-        words = ["UNION", "UNION ALL", "EXCEPT", "INTERSECT", "EXCEPT ALL"]
-        sql = arms[0]
-        for arm in arms[1:]:
-            sql = f"{sql} {self.pick(*words[:2]) if len(arms) > 2 else self.pick(*words)} {arm}"
-        if self.chance(0.3):
-            return f"SELECT * FROM ({sql}) u WHERE a > {self.pick('1', '1500')}"
-        return sql + self.pick("", " ORDER BY ALL LIMIT 4")

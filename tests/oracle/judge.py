@@ -27,6 +27,7 @@ class Verdict:
 
 def judge(world: World, sql: str, *, options: str = "") -> Verdict:
     """Run a statement on both; IS_MATCH stands for a bare CLIP_MATCH."""
+    world.follow()
     try:
         cursor = world.twin.execute(sql)
         expected = cursor.fetchall()

@@ -61,6 +61,7 @@ def test_every_construct_is_asked_for() -> None:
         "exists", "member", "scalar", "outer", "lateral join", "left lateral join", "nested join",
         "qualify", "semi join", "anti join", "full join", "pivot", "CUBE", "ROLLUP",
         "GROUPING SETS", "recursive", "setop", "derived", "cte read twice", "window", "bare",
+        "view", "comma",
     }  # fmt: skip
     assert min(used.values()) >= 3
 

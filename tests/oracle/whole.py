@@ -1,4 +1,4 @@
-"""Random statements of one shape each: recursive CTEs and PIVOT."""
+"""Random statements of one shape each: recursive CTEs, PIVOT and set operations."""
 
 from typing import TYPE_CHECKING
 
@@ -31,3 +31,21 @@ def pivot(draw: "Generator") -> str:
         if "video_id" in tables[0].columns
         else f"SELECT {key} AS k FROM {source}{where}"
     )
+
+
+def set_operation(draw: "Generator", depth: int) -> str:
+    """Return a UNION, EXCEPT or INTERSECT of two or three queries."""
+    arms = []
+    for _ in range(draw.random.choice((2, 2, 3))):
+        source, tables, where = draw.sources([], depth - 1)
+        number = draw.column(tables, "n")[0]
+        scored = [table for table in tables if table.handle]
+        value = draw.score(scored[0]) if scored and draw.chance(0.7) else "0.5"
+        arms.append(f"SELECT {number} AS a, {value}::DOUBLE AS b FROM {source}{where}")
+    words = ["UNION", "UNION ALL", "EXCEPT", "INTERSECT", "EXCEPT ALL"]
+    sql = arms[0]
+    for arm in arms[1:]:
+        sql = f"{sql} {draw.pick(*words[:2]) if len(arms) > 2 else draw.pick(*words)} {arm}"
+    if draw.chance(0.3):
+        return f"SELECT * FROM ({sql}) u WHERE a > {draw.pick('1', '1500')}"
+    return sql + draw.pick("", " ORDER BY ALL LIMIT 4")

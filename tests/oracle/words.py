@@ -5,11 +5,43 @@ from typing import Final
 
 TEXTS = ("a dog", "a cat", "a red car")
 RELATIONS: Final = {
-    "frames": {"video_id": "n", "frame": "n", "seconds": "n", "picture": "t", "exact": "b"},
-    "videos": {"video_id": "n", "name": "t", "duration_seconds": "n", "width": "n", "error": "t",
-               "num_frames": "n", "codec": "t", "camera": "t", "lanes": "n", "kept": "b"},
-    "gops": {"video_id": "n", "gop": "n", "start_seconds": "n", "stop_seconds": "n",
-             "num_frames": "n"},
+    "frames": {
+        "video_id": "n",
+        "frame": "n",
+        "seconds": "n",
+        "picture": "t",
+        "exact": "b",
+        '"at"': "d",
+    },
+    "videos": {
+        "video_id": "n",
+        "name": "t",
+        "duration_seconds": "n",
+        "width": "n",
+        "error": "t",
+        "num_frames": "n",
+        "codec": "t",
+        "camera": "t",
+        "lanes": "n",
+        "kept": "b",
+        "recorded_at": "d",
+    },
+    "gops": {
+        "video_id": "n",
+        "gop": "n",
+        "start_seconds": "n",
+        "stop_seconds": "n",
+        "num_frames": "n",
+    },
+}
+VIEWS: Final = {
+    "dogs": "SELECT f.*, CLIP_MATCH(f.frame, 'a dog') AS dog FROM frames f",
+    "known": "SELECT * FROM videos WHERE camera IS NOT NULL",
+    "lasting": "SELECT video_id, max(seconds) AS seconds, count(*) AS n FROM frames GROUP BY 1",
+}
+OF_VIEWS: Final = {
+    "dogs": {**RELATIONS["frames"], "dog": "f"}, "known": RELATIONS["videos"],
+    "lasting": {"video_id": "n", "seconds": "n", "n": "n"},
 }  # fmt: skip
 SHADOWS = ("seconds", "video_id", "frame", "name", "s", "score", "x")
 VALUES: Final = {
@@ -19,6 +51,8 @@ VALUES: Final = {
     "picture": ("'I'", "'P'"), "name": ("'v1.mp4'", "'v4.mp4'"), "codec": ("'h264'",),
     "camera": ("'north'", "'x'"), "lanes": ("2", "3.5"), "kept": ("true",),
     "error": ("'no video stream'",), "exact": ("true", "false"),
+    '"at"': ("'2026-03-01 08:00:01'", "TIMESTAMP '2026-03-02'"),
+    "recorded_at": ("TIMESTAMP '2026-03-01'", "'2026-03-01 08:00:00'"),
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """One small store twice: as the engine holds it, and as plain tables of a stock DuckDB."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.cage.sandbox import Sandbox
 from engine.operators.base import Context, Reply
 from engine.search.context import Background, Range
+from engine.search.null import load_null
 from engine.search.options import Options
 from engine.search.reading import Reading
 from engine.search.work import Embedded
@@ -39,6 +40,7 @@ SAID: dict[int, dict[str, Any]] = {  # of videos, by those who keep them
     5: {"camera": "x", "kept": True, "recorded_at": datetime(2026, 2, 28)},
 }
 KINDS = {"camera": "VARCHAR", "checked": "TIMESTAMP", "kept": "BOOLEAN", "lanes": "DOUBLE"}
+CHANGED = ("strategy", "reuse_rate", "drift", "exact")  # columns of rows made exact
 
 Vectors = NDArray[np.float32]
 
@@ -99,6 +101,24 @@ class World:
         lost = self._video(7)
         self.store.catalog.set_status(lost, "quarantined", "no video stream")
         self.twin = self._twin()
+        load_null(self.context())  # measured on the rows as they are now, as `chances` is
+
+    def add_views(self, views: Mapping[str, str]) -> None:
+        """Make views in the store and for the twin."""
+        for name, select in views.items():
+            self.store.catalog.save_view(name, select)
+            self.twin.execute(f"CREATE VIEW {name} AS {select}")
+
+    def follow(self) -> None:
+        """Tell the twin which rows statements have made exact so far."""
+        if not self.approximate:
+            return
+        self.twin.register("given", self.store.rows(SPACE.key))
+        changed = ", ".join(f"{name} = given.{name}" for name in CHANGED)
+        self.twin.execute(
+            f"UPDATE frames SET {changed} FROM given WHERE given.frame = frames.frame"
+        )
+        self.twin.unregister("given")
 
     def close(self) -> None:
         """Give store and databases back."""
