@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from api.chosen import Meant, files_of
 from api.config import ServerSettings
 from api.deps import heavy_work
 from api.describe import describe
@@ -32,7 +33,7 @@ _EVENT_SECONDS = 0.2
 
 def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     """Build the application; the engine stays the caller's to close."""
-    queue = Jobs(engine.job_records, ingest_work(engine))
+    queue = Jobs(engine.job_records, ingest_work(engine, settings))
     heavy = heavy_work(settings, engine.layout.clips)
 
     @asynccontextmanager
@@ -75,17 +76,17 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     return app
 
 
-def ingest_work(engine: Engine) -> Work:
+def ingest_work(engine: Engine, settings: ServerSettings) -> Work:
     """Return what a job of the kinds `ingest` and `deepen` does."""
 
     def work(request: Mapping[str, Any], report: Tell, stop: threading.Event) -> str | None:
         if "deepen" in request:
             engine.deepen(progress=DeepenListener(report, stop), **request["deepen"])
             return None
-        paths = [Path(path) for path in request["paths"]]
+        files, _ = files_of(Meant.of(request), settings, engine.layout.uploads)
         options = request.get("options", {})
         listener = Listener(report, stop)
-        found = engine.ingest(paths, progress=listener, apart=True, **options)
+        found = engine.ingest(files, progress=listener, apart=True, **options)
         stored = [{"id": each.video_id, "name": each.name} for each in found.videos]
         report({**listener.last, "videos": stored})
         for video in {video.video_id or video.name for video in found.videos}:

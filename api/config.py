@@ -67,6 +67,10 @@ class ServerSettings(FromFile):
                 found = "write" if role == "write" else "read"
         return found
 
+    def allows(self, path: Path) -> bool:
+        """Whether a file or folder lies inside a root, wherever links lead."""
+        return any(path.resolve().is_relative_to(root) for root in self.roots)
+
     @property
     def roots(self) -> list[Path]:
         """Folders that a request may name files in."""

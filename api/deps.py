@@ -114,7 +114,7 @@ def inside_roots(settings: ServerSettings, given: str) -> pathlib.Path:
         raise UsageError(f"path {given!r} is no path")
     path = pathlib.Path(given)
     resolved = (path if path.is_absolute() else pathlib.Path.cwd() / path).resolve()
-    if not any(resolved.is_relative_to(root) for root in settings.roots):
+    if not settings.allows(resolved):
         allowed = ", ".join(map(str, settings.roots)) or "none; set DEJAVU_VIDEO_ROOTS"
         raise HttpProblem(403, f"{given!r} is outside the video roots; allowed: {allowed}")
     if not resolved.exists():

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.query import Strict, example
 from schemas.times import Instant
 
+Glob = Annotated[str, Field(min_length=1, max_length=1000)]
+
 
 class HowIn(Strict):
     """How a video is embedded; what is null is as the server is configured."""
@@ -36,7 +38,49 @@ class VideoIn(HowIn):
         extra="forbid", frozen=True, json_schema_extra=example(path="/videos/street.mp4", fps=2)
     )
 
-    path: str = Field(min_length=1, max_length=4096, description="of a file or a folder")
+    path: str = Field(min_length=1, max_length=4096, description="of a file or a folder, or a glob")
+    include: list[Glob] = Field(
+        default=[], max_length=100, description="only files whose name or folder one matches"
+    )
+    exclude: list[Glob] = Field(
+        default=[], max_length=100, description="no files whose name or folder one matches"
+    )
+
+
+class ExpectedFileOut(BaseModel):
+    """What would become of a file."""
+
+    name: str = Field(description="as it would be called")
+    outcome: Literal["new", "resumed", "known", "quarantined"]
+    seconds: float = Field(description="that it lasts")
+    frames: int = Field(description="to be embedded, at most")
+    reason: str | None = Field(description="why it cannot be used")
+
+
+class ForecastOut(BaseModel):
+    """What an ingest would do; nothing was written."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            files=[
+                {"name": "a.mp4", "outcome": "new", "seconds": 61.2, "frames": 123, "reason": None}
+            ],
+            seconds=61.2,
+            frames=123,
+            decode_seconds=1.9,
+            encode_seconds=14.0,
+            disk_bytes=140_000,
+            left_out=[],
+        )
+    )
+
+    files: list[ExpectedFileOut] = Field(description="in the order in which they are taken")
+    seconds: float = Field(description="that those last of which something is to be embedded")
+    frames: int = Field(description="to be embedded, at most")
+    decode_seconds: float | None = Field(description="of work; null: nothing was measured here yet")
+    encode_seconds: float | None = Field(description="of work, likewise")
+    disk_bytes: int | None = Field(description="of rows; null: none are stored yet")
+    left_out: list[str] = Field(description="links that lead outside of the video roots")
 
 
 class DeepenIn(Strict):

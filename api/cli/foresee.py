@@ -30,16 +30,6 @@ class Chooser:
         if not self.paths and not self.retry:
             raise UsageError("no PATH; allowed: files, folders, globs, or --retry without any")
 
-    @property
-    def flags(self) -> tuple[tuple[str, bool], ...]:
-        """Which flags were given."""
-        return (
-            ("--include", bool(self.include)),
-            ("--exclude", bool(self.exclude)),
-            ("--retry", self.retry),
-            ("--watch", self.watch),
-        )
-
     def files(self, opened: "Library | None") -> "list[Found]":
         """Return the files, of which globs may not leave none."""
         from engine.ingesting.discover import discover, let_through

@@ -97,7 +97,8 @@ def ingest(
                 "--workers": workers,
                 "--decoder": decoder != "auto",
                 "--devices": devices,
-                **dict(chooser.flags),
+                "--retry": retry,
+                "--watch": watch,
             }
             if named := [flag for flag, wanted in own.items() if wanted]:
                 which = f"{', '.join(named)} {'is' if len(named) == 1 else 'are'}"
@@ -107,6 +108,8 @@ def ingest(
             options |= {"replace": True} if replace else {}
             options |= {"coverage": coverage} if coverage != "all" else {}
             options |= {"decode_gate": True} if decode_gate else {}
+            globs = {"include": list(chooser.include), "exclude": list(chooser.exclude)}
+            options |= {name: listed for name, listed in globs.items() if listed}
             code = _by_server(engine, chooser.paths, options, as_json=as_json)
             raise typer.Exit(code)
         run = partial(

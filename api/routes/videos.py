@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
+from api.chosen import Meant, checked, files_of
 from api.deps import (
     CanRead,
     CanWrite,
@@ -26,7 +27,6 @@ from api.deps import (
     SettingsDep,
     VideoId,
     expect_room,
-    inside_roots,
 )
 from api.describe import problems
 from api.errors import HttpProblem, without_paths
@@ -40,7 +40,7 @@ from engine.storage.records import Video
 from engine.video.write import CLIP
 from engine.vision.strategies import check_strategy
 from schemas.columns import as_json
-from schemas.video import Accepted, DeepenIn, HowIn, VideoIn, VideoOut, VideoPage
+from schemas.video import Accepted, DeepenIn, ForecastOut, HowIn, VideoIn, VideoOut, VideoPage
 
 
 def _file(media: str) -> dict[int | str, dict[str, Any]]:
@@ -90,7 +90,11 @@ _VIDEO = {
 async def post_video(
     request: Request, response: Response, engine: EngineDep, jobs: JobsDep, settings: SettingsDep
 ) -> Accepted:
-    """Bring in a video: an upload as multipart form field `file`, or a path the server can see."""
+    """Bring in videos: an upload as multipart form field `file`, or a path the server can see.
+
+    The path of a folder means the videos in it, a glob what it matches, less what `include` and
+    `exclude` leave out.
+    """
     kind = request.headers.get("content-type", "")
     if kind.startswith("multipart/form-data"):
         async with form_of(request, engine.layout.uploads) as form:
@@ -100,13 +104,31 @@ async def post_video(
                 raise HttpProblem(422, "file is missing")
             options = _options(how)
             path = await asyncio.to_thread(_keep, file, engine.layout.uploads)
+            meant = Meant((str(path),))
     else:
         body = _valid(VideoIn, await request.body() or b"{}")
         options = _options(body)
-        path = inside_roots(settings, body.path)
-    job = jobs.submit("ingest", {"paths": [str(path)], "options": options})
+        meant = Meant((body.path,), tuple(body.include), tuple(body.exclude))
+        meant = await asyncio.to_thread(checked, meant, settings)
+    job = jobs.submit("ingest", {**meant.as_dict(), "options": options})
     response.headers["Location"] = f"/jobs/{job}"
     return Accepted(id=job, job_url=f"/jobs/{job}", status="queued")
+
+
+@router.post("/forecast", dependencies=[CanWrite], responses=problems(404, 422))
+async def forecast_videos(
+    request: Request, body: VideoIn, engine: EngineDep, heavy: HeavyDep, settings: SettingsDep
+) -> ForecastOut:
+    """Tell what bringing in a path would do: files, frames, time and disk; nothing is written."""
+    how = _options(body)
+
+    def foresee() -> ForecastOut:
+        meant = checked(Meant((body.path,), tuple(body.include), tuple(body.exclude)), settings)
+        files, left_out = files_of(meant, settings, engine.layout.uploads)
+        told = engine.forecast(files, **how).as_dict()
+        return ForecastOut.model_validate({**told, "left_out": left_out})
+
+    return await heavy.clips.take(foresee, request)
 
 
 @router.post(

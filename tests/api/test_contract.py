@@ -27,7 +27,7 @@ CHECKS = (
 )
 OPERATIONS = [
     ("get", "/videos"), ("post", "/videos"), ("get", "/videos/{video_id}"),
-    ("get", "/videos/named"), ("post", "/videos/deepen"),
+    ("get", "/videos/named"), ("post", "/videos/deepen"), ("post", "/videos/forecast"),
     ("delete", "/videos/{video_id}"), ("get", "/videos/{video_id}/frames/{seconds}.jpg"),
     ("get", "/videos/{video_id}/clip.mp4"), ("get", "/videos/{video_id}/curve"),
     ("get", "/columns"), ("post", "/columns"), ("delete", "/columns/{name}"),
