@@ -19,7 +19,7 @@ from api.errors import handle_errors
 from api.guards import Bodies, Keys, OwnPagesOnly
 from api.jobs import Jobs, Tell, Work
 from api.middleware import Head, Problems, RequestId, Version
-from api.routes import columns, curve, health, jobs, page, query, videos
+from api.routes import columns, curve, footage, health, jobs, page, query, videos
 from engine import __version__
 from engine.deepen import DeepenReport
 from engine.ingest import Event
@@ -60,7 +60,7 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     app.state.heavy = heavy
     app.state.draining = False
     handle_errors(app)
-    for module in (query, videos, columns, curve, jobs, health, page):
+    for module in (query, videos, footage, columns, curve, jobs, health, page):
         app.include_router(module.router)
     describe(app)
     app.add_middleware(Problems)

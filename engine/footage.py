@@ -8,14 +8,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from engine.errors import UsageError, VideoError
+from engine.errors import CorruptVideoError, UsageError, VideoError
 from engine.storage.records import Video
 from engine.storage.store import Store
 from engine.video.decode import get_frame_at
 from engine.video.gop import Gop
+from engine.video.stills import stills
 from engine.video.write import cut_clip
 
 _QUALITY = 82  # of a JPEG
+_IN_A_ROW = 10  # tiles of a sprite
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,36 @@ class Footage:
             picture = picture.resize((width, max(1, picture.height * width // picture.width)))
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=_QUALITY)
+        return buffer.getvalue()
+
+    def sprite(self, tiles: int, width: int) -> bytes:
+        """Return a JPEG of `tiles` pictures, ten in a row, each `width` wide.
+
+        Tile n shows the middle of the n-th of so many equal parts of the video; where groups of
+        pictures are shorter than a part, the first picture of the group that this lies in.
+        """
+        for name, given, most in (("tiles", tiles, 400), ("width", width, 480)):
+            if not 1 <= given <= most:
+                raise UsageError(f"{name} {given}; allowed: 1 to {most}")
+        first, last = self.span
+        part = (last - first) / tiles
+        instants = [first + (number + 0.5) * part for number in range(tiles)]
+        sheet: Image.Image | None = None
+        for number, picture in stills(self.video.path, instants, gops=self.gops):
+            if sheet is None:
+                height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+                sheet = Image.new(
+                    "RGB", (width * min(tiles, _IN_A_ROW), height * -(-tiles // _IN_A_ROW))
+                )
+            row, column = divmod(number, _IN_A_ROW)
+            tile = Image.fromarray(picture).resize((width, height))
+            sheet.paste(tile, (column * width, row * height))
+        if sheet is None:
+            raise CorruptVideoError(
+                f"{self.video.name} shows nothing that can be decoded", path=self.video.path
+            )
+        buffer = io.BytesIO()
+        sheet.save(buffer, "JPEG", quality=_QUALITY)
         return buffer.getvalue()
 
     def clip(self, start_seconds: float, stop_seconds: float, path: Path) -> Path:

@@ -27,6 +27,7 @@ from engine.storage.verify import StoreProblem
 from engine.where import videos_where
 
 if TYPE_CHECKING:
+    from engine.activity import Activity
     from engine.footage import Footage
     from engine.ingesting.discover import Found
 
@@ -147,6 +148,12 @@ class Library(Closing):
         from engine.footage import footage_of
 
         return footage_of(self.store, video)
+
+    def activity(self, video: int | str, *, points: int = 240) -> "Activity":
+        """Return how much a video changes over its time, by its embedded frames."""
+        from engine.activity import activity_of
+
+        return activity_of(self.store, video, points)
 
     # jobs
 

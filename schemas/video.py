@@ -50,6 +50,12 @@ class VideoIn(HowIn):
 class ExpectedFileOut(BaseModel):
     """What would become of a file."""
 
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            name="a.mp4", outcome="new", seconds=61.2, frames=123, reason=None
+        )
+    )
+
     name: str = Field(description="as it would be called")
     outcome: Literal["new", "resumed", "known", "quarantined"]
     seconds: float = Field(description="that it lasts")

@@ -1,12 +1,13 @@
-"""`/videos/{id}/curve`: how a video's frames score for a text, over its time."""
+"""`/videos/{id}/curve` and `…/activity`: what a video's frames say over its time."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
 from api.deps import CanRead, EngineDep, HeavyDep, VideoId
 from api.describe import problems
-from schemas.curve import CurveOut
+from schemas.curve import ActivityOut, CurveOut
 
 router = APIRouter(prefix="/videos", tags=["videos"], dependencies=[CanRead])
 _CURVE = """
@@ -40,5 +41,22 @@ async def get_curve(
             seconds=found["at"][:points],
             scores=found["best"][:points],
         )
+
+    return await heavy.queries.take(measure, request)
+
+
+@router.get("/{video_id}/activity", responses=problems(404))
+async def get_activity(
+    request: Request,
+    engine: EngineDep,
+    heavy: HeavyDep,
+    video_id: VideoId,
+    points: Annotated[int, Query(ge=2, le=2000, description="at most so many")] = 240,
+) -> ActivityOut:
+    """Return how much a video changes over its time, by the frames that are embedded of it."""
+
+    def measure() -> ActivityOut:
+        found = engine.activity(video_id, points=points)
+        return ActivityOut(video_id=video_id, **asdict(found))
 
     return await heavy.queries.take(measure, request)

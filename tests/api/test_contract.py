@@ -30,6 +30,7 @@ OPERATIONS = [
     ("get", "/videos/named"), ("post", "/videos/deepen"), ("post", "/videos/forecast"),
     ("delete", "/videos/{video_id}"), ("get", "/videos/{video_id}/frames/{seconds}.jpg"),
     ("get", "/videos/{video_id}/clip.mp4"), ("get", "/videos/{video_id}/curve"),
+    ("get", "/videos/{video_id}/activity"), ("get", "/videos/{video_id}/sprite.jpg"),
     ("get", "/columns"), ("post", "/columns"), ("delete", "/columns/{name}"),
     ("post", "/query"), ("post", "/sql"), ("post", "/explain"),
     ("get", "/jobs"), ("get", "/jobs/{job_id}"), ("delete", "/jobs/{job_id}"),
