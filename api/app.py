@@ -83,7 +83,7 @@ def ingest_work(engine: Engine, settings: ServerSettings) -> Work:
         if "deepen" in request:
             engine.deepen(progress=DeepenListener(report, stop), **request["deepen"])
             return None
-        files, _ = files_of(Meant.of(request), settings, engine.layout.uploads)
+        files, _ = files_of(Meant.of(request), settings)
         options = request.get("options", {})
         listener = Listener(report, stop)
         found = engine.ingest(files, progress=listener, apart=True, **options)

@@ -1,7 +1,7 @@
 """Which files of the server a request means: a file, a folder or a glob inside the video roots."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from glob import has_magic
 from pathlib import Path
@@ -41,13 +41,16 @@ def checked(meant: Meant, settings: ServerSettings) -> Meant:
     return whole
 
 
-def files_of(
-    meant: Meant, settings: ServerSettings, uploads: Path
-) -> tuple[list[Found], list[str]]:
-    """Return the files that are meant, and the names of those whose links lead out of the roots."""
+def files_of(meant: Meant, settings: ServerSettings) -> tuple[list[Found], list[str]]:
+    """Return the files that are meant, and the names of those whose links lead out of the roots.
+
+    What was named itself was checked when it was: a job that waited is done under other roots too.
+    """
+    named = [_named(path) for path in meant.paths]
     inside, outside = list[Found](), list[str]()
     for each in _choose(meant):
-        if settings.allows(each.path) or each.path.parent == uploads.absolute():
+        path = each.path.resolve()
+        if settings.allows(path) or any(path.is_relative_to(place) for place in named):
             inside.append(each)
         else:
             outside.append(each.name)
@@ -72,10 +75,21 @@ def _choose(meant: Meant) -> list[Found]:
 def _rooted(given: str, settings: ServerSettings) -> Path:
     """Resolve a path; of a glob, the folders before its first wildcard."""
     parts = Path(given).parts
-    fixed = next((place for place, part in enumerate(parts) if has_magic(part)), len(parts))
+    fixed = _fixed(parts)
     if fixed == len(parts) or "\0" in given or Path(given).exists():
         return inside_roots(settings, given)
     if ".." in parts[fixed:]:
         raise UsageError(f"the glob {given!r} goes up after a wildcard; allowed: .. before it")
     base = inside_roots(settings, str(Path(*parts[:fixed])) if fixed else ".")
     return base.joinpath(*parts[fixed:])
+
+
+def _named(path: str) -> Path:
+    """Return a path, of a glob the folders before its first wildcard."""
+    parts = Path(path).parts
+    return Path(path) if Path(path).exists() else Path(*parts[: _fixed(parts)])
+
+
+def _fixed(parts: Sequence[str]) -> int:
+    """Return how many parts of a path come before its first wildcard."""
+    return next((place for place, part in enumerate(parts) if has_magic(part)), len(parts))

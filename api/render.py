@@ -1,4 +1,4 @@
-"""Rows as JSON, CSV or Arrow, a part at a time: neither a whole text in memory nor a long pause."""
+"""Rows as JSON, CSV, Arrow or Parquet, a part at a time: no whole text in memory, no long pause."""
 
 import base64
 import io
@@ -9,24 +9,28 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
+from pyarrow import parquet as pq
 
 from engine.rows import caution_of
 
-Form = Literal["json", "csv", "arrow"]
+Form = Literal["json", "csv", "arrow", "parquet"]
 MEDIA: Final[dict[Form, str]] = {
     "json": "application/json",
     "csv": "text/csv; charset=utf-8",
     "arrow": "application/vnd.apache.arrow.stream",
+    "parquet": "application/vnd.apache.parquet",
 }
 _ROWS = 1000  # of a part; rendering one keeps other threads waiting for a few milliseconds
+_GROUP = 100_000  # rows of a group in Parquet
 _DIGITS = 15  # that a double keeps, so decimals of no more are numbers
 _NESTED = (pa.ListType, pa.LargeListType, pa.FixedSizeListType, pa.StructType, pa.MapType)
 
 
 def form_of(accept: str) -> Form:
     """Return the form that a caller accepts; JSON where it does not say."""
-    if MEDIA["arrow"] in accept:
-        return "arrow"
+    for binary in ("arrow", "parquet"):
+        if MEDIA[binary] in accept:
+            return binary
     return "csv" if "text/csv" in accept else "json"
 
 
@@ -34,6 +38,8 @@ def rendered(table: pa.Table, form: Form, seconds: float) -> Iterator[bytes]:
     """Write rows, a part at a time; `seconds` is what they took."""
     if form == "arrow":
         return _arrow(table)
+    if form == "parquet":
+        return _parquet(table)
     return _csv(table) if form == "csv" else _json(table, seconds)
 
 
@@ -46,6 +52,64 @@ def _arrow(table: pa.Table) -> Iterator[bytes]:
             sink.seek(0)
             sink.truncate()
     yield sink.getvalue()
+
+
+def _parquet(table: pa.Table) -> Iterator[bytes]:
+    """Write row groups; a column of a type that Parquet lacks is text, as JSON has it."""
+    lacking = [name for name, kind in enumerate(table.schema.types) if not _in_parquet(kind)]
+    kept = table.schema
+    for place in lacking:
+        kept = kept.set(place, pa.field(kept.field(place).name, pa.string()))
+    sink = _Passing()
+    with pq.ParquetWriter(sink, kept) as writer:
+        for start in range(0, table.num_rows, _GROUP):
+            columns = list(table.slice(start, _GROUP).itercolumns())
+            for place in lacking:
+                columns[place] = _texts(columns[place].combine_chunks())
+            writer.write_table(pa.table(columns, schema=kept))
+            yield sink.taken()
+    yield sink.taken()
+
+
+def _in_parquet(kind: pa.DataType) -> bool:
+    """Whether Parquet has a type, and those that it is made of."""
+    if pa.types.is_interval(kind) or pa.types.is_union(kind):
+        return False
+    return all(_in_parquet(kind.field(place).type) for place in range(kind.num_fields))
+
+
+def _texts(array: pa.Array) -> pa.Array:
+    texts = [
+        each if each is None or isinstance(each, str) else json.dumps(each) for each in plain(array)
+    ]
+    return pa.array(texts, pa.string())
+
+
+class _Passing(io.RawIOBase):
+    """Holds what was written until it is taken, and knows how much there was in all."""
+
+    def __init__(self) -> None:
+        self._parts = list[bytes]()
+        self._told = 0
+
+    def writable(self) -> bool:
+        """It is written to."""
+        return True
+
+    def tell(self) -> int:
+        """How much was written in all."""
+        return self._told
+
+    def write(self, data: Any) -> int:
+        """Take in bytes."""
+        self._parts.append(bytes(data))
+        self._told += len(self._parts[-1])
+        return len(self._parts[-1])
+
+    def taken(self) -> bytes:
+        """Give what was written since the last time."""
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
 
 
 def _csv(table: pa.Table) -> Iterator[bytes]:

@@ -32,6 +32,7 @@ _ROWS = {
     MEDIA["json"]: {"schema": RowsOut.model_json_schema()},
     "text/csv": {**_TEXT, "example": '"video_id","seconds"\n1,13\n'},
     MEDIA["arrow"]: _BYTES,
+    MEDIA["parquet"]: _BYTES,
 }
 _SHOWN_SECONDS = 1.0  # added on each side of a clip, so that a short moment can be seen
 
@@ -88,7 +89,7 @@ async def post_sql(
     role: RoleDep,
     accept: Annotated[str, Header()] = "application/json",
 ) -> StreamingResponse:
-    """Run a SELECT; rows come as JSON, CSV or an Arrow stream, as Accept asks."""
+    """Run a SELECT; rows come as JSON, CSV, Parquet or an Arrow stream, as Accept asks."""
     positional = body.params if isinstance(body.params, list) else []
     named = body.params if isinstance(body.params, dict) else {}
     if "options" in named:

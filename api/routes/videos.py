@@ -106,7 +106,7 @@ async def forecast_videos(
 
     def foresee() -> ForecastOut:
         meant = checked(Meant((body.path,), tuple(body.include), tuple(body.exclude)), settings)
-        files, left_out = files_of(meant, settings, engine.layout.uploads)
+        files, left_out = files_of(meant, settings)
         told = engine.forecast(files, **how).as_dict()
         return ForecastOut.model_validate({**told, "left_out": left_out})
 
