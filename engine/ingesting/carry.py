@@ -80,6 +80,7 @@ class Judged:
 
     most: float  # bytes; below 0 nothing is carried
     mean: float  # drift of a carried row, as the audit saw it
+    upper: float = 0.0  # what carried rows add to the mean drift of all rows is at most this
 
 
 def judge(
@@ -109,7 +110,7 @@ def judge(
         if upper > limit:
             break
         carried = sum(len(groups[at].carried(most)) for at in seen)
-        found = Judged(most, sum(lost) / carried)
+        found = Judged(most, sum(lost) / carried, upper)
     return found
 
 

@@ -29,7 +29,9 @@ from engine.vision.streaming.strategy import Chunk, Encoded, PartOf, Strategy, r
 
 LANE_FRAMES = 64  # of a lane in one turn: about a stretch
 SHORT_FRAMES = 8  # where time may run out within a stretch
-GATE_SHARE = 0.5  # of the bound, for the decode gate; the strategy keeps the rest
+GATE_SHARE = (
+    0.5  # of the bound, at most, and of its risk, for the decode gate; the strategy has the rest
+)
 CONFIDENCE = 0.95
 
 
@@ -71,10 +73,10 @@ class StretchEncoder:
         dense = build_strategy("dense", self.model.tower)
         if self.options.decode_gate and bound is not None:
             alone = self.few or name == dense.name
-            limit, risk = (1.0, 1.0) if alone else (GATE_SHARE, 0.5)
-            risk *= 1 - CONFIDENCE
-            self.gate = DecodeGate(partial(_embed_exactly, self.model), limit * bound, risk)
-            bound *= 1 - GATE_SHARE
+            share = 1.0 if alone else GATE_SHARE
+            self.gate = DecodeGate(
+                partial(_embed_exactly, self.model), share * bound, share * (1 - CONFIDENCE)
+            )
         if name != "auto" or self.few:
             self.strategy = dense if self.few else self._build(name, dense)
             return
@@ -137,7 +139,8 @@ class StretchEncoder:
         def sources() -> Iterator[StreamSource[int]]:
             for number, prepared in enumerate(items):
                 waiting[number] = prepared.event
-                yield StreamSource(number, [_chunk(prepared, self.model)], len(prepared.frames))
+                chunk = _chunk(prepared, self.model, self.options.max_drift)
+                yield StreamSource(number, [chunk], len(prepared.frames))
 
         spent = 0.0
         for finished in batcher.whole(sources()):
@@ -151,16 +154,9 @@ class StretchEncoder:
         if name == dense.name and not given:
             return dense
         strategy = build_strategy(name, model.tower, space=model.space, parts=parts, options=given)
-        if self.options.max_drift is None:
+        if (bound := self.options.max_drift) is None:
             return strategy
-        if self.gate is None:
-            return Bounded(strategy, dense, max_drift=self.options.max_drift)
-        return Bounded(
-            strategy,
-            dense,
-            max_drift=(1 - GATE_SHARE) * self.options.max_drift,
-            confidence=1 - (1 - CONFIDENCE) / 2,
-        )
+        return Bounded(strategy, dense, max_drift=bound, confidence=CONFIDENCE)
 
     def _finish(self, pairs: Iterable[tuple[Decoded, Encoded]], seconds: float) -> list[Done]:
         """Bring results to the host, and share the seconds out by frames."""
@@ -204,7 +200,7 @@ def _embed_exactly(model: Model, pixels: Tensor) -> NDArray[np.float32]:
         return _host(F.normalize(vectors.float(), dim=-1))
 
 
-def _chunk(prepared: PreparedStretch, model: Model) -> Chunk:
+def _chunk(prepared: PreparedStretch, model: Model, max_drift: float | None) -> Chunk:
     size = model.tower.config.image_size
     if not prepared.frames:
         return Chunk(torch.empty(0, 3, size, size, dtype=torch.uint8))
@@ -212,10 +208,16 @@ def _chunk(prepared: PreparedStretch, model: Model) -> Chunk:
     return Chunk(
         pixels=torch.stack([frame.pixels for frame in prepared.frames]),
         cues=torch.stack(cues) if cues else None,
-        part_of=PartOf(prepared.task.source.video_id, prepared.planned)
-        if prepared.planned
-        else None,
+        part_of=_part_of(prepared, max_drift) if prepared.planned else None,
     )
+
+
+def _part_of(prepared: PreparedStretch, max_drift: float | None) -> PartOf:
+    """Name the video, and what a decode gate left of its bound and of the risk."""
+    key, frames, word = prepared.task.source.video_id, prepared.planned, prepared.gate
+    if word is None or word.used is None or max_drift is None:
+        return PartOf(key, frames)
+    return PartOf(key, frames, share=1 - word.used / max_drift, risk=1 - GATE_SHARE)
 
 
 def _rows(decoded: Decoded, encoded: Encoded, model: Model) -> Rows:

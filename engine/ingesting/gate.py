@@ -4,6 +4,7 @@ import logging
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil
@@ -76,6 +77,7 @@ class DecodePlan:
     known: Mapping[int, Known]  # rows that take none
     coded: CodedPictures
     drift: float  # mean of a carried row, as audited
+    upper: float  # what carried rows add to the mean drift of all rows is at most this
 
     def planned(self, source: Source) -> int:
         """Return how many frames are to be encoded where `source.planned` rows are to be made."""
@@ -101,7 +103,8 @@ class GatedVideo:
 
     def bill(self, item: PreparedStretch) -> PreparedStretch:
         """Say what the gate did, and once what its audit took."""
-        word = GateWord(self.said, self.embedded, self.encode_seconds)
+        used = None if self.plan is None else self.plan.upper
+        word = GateWord(self.said, used, self.embedded, self.encode_seconds)
         told = replace(
             item,
             gate=word,
@@ -219,7 +222,13 @@ class DecodeGate:
                 anchors[group.first_row + row], carried = place, carried + 1
         numbers = tuple(number for number, _ in picked)
         found.plan = DecodePlan(
-            numbers, tuple(shown), tuple(anchors), audit.known, coded, judged.mean
+            numbers,
+            tuple(shown),
+            tuple(anchors),
+            audit.known,
+            coded,
+            judged.mean,
+            judged.upper,
         )
         found.said = (
             f"{carried} of {len(shown)} frames carried, {left} of {full} pictures decoded; by"
@@ -244,7 +253,7 @@ class _Audit:
         """Audit some more; what that takes is noted in `found`."""
         started = perf_counter()
         places = [[self.groups[at].key, *self.groups[at].shown] for at in chosen]
-        frames = self._decode(sorted({place for own in places for place in own}))
+        frames = self._decode(places)
         found.decode_seconds += perf_counter() - started
         found.pictures += sum(self.groups[at].pictures(-1) for at in chosen)
         started = perf_counter()
@@ -259,7 +268,19 @@ class _Audit:
             for row, place in enumerate(own[1:], self.groups[at].first_row):
                 self.known[row] = Known(at_place[place], frames[place].picture)
 
-    def _decode(self, places: Sequence[int]) -> dict[int, Ready]:
+    def _decode(self, groups: Sequence[Sequence[int]]) -> dict[int, Ready]:
+        """Decode the pictures of groups side by side: whoever else wants the video waits for it."""
+        count = min(self.preparation.threads, len(groups))
+        parts = [
+            sorted({place for own in groups[at::count] for place in own}) for at in range(count)
+        ]
+        if count == 1:
+            return self._decode_some(parts[0])
+        with ThreadPoolExecutor(count, "audit") as pool:
+            found = [each for part in pool.map(self._decode_some, parts) for each in part.items()]
+        return dict(sorted(found, key=lambda each: each[0]))
+
+    def _decode_some(self, places: Sequence[int]) -> dict[int, Ready]:
         """Decode pictures by their places, as the rows that they are."""
         seconds = [float(self.coded.seconds[place]) for place in places]
         found: dict[int, Ready] = {}

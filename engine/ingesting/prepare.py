@@ -37,6 +37,7 @@ class Preparation:
     gpu: int | None = None  # decode there, by its own decoder
     decoder: str = "pyav"  # which, and why
     strict: bool = False  # whether what the GPU cannot decode is an error
+    threads: int = 1  # that may look at one video together
 
 
 def preparation_of(options: IngestOptions, model: Model, cue_side: int | None) -> Preparation:
@@ -103,6 +104,7 @@ class GateWord:
     """What a decode gate says of a video; with its first stretch also what the audit took."""
 
     said: str
+    used: float | None = None  # of the bound, at most; None: it is off
     embedded: int = 0  # pictures, densely
     encode_seconds: float = 0.0
 

@@ -178,3 +178,24 @@ def test_a_strategy_and_the_gate_share_the_bound(clip, tmp_path, model) -> None:
     unit = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in (exact, vectors)]
     assert (1 - (unit[0] * unit[1]).sum(1)).mean() <= 0.01
     assert "as far as what gate and strategy drift adds up" in report.promise
+
+
+def test_where_the_gate_is_off_the_strategy_has_the_whole_bound(tmp_path, model) -> None:
+    path = fixed_camera(tmp_path / "short.mp4", seconds=20)
+    found = []
+    for gate in (False, True):
+        options = IngestOptions(strategy="earlygate", decode_gate=gate, max_drift=0.004)
+        with Store.open(tmp_path / f"{gate}") as store:
+            found.append(rows_of(store, model, [path], options))
+    assert "fewer than 32" in found[1][0].videos[0].gate
+    assert np.array_equal(found[0][2], found[1][2])
+
+
+def test_an_audit_by_several_threads_finds_the_same(clip, tmp_path, model) -> None:
+    found = []
+    for workers in (1, 5):
+        with Store.open(tmp_path / f"{workers}") as store:
+            options = replace(GATED, workers=workers)
+            found.append(rows_of(store, model, [clip], options))
+    assert found[0][0].videos[0].gate == found[1][0].videos[0].gate
+    assert np.array_equal(found[0][2], found[1][2])

@@ -29,7 +29,7 @@ class Weighed:
     seconds: float  # per frame
     macs: float  # of dense
     drift: float  # mean over the trial's frames, every one looked at
-    worst: float  # largest mean of a stream
+    worst: float  # largest mean of a stream, as if it had the whole bound
     frames: int  # timed
 
 
@@ -147,7 +147,8 @@ class Auto:
             strategy.encode(warm)
             found[name] = self._timed(strategy, streams)
         exact, _ = found[DENSE]
-        weighed = [_weighed(name, *each, exact) for name, each in found.items()]
+        shares = [each.part_of.share if each.part_of else 1.0 for each in streams]
+        weighed = [_weighed(name, *each, exact, shares) for name, each in found.items()]
         fastest = self._fastest(weighed)
         choice = self.choices[kind] = StrategyChoice(kind, fastest.strategy, tuple(weighed))
         self._reason(choice)
@@ -208,7 +209,11 @@ def _begun(chunk: Chunk) -> Chunk:
 
 
 def _weighed(
-    name: str, encoded: Sequence[Encoded], seconds: float, exact: Sequence[Encoded]
+    name: str,
+    encoded: Sequence[Encoded],
+    seconds: float,
+    exact: Sequence[Encoded],
+    shares: Sequence[float],
 ) -> Weighed:
     drifts = [
         1 - F.cosine_similarity(ours.embeddings.float(), theirs.embeddings.float())
@@ -223,7 +228,7 @@ def _weighed(
         seconds=seconds / frames,
         macs=sum(float(each.macs.sum()) for each in encoded) / dense,
         drift=max(float(torch.cat(drifts).mean()), 0.0),
-        worst=max(float(drift.mean()) for drift in drifts),
+        worst=max(float(drift.mean()) / share for drift, share in zip(drifts, shares, strict=True)),
         frames=frames,
     )
 

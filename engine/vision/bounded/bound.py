@@ -138,10 +138,11 @@ class Bounded:
     def _start(self, chunk: Chunk) -> SteeredStream:
         pixels, part = chunk.pixels, chunk.part_of
         if part is None:
-            video = AuditedVideo(len(pixels), self.confidence)
+            video = AuditedVideo(len(pixels), self.max_drift, self.confidence)
         else:
+            limit, risk = part.share * self.max_drift, part.risk * (1 - self.confidence)
             video = self._videos.setdefault(
-                part.key, AuditedVideo(part.num_frames, self.confidence)
+                part.key, AuditedVideo(part.num_frames, limit, 1 - risk)
             )
         if not video.blocks and not video.done:
             video.rung = self._opening(video)
@@ -159,8 +160,8 @@ class Bounded:
 
         The promise does not rest on it.
         """
-        usual = fmean(self._levels) if self._levels else USUAL * self.max_drift
-        aim = AIM * video.aim(self.max_drift)
+        usual = fmean(self._levels) if self._levels else USUAL * video.max_drift
+        aim = AIM * video.aim
         return max(TIGHTEST, min(0, -rungs(usual / aim)))
 
     def _forget(self) -> None:
@@ -268,16 +269,16 @@ class Bounded:
         done = _done(run) + len(block.encoded.full)
         total = max(run.video.num_frames, done)
         spent = sum(each.spent for each in blocks) / total
-        aim = AIM * run.video.aim(self.max_drift)
-        controller = Controller(self.max_drift, aim)
+        controller = Controller(run.video.max_drift, AIM * run.video.aim)
         return controller.move(run.rung, seen_at(blocks), spent, 1 - done / total)
 
     def _settle(self, runs: Sequence[SteeredStream]) -> None:
         """Audit once more what the first look did not settle, then mend until the bound holds."""
-        most = ALERT * self.max_drift
         doubtful = {id(run.video) for run in runs if self._above(run) or self._uneven(run)}
         unsettled = [
-            run for run in runs if id(run.video) in doubtful or max(run.seen, default=0.0) > most
+            run
+            for run in runs
+            if id(run.video) in doubtful or max(run.seen, default=0.0) > ALERT * run.video.max_drift
         ]
         for run in unsettled:
             run.alert = run.video.alert = True
@@ -290,12 +291,12 @@ class Bounded:
 
     def _above(self, run: SteeredStream) -> bool:
         """Whether the video's streams so far may drift more than they are allowed."""
-        return self._upper(run) > run.video.limit(self.max_drift, _done(run))
+        return self._upper(run) > run.video.limit(_done(run))
 
     def _uneven(self, run: SteeredStream) -> bool:
         """Whether parts of a video drift so differently that few audits may have missed some."""
         seen = [each.at(0) for each in seen_at(_known(run))]
-        if len(seen) < 2 or max(seen) < self.max_drift:
+        if len(seen) < 2 or max(seen) < run.video.max_drift:
             return False
         return variance(seen) > UNEVEN * fmean(seen) ** 2
 
@@ -311,7 +312,7 @@ class Bounded:
                 key=lambda pair: pair[1].mean,
             )
             upper, left = self._upper(run), len(run.inexact(block))
-            limit = run.video.limit(self.max_drift, _done(run))
+            limit = run.video.limit(_done(run))
             rung = block.rung - max(1, rungs_to(upper / limit))
             spent = sum(each.spent for each in _known(run))
             over = (1 - limit / upper) * spent / max(block.mean, 1e-9)

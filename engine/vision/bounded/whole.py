@@ -34,6 +34,7 @@ class AuditedVideo:
     """
 
     num_frames: int
+    max_drift: float
     confidence: float
     done: int = 0  # frames returned
     rung: int = 0  # for the next block
@@ -54,14 +55,15 @@ class AuditedVideo:
         """Return how many frames of a stream of so many a first look has."""
         return min(frames, max(1, round(self.quota * frames / max(self.num_frames, frames))))
 
-    def aim(self, max_drift: float) -> float:
+    @property
+    def aim(self) -> float:
         """Mean drift at which the first look most likely passes."""
-        return room(self.quota, self.risk) * max_drift
+        return room(self.quota, self.risk) * self.max_drift
 
-    def limit(self, max_drift: float, frames: int) -> float:
+    def limit(self, frames: int) -> float:
         """Return the mean drift that the first so many frames may have."""
         left = max(self.num_frames - frames, 0)
-        return max_drift * (1 + BORROWED * left / max(frames, 1))
+        return self.max_drift * (1 + BORROWED * left / max(frames, 1))
 
     def upper(self, blocks: Sequence[AuditedBlock], frames: int) -> float:
         """Upper confidence bound of the mean drift of `frames` that these blocks are part of.

@@ -29,6 +29,8 @@ class PartOf:
 
     key: Hashable
     num_frames: int
+    share: float = 1.0  # of the bound; something else has used the rest
+    risk: float = 1.0  # share of the risk that the bound is broken
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.bounded.audit import audit_size, check_confidence, room, upper_mean
 from engine.vision.bounded.bound import Bounded
 from engine.vision.bounded.controller import LOOSEST, TIGHTEST, Audited, Controller, scale
-from engine.vision.bounded.whole import AuditedBlock, AuditedVideo
 from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.streaming.dense import Dense
@@ -133,38 +132,6 @@ def test_audits_grow_slower_than_videos() -> None:
         check_confidence(1.0)
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 80), st.lists(st.floats(0, 0.2), min_size=1, max_size=6)),
-        min_size=1,
-        max_size=6,
-    ),
-    st.integers(1, 400),
-)
-@settings(max_examples=60, deadline=None)
-def test_the_upper_bound_of_a_video_is_that_of_its_weighted_audits(
-    given_blocks: list[tuple[int, list[float]]], more: int
-) -> None:
-    blocks = [AuditedBlock(0, frames, tuple(drifts)) for frames, drifts in given_blocks]
-    frames = sum(block.frames for block in blocks)
-    video = AuditedVideo(frames + more, 0.95)
-    upper = video.upper(blocks, frames + more)
-    mean = sum(np.mean(block.drifts) * block.frames for block in blocks) / (frames + more)
-    assert upper >= mean - 1e-12
-    assert video.upper([*blocks, AuditedBlock(0, 0, (0.2,))], frames + more) == upper
-    unseen = video.upper([*blocks, AuditedBlock(0, 10, ())], frames + more)
-    assert unseen >= upper  # frames that nobody looked at are taken to drift like the others
-
-
-@given(st.integers(1, 1000), st.integers(1, 1000))
-@settings(max_examples=60, deadline=None)
-def test_what_is_borrowed_from_frames_to_come_is_given_back(total: int, done: int) -> None:
-    video = AuditedVideo(total, 0.95)
-    limit = video.limit(0.02, done)
-    assert limit * done <= 0.02 * max(total, done) * (1 + 1e-9)
-    assert (limit > 0.02) == (done < total)
-
-
 @pytest.mark.parametrize(
     "levels",
     [
@@ -214,6 +181,17 @@ def test_stretches_of_a_video_share_its_audit_and_its_promise(truth: Truth) -> N
     alone.encode([Chunk(part, last=True) for video in videos[:20] for part in video.split(56)])
     assert float(audited[:20].sum()) < 0.6 * sum(each.audited for each in alone.report)
     assert float(costs[20:40, 1:].mean()) < float(costs[20:40, 0].mean())  # the first one learned
+
+
+def test_a_video_with_a_share_of_the_bound_is_as_under_that_bound(truth: Truth) -> None:
+    video, part = stream([30] * 200, 5), PartOf(1, 200, share=0.5, risk=0.5)
+    [shared] = Bounded(MadeUp(truth), truth).encode([Chunk(video, last=True, part_of=part)])
+    alone = Bounded(MadeUp(truth), truth, max_drift=0.01, confidence=0.975)
+    [own] = alone.encode([Chunk(video, last=True)])
+    assert torch.equal(shared.embeddings, own.embeddings)
+    assert alone.report[0].upper <= 0.01
+    [whole] = Bounded(MadeUp(truth), truth).encode([Chunk(video, last=True)])
+    assert drift_of(whole, truth, video) > drift_of(shared, truth, video)
 
 
 def test_stretches_at_once_share_what_the_first_block_shows(truth: Truth) -> None:
