@@ -44,6 +44,9 @@ class Settings(FromFile):
     data: Path = Path("data")
     model: str = "builtin"
     action_model: str = Field("builtin", description="a video classifier, for ACTION")
+    detector_model: str | None = Field(
+        None, description="a detector, for DETECT and detections; none ships"
+    )
     device: str = "auto"
     revision: str | None = None
     precision: Literal["bf16", "fp8"] = Field(

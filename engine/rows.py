@@ -16,7 +16,8 @@ CAUTION: Final = "dejavu.caution"
 class Completeness:
     """What an answer rests on.
 
-    `complete`: all frames that it asks about were embedded, all clips classified. `exact`: equal
+    `complete`: all frames that it asks about were embedded and looked at, all
+    clips classified. `exact`: equal
     to a full scan over dense vectors of the frames there are; approximate rows that could matter
     were made exact.
     """
@@ -34,6 +35,7 @@ class Completeness:
         """Read it off what was done."""
         whole = all(item.complete for item in work.embedded) and not work.missing_seconds
         whole = whole and all(item.complete for item in work.actions)
+        whole = whole and all(item.complete for item in work.detections)
         settled = all(item.complete for item in work.refined)
         return cls(
             complete=whole,

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.acting import StoredActions
 from engine.arguments import checks_arguments
 from engine.cage.sandbox import Sandbox
 from engine.config import Settings, read_settings
@@ -23,6 +22,7 @@ from engine.ingesting.discover import Found
 from engine.knowledge import caution, knows
 from engine.library import Library
 from engine.loading import ModelFiles, ModelOnDemand
+from engine.models_on_demand import ModelsOnDemand
 from engine.operators.base import Context, Reply
 from engine.operators.replies import Replies
 from engine.query import query
@@ -64,7 +64,7 @@ class Engine(Library):
         super().__init__(store, sandbox)
         self.settings = settings
         self._model = model
-        self._actions = StoredActions(store, settings)
+        self._on_demand = ModelsOnDemand(store, settings)
         self._embedding = Lock()
         self._ingesting = False
         self._replies = Replies()
@@ -356,7 +356,7 @@ class Engine(Library):
             caution=caution(settings.model),
             embed=self._embed,
             respond=self._respond,
-            actions=lambda: self._actions,
+            **self._on_demand.reached(),
             redecode=self._redecode,
             options=options,
         )

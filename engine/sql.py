@@ -16,7 +16,7 @@ from engine.planner.commands import read_command
 from engine.planner.cost import Cost, estimate_all
 from engine.planner.explain import explain_text
 from engine.planner.explain_json import explain_json
-from engine.planner.logical import reads_actions, reads_vectors
+from engine.planner.logical import reads_actions, reads_detections, reads_vectors
 from engine.planner.parse import ExplainForm
 from engine.planner.place import in_users_text
 from engine.planner.prepare import Prepared, prepare
@@ -103,7 +103,8 @@ def _cautioned(table: pa.Table, prepared: Prepared, context: Context) -> pa.Tabl
     """Say in the schema what has to be known of the models that the rows rest on."""
     seen = context.caution if reads_vectors(prepared.plan) else None
     done = context.actions().caution if reads_actions(prepared.plan) else None
-    said = "; ".join(each for each in (seen, done) if each)
+    found = context.detections().caution if reads_detections(prepared.plan) else None
+    said = "; ".join(each for each in (seen, done, found) if each)
     if not said:
         return table
     return table.replace_schema_metadata({**(table.schema.metadata or {}), CAUTION: said})

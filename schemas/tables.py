@@ -186,6 +186,18 @@ CLIPS: Final = _columns(
     ("stop_seconds", _F64),
     required="video_id clip start_seconds stop_seconds",
 )
+DETECTIONS: Final = _columns(
+    ("video_id", _I64),
+    ("frame", _I32),
+    ("seconds", _F64),
+    ("label", _TEXT),
+    ("score", _F64),
+    ("x0", _F64),  # the box's sides, in shares of the picture's width and height
+    ("y0", _F64),
+    ("x1", _F64),
+    ("y1", _F64),
+    required="video_id frame seconds label score x0 y0 x1 y1",
+)
 MOMENTS: Final = _columns(
     ("video_id", _I64),
     ("start_seconds", _F64),

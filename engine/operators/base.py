@@ -65,6 +65,31 @@ def no_actions() -> Actions:
     raise UsageError("this statement needs an action model, and there is none here")
 
 
+class Detections(Protocol):
+    """A model that finds objects in frames, and what the store holds of it."""
+
+    @property
+    def caution(self) -> str | None:
+        """What has to be known before a box is relied on."""
+
+    def place(self, label: str) -> int:
+        """Return a label's place; raises UsageError for one that the model does not know."""
+
+    def stored(self, gops: pa.Table, context: "Context") -> NDArray[np.bool_]:
+        """Tell which groups of pictures have been looked at before."""
+
+    def found(self, gops: pa.Table, context: "Context") -> Iterator[pa.Table]:
+        """Yield the boxes in groups of pictures, some groups at a time; what lacks is made."""
+
+    def best(self, frames: pa.RecordBatch, place: int, context: "Context") -> NDArray[np.float64]:
+        """Return the best score of a label in each frame, 0 without one, NaN if not looked."""
+
+
+def no_detections() -> Detections:
+    """Stand in where there is no detector."""
+    raise UsageError("this statement needs a detector, and there is none here")
+
+
 Question = tuple[int, str, tuple[str, ...] | None]  # video, text, choices
 Responder = Callable[[int, str, tuple[str, ...] | None], Reply | None]  # None: no frames
 
@@ -76,6 +101,7 @@ class Context(SearchContext):
     sandbox: Sandbox
     respond: Responder
     actions: Callable[[], Actions] = no_actions
+    detections: Callable[[], Detections] = no_detections
     batch_rows: int = 65_536
     shared: dict[str, pa.Table] = field(default_factory=dict)  # inputs that have been read
     replies: dict[Question, Reply | None] = field(default_factory=dict)  # each asked just once

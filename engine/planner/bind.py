@@ -1,6 +1,6 @@
 """Names to relations, functions to columns: a parsed statement becomes a logical plan."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from sqlglot import exp
@@ -22,6 +22,7 @@ from engine.planner.logical import (
     Relational,
     Scan,
     Score,
+    Spot,
 )
 from engine.planner.needs import find_needs
 from engine.planner.parse import Statement
@@ -30,7 +31,7 @@ from engine.planner.predicates import quotes
 from engine.planner.relations import FORMS
 from engine.planner.safety import check_safe
 from engine.planner.scope import Scopes
-from engine.planner.spans import bind_moments, lift_sequence
+from engine.planner.spans import bind_detections, bind_moments, lift_sequence
 from engine.planner.truth import is_predicate
 
 
@@ -40,7 +41,7 @@ class Calls:
 
     matches: list[Match] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
-    acts: list[Classify] = field(default_factory=list)
+    acts: list[Classify | Spot] = field(default_factory=list)
 
 
 def bind(statement: Statement, *, false_match_rate: float) -> Relational:
@@ -56,7 +57,7 @@ class _Binder:
         self.query = statement.query.copy()
         self.scopes = Scopes.of(self.query, statement.vocabulary.columns)
         self.wanted: dict[str, Calls] = {}
-        self.moments: dict[str, Plan] = {}
+        self.called: dict[str, Plan] = {}  # relations that are written as calls
 
     def plan(self) -> Relational:
         references = self.scopes.references.values()
@@ -85,7 +86,9 @@ class _Binder:
         assert isinstance(table, exp.Table)
         if source.relation == "moments":
             steps = lift_sequence(block, table)
-            self.moments[source.name] = bind_moments(table, steps, self.statement.sql)
+            self.called[source.name] = bind_moments(table, steps, self.statement.sql)
+        if source.relation == "detections":
+            self.called[source.name] = bind_detections(table, self.statement.sql)
         if not table.alias:
             table.set("alias", exp.TableAlias(this=exp.to_identifier(source.relation)))
         table.set("this", exp.to_identifier(source.name, quoted=True))
@@ -100,7 +103,7 @@ class _Binder:
         source, path = resolve_handle(block, arguments[0], wanted, self.statement.sql)
         if kind == "video_qa":
             column = self._answer(source, call)
-        elif kind == "action":
+        elif kind in ("action", "detect"):
             column = self._act(source, call)
         else:
             subject = self._subject(kind, call)
@@ -145,17 +148,23 @@ class _Binder:
         return name
 
     def _act(self, source: FromItem, call: exp.Anonymous) -> str:
+        kind = call.name.lower()
         if len(call.expressions) > 2:
-            self._fail(call, f"expected {FORMS['action']}")
+            self._fail(call, f"expected {FORMS[kind]}")
         if is_predicate(call):
-            self._fail(call, "ACTION is a probability or a label: compare it, as in > 0.5")
-        label = self._text(call, 1) if len(call.expressions) == 2 else None
+            what = "a score" if kind == "detect" else "a probability or a label"
+            self._fail(call, f"{kind.upper()} is {what}: compare it, as in > 0.5")
+        alone = kind == "action" and len(call.expressions) == 1
+        label = None if alone else self._text(call, 1)
         acts = self._wanted(source).acts
         for known in acts:
             if known.label == label:
                 return known.name
-        name = self._column("label" if label is None else "action")
-        acts.append(Classify(Scan("clips"), name, label))
+        name = self._column("label" if label is None else kind)
+        if kind == "detect":
+            acts.append(Spot(Scan("frames"), name, str(label)))
+        else:
+            acts.append(Classify(Scan("clips"), name, label))
         return name
 
     def _subject(self, kind: str, call: exp.Anonymous) -> str | bytes:
@@ -184,10 +193,11 @@ class _Binder:
         """Return the whole relation with the columns that the functions need."""
         wanted = self._wanted(source)
         plan: Plan
-        if source.relation == "moments":
-            plan = self.moments[source.name]
+        if source.relation in ("moments", "detections"):
+            plan = self.called[source.name]
         elif source.relation == "frames":
-            plan = Embed(Scan("gops")) if wanted.matches else Scan("frames")
+            asked = wanted.matches or wanted.acts
+            plan = Embed(Scan("gops")) if asked else Scan("frames")
         elif source.relation in ("gops", "clips"):
             plan = Scan("clips" if source.relation == "clips" else "gops")
         else:
@@ -197,7 +207,7 @@ class _Binder:
         for answer in wanted.answers:
             plan = Answer(plan, answer.name, answer.question, answer.choices)
         for act in wanted.acts:
-            plan = Classify(plan, act.name, act.label)
+            plan = replace(act, source=plan)
         return plan
 
     def _wanted(self, source: FromItem) -> Calls:

@@ -23,7 +23,10 @@ from engine.planner.joins import (
 _LEFT_VALUE = frozenset({"inner", "semi", "anti", "asof", "left", "asof left"})  # of USING's column
 
 
-_MADE = {"__match": pa.float64(), "__action": pa.float64(), "__label": pa.string()}
+_MADE = {
+    "__match": pa.float64(), "__action": pa.float64(), "__label": pa.string(),
+    "__detect": pa.float64(),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from functools import singledispatch
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.operators.base import Context, read_table
 from engine.planner import logical
@@ -19,6 +20,7 @@ _PRODUCT: Final = 5e-10  # one multiplication and addition of a score
 _CALL: Final = 2e-3  # start an operator, embed a text
 _ANSWER: Final = 0.05  # one video
 _CLIP: Final = 0.25  # decode and classify one clip
+_LOOK: Final = 0.2  # decode one frame and look for objects
 _KEPT: Final = 1 / 3  # by a predicate of which nothing is known
 
 
@@ -166,6 +168,30 @@ def _(plan: logical.Classify, context: Context, inputs: list[Cost]) -> Cost:
     note = f"{len(clips) - fresh} clips stored"
     note += f", {fresh} to classify: {fresh * _CLIP:.2f} s" if fresh else ""
     return Cost(len(clips), _CALL + len(clips) * _ROW + fresh * _CLIP, note)
+
+
+@estimate.register
+def _(plan: logical.Detect, context: Context, inputs: list[Cost]) -> Cost:
+    detections = context.detections()
+    if plan.label is not None:
+        detections.place(plan.label)
+    if not _is_catalog(plan.source):
+        seconds = _CALL + inputs[0].rows * _LOOK
+        return Cost(inputs[0].rows, seconds, f"up to {inputs[0].rows:.0f} GOPs to look at")
+    gops = _count(plan.source, context)
+    fresh = gops.filter(pa.array(~detections.stored(gops, context)))
+    span = pc.sum(pc.subtract(fresh.column("stop_seconds"), fresh.column("start_seconds")))
+    frames = (span.as_py() or 0.0) * (context.options.fps or 1.0)
+    note = f"{len(gops) - len(fresh)} GOPs stored"
+    note += f", {frames:.0f} frames to look at: {frames * _LOOK:.2f} s" if len(fresh) else ""
+    return Cost(len(gops), _CALL + frames * _LOOK, note)
+
+
+@estimate.register
+def _(plan: logical.Spot, context: Context, inputs: list[Cost]) -> Cost:
+    context.detections().place(plan.label)
+    rows = inputs[0].rows
+    return Cost(rows, _CALL + rows * _LOOK, f"up to {rows:.0f} frames to look at")
 
 
 @estimate.register

@@ -22,6 +22,7 @@ from engine.planner.logical import (
     Score,
     SemiJoin,
     Settle,
+    Spot,
     Top,
 )
 
@@ -78,7 +79,7 @@ def _mark(plan: Plan, uses: Uses) -> Plan:
             cuts = tuple(dict.fromkeys(cut for cut in uses.cuts if cut.name in names))
             exact = bool(names & uses.valued)
             return replace(plan, source=_mark(source, uses), cuts=cuts, exact=exact)
-        case SemiJoin(source) | Answer(source) | Limit(source):
+        case SemiJoin(source) | Answer(source) | Spot(source) | Limit(source):
             return replace(plan, source=_mark(source, uses))
         case _:  # what makes no scores, or makes its own exact
             return plan
@@ -91,7 +92,10 @@ def _open(plan: Plan) -> Iterator[Match]:
             if not plan.exact:
                 yield from matches
             yield from _open(source)
-        case Filter(source) | Top(source) | SemiJoin(source) | Answer(source) | Limit(source):
+        case (
+            Filter(source) | Top(source) | SemiJoin(source) | Answer(source) | Spot(source)
+            | Limit(source)
+        ):  # fmt: skip
             yield from _open(source)
 
 

@@ -94,6 +94,17 @@ def _(plan: logical.Classify) -> str:
 
 
 @describe.register
+def _(plan: logical.Detect) -> str:
+    label = "objects" if plan.label is None else repr(plan.label)
+    return f"Detect {label}" + ("" if plan.min_score is None else f" from {plan.min_score:g}")
+
+
+@describe.register
+def _(plan: logical.Spot) -> str:
+    return f"Spot {plan.name} = {plan.label!r}"
+
+
+@describe.register
 def _(plan: logical.Hold) -> str:  # noqa: ARG001
     return "Hold spans with a row in them"
 
@@ -211,6 +222,12 @@ def _done(work: Work, seconds: float) -> list[str]:
         )
         if not all(item.complete for item in work.actions):
             lines.append("not every clip that was asked for could be classified")
+    if work.detections:
+        stored, made = (sum(getattr(i, n) for i in work.detections) for n in ("stored", "frames"))
+        seconds = sum(item.seconds for item in work.detections)
+        lines.append(f"objects: {stored} GOPs from store, {made} frames seen in {seconds:.2f} s")
+        if not all(item.complete for item in work.detections):
+            lines.append("not every frame that was asked for could be looked at")
     for refined in work.refined:
         lines.append(
             f"refined: {refined.rows} rows in {refined.seconds:.2f} s, the order is certain with "

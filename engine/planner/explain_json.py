@@ -59,4 +59,6 @@ def _work(context: Context) -> dict[str, Any]:
         "frames_from_store": work.stored_frames,
         "embedded": [asdict(item) for item in work.embedded],
         "refined": [asdict(item) for item in work.refined],
+        "actions": [asdict(item) for item in work.actions],
+        "detections": [asdict(item) for item in work.detections],
     }

@@ -17,9 +17,9 @@ from engine.planner.kinds import cannot_fail
 from engine.planner.logical import Join, Within
 from engine.planner.predicates import KEYS, is_by_row, is_keys, rejects_nulls
 from engine.planner.scope import Scopes
+from engine.planner.within import within
 
 _CATALOG = ("videos", "gops")
-_TURNED = str.maketrans("<>", "><")
 _STOPS = ("limit", "offset", "sample")
 
 
@@ -84,7 +84,7 @@ class _Pusher:
         if body.block is not None:
             for condition in body.block.conditions():
                 self._hand_down(body.block, condition)
-            self.facts.spans += _within(body.block)
+            self.facts.spans += within(body.block)
             for source in body.block.sources.values():
                 if source.body is not None and source.body.readers == 1:
                     self.visit(source.body)
@@ -180,55 +180,6 @@ class _Pusher:
                     continue
                 if inner.resolve(own) and inner.is_foreign(outer) and block.resolve(outer):
                     yield from _key(outer, origin(inner, own))
-
-
-def _within(block: Scope) -> Iterator[Within]:
-    """Yield which frames must lie in the span of which GOP or clip, of the same video.
-
-    Clips that would be classified wait for the frames that are left instead.
-    """
-    found: dict[tuple[FromItem, FromItem], set[str]] = {}
-    for condition in block.conditions():
-        for frame, kind, gop in _seconds_and_bounds(block, condition.node):
-            (frames, column), (gops, bound) = frame, gop
-            if frames.relation != "frames" or gops.relation not in ("gops", "clips"):
-                continue
-            if condition.reach(gops if gops.own else frames) and (frames.own or gops.own):
-                found.setdefault((frames, gops), set()).add(f"{column} {kind} {bound}")
-    for (frames, gops), said in found.items():
-        open_end = "seconds < stop_seconds" in said
-        ends = open_end or "seconds <= stop_seconds" in said
-        starts = said & {"seconds > start_seconds", "seconds >= start_seconds"}
-        if ends and starts and "video_id = video_id" in said:
-            yield Within(frames.name, gops.name, open_end, "spans" if gops.own else "frames")
-
-
-Named = tuple[FromItem, str]  # a column of one of our relations
-
-
-def _seconds_and_bounds(block: Scope, node: exp.Expr) -> Iterator[tuple[Named, str, Named]]:
-    """Yield a comparison of columns both ways round."""
-    signs: dict[type[exp.Expr], str] = {
-        exp.EQ: "=", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=",
-    }  # fmt: skip
-    if isinstance(node, exp.Between):
-        low, high = node.args["low"], node.args["high"]
-        yield from _seconds_and_bounds(block, exp.GTE(this=node.this, expression=low))
-        yield from _seconds_and_bounds(block, exp.LTE(this=node.this, expression=high))
-        return
-    if type(node) not in signs:
-        return
-    sides = [_named_column(block, side) for side in (node.this, node.expression)]
-    if sides[0] and sides[1]:
-        sign = signs[type(node)]
-        yield sides[0], sign, sides[1]
-        yield sides[1], sign.translate(_TURNED), sides[0]
-
-
-def _named_column(block: Scope, node: exp.Expr) -> Named | None:
-    owners = block.resolve(node) if isinstance(node, exp.Column) else []
-    base = owners[0].base(node.name.lower()) if owners else None
-    return (owners[0], base) if base else None
 
 
 def demand(body: Body, node: exp.Expr) -> bool:

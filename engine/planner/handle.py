@@ -9,6 +9,7 @@ from engine.errors import BindError
 from engine.planner.block import FromItem, Scope
 from engine.planner.place import position_of
 
+_NO_HANDLES = ("detections",)  # whose `frame` is a number alone
 _CLOSED = ("group", "distinct", "pivots")
 
 # the SELECTs from the one that uses a handle down to the one that reads the relation, each with the
@@ -65,11 +66,11 @@ def _paths(block: Scope, column: exp.Column, wanted: str) -> list[Path]:
     for source in block.sources.values():
         if table not in ("", source.alias) or name not in (source.columns or ()):
             continue
-        if source.base(name) == wanted:
+        if source.base(name) == wanted and source.relation not in _NO_HANDLES:
             found.append([(block, source)])
         elif source.body is not None:
             found += [[(block, source), *path] for path in _through(source, name, wanted)]
-        elif not table:
+        elif not table and not _are_one(block, column):
             found.append([])  # another column of this name
     if len(found) > 1 and [] in found:
         return []

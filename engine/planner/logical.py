@@ -170,6 +170,24 @@ class Classify:
 
 
 @dataclass(frozen=True, slots=True)
+class Detect:
+    """The boxes in the source's GOPs, of one label and from a score on where these are given."""
+
+    source: "Plan"
+    label: str | None = None
+    min_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """The source with a column that holds a label's best score in each row's frame."""
+
+    source: "Plan"
+    name: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Rows of the source in whose span lies the second of some row of the other's."""
 
@@ -210,7 +228,8 @@ class Within:
     frames: str
     spans: str
     open_end: bool  # a span's stop does not belong to it
-    narrows: Literal["frames", "spans"] = "frames"  # or spans count only with such a frame in them
+    # or spans count only with such a frame in them, or boxes only of such a frame's GOP
+    narrows: Literal["frames", "spans", "boxes"] = "frames"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +268,8 @@ Plan: TypeAlias = (
     | Moments
     | Answer
     | Classify
+    | Detect
+    | Spot
     | Hold
     | Shared
     | Relational
@@ -292,6 +313,11 @@ def reads_vectors(plan: Plan) -> bool:
 def reads_actions(plan: Plan) -> bool:
     """Whether anything of a plan asks what happens in clips."""
     return any(isinstance(node, Classify) for node in walk(plan))
+
+
+def reads_detections(plan: Plan) -> bool:
+    """Whether anything of a plan asks what stands in frames."""
+    return any(isinstance(node, (Detect, Spot)) for node in walk(plan))
 
 
 def walk(plan: Plan) -> Iterator[Plan]:

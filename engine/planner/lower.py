@@ -8,6 +8,7 @@ import pyarrow as pa
 from engine.operators.act import Acting
 from engine.operators.answer import Answer
 from engine.operators.base import Operator
+from engine.operators.detecting import Detecting, Spotting
 from engine.operators.embed import Embed
 from engine.operators.exact import Exact
 from engine.operators.filter import Filter
@@ -118,6 +119,16 @@ def _(plan: logical.Answer, build: Build) -> Operator:
 @lower.register
 def _(plan: logical.Classify, build: Build) -> Operator:
     return Acting(build.operator(plan.source), plan.name, plan.label)
+
+
+@lower.register
+def _(plan: logical.Detect, build: Build) -> Operator:
+    return Detecting(build.operator(plan.source), plan.label, plan.min_score)
+
+
+@lower.register
+def _(plan: logical.Spot, build: Build) -> Operator:
+    return Spotting(build.operator(plan.source), plan.name, plan.label)
 
 
 @lower.register

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from engine.storage.records import ColumnKind
 from engine.storage.user_columns import ARROW
-from schemas.tables import CLIPS, FRAMES, GOPS, MOMENTS, VIDEOS
+from schemas.tables import CLIPS, DETECTIONS, FRAMES, GOPS, MOMENTS, VIDEOS
 
 _VIDEOS = (
     "video_id name path duration_seconds fps width height codec num_frames ingested_at status error"
@@ -27,6 +27,7 @@ RELATIONS: Final = MappingProxyType(
         "gops": _pick(GOPS, _GOPS),
         "frames": FRAMES,
         "clips": CLIPS,
+        "detections": DETECTIONS,
         "moments": MOMENTS,
     }
 )
@@ -49,6 +50,7 @@ FORMS: Final = MappingProxyType(
         "clip_prob": "CLIP_PROB(frame, 'text')",
         "image_match": "IMAGE_MATCH(frame, $image)",
         "action": "ACTION(clip [, 'label'])",
+        "detect": "DETECT(frame, 'label')",
         "video_qa": "VIDEO_QA(video_id, 'question' [, ['a', 'b', …]])",
     }
 )

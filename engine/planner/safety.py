@@ -25,6 +25,7 @@ _CHANGES = (
     exp.Alter,
     exp.Merge,
 )
+_CALLED = ("moments", "detections")
 _TABLES = (exp.Unnest, exp.GenerateSeries, exp.Values)
 _FORBIDDEN_FUNCTIONS = frozenset(
     {
@@ -89,11 +90,11 @@ def _check_table(table: exp.Table, names: set[str], statement: Statement) -> Non
         return
     name = _table_name(table)
     call = isinstance(table.this, exp.Func)
-    known = name == "moments" if call else name in RELATIONS or (name in names and is_cte(table))
+    known = name in _CALLED if call else name in RELATIONS or (name in names and is_cte(table))
     if table.args.get("db") or table.args.get("catalog") or not known:
         what = "table function" if call else "relation"
         allowed = (
-            ["moments", "range", "generate_series", "unnest"]
+            [*_CALLED, "range", "generate_series", "unnest"]
             if call
             else [*RELATIONS, *statement.vocabulary.selects, *names]
         )

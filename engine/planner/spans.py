@@ -1,4 +1,4 @@
-"""The arguments of `moments(…)`: texts in an order, durations, a cut."""
+"""The arguments of `moments(…)` and `detections(…)`: texts, durations, a cut."""
 
 from collections.abc import Sequence
 from typing import NoReturn
@@ -8,13 +8,14 @@ from sqlglot import exp
 from engine.errors import BindError, unknown
 from engine.planner.block import Scope
 from engine.planner.joins import conjuncts
-from engine.planner.logical import Embed, Moments, Scan
+from engine.planner.logical import Detect, Embed, Moments, Scan
 from engine.planner.place import position_of
 from engine.planner.predicates import quotes
 from engine.planner.sequence import SEQUENCE, STEP
 from engine.search.moments import Step
 
 _FORM = "moments('text' [THEN 'text' WITHIN 10s] [, gap => 1.0, min_score => 0.3])"
+_BOXES = "detections(['label' [, min_score]])"
 _NAMED = ("gap", "min_score")
 
 
@@ -47,6 +48,29 @@ def bind_moments(table: exp.Table, arguments: Sequence[exp.Expr], sql: str) -> M
     if gap is not None and gap < 0:
         _fail(table, f"gap is a duration in seconds, at least 0, got {gap:g}", sql)
     return Moments(Embed(Scan("gops")), _steps(texts[0], sql), gap, given.get("min_score"))
+
+
+def bind_detections(table: exp.Table, sql: str) -> Detect:
+    """Check the arguments of `detections`, where it has any, and return the plan."""
+    given = list(table.this.expressions) if isinstance(table.this, exp.Anonymous) else []
+    names = ("label", "min_score")
+    told: dict[str, exp.Expr] = {}
+    for place, item in enumerate(given):
+        name = item.this.name.lower() if isinstance(item, exp.Kwarg) else names[min(place, 1)]
+        if name not in names:
+            _fail(table, unknown("argument of detections", name, names), sql)
+        if name in told or place > 1:
+            _fail(table, f"expected {_BOXES}", sql)
+        told[name] = item.expression if isinstance(item, exp.Kwarg) else item
+    label = told.get("label")
+    if label is not None and not (
+        isinstance(label, exp.Literal) and label.is_string and label.this.strip()
+    ):
+        _fail(table, f"expected {_BOXES}{quotes(label)}", sql)
+    least = None if "min_score" not in told else _number(told["min_score"], sql)
+    if least is not None and not 0 <= least <= 1:
+        _fail(table, f"min_score is a score, 0 to 1, got {least:g}", sql)
+    return Detect(Scan("gops"), None if label is None else str(label.this), least)
 
 
 def _is_sequence(node: exp.Expr) -> bool:

@@ -45,6 +45,16 @@ class ActionWork:
     complete: bool = True  # False: a clip could not be decoded, or not within the budget
 
 
+@dataclass(frozen=True, slots=True)
+class DetectionWork:
+    """What looking for objects took."""
+
+    stored: int = 0  # groups of pictures that had been looked at before
+    frames: int = 0  # looked at now
+    seconds: float = 0.0  # of decoding and looking
+    complete: bool = True  # False: a group could not be decoded, or not within the budget
+
+
 @dataclass(slots=True)
 class Run:
     """One operator's rows, batches and seconds, those of its sources included."""
@@ -62,6 +72,7 @@ class Work:
     embedded: list[Embedded] = field(default_factory=list)
     refined: list[Refined] = field(default_factory=list)
     actions: list[ActionWork] = field(default_factory=list)
+    detections: list[DetectionWork] = field(default_factory=list)
     found: list[str] = field(default_factory=list)  # how each search went: index used or why not
     stored_frames: int = 0  # frames whose embedding was there already
     approximate: bool = False  # an index chose which rows to look at, and may have missed some
@@ -79,6 +90,7 @@ class Work:
         self.actions = [
             replace(item, stored=-item.made, complete=True) for item in self.actions if item.made
         ]
+        self.detections = [replace(item, complete=True) for item in self.detections if item.frames]
 
     def note_search(self, hits: Hits) -> None:
         """Note how rows were found."""

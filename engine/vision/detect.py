@@ -1,8 +1,9 @@
 """A model that finds objects in pictures, and the identity of what it gives."""
 
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ class Objects:
         told = (flat * (MOST * NUMBERS) ** 0.5).view(-1, MOST, NUMBERS)
         digits = (told[..., 1:3] * _DIGIT).round().long()
         labels = digits[..., 0] * _DIGIT + digits[..., 1]
+        told = told.clamp(max=1)  # what float16 rounded up
         return cls(told[..., 0], labels, told[..., 3:])
 
 
@@ -129,13 +131,13 @@ def load_detector(
     processor = read_json(folder / "preprocessor_config.json")
     fitting = Fitting.from_config(processor, multiple=family.multiple, smooth=family.smooth)
     tower = family.build(folder, config).to(pick_device(device), dtype or torch.float32)
-    kept = f"{fitting.canonical} most {MOST} from {FLOOR:g}"
+    told = {**asdict(fitting), "most": MOST, "floor": FLOOR}
     space = Space(
         name=re.sub(r"[^\w.-]+", "-", Path(name).name) + "-objects",
         model=name,
         revision=commit,
         weight_hash=hash_files(weight_files(folder)),
-        preprocessing=kept,
+        preprocessing=json.dumps(told, sort_keys=True, separators=(",", ":")),
         dimension=DIMENSION,
     )
     return Detector(tower, labels, family.one_label, fitting, space)

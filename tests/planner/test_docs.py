@@ -14,6 +14,7 @@ from engine.search.options import Options
 from engine.sql import run_sql
 from tests.actions import TwoSecondActions
 from tests.asking import Videos
+from tests.detections import TwoSecondDetections
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "sql.md").read_text()
 EXAMPLES = [
@@ -28,6 +29,7 @@ def test_examples_run(videos: Videos, sandbox: Sandbox) -> None:
     for sql in EXAMPLES:
         context = videos.context(sandbox)
         context.actions = TwoSecondActions
+        context.detections = TwoSecondDetections
         result = run_sql(context, sql, max_rows=1000)
         assert result.table.column_names, sql
 

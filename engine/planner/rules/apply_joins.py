@@ -1,10 +1,12 @@
 """Rows that an inner join with a filtered relation will drop need not be read."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from engine.planner.logical import (
     Answer,
     Classify,
+    Detect,
     Embed,
     Filter,
     Hold,
@@ -15,6 +17,7 @@ from engine.planner.logical import (
     Scan,
     SemiJoin,
     Shared,
+    Spot,
     transform,
     walk,
 )
@@ -47,22 +50,35 @@ def _apply(plan: Plan) -> Plan:
         if span.narrows == "spans":
             plans[span.spans] = Hold(plans[span.spans], Shared(span.frames), span.open_end)
             continue
+        if span.narrows == "boxes":
+            plans[span.spans] = _holding(plans[span.spans], Shared(span.frames))
+            continue
         other = _without_answers(plans[span.spans])
         if _is_restricted(other):
             plans[span.frames] = _overlapping(plans[span.frames], other, open_end=span.open_end)
     inputs = [replace(item, plan=plans[item.name]) for item in plan.inputs]
-    return replace(plan, inputs=tuple(sorted(inputs, key=_waits)), joins=(), spans=())
+    return replace(plan, inputs=_in_order(inputs), joins=(), spans=())
 
 
 def _overlapping(plan: Plan, spans: Plan, *, open_end: bool) -> Plan:
-    """Embed only those GOPs that overlap some span."""
+    """Embed and look at only those GOPs that overlap some span."""
+    return _narrowed(plan, lambda gops: Overlap(gops, spans, open_end))
 
-    def narrow(node: Plan) -> Plan:
-        if isinstance(node, Embed):
-            return replace(node, source=Overlap(node.source, spans, open_end))
+
+def _holding(plan: Plan, frames: Plan) -> Plan:
+    """Look at only those GOPs in which some frame is left."""
+    return _narrowed(plan, lambda gops: Hold(gops, frames, open_end=True))
+
+
+def _narrowed(plan: Plan, narrow: Callable[[Plan], Plan]) -> Plan:
+    """Let what is made of GOPs be made of fewer."""
+
+    def rewrite(node: Plan) -> Plan:
+        if isinstance(node, (Embed, Detect)):
+            return replace(node, source=narrow(node.source))
         return node
 
-    return transform(plan, narrow)
+    return transform(plan, rewrite)
 
 
 def _is_restricted(plan: Plan) -> bool:
@@ -77,18 +93,28 @@ def _is_catalog(plan: Plan) -> bool:
     return isinstance(plan, (Filter, SemiJoin, Scan)) and all(name in _CATALOG for name in scans)
 
 
-def _waits(item: Input) -> bool:
-    return any(isinstance(node, Shared) for node in walk(item.plan))
+def _in_order(inputs: list[Input]) -> tuple[Input, ...]:
+    """Put inputs that wait for others behind these, all else as it was."""
+    ordered: list[Input] = []
+    while len(ordered) < len(inputs):
+        read = {item.name for item in ordered}
+        left = [item for item in inputs if item.name not in read]
+        ordered.append(next(item for item in left if _awaited(item) <= read))
+    return tuple(ordered)
+
+
+def _awaited(item: Input) -> set[str]:
+    return {node.input for node in walk(item.plan) if isinstance(node, Shared)}
 
 
 def _without_answers(plan: Plan) -> Plan:
     """The rows there are before a question is asked: more than will be left."""
-    names = {node.name for node in walk(plan) if isinstance(node, (Answer, Classify))}
+    names = {node.name for node in walk(plan) if isinstance(node, (Answer, Classify, Spot))}
     if not names:
         return plan
 
     def drop(node: Plan) -> Plan:
-        if isinstance(node, (Answer, Classify)):
+        if isinstance(node, (Answer, Classify, Spot)):
             return node.source
         if isinstance(node, Filter):
             kept = tuple(part for part in node.predicates if not reads(part) & names)

@@ -7,7 +7,7 @@ from typing import Final
 from sqlglot import exp
 
 from engine.planner.joins import conjuncts
-from engine.planner.logical import Embed, Filter, Plan, Scan, transform, walk
+from engine.planner.logical import Detect, Embed, Filter, Plan, Scan, transform, walk
 from engine.planner.predicates import reads, split
 
 # seconds >= a holds only in GOPs that stop after a; seconds < b only in those that start before b
@@ -26,14 +26,14 @@ _MIRRORED: Final[Mapping[type[exp.Binary], type[exp.Binary]]] = {
 
 
 def push_filter_below_embed(plan: Plan) -> Plan:
-    """Move predicates on `video_id` below Embed, and bound the GOPs by those on `seconds`."""
+    """Move predicates on `video_id` below Embed and Detect; those on `seconds` bound the GOPs."""
     return transform(plan, _push)
 
 
 def _push(plan: Plan) -> Plan:
-    if not isinstance(plan, Filter) or not isinstance(plan.source, Embed):
+    if not isinstance(plan, Filter) or not isinstance(plan.source, (Embed, Detect)):
         return plan
-    if plan.source.count is not None:
+    if isinstance(plan.source, Embed) and plan.source.count is not None:
         return plan
     below, above = split(plan.predicates, lambda predicate: reads(predicate) == {"video_id"})
     inner = plan.source.source

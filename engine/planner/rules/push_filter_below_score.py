@@ -10,6 +10,7 @@ from engine.planner.logical import (
     Predicates,
     Scan,
     Score,
+    Spot,
     transform,
     walk,
 )
@@ -17,7 +18,7 @@ from engine.planner.predicates import implied, reads, split
 
 
 def push_filter_below_score(plan: Plan) -> Plan:
-    """Move predicates that read none of the computed columns below Score, Answer and Classify.
+    """Move predicates that read none of the computed columns below what computes them.
 
     Of `score > 0.3 AND seconds < 5 OR seconds > 95` goes `seconds < 5 OR seconds > 95`.
     """
@@ -25,7 +26,7 @@ def push_filter_below_score(plan: Plan) -> Plan:
 
 
 def _push(plan: Plan) -> Plan:
-    if not isinstance(plan, Filter) or not isinstance(plan.source, (Score, Answer, Classify)):
+    if not isinstance(plan, Filter) or not isinstance(plan.source, (Score, Answer, Classify, Spot)):
         return plan
     source = plan.source
     made = {match.name for match in source.matches} if isinstance(source, Score) else {source.name}

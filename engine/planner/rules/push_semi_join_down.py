@@ -5,6 +5,7 @@ from dataclasses import replace
 from engine.planner.logical import (
     Answer,
     Classify,
+    Detect,
     Embed,
     Filter,
     Hold,
@@ -13,6 +14,7 @@ from engine.planner.logical import (
     Scan,
     Score,
     SemiJoin,
+    Spot,
     transform,
 )
 
@@ -32,10 +34,10 @@ def _push(plan: Plan) -> Plan:
         ):
             return replace(source, source=replace(plan, source=source.source))
         return plan
-    if isinstance(source, (Embed, Moments)) and plan.key != "video_id":
+    if isinstance(source, (Embed, Detect, Moments)) and plan.key != "video_id":
         return plan
     if isinstance(source, Filter) and isinstance(source.source, Scan):
         return plan
-    if isinstance(source, (Filter, Score, Answer, Classify, Embed, Moments)):
+    if isinstance(source, (Filter, Score, Answer, Classify, Spot, Embed, Detect, Moments)):
         return replace(source, source=replace(plan, source=source.source))
     return plan

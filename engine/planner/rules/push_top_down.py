@@ -12,6 +12,7 @@ from engine.planner.logical import (
     Limit,
     Plan,
     Score,
+    Spot,
     Top,
     transform,
 )
@@ -33,7 +34,7 @@ def _push(plan: Plan) -> Plan:
     if isinstance(plan, Limit) and isinstance(source, Embed) and source.count is None:
         return replace(plan, source=replace(source, count=plan.count))
     if isinstance(source, Answer) or (
-        isinstance(source, (Score, Classify)) and not _makes(source, plan)
+        isinstance(source, (Score, Classify, Spot)) and not _makes(source, plan)
     ):
         return replace(source, source=replace(plan, source=source.source))
     if isinstance(plan, Top) and isinstance(source, Score) and len(source.matches) > 1:
@@ -45,7 +46,7 @@ def _push(plan: Plan) -> Plan:
     return plan
 
 
-def _makes(source: Score | Classify, plan: Top | Limit) -> bool:
+def _makes(source: Score | Classify | Spot, plan: Top | Limit) -> bool:
     made = source.matches if isinstance(source, Score) else (source,)
     return isinstance(plan, Top) and any(each.name == plan.column for each in made)
 

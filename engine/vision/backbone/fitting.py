@@ -1,8 +1,7 @@
 """From an upright picture of any size to what a detector takes, its sides kept or not."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from engine.vision.backbone.preprocess import Triple, scaling_of
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """What a detector's own processor does with one picture, as values.
+    """What a detector's own processor does with one picture, as values that identify it.
 
     `height` and `width` are what it becomes; without them its shorter edge becomes `shortest`
     unless its longer one would be more than `longest`.
@@ -31,11 +30,6 @@ class Fitting:
     longest: int = 0
     multiple: int = 1  # that both edges are cut down to
     smooth: bool = True  # resized in bytes with antialiasing, else in numbers without
-
-    @property
-    def canonical(self) -> str:
-        """Return the values as JSON with sorted keys."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], *, multiple: int, smooth: bool) -> "Fitting":
