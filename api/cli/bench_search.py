@@ -32,11 +32,11 @@ def query(
     out: flags.OutFile = None,
     as_json: flags.Json = False,
 ) -> None:
-    """Run SQL over 10⁴ to 10⁶ vectors beside the index alone, LanceDB and DuckDB."""
+    """Run SQL over 10⁵ and 10⁶ vectors beside the index alone, LanceDB and DuckDB."""
     from engine.evaluation.bench import query as query_bench
 
     with show.err.status("querying"):
-        report = query_bench.run(sizes=size or (10_000, 100_000, 1_000_000), queries=queries)
+        report = query_bench.run(sizes=size or (100_000, 1_000_000), queries=queries)
     show.print_report(report, as_json=as_json, path=out)
 
 

@@ -23,7 +23,7 @@ LEAST_COSINE = -2.0  # below every score, rounding included
 class Tuning:
     """Sizes at which searching changes its ways."""
 
-    flat_rows: int = 100_000  # up to here every search is exact
+    flat_rows: int = 50_000  # up to here every search is exact
     probe_share: float = 1 / 16  # of the allowed rows that an inverted-file search looks at
     exact_rows: int = 20_000  # so few allowed rows are all looked at
     delta_rows: int = 10_000  # and at least an eighth of the index, before the delta is merged

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.evaluation.bench import peers, query, search
+from engine.evaluation.bench import peers, query, query_goals, search
 
 
 @pytest.fixture
@@ -20,16 +20,15 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_statement_is_measured_with_its_parts(tmp_path: Path) -> None:
     search.write(tmp_path / "ours", 600, None)
     done = query.measure(tmp_path, 600, 2)
-    assert [row[1] for row in done.rows] == ["top 10"] * 4 + [
+    assert [each.statement for each in done.figures] == ["top 10"] * 4 + [
         *("cut-off", "best per video", "moments", "Engine.query")
     ]
-    for row in done.rows[:4]:
-        sql, plan, read, tail, index, lance, duck, recall, theirs = (
-            row[at] for at in (3, 5, 6, 7, 8, 10, 12, 13, 14)
-        )
-        assert min(sql, plan, read, tail, index, duck) > 0
-        assert recall == 1.0  # a flat index is exact
-        assert lance is theirs is None
+    for each in done.figures[:4]:
+        row = dict(zip(query_goals.COLUMNS, each.row(), strict=True))
+        for name in ("SQL p50", "plan", "read", "rest", "EXPLAIN", "index p50", "DuckDB p50"):
+            assert row[name] > 0  # type: ignore[operator]
+        assert row["recall"] == 1.0  # a flat index is exact
+        assert row["LanceDB p50"] is row["LanceDB's"] is None
     assert done.notes == ["LanceDB is not installed: pip install lancedb"]
 
 
@@ -43,3 +42,23 @@ def test_a_peer_is_tuned_to_the_same_recall() -> None:
     truth = [np.arange(10)] * 3
     assert peers.tune(find, np.zeros((3, 4)), truth, 0.9) == 24
     assert peers.tune(find, np.zeros((3, 4)), truth, 0.5) == 4
+
+
+def test_each_goal_is_met_or_not() -> None:
+    times = {"sql": [(12.0, 10.0)], "index": [(10.0, 5.0)], "lance": [(11.0, 20.0)]}
+    figures = query_goals.Figures(
+        1_000_000, "top 10", "none", times, (4.0, 1.0, 1.0, 6.0), 1.0, 1.0
+    )
+    built = [(1_000_000, 4.0, 3.0, 0.5, 5.0, 2.0)]
+    met = {row[1]: (row[3], row[4]) for row in query_goals.judge([figures], built).rows}
+    name = "top 10, filter none"
+    assert met[f"{name}: p50 ÷ index's"] == (1.2, "yes")
+    assert met[f"{name}: cpu ÷ index's"] == (2.0, "no")
+    assert met[f"{name}: p50 ÷ LanceDB's"][1] == "no"
+    assert met[f"{name}: cpu ÷ LanceDB's"] == (0.5, "yes")
+    assert met[f"{name}: p99, ms"] == (12.0, "yes")
+    assert met[f"{name}: planning, ms"] == (4.0, "yes")
+    assert met[f"{name}: EXPLAIN, ms"] == (6.0, "no")
+    assert met["open + first search, ms"] == (500.0, "no")
+    assert met["writing ÷ LanceDB's"] == (0.8, "yes")
+    assert met["index build ÷ LanceDB's"] == (1.5, "no")
