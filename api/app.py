@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -9,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from api.chosen import Meant, files_of
@@ -29,6 +31,7 @@ from engine.session import Engine
 log = logging.getLogger(__name__)
 DRAIN_SECONDS = 50.0
 _EVENT_SECONDS = 0.2
+_THREADS = 4 * (os.cpu_count() or 1)  # for what is soon done; more would only wait for each other
 
 
 def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
@@ -38,6 +41,7 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = _THREADS
         queue.start()
         yield
         app.state.draining = True

@@ -22,6 +22,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from api.config import ServerSettings
 
 _LINGER_SECONDS = 2.0  # what still comes is dropped for so long, so that an answer can be read
+_AT_ONCE = 4096  # bytes that may be heads or chunks, each an event; others wait meanwhile
+_BODY_AT_ONCE = 65536  # of a body that comes without chunks
 _SLOWEST = 1024  # bytes a second that a body must bring over each of its deadlines
 Phase = Literal["head", "body", "none"]
 
@@ -50,6 +52,7 @@ class Connection(H11Protocol):
         self.phase: Phase = "none"
         self.since = monotonic()
         self._received = 0
+        self._rest = b""  # came, but is not looked at yet
         self._leaving = False
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
@@ -77,8 +80,27 @@ class Connection(H11Protocol):
         if self._leaving:
             return
         self._received += len(data)
-        super().data_received(data)
+        waits = bool(self._rest)
+        self._rest += data
+        if not waits:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Take a part of what came, so that a thousand chunks keep no other connection waiting."""
+        if self._leaving or self.transport.is_closing():
+            self._rest = b""
+            return
+        in_body = self.conn.their_state is h11.SEND_BODY
+        plain = in_body and b"transfer-encoding" not in dict(self.headers)
+        size = _BODY_AT_ONCE if plain else _AT_ONCE
+        part, self._rest = self._rest[:size], self._rest[size:]
+        super().data_received(part)
         self._watch()
+        if self._rest:
+            self.transport.pause_reading()
+            self.loop.call_soon(self._read_on)
+        elif not self.flow.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def on_response_complete(self) -> None:
         """Answer the next request, or leave where this one's body was not read to its end."""

@@ -20,7 +20,11 @@ MEDIA: Final[dict[Form, str]] = {
     "arrow": "application/vnd.apache.arrow.stream",
     "parquet": "application/vnd.apache.parquet",
 }
-_ROWS = 1000  # of a part; rendering one keeps other threads waiting for a few milliseconds
+# of a part: rendering one keeps all other threads waiting, for a few milliseconds
+_ROWS = 1000
+_CELLS = 5000
+_BYTES = 1 << 18
+_MOST = 1 << 20  # bytes of a part that is copied alone
 _GROUP = 100_000  # rows of a group in Parquet
 _DIGITS = 15  # that a double keeps, so decimals of no more are numbers
 _NESTED = (pa.ListType, pa.LargeListType, pa.FixedSizeListType, pa.StructType, pa.MapType)
@@ -43,10 +47,17 @@ def rendered(table: pa.Table, form: Form, seconds: float) -> Iterator[bytes]:
     return _csv(table) if form == "csv" else _json(table, seconds)
 
 
+def _parts(table: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Yield rows, so many at a time as are soon written."""
+    cells = _CELLS // max(table.num_columns, 1)
+    fitting = _BYTES * table.num_rows // max(table.nbytes, 1)
+    yield from table.to_batches(max(min(_ROWS, cells, fitting), 1))
+
+
 def _arrow(table: pa.Table) -> Iterator[bytes]:
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, table.schema) as writer:
-        for batch in table.to_batches():
+        for batch in table.to_batches(max(_MOST * table.num_rows // max(table.nbytes, 1), 1)):
             writer.write_batch(batch)
             yield sink.getvalue()
             sink.seek(0)
@@ -116,7 +127,7 @@ def _csv(table: pa.Table) -> Iterator[bytes]:
     texts = pa.schema([pa.field(field.name, _csv_type(field.type)) for field in table.schema])
     sink = io.BytesIO()
     with csv.CSVWriter(sink, texts, write_options=csv.WriteOptions(batch_size=_ROWS)) as writer:
-        for batch in table.to_batches(_ROWS):
+        for batch in _parts(table):
             columns = [_csv_column(column) for column in batch.columns]
             writer.write_batch(pa.record_batch(columns, schema=texts))
             yield sink.getvalue()
@@ -143,7 +154,7 @@ def _json(table: pa.Table, seconds: float) -> Iterator[bytes]:
     columns = [{"name": field.name, "type": str(field.type)} for field in table.schema]
     yield b'{"columns": ' + json.dumps(columns).encode() + b', "rows": ['
     comma = b""
-    for batch in table.to_batches(_ROWS):
+    for batch in _parts(table):
         if batch.num_rows:
             values = [plain(column) for column in batch.columns]
             rows = [

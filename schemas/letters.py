@@ -1,5 +1,6 @@
 """Letters that are none: half of a surrogate pair, which JSON can write and UTF-8 cannot."""
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,12 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 def half_letter(value: Any) -> str | None:
     """Return the first text within a value of JSON, a key or an item, that no UTF-8 can hold."""
+    try:  # at C's speed, since this is asked of every request
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        pass
+    else:
+        return None
     left = [value]
     while left:
         item = left.pop()

@@ -1,10 +1,12 @@
 """`serve`: the HTTP API and the page."""
 
 import errno
+import gc
 import logging
 import os
 import signal
 import socket
+import sys
 from types import FrameType
 from typing import Annotated
 
@@ -13,6 +15,8 @@ import typer
 import engine
 from api.cli import flags, show
 from engine.errors import UsageError
+
+_SWITCH_SECONDS = 0.001  # after which a thread that computes lets another one
 
 
 def serve(
@@ -53,7 +57,19 @@ def serve(
         show.err.print(f"[bold]{url}[/]  page · [bold]{url}/docs[/]  API · Ctrl-C stops")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _already_heard)
+        _take_turns()
         server.run(sockets=[listener])
+
+
+def _take_turns() -> None:
+    """Let no thread keep the others waiting: neither by computing nor by collecting garbage.
+
+    What is loaded by now stays for good, hundreds of thousands of objects: a full collection that
+    looked at them would stop every thread for a good part of a second.
+    """
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
 
 
 def _already_heard(_number: int, _frame: FrameType | None) -> None:

@@ -17,8 +17,8 @@ VECTORS = Gauge("dejavu_index_vectors", "Vectors in each index", ["space"])
 
 
 @router.get("/livez")
-def livez() -> AliveOut:
-    """Say that the process answers."""
+async def livez() -> AliveOut:
+    """Say that the process answers; no thread is waited for."""
     return AliveOut()
 
 

@@ -1,5 +1,6 @@
 """Connections of a real server: how long they may keep it waiting, and how they end."""
 
+import asyncio
 import json
 import socket
 import time
@@ -18,16 +19,31 @@ MIB = 1 << 20
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Answer at once on /now, with many bytes on /much, else when the body is there."""
-    size, path = 0, scope["path"]
+    """Answer at once on /now, with many bytes on /much, else when the body is there.
+
+    With its length, or on /turns with how often the loop went round meanwhile.
+    """
+    size, path, turns = 0, scope["path"], 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.ensure_future(count())
     while path not in ("/now", "/much"):
         message = await receive()
         if message["type"] == "http.disconnect":
+            counting.cancel()
             return
         size += len(message["body"])
         if not message["more_body"]:
             break
+    counting.cancel()
     body = b"x" * (32 * MIB) if path == "/much" else str(size).encode()
+    if path == "/turns":
+        body = str(turns).encode()
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -54,6 +70,13 @@ def hasty() -> Iterator[int]:
     """A server that waits for nobody."""
     limits = {"head_seconds": 0.3, "body_seconds": 0.3, "read_seconds": 0.3, "max_connections": 8}
     with running(**limits) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[int]:
+    """A server with the limits of every day."""
+    with running() as port:
         yield port
 
 
@@ -226,3 +249,24 @@ def test_where_all_are_busy_a_newcomer_is_told() -> None:
         finally:
             for line in lines:
                 line.close()
+
+
+def test_small_chunks_are_read_in_parts_between_which_others_are_met(patient: int) -> None:
+    chunks = b"1\r\nx\r\n" * 10_000
+    head = b"POST /turns HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    status, turns = ask(patient, head + chunks + b"0\r\n\r\n")
+    assert status == 200
+    assert int(turns) > 5
+    status, size = ask(patient, head.replace(b"/turns", b"/") + chunks + b"0\r\n\r\n")
+    assert (status, size) == (200, b"10000")
+
+
+def test_requests_one_after_the_other_in_one_piece_are_all_answered(patient: int) -> None:
+    one = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 300\r\n\r\n" + b"x" * 300
+    with socket.create_connection(("127.0.0.1", patient), 10) as line:
+        line.sendall(one * 60)
+        text = b""
+        while text.count(b"\r\n\r\n300") < 60:
+            part = line.recv(65536)
+            assert part, text[-300:]
+            text += part

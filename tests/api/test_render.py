@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.render import form_of, plain, rendered
+from api.render import Form, form_of, plain, rendered
 
 SAME = object()  # the text that JSON has
 VALUES: list[tuple[str, Any, Any]] = [
@@ -138,9 +138,20 @@ def test_many_rows_come_in_parts() -> None:
     table = pa.table({"a": range(25_000)})
     for form in ("json", "csv", "arrow"):
         parts = list(rendered(table.combine_chunks(), form, 0.0))  # type: ignore[arg-type]
-        assert max(map(len, parts)) < 300_000 or form == "arrow"
+        assert max(map(len, parts)) < 300_000
     rows = json.loads(b"".join(rendered(table, "json", 0.0)))["rows"]
     assert [row["a"] for row in rows] == list(range(25_000))
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "arrow"])
+def test_wide_rows_and_long_texts_come_in_small_parts_too(form: Form) -> None:
+    wide = pa.table({f"c{i}": range(2000) for i in range(400)})
+    long = pa.table({"t": ["x" * 50_000] * 200})
+    for table in (wide, long):
+        parts = list(rendered(table, form, 0.0))
+        assert max(map(len, parts)) < 2_200_000
+        assert len(parts) > 5
+    assert b"".join(rendered(long, form, 0.0)).count(b"x" * 50_000) == 200
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from tests.torture.server import Server, started
+from tests.torture.server import HEAD, Server, started
 
 LIMITS = {"head_seconds": 2, "body_seconds": 2, "read_seconds": 3, "max_connections": 128}
 LIMITS |= {"max_upload_bytes": 1 << 20, "sql_seconds": 3, "sql_memory": "256MB"}
@@ -196,12 +196,15 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, started(Path(folder), LIMITS) as server:
         run(server, 10**6, 60)  # what is loaded once is loaded
+        with server.watched() as idle:
+            time.sleep(6)
         with server.watched() as seen:
             met, faults = run(server, given.seed, given.count)
             time.sleep(6)  # for what was left open
     for how, times in sorted(met.items()):
         sys.stdout.write(f"{times:5} {how}\n")
-    sys.stdout.write("\n".join([*faults, str(seen), f"{len(faults)} faults", ""]))
+    rows = [HEAD, idle.row("idle"), seen.row("attacked")]
+    sys.stdout.write("\n".join([*faults, *rows, f"{len(faults)} faults", ""]))
     sys.exit(1 if faults or seen.failed else 0)
 
 

@@ -1,7 +1,7 @@
 """Load on loopback: 64 clients beside an ingest, and what one client waits for, idle and then.
 
-`python -m tests.torture.load` prints, for each kind of request, how many were answered and their
-times, first of one client on an idle server, then of all of them while videos are brought in.
+`python -m tests.torture.load` prints the times of each kind of request, of one client on an idle
+server beside those of all of them while videos are brought in, with how many were answered how.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import numpy as np
 from engine.video.write import write_h264
 from engine.world.clip import make_clip
 from engine.world.render import render_frames
-from tests.torture.server import Server, started
+from tests.torture.server import HEAD, Server, started
 
 TEXTS = ["a red circle moves left", "a star", "a blue square", "two circles"]
 KINDS = ("livez", "videos", "query", "sql", "frame")
@@ -34,14 +34,24 @@ class Asked:
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
 
-    def __str__(self) -> str:
-        lines = []
-        for kind in KINDS:
-            taken = 1000 * np.array(self.seconds[kind] or [np.nan])
-            said = {status: n for (k, status), n in sorted(self.statuses.items()) if k == kind}
-            median, most = np.median(taken), np.quantile(taken, 0.99)
-            lines.append(f"  {kind:8} median {median:8.1f} ms  p99 {most:8.1f} ms  {said}")
-        return "\n".join(lines)
+    def quantiles(self, kind: str) -> tuple[float, float]:
+        """Return the median and the 99th percentile of a kind, in milliseconds."""
+        taken = 1000 * np.array(self.seconds[kind] or [np.nan])
+        return float(np.median(taken)), float(np.quantile(taken, 0.99))
+
+    def answers(self, kind: str) -> str:
+        """Return how many of each status there were."""
+        counted = sorted((status, n) for (k, status), n in self.statuses.items() if k == kind)
+        return " ".join(f"{status}:{n}" for status, n in counted)
+
+
+def _table(idle: Asked, busy: Asked) -> str:
+    lines = [f"{'':8}{'idle p50':>10}{'p99 ms':>8}{'loaded p50':>12}{'p99 ms':>8}{'ratio':>7}"]
+    for kind in KINDS:
+        (one, slow), (all_, slowest) = idle.quantiles(kind), busy.quantiles(kind)
+        figures = f"{one:10.1f}{slow:8.1f}{all_:12.1f}{slowest:8.1f}{slowest / slow:7.1f}"
+        lines.append(f"{kind:8}{figures}  {busy.answers(kind)}")
+    return "\n".join(lines)
 
 
 def _request(kind: str, chance: random.Random, port: int) -> bytes:
@@ -117,12 +127,13 @@ def main() -> None:
             clip = make_clip(seed, "test", duration_seconds=60.0)
             write_h264(more / f"{seed}.mp4", render_frames(clip, 96), clip.fps)
         asyncio.run(_ask(server, 1, 3.0, 0.0))
-        idle = asyncio.run(_ask(server, 1, 10.0, 0.02))
+        with server.watched() as alone:
+            idle = asyncio.run(_ask(server, 1, 10.0, 0.02))
         assert asyncio.run(_bring_in(server, more)) == 202
         with server.watched() as seen:
             busy = asyncio.run(_ask(server, given.clients, given.seconds, given.pause))
-    sys.stdout.write(f"idle, one client\n{idle}\n")
-    sys.stdout.write(f"{given.clients} clients beside an ingest\n{busy}\n{seen}\n")
+    rows = [HEAD, alone.row("idle"), seen.row(f"{given.clients} clients")]
+    sys.stdout.write("\n".join([_table(idle, busy), *rows, ""]))
     refused = {status for _, status in busy.statuses if status not in (200, 503)}
     sys.exit(1 if refused or seen.failed else 0)
 

@@ -56,14 +56,18 @@ class Watched:
         """Return a quantile of the latencies, in milliseconds."""
         return float(1000 * np.quantile(self.seconds, share)) if self.seconds else float("nan")
 
-    def __str__(self) -> str:
-        return (
-            f"/livez: {len(self.seconds)} asked, {self.failed} failed, median "
-            f"{self.quantile(0.5):.1f} ms, p99 {self.quantile(0.99):.1f} ms, worst "
-            f"{self.quantile(1):.0f} ms; memory {self.rss[0] >> 20} MiB at first, "
-            f"{max(self.rss) >> 20} at most, {self.rss[-1] >> 20} at last; descriptors "
-            f"{self.descriptors[0]}, {max(self.descriptors)}, {self.descriptors[-1]}"
-        )
+    def row(self, name: str) -> str:
+        """Return what was seen as a row under `HEAD`."""
+        figures = [f"{self.quantile(share):8.1f}" for share in (0.5, 0.99, 1)]
+        held = [f"{size >> 20:6d}" for size in (self.rss[0], max(self.rss), self.rss[-1])]
+        files = [f"{n:5d}" for n in (self.descriptors[0], max(self.descriptors))]
+        return f"{name:14}{len(self.seconds):7d}{self.failed:7d}{''.join(figures + held + files)}"
+
+
+HEAD = (
+    f"{'/livez':14}{'asked':>7}{'failed':>7}{'p50 ms':>8}{'p99 ms':>8}{'worst':>8}"
+    f"{'MiB':>6}{'most':>6}{'last':>6}{'files':>5}{'most':>5}"
+)
 
 
 @dataclass(frozen=True, slots=True)
