@@ -79,7 +79,7 @@ def test_halves_of_letters_anywhere_in_a_body_are_422(asked: TestClient) -> None
             assert answer.status_code == 422, (path, given, said)
             told = ("surrogate", "hex escape")  # the second by what reads the body of /videos
             assert any(word in said["detail"] for word in told), (path, given, said)
-    assert tried == {"/query", "/sql", "/explain", "/columns", "/videos", "/videos/deepen"}
+    assert tried >= {"/query", "/sql", "/explain", "/columns", "/videos", "/videos/deepen"}
 
 
 @pytest.mark.parametrize("broken", BROKEN)
