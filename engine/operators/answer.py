@@ -18,7 +18,7 @@ REPLY = pa.struct(
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class VideoAnswer:
     """Add what each row's video answers; a statement asks a video once, and only when pulled."""
 
     source: Operator

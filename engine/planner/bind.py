@@ -12,17 +12,16 @@ from engine.planner.facts import gather
 from engine.planner.handle import carry, resolve_handle
 from engine.planner.hide import hide
 from engine.planner.logical import (
-    Answer,
     Classify,
     Embed,
     Filter,
     Input,
-    Match,
     Plan,
     Relational,
     Scan,
     Score,
     Spot,
+    VideoAnswer,
 )
 from engine.planner.needs import find_needs
 from engine.planner.parse import Statement
@@ -33,6 +32,7 @@ from engine.planner.safety import check_safe
 from engine.planner.scope import Scopes
 from engine.planner.spans import bind_detections, bind_moments, lift_sequence
 from engine.planner.truth import is_predicate
+from engine.search.scores import Match
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Calls:
     """The columns that the functions of a statement need of one input."""
 
     matches: list[Match] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[VideoAnswer] = field(default_factory=list)
     acts: list[Classify | Spot] = field(default_factory=list)
 
 
@@ -144,7 +144,7 @@ class _Binder:
             if (known.question, known.choices) == (question, choices):
                 return known.name
         name = self._column("answer")
-        answers.append(Answer(Scan("videos"), name, question, choices))
+        answers.append(VideoAnswer(Scan("videos"), name, question, choices))
         return name
 
     def _act(self, source: FromItem, call: exp.Anonymous) -> str:
@@ -205,7 +205,7 @@ class _Binder:
         if wanted.matches:
             plan = Score(plan, tuple(wanted.matches))
         for answer in wanted.answers:
-            plan = Answer(plan, answer.name, answer.question, answer.choices)
+            plan = VideoAnswer(plan, answer.name, answer.question, answer.choices)
         for act in wanted.acts:
             plan = replace(act, source=plan)
         return plan

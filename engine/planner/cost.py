@@ -150,7 +150,7 @@ def _(plan: logical.Moments, context: Context, inputs: list[Cost]) -> Cost:
 
 
 @estimate.register
-def _(plan: logical.Answer, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
+def _(plan: logical.VideoAnswer, context: Context, inputs: list[Cost]) -> Cost:  # noqa: ARG001
     videos = min(inputs[0].rows, len(context.store.catalog.videos()))
     return Cost(inputs[0].rows, videos * _ANSWER)
 

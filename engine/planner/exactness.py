@@ -12,11 +12,9 @@ from sqlglot import exp
 
 from engine.planner.cuts import MATCH, cuts_of
 from engine.planner.logical import (
-    Answer,
     Cut,
     Filter,
     Limit,
-    Match,
     Plan,
     Relational,
     Score,
@@ -24,7 +22,9 @@ from engine.planner.logical import (
     Settle,
     Spot,
     Top,
+    VideoAnswer,
 )
+from engine.search.scores import Match
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ def _mark(plan: Plan, uses: Uses) -> Plan:
             cuts = tuple(dict.fromkeys(cut for cut in uses.cuts if cut.name in names))
             exact = bool(names & uses.valued)
             return replace(plan, source=_mark(source, uses), cuts=cuts, exact=exact)
-        case SemiJoin(source) | Answer(source) | Spot(source) | Limit(source):
+        case SemiJoin(source) | VideoAnswer(source) | Spot(source) | Limit(source):
             return replace(plan, source=_mark(source, uses))
         case _:  # what makes no scores, or makes its own exact
             return plan
@@ -93,7 +93,7 @@ def _open(plan: Plan) -> Iterator[Match]:
                 yield from matches
             yield from _open(source)
         case (
-            Filter(source) | Top(source) | SemiJoin(source) | Answer(source) | Spot(source)
+            Filter(source) | Top(source) | SemiJoin(source) | VideoAnswer(source) | Spot(source)
             | Limit(source)
         ):  # fmt: skip
             yield from _open(source)

@@ -83,7 +83,7 @@ def _(plan: logical.Moments) -> str:
 
 
 @describe.register
-def _(plan: logical.Answer) -> str:
+def _(plan: logical.VideoAnswer) -> str:
     choices = f" out of {len(plan.choices)} choices" if plan.choices else ""
     return f"Answer {plan.name} = {plan.question!r}{choices}"
 

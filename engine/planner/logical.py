@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Any, Literal, TypeAlias
 
 from sqlglot import exp
@@ -10,26 +9,9 @@ from sqlglot import exp
 from engine.planner.bounds import check_planning
 from engine.planner.relations import Columns
 from engine.search.moments import Step
-from engine.search.scores import ScoreRange
+from engine.search.scores import Match, ScoreRange
 
 Predicates: TypeAlias = tuple[exp.Expr, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A score of each frame against a text or an image, kept in the column `name`."""
-
-    name: str
-    subject: str | bytes
-    measure: Literal["similarity", "probability"] = "similarity"
-
-    def __str__(self) -> str:
-        subject = (
-            f"image {sha256(self.subject).hexdigest()[:8]}"
-            if isinstance(self.subject, bytes)
-            else repr(self.subject)
-        )
-        return subject if self.measure == "similarity" else f"probability of {subject}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +130,7 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class VideoAnswer:
     """The source with a column that answers a question about each row's video."""
 
     source: "Plan"
@@ -266,7 +248,7 @@ Plan: TypeAlias = (
     | Top
     | Limit
     | Moments
-    | Answer
+    | VideoAnswer
     | Classify
     | Detect
     | Spot
@@ -306,7 +288,7 @@ def transform(plan: Plan, rewrite: Callable[[Plan], Plan]) -> Plan:
 
 def reads_vectors(plan: Plan) -> bool:
     """Whether anything of a plan looks at vectors, not only at what the catalog says."""
-    kinds = (Score, Settle, Search, Moments, Answer)
+    kinds = (Score, Settle, Search, Moments, VideoAnswer)
     return any(isinstance(node, kinds) for node in walk(plan))
 
 

@@ -6,7 +6,7 @@ from functools import singledispatch
 import pyarrow as pa
 
 from engine.operators.act import Acting
-from engine.operators.answer import Answer
+from engine.operators.answer import VideoAnswer
 from engine.operators.base import Operator
 from engine.operators.detecting import Detecting, Spotting
 from engine.operators.embed import Embed
@@ -28,7 +28,6 @@ from engine.planner import logical
 from engine.planner.logical import Plan
 from engine.planner.plain import read_plain
 from engine.planner.relations import schema_of
-from engine.search.scores import Match
 
 
 @dataclass(slots=True)
@@ -79,7 +78,7 @@ def _(plan: logical.SemiJoin, build: Build) -> Operator:
 
 @lower.register
 def _(plan: logical.Score, build: Build) -> Operator:
-    matches = {match.name: _match(match) for match in plan.matches}
+    matches = {match.name: match for match in plan.matches}
     cuts = tuple((matches[cut.name], cut.value) for cut in plan.cuts)
     ranges = {matches[name]: kept for name, kept in plan.ranges}
     source = build.operator(plan.source)
@@ -88,12 +87,12 @@ def _(plan: logical.Score, build: Build) -> Operator:
 
 @lower.register
 def _(plan: logical.Settle, build: Build) -> Operator:
-    return Exact(build.operator(plan.source), tuple(map(_match, plan.matches)))
+    return Exact(build.operator(plan.source), plan.matches)
 
 
 @lower.register
 def _(plan: logical.Search, build: Build) -> Operator:
-    return Search(build.operator(plan.source), _match(plan.match), plan.count)
+    return Search(build.operator(plan.source), plan.match, plan.count)
 
 
 @lower.register
@@ -112,8 +111,8 @@ def _(plan: logical.Moments, build: Build) -> Operator:
 
 
 @lower.register
-def _(plan: logical.Answer, build: Build) -> Operator:
-    return Answer(build.operator(plan.source), plan.name, plan.question, plan.choices)
+def _(plan: logical.VideoAnswer, build: Build) -> Operator:
+    return VideoAnswer(build.operator(plan.source), plan.name, plan.question, plan.choices)
 
 
 @lower.register
@@ -162,7 +161,3 @@ def _(plan: logical.Relational, build: Build) -> Operator:
 
 def _sql(predicates: logical.Predicates) -> tuple[str, ...]:
     return tuple(predicate.sql("duckdb") for predicate in predicates)
-
-
-def _match(match: logical.Match) -> Match:
-    return Match(match.name, match.subject, match.measure)

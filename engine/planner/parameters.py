@@ -13,6 +13,7 @@ from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.tokenizer_core import Token, TokenType
 
 from engine.errors import BindError, unknown
+from engine.planner.sequence import made_token
 
 _DIALECT = DuckDB()
 _DECIMAL: Final = 38  # digits
@@ -46,14 +47,14 @@ def bind_parameters(
         if isinstance(value, (bytes, bytearray, memoryview)):
             images[name.lstrip("?")] = bytes(value)
             bound += [
-                _at(token, TokenType.PARAMETER, "$"),
-                _at(token, TokenType.VAR, name.lstrip("?")),
+                made_token(TokenType.PARAMETER, "$", token),
+                made_token(TokenType.VAR, name.lstrip("?"), token),
             ]
         else:
             words = _literal(value, token, sql)
             tight = cast or (after is not None and after.token_type in _TIGHTER)
             bound += _in_brackets(words, token) if tight and len(words) > 1 else words
-        bound += [_at(token, TokenType.DCOLON, "::")] if cast else []
+        bound += [made_token(TokenType.DCOLON, "::", token)] if cast else []
     spare = [f"${name}" for name in named if name not in used]
     spare += [f"?{n + 1}" for n in range(len(positional)) if not _is_used(n + 1, used)]
     if spare:
@@ -85,19 +86,21 @@ def _literal(value: Any, anchor: Token, sql: str) -> list[Token]:
     if isinstance(value, (list, tuple)):
         return _listed([_literal(item, anchor, sql) for item in value], anchor)
     if value is None:
-        return [_at(anchor, TokenType.NULL, "NULL")]
+        return [made_token(TokenType.NULL, "NULL", anchor)]
     if isinstance(value, bool):
-        return [_at(anchor, TokenType.TRUE if value else TokenType.FALSE, str(value).upper())]
+        return [
+            made_token(TokenType.TRUE if value else TokenType.FALSE, str(value).upper(), anchor)
+        ]
     if isinstance(value, str):
-        return [_at(anchor, TokenType.STRING, value)]
+        return [made_token(TokenType.STRING, value, anchor)]
     if isinstance(value, int) and abs(value) > _LARGEST:
         said = "an integer parameter is out of range; allowed: -2^127 + 1 to 2^127 - 1, as HUGEINT"
         raise BindError(said, sql=sql, position=anchor.start)
     if isinstance(value, float) and not isfinite(value):
         return _cast(str(value), "DOUBLE", anchor)
     if isinstance(value, (int, float)):
-        number = _at(anchor, TokenType.NUMBER, repr(abs(value)))
-        return [_at(anchor, TokenType.DASH, "-"), number] if value < 0 else [number]
+        number = made_token(TokenType.NUMBER, repr(abs(value)), anchor)
+        return [made_token(TokenType.DASH, "-", anchor), number] if value < 0 else [number]
     typed = _typed(value)
     if typed is None:
         raise BindError(
@@ -133,26 +136,24 @@ def _typed(value: Any) -> tuple[str, str] | None:
 
 def _listed(items: list[list[Token]], anchor: Token) -> list[Token]:
     inner = [token for item in items for token in (*item, comma(anchor))]
-    opening = _at(anchor, TokenType.L_BRACKET, "[")
-    return [opening, *inner[:-1], _at(anchor, TokenType.R_BRACKET, "]")]
+    opening = made_token(TokenType.L_BRACKET, "[", anchor)
+    return [opening, *inner[:-1], made_token(TokenType.R_BRACKET, "]", anchor)]
 
 
 def _in_brackets(words: list[Token], anchor: Token) -> list[Token]:
     """A sign binds less than what follows: -1::VARCHAR is -(1::VARCHAR)."""
-    return [_at(anchor, TokenType.L_PAREN, "("), *words, _at(anchor, TokenType.R_PAREN, ")")]
+    return [
+        made_token(TokenType.L_PAREN, "(", anchor),
+        *words,
+        made_token(TokenType.R_PAREN, ")", anchor),
+    ]
 
 
 def _cast(text: str, kind: str, anchor: Token) -> list[Token]:
     words = list(_DIALECT.tokenize(f"::{kind}"))
-    tail = [_at(anchor, token.token_type, token.text) for token in words]
-    return [_at(anchor, TokenType.STRING, text), *tail]
+    tail = [made_token(token.token_type, token.text, anchor) for token in words]
+    return [made_token(TokenType.STRING, text, anchor), *tail]
 
 
 def comma(anchor: Token) -> Token:
-    return _at(anchor, TokenType.COMMA, ",")
-
-
-def _at(anchor: Token, kind: TokenType, text: str) -> Token:
-    return Token(
-        kind, text=text, line=anchor.line, col=anchor.col, start=anchor.start, end=anchor.end
-    )
+    return made_token(TokenType.COMMA, ",", anchor)

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from hashlib import sha256
 from math import inf
 from typing import Literal
 
@@ -23,11 +24,19 @@ _LEAST = 1e-12  # probabilities closer to 0 or 1 are not told from them
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A column of scores against a subject."""
+    """A score of each frame against a text or an image, kept in the column `name`."""
 
     name: str
     subject: str | bytes
     measure: Literal["similarity", "probability"] = "similarity"
+
+    def __str__(self) -> str:
+        subject = (
+            f"image {sha256(self.subject).hexdigest()[:8]}"
+            if isinstance(self.subject, bytes)
+            else repr(self.subject)
+        )
+        return subject if self.measure == "similarity" else f"probability of {subject}"
 
 
 @dataclass(frozen=True, slots=True)

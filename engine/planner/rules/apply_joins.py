@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from engine.planner.logical import (
-    Answer,
     Classify,
     Detect,
     Embed,
@@ -18,6 +17,7 @@ from engine.planner.logical import (
     SemiJoin,
     Shared,
     Spot,
+    VideoAnswer,
     transform,
     walk,
 )
@@ -109,12 +109,12 @@ def _awaited(item: Input) -> set[str]:
 
 def _without_answers(plan: Plan) -> Plan:
     """The rows there are before a question is asked: more than will be left."""
-    names = {node.name for node in walk(plan) if isinstance(node, (Answer, Classify, Spot))}
+    names = {node.name for node in walk(plan) if isinstance(node, (VideoAnswer, Classify, Spot))}
     if not names:
         return plan
 
     def drop(node: Plan) -> Plan:
-        if isinstance(node, (Answer, Classify, Spot)):
+        if isinstance(node, (VideoAnswer, Classify, Spot)):
             return node.source
         if isinstance(node, Filter):
             kept = tuple(part for part in node.predicates if not reads(part) & names)

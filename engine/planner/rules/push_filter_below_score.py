@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from engine.planner.logical import (
-    Answer,
     Classify,
     Filter,
     Plan,
@@ -11,6 +10,7 @@ from engine.planner.logical import (
     Scan,
     Score,
     Spot,
+    VideoAnswer,
     transform,
     walk,
 )
@@ -26,7 +26,9 @@ def push_filter_below_score(plan: Plan) -> Plan:
 
 
 def _push(plan: Plan) -> Plan:
-    if not isinstance(plan, Filter) or not isinstance(plan.source, (Score, Answer, Classify, Spot)):
+    if not isinstance(plan, Filter) or not isinstance(
+        plan.source, (Score, VideoAnswer, Classify, Spot)
+    ):
         return plan
     source = plan.source
     made = {match.name for match in source.matches} if isinstance(source, Score) else {source.name}

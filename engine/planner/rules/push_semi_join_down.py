@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from engine.planner.logical import (
-    Answer,
     Classify,
     Detect,
     Embed,
@@ -15,6 +14,7 @@ from engine.planner.logical import (
     Score,
     SemiJoin,
     Spot,
+    VideoAnswer,
     transform,
 )
 
@@ -38,6 +38,6 @@ def _push(plan: Plan) -> Plan:
         return plan
     if isinstance(source, Filter) and isinstance(source.source, Scan):
         return plan
-    if isinstance(source, (Filter, Score, Answer, Classify, Spot, Embed, Detect, Moments)):
+    if isinstance(source, (Filter, Score, VideoAnswer, Classify, Spot, Embed, Detect, Moments)):
         return replace(source, source=replace(plan, source=source.source))
     return plan

@@ -5,7 +5,6 @@ from dataclasses import replace
 from sqlglot import exp
 
 from engine.planner.logical import (
-    Answer,
     Classify,
     Embed,
     Filter,
