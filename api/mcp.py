@@ -10,6 +10,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ImageContent, ToolAnnotations
 from pydantic import Field
 
+from api.clock import clock
 from engine import __version__
 from engine.caller import for_one_who, sees_folders
 from engine.errors import EngineError, UsageError
@@ -111,7 +112,7 @@ class _Tools:
         if not start_seconds < stop_seconds or (last is not None and start_seconds >= last):
             given = f"start {start_seconds:g}, stop {stop_seconds:g}"
             raise UsageError(f"{given}; allowed: a part of the {last or 0:g} seconds of the video")
-        span = f"{_clock(start_seconds)}–{_clock(stop_seconds)}"
+        span = f"{clock(start_seconds)}–{clock(stop_seconds)}"
         content = (found.content_hash or "")[:12]
         return {
             "citation": f"{found.name}, {span}" + (f" (sha256 {content}…)" if content else ""),
@@ -165,8 +166,3 @@ def _moment(moment: Moment) -> dict[str, Any]:
         "best_at_seconds": moment.peak_seconds,
         "score": round(moment.score, 4),
     }
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds, 1), 60)
-    return f"{int(minutes)}:{rest:04.1f}"

@@ -52,7 +52,7 @@ def encode(
     device: Annotated[str, typer.Option(help="A CUDA device.")] = "cuda",
     tower: Annotated[list[str] | None, typer.Option(help="L/14 or B/16.")] = None,
     streams: int = 64,
-    only: Annotated[list[str] | None, typer.Option(help="Of the strategies; repeatable.")] = None,
+    only: flags.OnlyStrategies = None,
     repeats: int = 20,
     out: flags.OutFile = None,
     as_json: flags.Json = False,
@@ -75,7 +75,7 @@ def multigpu(
     gpus: Annotated[list[int] | None, typer.Option(help="How many; repeatable.", min=1)] = None,
     device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
     tower: Annotated[str | None, typer.Option(help="L/14, B/16 or Ti/16.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Of the strategies; repeatable.")] = None,
+    only: flags.OnlyStrategies = None,
     stretches: Annotated[int | None, typer.Option(help="For each GPU.", min=1)] = None,
     lanes: Annotated[int | None, typer.Option(help="Side by side on each GPU.", min=1)] = None,
     out: flags.OutFile = None,
@@ -135,11 +135,9 @@ def strategies(
         list[Path] | None,
         typer.Option(help="earlygate-NAME or reusevit-NAME-TARGET .safetensors; repeatable."),
     ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="A plain ViT, .npz in timm's names, instead of the model.")
-    ] = None,
-    videos: Annotated[Path | None, typer.Option(help="Folder of videos for it.")] = None,
-    limits: Annotated[Path | None, typer.Option(help="Limits calibrated for it.")] = None,
+    weights: flags.PlainWeights = None,
+    videos: flags.PlainVideos = None,
+    limits: flags.PlainLimits = None,
     rates: Annotated[Path | None, typer.Option(help="DiffRate's lists, JSON.")] = None,
     rates_model: Annotated[str | None, typer.Option(help="Whose lists, as ViT-T-DeiT.")] = None,
     only: Annotated[
@@ -197,10 +195,8 @@ def strategies(
 def precision(
     clips: flags.Clips = 60,
     seed: int = 7,
-    weights: Annotated[
-        Path | None, typer.Option(help="A plain ViT, .npz in timm's names, instead of the model.")
-    ] = None,
-    videos: Annotated[Path | None, typer.Option(help="Folder of videos for it.")] = None,
+    weights: flags.PlainWeights = None,
+    videos: flags.PlainVideos = None,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
     out: flags.OutFile = None,
@@ -224,13 +220,11 @@ def bound(
     clips: flags.Clips = 40,
     seed: int = 7,
     max_drift: flags.MaxDrift = 0.02,
-    weights: Annotated[
-        Path | None, typer.Option(help="A plain ViT, .npz in timm's names, instead of the model.")
-    ] = None,
+    weights: flags.PlainWeights = None,
     videos: Annotated[
         Path | None, typer.Option(help="Folder of videos instead of made-up clips.")
     ] = None,
-    limits: Annotated[Path | None, typer.Option(help="Limits calibrated for it.")] = None,
+    limits: flags.PlainLimits = None,
     fps: flags.Fps = 2.0,
     simulate: Annotated[
         bool, typer.Option("--simulate", help="Made-up streams instead, 200 drawn of each kind.")
@@ -301,7 +295,7 @@ def calibrate(
 def refine(
     clips: flags.Clips = 40,
     seed: int = 7,
-    queries: Annotated[int, typer.Option(min=1)] = 200,
+    queries: flags.Queries = 200,
     scale: Annotated[float, typer.Option(help="Of the limits of the gate that stores.")] = 1.0,
     threshold: Annotated[
         float | None, typer.Option(help="Store by an untrained gate of this threshold instead.")

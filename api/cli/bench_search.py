@@ -12,7 +12,7 @@ app = typer.Typer()
 
 @app.command()
 def search(
-    size: Annotated[list[int] | None, typer.Option(help="Vectors; repeatable.")] = None,
+    size: flags.Sizes = None,
     texts: Annotated[Path | None, typer.Option(help="Real text vectors, .npy.")] = None,
     out: flags.OutFile = None,
     as_json: flags.Json = False,
@@ -27,7 +27,7 @@ def search(
 
 @app.command()
 def query(
-    size: Annotated[list[int] | None, typer.Option(help="Vectors; repeatable.")] = None,
+    size: flags.Sizes = None,
     queries: Annotated[int, typer.Option(help="Queries of a top-k; scans take a tenth.")] = 100,
     out: flags.OutFile = None,
     as_json: flags.Json = False,
@@ -144,7 +144,7 @@ def video(
 def coverage(
     clips: flags.Clips = 40,
     seed: int = 7,
-    queries: Annotated[int, typer.Option(min=1)] = 200,
+    queries: flags.Queries = 200,
     gop: Annotated[float, typer.Option(help="Seconds of a group of pictures.")] = 4.0,
     split: Annotated[str, typer.Option(help="test, or val to choose settings by.")] = "test",
     model: flags.ModelName = "builtin",

@@ -103,6 +103,14 @@ Options = Annotated[
     ),
 ]
 Workers = Annotated[int, typer.Option("--workers", help="Processes or threads to use.", min=1)]
+PlainWeights = Annotated[
+    Path | None, typer.Option(help="A plain ViT, .npz in timm's names, instead of the model.")
+]
+PlainVideos = Annotated[Path | None, typer.Option(help="Folder of videos for it.")]
+PlainLimits = Annotated[Path | None, typer.Option(help="Limits calibrated for it.")]
+OnlyStrategies = Annotated[list[str] | None, typer.Option(help="Of the strategies; repeatable.")]
+Queries = Annotated[int, typer.Option(min=1)]
+Sizes = Annotated[list[int] | None, typer.Option(help="Vectors; repeatable.")]
 OutFile = Annotated[Path | None, typer.Option("--out", help="Write the figures here as JSON.")]
 
 DATA = Path("data")

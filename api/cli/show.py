@@ -13,6 +13,7 @@ from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 from rich.table import Table
 
+from api.clock import clock as clock
 from engine.evaluation.report import Report
 from engine.evaluation.report import show as show_cell
 
@@ -111,9 +112,3 @@ def print_report(report: Report, *, as_json: bool, path: Path | None = None) -> 
             out.print(f"[dim]{note}[/]")
     if path is not None:
         out.print(f"[dim]written to {path}[/]")
-
-
-def clock(seconds: float) -> str:
-    """Show a time as `1:02.5`."""
-    minutes, rest = divmod(round(seconds, 1), 60)
-    return f"{int(minutes)}:{rest:04.1f}"

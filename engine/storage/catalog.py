@@ -124,16 +124,6 @@ class Catalog(JobRecords, SavedViews):
         count = self._database.one("SELECT count(*) FROM aliases WHERE video_id = ?", [holder[0]])
         return [int(holder[0])] if count == (1,) else []
 
-    def add_alias(self, video_id: int, name: str, path: str) -> None:
-        """Let content be known by one more name; a video that thereby loses its last name goes."""
-        with self._database.writing:
-            self.require(video_id)
-            gone = self._displaced(name, video_id)
-            with self._database.transaction() as cursor:
-                delete_videos(cursor, gone)
-                give_name(cursor, name, video_id, path)
-            self._tell(gone)
-
     def rename(self, old: str, new: str) -> None:
         """Change one of a video's names to one that nothing has."""
         with self._database.writing:

@@ -1,12 +1,14 @@
 """`store`, `spaces rm` and the commands that read beside a writer."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine.storage.store import Store
 from engine.storage.verify import StoreProblem
+from engine.video.container import probe
 from tests.api.conftest import Made, Ran
 from tests.api.test_cli import Cli
 
@@ -103,7 +105,8 @@ def test_a_query_says_what_it_lacks(cli: Cli, data: Path) -> None:
     damage(data)
     with Store.open(data) as store:
         video = next(v for v in store.catalog.videos() if v.name == "one.mp4")
-        store.catalog.add_alias(video.video_id, "one.mp4", str(data / "gone.mp4"))
+        gone = replace(probe(video.path), path=str(data / "gone.mp4"))
+        store.catalog.add_video(gone, video.content_hash or "", video.name)
         store.load_index(store.catalog.spaces()[0].key)
     with Store.open(data):  # so that the query below only reads
         ran = cli("query", "a star", "--data", data, "--json")

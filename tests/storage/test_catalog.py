@@ -47,7 +47,7 @@ def test_content_with_another_name_outlives_the_loss_of_one(
 ) -> None:
     catalog = empty_store.catalog
     old = catalog.add_video(make_info("/a.mp4"), "hash", "a")
-    catalog.add_alias(old, "kept", "/kept.mp4")
+    assert catalog.add_video(make_info("/kept.mp4"), "hash", "kept") == old
     catalog.add_video(make_info("/a.mp4"), "another hash", "a")
     video = catalog.video(old)
     assert (video.name, video.path, video.names) == ("kept", "/kept.mp4", ("kept",))
@@ -59,7 +59,7 @@ def test_an_alias_taken_from_another_video_removes_what_has_no_name_left(
     catalog = empty_store.catalog
     a = catalog.add_video(make_info("/a.mp4"), "hash a", "a")
     catalog.add_video(make_info("/b.mp4"), "hash b", "b")
-    catalog.add_alias(a, "b", "/a.mp4")
+    assert catalog.add_video(make_info("/a.mp4"), "hash a", "b") == a
     assert [video.names for video in catalog.videos()] == [("a", "b")]
 
 

@@ -154,7 +154,25 @@ class AttentionPool(nn.Module):
         return pooled + self.down(activate(self.up(self.norm(pooled)), self.activation))
 
 
-class VisionTower(nn.Module):
+class LayerStack(nn.Module):
+    """What towers of images and of clips share: their layers by number, and where they are."""
+
+    layers: nn.ModuleList
+    position: nn.Parameter
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.position.device
+
+    def layer(self, index: int) -> Layer:
+        """Return layer `index`, typed."""
+        layer = self.layers[index]
+        assert isinstance(layer, Layer)
+        return layer
+
+
+class VisionTower(LayerStack):
     """Frames `[B, 3, S, S]` to projected, not yet normalised embeddings `[B, E]`."""
 
     def __init__(self, config: VisionConfig) -> None:
@@ -177,20 +195,9 @@ class VisionTower(nn.Module):
         self.scaling: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.position.device
-
-    @property
     def dtype(self) -> torch.dtype:
         """What the weights are stored and multiplied in."""
         return self.position.dtype
-
-    def layer(self, index: int) -> Layer:
-        """Return layer `index`, typed."""
-        layer = self.layers[index]
-        assert isinstance(layer, Layer)
-        return layer
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Bytes `[B, 3, S, S]` to the tower's input values, on the tower's device."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from engine.vision.backbone.tower import Activation, Layer
+from engine.vision.backbone.tower import Activation, Layer, LayerStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class VideoConfig:
         return self.places + int(self.class_token)
 
 
-class VideoTower(nn.Module):
+class VideoTower(LayerStack):
     """Clips `[B, F, 3, S, S]` to the scores of their classes `[B, C]`, not yet softmaxed."""
 
     def __init__(self, config: VideoConfig) -> None:
@@ -62,17 +62,6 @@ class VideoTower(nn.Module):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.post = nn.LayerNorm(config.width, eps=config.post_eps)
         self.head = nn.Linear(config.width, config.classes)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.position.device
-
-    def layer(self, index: int) -> Layer:
-        """Return layer `index`, typed."""
-        layer = self.layers[index]
-        assert isinstance(layer, Layer)
-        return layer
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Bytes `[B, F, 3, S, S]` to float32 values, on the tower's device."""

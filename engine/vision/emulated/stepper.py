@@ -1,46 +1,29 @@
 """One decision after each layer's attention: a token is computed, or stays what it last was."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from engine.vision.backbone.tower import VisionTower
 from engine.vision.emulated.macs import step_macs
 from engine.vision.emulated.rules import ChangeRule
-from engine.vision.streaming.references import References, ReferenceTable
+from engine.vision.streaming.references import ReferenceStepper
 from engine.vision.streaming.stepper import Batch, Stepped
 
 
 @dataclass(slots=True)
-class Emulated:
+class Emulated(ReferenceStepper):
     """Steps in plain PyTorch; rows that are computed are gathered, those reused are not touched.
 
     A reused token keeps its P as well, so it is always compared with what it was when it was last
     computed, however long ago. The class token is always computed.
     """
 
-    tower: VisionTower
     rule: ChangeRule
-    room: int | None = field(default=None, init=False)
-    _table: ReferenceTable = field(init=False)
 
     def with_scale(self, scale: float) -> "Emulated":
         """Reuse more (above 1) or less."""
         return replace(self, rule=self.rule.with_scale(scale))
-
-    def begin(self, places: int) -> None:
-        """Make room for that many streams."""
-        self._table = ReferenceTable.empty(places, self.tower.config, self.tower.position)
-
-    def load(self, saved: Mapping[int, References]) -> None:
-        """Copy streams' references to their places."""
-        self._table.load(saved)
-
-    def saved(self, places: Sequence[int]) -> list[References]:
-        """Return copies of these streams' references."""
-        return self._table.saved(places)
 
     def step(self, batch: Batch) -> Stepped:
         """Encode one frame of each stream."""

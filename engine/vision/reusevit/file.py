@@ -86,17 +86,6 @@ def slim(path: Path, out: Path) -> None:
     _write(out, {name: t for name, t in tensors.items() if name.startswith(PARTS)}, card)
 
 
-def load_tower(path: Path, config: VisionConfig) -> VisionTower:
-    """Read the vision tower that a full file carries."""
-    _, tensors = read_checkpoint(path)
-    own = {name.removeprefix(TOWER): t for name, t in tensors.items() if name.startswith(TOWER)}
-    if not own:
-        raise ModelError(f"{path}: a slim file, it carries no backbone")
-    tower = VisionTower(config)
-    tower.load_state_dict(own)
-    return tower
-
-
 def read_checkpoint(path: Path) -> tuple[Card, dict[str, Tensor]]:
     """Read a file's card and all its tensors."""
     try:

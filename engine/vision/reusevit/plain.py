@@ -1,7 +1,7 @@
 """The forward for serving: decisions are final, and only computed tokens are multiplied."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from engine.vision.backbone.tower import VisionTower
 from engine.vision.reusevit.gating import Chain
 from engine.vision.reusevit.modules import ReuseModules
 from engine.vision.streaming.places import Numbers
-from engine.vision.streaming.references import References, ReferenceTable
+from engine.vision.streaming.references import ReferenceStepper
 from engine.vision.streaming.stepper import Batch, Stepped
 from kernels.restore import restore
 from kernels.select import ChosenRoots, select
@@ -72,32 +72,17 @@ def serve(modules: ReuseModules, tower: VisionTower) -> list[ServedGate]:
 
 
 @dataclass(slots=True)
-class PlainReuse:
+class PlainReuse(ReferenceStepper):
     """Steps in plain PyTorch on any device: the definition."""
 
-    tower: VisionTower
     gates: Sequence[ServedGate]
     chain: Chain
     bias: float = 0.0  # added to every logit of reuse
     forced: Forced | None = None
-    room: int | None = field(default=None, init=False)
-    _table: ReferenceTable = field(init=False)
 
     def shifted(self, shift: float) -> "PlainReuse":
         """Return the same with that much added to every logit of reuse."""
         return replace(self, bias=self.bias + shift)
-
-    def begin(self, places: int) -> None:
-        """Make room for that many streams side by side."""
-        self._table = ReferenceTable.empty(places, self.tower.config, self.tower.position)
-
-    def load(self, saved: Mapping[int, References]) -> None:
-        """Copy streams' references to their places."""
-        self._table.load(saved)
-
-    def saved(self, places: Sequence[int]) -> list[References]:
-        """Return copies of these streams' references."""
-        return self._table.saved(places)
 
     def step(self, batch: Batch) -> Stepped:
         """Encode a batch layer by layer; leave slot 0 of each stream as its next reference."""

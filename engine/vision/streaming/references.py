@@ -1,11 +1,11 @@
 """A stream's memory between groups: for every gate the reference that the last group left."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from engine.vision.backbone.tower import VisionConfig
+from engine.vision.backbone.tower import VisionConfig, VisionTower
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +41,24 @@ class ReferenceTable:
             References(self.mixed[:, place].clone(), self.states[:, place].clone())
             for place in places
         ]
+
+
+@dataclass(slots=True)
+class ReferenceStepper:
+    """A plain stepper's memory, where that is its streams' references."""
+
+    tower: VisionTower
+    room: int | None = field(default=None, init=False)
+    _table: ReferenceTable = field(init=False)
+
+    def begin(self, places: int) -> None:
+        """Make room for that many streams side by side."""
+        self._table = ReferenceTable.empty(places, self.tower.config, self.tower.position)
+
+    def load(self, saved: Mapping[int, References]) -> None:
+        """Copy streams' references to their places."""
+        self._table.load(saved)
+
+    def saved(self, places: Sequence[int]) -> list[References]:
+        """Return copies of these streams' references."""
+        return self._table.saved(places)
