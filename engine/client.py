@@ -58,6 +58,9 @@ class Client(Closing):
         self.url = url.rstrip("/")
         self._key = key
 
+    def __repr__(self) -> str:
+        return f"<Client {self.url}>"  # the key is nobody's business
+
     def query(
         self,
         text: str | bytes,

@@ -51,6 +51,9 @@ class Library(Closing):
         """
         return cls(Store.read(Path(root)) if read_only else Store.open(Path(root)))
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.store.layout.root}>"
+
     def close(self) -> None:
         """Give the data folder back; nothing can be asked afterwards."""
         self._sandbox.close()

@@ -62,6 +62,11 @@ class SqlResult:
     seconds: float
     coverage: Completeness
 
+    def __repr__(self) -> str:
+        number, names = self.table.num_rows, ", ".join(self.table.column_names)
+        lacking = "" if self.coverage.complete else ", incomplete"
+        return f"<SqlResult {number} row{'s' * (number != 1)} of {names}{lacking}>"
+
     @property
     def caution(self) -> str | None:
         """What has to be known of the models that the rows rest on, before they are relied on."""

@@ -5,33 +5,26 @@ What takes seconds to import (the model, ingesting, answering) is imported by wh
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from math import inf
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engine.arguments import checks_arguments
 from engine.cage.sandbox import Sandbox
 from engine.config import Settings, read_settings
-from engine.errors import UsageError
+from engine.contexts import QueryContexts
 from engine.ingesting.discover import Found
-from engine.knowledge import caution, knows
 from engine.library import Library
 from engine.loading import ModelFiles, ModelOnDemand
-from engine.models_on_demand import ModelsOnDemand
-from engine.operators.base import Context, Reply
-from engine.operators.replies import Replies
+from engine.operators.base import Context
 from engine.query import query
 from engine.results import Answer, GroupBy, QueryResult
 from engine.rows import SqlResult
-from engine.search.context import Background, Range
+from engine.search.context import Range
 from engine.search.mixture import mixed_vector
 from engine.search.options import Options
-from engine.search.reading import Reading
 from engine.search.selection import select_videos
 from engine.search.work import Embedded
 from engine.sql import run_sql
@@ -39,7 +32,6 @@ from engine.storage.store import Store
 from engine.where import videos_where
 
 if TYPE_CHECKING:
-    from engine.ask import Heads
     from engine.deepen import Deepened, DeepenReport
     from engine.ingesting.forecast import Forecast
     from engine.ingesting.report import Coverage, Decoder, IngestOptions, IngestReport, Progress
@@ -64,10 +56,13 @@ class Engine(Library):
         super().__init__(store, sandbox)
         self.settings = settings
         self._model = model
-        self._on_demand = ModelsOnDemand(store, settings)
+        self._contexts = QueryContexts(settings, store, sandbox, model)
         self._embedding = Lock()
         self._ingesting = False
-        self._replies = Replies()
+
+    def __repr__(self) -> str:
+        settings = self.settings
+        return f"<Engine {self.store.layout.root}, model {settings.model} on {settings.device}>"
 
     @classmethod
     def open(
@@ -266,7 +261,7 @@ class Engine(Library):
         from engine.ask import ask
 
         chosen = self._chosen(videos, where)
-        return ask(self._context({}), question, choices, videos=chosen, heads=self._heads)
+        return ask(self._context({}), question, choices, videos=chosen, heads=self._contexts.heads)
 
     def ingest_options(
         self,
@@ -306,21 +301,6 @@ class Engine(Library):
             coverage=coverage,
         )
 
-    @cached_property
-    def _background(self) -> Background:
-        from engine.background import background_of
-
-        return background_of(self.settings.model)
-
-    @cached_property
-    def _heads(self) -> "Heads":
-        """What was trained to answer for the model, where it was."""
-        from engine.answering.head import shipped_reader
-        from engine.answering.patch_reader import shipped_patch_reader
-        from engine.ask import Heads
-
-        return Heads(shipped_reader(self.model), shipped_patch_reader(self.model))
-
     def _chosen(
         self, videos: Sequence[int | str] | None, where: str | None
     ) -> Sequence[int | str] | None:
@@ -334,32 +314,7 @@ class Engine(Library):
         return [video_id for video_id in meeting if video_id in meant]
 
     def _context(self, given: Mapping[str, Any]) -> Context:
-        settings = self.settings
-        options = Options(
-            fps=settings.fps,
-            strategy=settings.strategy,
-            max_drift=settings.max_drift,
-            exact=settings.exact,
-            embed_seconds=settings.embed_seconds,
-            false_match_rate=settings.false_match_rate,
-            gap_seconds=settings.gap_seconds,
-        ).override(given)
-        if options.exact and self.store.read_only:
-            raise UsageError("exact is True, but rows are made exact only where they can be stored")
-        return Context(
-            reading=Reading(self.store, self.space),
-            encoder=self._model,
-            sandbox=self._sandbox,
-            background=lambda: self._background,
-            device=settings.device,
-            content=knows(settings.model),
-            caution=caution(settings.model),
-            embed=self._embed,
-            respond=self._respond,
-            **self._on_demand.reached(),
-            redecode=self._redecode,
-            options=options,
-        )
+        return self._contexts.make(given, self._embed)
 
     def _embed(self, missing: Sequence[Range], options: Options) -> Embedded:
         from engine.ingest import ensure
@@ -381,20 +336,3 @@ class Engine(Library):
             )
         with self._embedding:
             return ensure(self.store, self.model, missing, chosen, *limits, options.budget_frames)
-
-    def _redecode(self, video_id: int, frames: Sequence[int]) -> list[NDArray[np.uint8]]:
-        from engine.ingest import redecode
-
-        return redecode(self.store, self.space, video_id, frames)
-
-    def _respond(
-        self, video_id: int, question: str, choices: tuple[str, ...] | None
-    ) -> Reply | None:
-        from engine.ask import reply
-
-        return self._replies.get(
-            self.store,
-            self.space,
-            (video_id, question, choices),
-            lambda: reply(self._context({}), video_id, question, choices, self._heads),
-        )

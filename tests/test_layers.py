@@ -45,6 +45,7 @@ LAYERS = [
     {"engine.commands", "engine.where"},
     {"engine.ingest", "engine.query", "engine.sql"},
     {"engine.ask", "engine.deepen", "engine.library"},
+    {"engine.contexts"},
     {"engine.client", "engine.protocol", "engine.session"},
     {"engine.evaluation"},
     {"api"},

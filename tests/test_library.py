@@ -21,6 +21,7 @@ def folder(tmp_path: Path) -> Path:
 def test_how_much_is_embedded(folder: Path) -> None:
     with Library.open(folder) as library:
         found = library.completeness()
+        assert repr(library) == f"<Library {folder}>"
         assert [each.name for each in found] == [video.name for video in library.videos()]
         assert [each.embedded for each in found] == [40, 40, 20]
         assert library.completeness([2]) == found[1:2]

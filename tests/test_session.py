@@ -14,6 +14,7 @@ from PIL import Image
 
 from engine import Engine
 from engine.background import background_of
+from engine.client import Client
 from engine.errors import ModelError, NotFoundError, StoreError, UsageError
 from engine.knowledge import knows
 from engine.operators.base import Reply
@@ -49,6 +50,12 @@ def test_registered_videos_are_embedded_by_the_query_that_needs_them(engine: Eng
     assert first.work.embedded[0].frames >= 2
     assert engine.sql(sql, t="a red circle").work.embedded == []
     assert engine.sql("SELECT DISTINCT video_id FROM frames").rows() == [{"video_id": 1}]
+
+
+def test_a_notebook_shows_what_it_is(engine: Engine) -> None:
+    assert repr(engine) == f"<Engine {engine.settings.data}, model builtin on auto>"
+    assert repr(engine.sql("SELECT 1 AS a, 2 AS b")) == "<SqlResult 1 row of a, b>"
+    assert repr(Client("http://127.0.0.1:8000/", key="hidden")) == "<Client http://127.0.0.1:8000>"
 
 
 def test_query_finds_the_clip_that_the_text_describes(engine: Engine, clips: Path) -> None:
@@ -279,7 +286,7 @@ def test_a_query_embeds_no_longer_than_it_may_and_the_next_one_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rng = np.random.default_rng(0)
-    colours = rng.integers(0, 255, (700, 1, 1, 3), np.uint8)
+    colours = rng.integers(0, 255, (280, 1, 1, 3), np.uint8)
     images = (np.broadcast_to(colour, (32, 32, 3)).copy() for colour in colours)
     write_h264(tmp_path / "long.mp4", images, 4, gop=16)
     given = {"strategy": "dense", "fps": 1, "embed_seconds": 1e-6}
@@ -287,16 +294,16 @@ def test_a_query_embeds_no_longer_than_it_may_and_the_next_one_goes_on(
         engine.register(tmp_path / "long.mp4")
         first = engine.query("red").coverage
         assert not first.complete
-        assert 0 < first.frames < 175
-        said = "embedding what is missing of 175 s of video, for at most 0 s; ingest embeds all"
+        assert 0 < first.frames < 70
+        said = "embedding what is missing of 70 s of video, for at most 0 s; ingest embeds all"
         assert said in caplog.messages
         covered = [first]
         while not covered[-1].complete and len(covered) < 10:
             covered.append(engine.query("red").coverage)
         assert covered[-1].complete
-        assert covered[-1].frames == sum(each.embedded for each in covered) == 175
+        assert covered[-1].frames == sum(each.embedded for each in covered) == 70
         rest = engine.sql("SELECT count(*) AS n FROM frames OPTIONS (embed_seconds = 5)")
-        assert rest.rows() == [{"n": 175}]
+        assert rest.rows() == [{"n": 70}]
 
 
 def test_options_of_a_query_are_checked(engine: Engine) -> None:

@@ -13,6 +13,7 @@ from engine.planner.logical import (
     Score,
     Spot,
     Top,
+    VideoAnswer,
     transform,
 )
 from engine.planner.predicates import reads
@@ -32,7 +33,7 @@ def _push(plan: Plan) -> Plan:
     source = plan.source
     if isinstance(plan, Limit) and isinstance(source, Embed) and source.count is None:
         return replace(plan, source=replace(source, count=plan.count))
-    if isinstance(source, Answer) or (
+    if isinstance(source, VideoAnswer) or (
         isinstance(source, (Score, Classify, Spot)) and not _makes(source, plan)
     ):
         return replace(source, source=replace(plan, source=source.source))
