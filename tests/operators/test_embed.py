@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from engine.cage.sandbox import Sandbox
-from engine.operators.answer import Answer
+from engine.operators.answer import VideoAnswer
 from engine.operators.base import Context, Reply, read_table
 from engine.operators.embed import Embed
 from engine.operators.limit import Limit
@@ -134,7 +134,7 @@ def test_a_video_is_asked_once_and_only_when_pulled(
 
     context = shared_videos.context(sandbox)
     context.respond = respond
-    answer = Answer(Limit(gops(), 15), "reply", "what?", ("a", "b"))
+    answer = VideoAnswer(Limit(gops(), 15), "reply", "what?", ("a", "b"))
     rows = read_table(answer, context)
     assert rows.schema == answer.schema
     assert asked == [1, 2]
