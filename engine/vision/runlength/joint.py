@@ -1,10 +1,12 @@
 """Run-length tokens in a video model: the kept tokens of a clip attend to each other, packed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from engine.errors import UsageError
 from engine.vision.backbone.packed import attend_packed
@@ -35,6 +37,7 @@ class RunLengthVideo:
     threshold: float = THRESHOLD
     budget: int = BUDGET
     lengths: Tensor | None = None
+    compiled: bool = False  # takes half a minute once: for many clips on a GPU
 
     def __post_init__(self) -> None:
         config = self.tower.config
@@ -69,27 +72,69 @@ class RunLengthVideo:
             kept: bool `[B, steps, rows, columns]`.
         """
         tower, config = self.tower, self.tower.config
-        flags = kept.flatten(1).to(tower.device)
-        place = flags.nonzero()[:, 1]
-        values = tower.cut(tower.normalise(clips))[flags].to(tower.position.dtype)
+        flags = kept.flatten(1).to(tower.device, non_blocking=True)
         special = int(config.class_token)
-        h = tower.patch(values) + tower.position[place + special]
+        clip, place = flags.nonzero().unbind(1)
+        starts = F.pad((flags.sum(1) + special).cumsum(0), (1, 0))
+        length = None
         if self.lengths is not None:
-            h = h + self.lengths[run_lengths(kept).flatten(1).to(tower.device)[flags] - 1]
-        counts = (flags.sum(1) + special).tolist()
+            length = self.lengths[run_lengths(kept).flatten(1).to(tower.device)[flags] - 1]
+        if self.compiled:
+            _vary(clip, place, length)
+        run = _compiled() if self.compiled else _layers
+        pixels = clips.to(tower.device, non_blocking=True)
+        h = run(tower, pixels, clip, place, length, starts.int())
         if special:
-            h = self._with_class(h, counts)
-        for index in range(config.layers):
-            layer = tower.layer(index)
-            h = layer.finish(h, attend_packed(layer.project(h), layer.heads, counts))
-        pooled = [each[0] if special else each.mean(0) for each in h.split(counts)]
-        return tower.classify(torch.stack(pooled))
+            return tower.classify(h[starts[:-1]])
+        pooled = torch.segment_reduce(h.float(), "mean", offsets=starts, unsafe=True)
+        return tower.classify(pooled.to(h.dtype))
 
-    def _with_class(self, h: Tensor, counts: Sequence[int]) -> Tensor:
-        """Put each clip's class token before its own."""
-        first = self.tower.class_token + self.tower.position[0]
-        parts = h.split([count - 1 for count in counts])
-        return torch.cat([row for part in parts for row in (first[None], part)])
+
+def _layers(
+    tower: VideoTower,
+    pixels: Tensor,
+    clip: Tensor,
+    place: Tensor,
+    length: Tensor | None,
+    starts: Tensor,
+) -> Tensor:
+    """Last tokens `[R, D]` of the kept places of clips of bytes, a class token before each clip's.
+
+    Only what is kept is normalised and embedded.
+    """
+    config = tower.config
+    special = int(config.class_token)
+    mean, std = pixels.new_tensor([config.mean, config.std], dtype=torch.float32).unbind()
+    area = config.tubelet * config.patch**2
+    cells = tower.cut(pixels)[clip, place].float().unflatten(1, (3, area)) / 255
+    values = ((cells - mean[:, None]) / std[:, None]).flatten(1)
+    h = tower.patch(values.to(tower.position.dtype)) + tower.position[place + special]
+    if length is not None:
+        h = h + length
+    if special:
+        rows = torch.arange(len(place), device=place.device) + clip + 1
+        own = (tower.class_token + tower.position[0]).expand(len(place) + len(pixels), -1)
+        h = own.index_copy(0, rows, h)
+    for index in range(config.layers):
+        layer = tower.layer(index)
+        mixed = attend_packed(layer.project(h), layer.heads, starts, config.tokens)
+        h = layer.finish(h, mixed)
+    return h
+
+
+def _vary(*packed: Tensor | None) -> None:
+    """Say that another pack has another number of tokens."""
+    from torch._dynamo import mark_dynamic  # takes seconds, and is needed to compile alone
+
+    for each in packed:
+        if each is not None:
+            mark_dynamic(each, 0)
+
+
+@cache
+def _compiled() -> Callable[..., Tensor]:
+    """Compile the layers once for packs of any number of tokens."""
+    return torch.compile(_layers)
 
 
 def packs(counts: Sequence[int], budget: int) -> Iterator[slice]:
