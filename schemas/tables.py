@@ -198,13 +198,17 @@ DETECTIONS: Final = _columns(
     ("y1", _F64),
     required="video_id frame seconds label score x0 y0 x1 y1",
 )
+STEP: Final = pa.schema(
+    [(name, _F64) for name in ("start_seconds", "stop_seconds", "peak_seconds", "score")]
+)
 MOMENTS: Final = _columns(
     ("video_id", _I64),
     ("start_seconds", _F64),
     ("stop_seconds", _F64),
     ("peak_seconds", _F64),
     ("score", _F64),
-    required="video_id start_seconds stop_seconds peak_seconds score",
+    ("steps", pa.list_(pa.struct(list(STEP)))),
+    required="video_id start_seconds stop_seconds peak_seconds score steps",
 )
 
 CATALOG: Final[Mapping[str, pa.Schema]] = {

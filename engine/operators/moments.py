@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
@@ -9,25 +10,28 @@ from numpy.typing import NDArray
 
 from engine.operators.base import Context, Operator, read_table, row_ids
 from engine.operators.frame_rows import FrameRows, as_frames
-from engine.search.moments import Span, Step, find_spans, sequence_spans
+from engine.search.moments import Shown, Span, Step, Together, find_spans, sequence_spans
 from engine.search.nearest import settle_cutoff, settle_scores
 from engine.search.scores import Match, cosine_at, line_of, place_scores
 from engine.storage import row_id
 from engine.storage.view import Places
-from schemas.tables import MOMENTS
+from schemas.tables import MOMENTS, STEP
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
     """Merge hits of each text into spans; several texts must follow one another as asked.
 
-    A hit scores at least `min_score`; without it the calibrated match decides.
+    A hit scores at least `min_score`; without it the calibrated match decides. Moments last at
+    least `min_duration` seconds, and of them the `top_k` that score highest are given.
     """
 
     source: Operator
     steps: tuple[Step, ...]
     gap_seconds: float | None
     min_score: float | None
+    min_duration: float = 0.0
+    top_k: int | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -35,6 +39,15 @@ class Moments:
         return MOMENTS
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
+        """Look for moments video by video; the best of all once all are there."""
+        if self.top_k is None:
+            yield from self._all(context)
+            return
+        found = pa.Table.from_batches(list(self._all(context)), MOMENTS)
+        order = [("score", "descending"), ("video_id", "ascending"), ("start_seconds", "ascending")]
+        yield from found.sort_by(order).slice(0, self.top_k).to_batches()
+
+    def _all(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Look for the hits of each text, then walk through the videos that have some of all."""
         rows = self._source_rows(context)
         frames, places, videos = rows.frames, rows.places, np.empty(0, np.int64)
@@ -74,23 +87,58 @@ class Moments:
             )
             for step, curve in zip(self.steps, curves, strict=True)
         ]
-        return sequence_spans(self.steps, found)
+        least = self.min_duration
+        spans = sequence_spans(self.steps, found)
+        return [span for span in spans if span.stop_seconds - span.start_seconds >= least]
 
     def _hits(self, context: Context, step: Step, places: Places | None) -> "_Hits":
-        """The frames (of those at places) that are hits, with their cosine."""
-        similarity = Match("", step.text)
-        match, value = similarity, self.min_score
+        """The frames (of those at places) that are hits, with their score."""
+        exact = context.options.exact is True
+        if isinstance(step.text, Together):
+            hits = self._together(context, step.text, places)
+            settle_scores(context, hits if exact else places)
+            return _Hits(hits, _scores(context, step.text, hits))
+        hits, scores = self._within(context, step.text, places)
+        settle_scores(context, hits if exact else places)
+        if self.min_score is not None and not exact:
+            return _Hits(hits, scores.astype(np.float64))
+        return _Hits(hits, _scores(context, step.text, hits))
+
+    def _within(
+        self, context: Context, text: str, places: Places | None
+    ) -> tuple[Places, NDArray[np.float32]]:
+        """The frames (of those at places) that are hits of one text, by rising place."""
+        match, value = Match("", text), self.min_score
         if value is None:
-            match = Match("", step.text, "probability")
+            match = Match("", text, "probability")
             value = 1 - context.options.false_match_rate
         settle_cutoff(context, match, value, places)
         line, least = line_of(context, match), cosine_at(context, match, value)
-        hits, scores = context.reading.rows.within(line.vector, least, places=places)
-        exact = context.options.exact is True
-        settle_scores(context, hits if exact else places)
-        if match is similarity and not exact:
-            return _Hits(hits, scores.astype(np.float64))
-        return _Hits(hits, place_scores(context, similarity, hits))
+        return context.reading.rows.within(line.vector, least, places=places)
+
+    def _together(self, context: Context, shown: Shown, places: Places | None) -> Places:
+        """The frames (of those at places) that show what is asked, by rising place."""
+        if not isinstance(shown, Together):
+            return self._within(context, shown, places)[0]
+        found = [self._together(context, part, places) for part in shown.parts]
+        if shown.kind == "not":
+            every = np.arange(len(context.reading.view.frames)) if places is None else places
+            return np.setdiff1d(every, found[0])
+        return reduce(np.intersect1d if shown.kind == "and" else np.union1d, found)
+
+
+def _scores(context: Context, shown: Shown, hits: Places) -> NDArray[np.float64]:
+    """The cosine of each frame; of texts together the lowest (AND) or highest (OR).
+
+    NOT counts only where nothing else does, with its sign turned.
+    """
+    if not isinstance(shown, Together):
+        return place_scores(context, Match("", shown), hits)
+    if shown.kind == "not":
+        return -_scores(context, shown.parts[0], hits)
+    said = [p for p in shown.parts if not (isinstance(p, Together) and p.kind == "not")]
+    values = np.stack([_scores(context, part, hits) for part in said or shown.parts])
+    return np.asarray(values.min(0) if shown.kind == "and" else values.max(0), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,5 +161,10 @@ def _batch(video_id: int, spans: list[Span]) -> pa.RecordBatch:
         "stop_seconds": [span.stop_seconds for span in spans],
         "peak_seconds": [span.peak_seconds for span in spans],
         "score": [span.score for span in spans],
+        "steps": [[_step(part) for part in span.parts] for span in spans],
     }
     return pa.RecordBatch.from_pydict(columns, schema=MOMENTS)
+
+
+def _step(part: Span) -> dict[str, float]:
+    return {name: getattr(part, name) for name in STEP.names}

@@ -72,14 +72,16 @@ def _(plan: logical.Limit) -> str:
 def _(plan: logical.Moments) -> str:
     words = []
     for step in plan.steps:
-        word = repr(step.text)
+        word = repr(step.text) if isinstance(step.text, str) else str(step.text)
         word += f" holds {step.hold_seconds:g} s" if step.hold_seconds else ""
         word += f" gap {step.gap_seconds:g} s" if step.gap_seconds is not None else ""
         word += f" within {step.within_seconds:g} s" if step.within_seconds is not None else ""
         words.append(word)
     gap = "" if plan.gap_seconds is None else f", gap {plan.gap_seconds:g} s"
     cut = "calibrated cut" if plan.min_score is None else f"score >= {plan.min_score:g}"
-    return f"Moments {' then '.join(words)}{gap}, {cut}"
+    least = f", lasting {plan.min_duration:g} s" if plan.min_duration else ""
+    most = "" if plan.top_k is None else f", the best {plan.top_k}"
+    return f"Moments {' then '.join(words)}{gap}, {cut}{least}{most}"
 
 
 @describe.register

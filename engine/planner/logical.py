@@ -127,6 +127,8 @@ class Moments:
     steps: tuple[Step, ...]
     gap_seconds: float | None
     min_score: float | None
+    min_duration: float = 0.0
+    top_k: int | None = None  # the best of all moments, so nothing goes below it
 
 
 @dataclass(frozen=True, slots=True)

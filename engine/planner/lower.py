@@ -107,7 +107,8 @@ def _(plan: logical.Limit, build: Build) -> Operator:
 
 @lower.register
 def _(plan: logical.Moments, build: Build) -> Operator:
-    return Moments(build.operator(plan.source), plan.steps, plan.gap_seconds, plan.min_score)
+    source, least = build.operator(plan.source), plan.min_duration
+    return Moments(source, plan.steps, plan.gap_seconds, plan.min_score, least, plan.top_k)
 
 
 @lower.register

@@ -30,9 +30,11 @@ def rewrite_sequences(tokens: Sequence[Token], sql: str) -> list[Token]:
         elif token.token_type == TokenType.THEN:
             whens[-1] -= 1
         stop = _text_stop(tokens, position)
-        if stop and not (whens[-1] and _word(tokens, stop) == "THEN") and _joins(tokens, stop):
+        around = whens[-2] if stop and token.token_type == TokenType.L_PAREN else whens[-1]
+        if stop and not (around and _word(tokens, stop) == "THEN") and _joins(tokens, stop):
             call, position = _SequenceReader(tokens, sql, position).sequence()
             done += call
+            whens = whens[:-1] if token.token_type == TokenType.L_PAREN else whens
         else:
             done.append(token)
             position += 1
@@ -60,7 +62,7 @@ class _SequenceReader:
         anchor = self.peek()
         stop = _text_stop(self.tokens, self.position)
         if not stop:
-            raise self.error("expected a text or CLIP_MATCH('text')")
+            raise self.error("expected a text, texts in brackets or CLIP_MATCH('text')")
         text = list(self.tokens[self.position : stop])
         self.position = stop
         parts = {"HOLDS": "NULL", "GAP": "NULL", "WITHIN": "NULL"}
@@ -108,9 +110,11 @@ def _joins(tokens: Sequence[Token], position: int) -> bool:
 
 
 def _text_stop(tokens: Sequence[Token], position: int) -> int:
-    """Position after `'text'` or `CLIP_MATCH(…)`, or 0 where neither stands."""
+    """Position after `'text'`, `CLIP_MATCH(…)` or texts in brackets, or 0 where none stands."""
     if position >= len(tokens):
         return 0
+    if tokens[position].token_type == TokenType.L_PAREN:
+        return _group_stop(tokens, position)
     if tokens[position].token_type == TokenType.STRING:
         return position + 1
     opens = position + 1 < len(tokens) and tokens[position + 1].token_type == TokenType.L_PAREN
@@ -122,6 +126,25 @@ def _text_stop(tokens: Sequence[Token], position: int) -> int:
         depth += (kind == TokenType.L_PAREN) - (kind == TokenType.R_PAREN)
         if depth == 0:
             return index + 1
+    return 0
+
+
+def _group_stop(tokens: Sequence[Token], position: int) -> int:
+    """Position after texts in brackets with AND, OR and NOT between them, or 0."""
+    depth, texts = 0, 0
+    while position < len(tokens):
+        kind = tokens[position].token_type
+        if kind in (TokenType.L_PAREN, TokenType.R_PAREN):
+            depth += 1 if kind == TokenType.L_PAREN else -1
+            position += 1
+            if depth == 0:
+                return position if texts else 0
+        elif stop := _text_stop(tokens, position):
+            position, texts = stop, texts + 1
+        elif kind in (TokenType.AND, TokenType.OR, TokenType.NOT):
+            position += 1
+        else:
+            return 0
     return 0
 
 

@@ -1,7 +1,7 @@
 """The arguments of `moments(…)` and `detections(…)`: texts, durations, a cut."""
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from sqlglot import exp
 
@@ -12,11 +12,11 @@ from engine.planner.logical import Detect, Embed, Moments, Scan
 from engine.planner.place import position_of
 from engine.planner.predicates import quotes
 from engine.planner.sequence import SEQUENCE, STEP
-from engine.search.moments import Step
+from engine.search.moments import Shown, Step, Together
 
 _FORM = "moments('text' [THEN 'text' WITHIN 10s] [, gap => 1.0, min_score => 0.3])"
 _BOXES = "detections(['label' [, min_score]])"
-_NAMED = ("gap", "min_score")
+_NAMED = ("gap", "min_score", "min_duration", "top_k")
 
 
 def lift_sequence(block: Scope, table: exp.Table) -> list[exp.Expr]:
@@ -47,7 +47,13 @@ def bind_moments(table: exp.Table, arguments: Sequence[exp.Expr], sql: str) -> M
     gap = given.get("gap")
     if gap is not None and gap < 0:
         _fail(table, f"gap is a duration in seconds, at least 0, got {gap:g}", sql)
-    return Moments(Embed(Scan("gops")), _steps(texts[0], sql), gap, given.get("min_score"))
+    least, most = given.get("min_duration", 0.0), given.get("top_k")
+    if least < 0:
+        _fail(table, f"min_duration is in seconds, at least 0, got {least:g}", sql)
+    if most is not None and (most < 1 or most != int(most)):
+        _fail(table, f"top_k is a whole number, at least 1, got {most:g}", sql)
+    steps, most = _steps(texts[0], sql), None if most is None else int(most)
+    return Moments(Embed(Scan("gops")), steps, gap, given.get("min_score"), least, most)
 
 
 def bind_detections(table: exp.Table, sql: str) -> Detect:
@@ -82,7 +88,7 @@ def _is_sequence(node: exp.Expr) -> bool:
 
 def _steps(node: exp.Expr, sql: str) -> tuple[Step, ...]:
     if not (isinstance(node, exp.Anonymous) and node.name.lower() == SEQUENCE):
-        return (Step(_text(node, sql)),)
+        return (Step(_shown(node, sql)),)
     steps = []
     for call in node.expressions:
         assert isinstance(call, exp.Anonymous)
@@ -90,7 +96,7 @@ def _steps(node: exp.Expr, sql: str) -> tuple[Step, ...]:
         text, hold, gap, within = call.expressions
         steps.append(
             Step(
-                _text(text, sql),
+                _shown(text, sql),
                 0.0 if isinstance(hold, exp.Null) else float(hold.this),
                 None if isinstance(gap, exp.Null) else float(gap.this),
                 None if isinstance(within, exp.Null) else float(within.this),
@@ -99,6 +105,18 @@ def _steps(node: exp.Expr, sql: str) -> tuple[Step, ...]:
     if steps[0].within_seconds is not None:
         _fail(node, "WITHIN belongs to a text after THEN", sql)
     return tuple(steps)
+
+
+def _shown(node: exp.Expr, sql: str) -> Shown:
+    """Read texts with AND, OR and NOT between them."""
+    if isinstance(node, exp.Paren):
+        return _shown(node.this, sql)
+    if isinstance(node, exp.Not):
+        return Together("not", (_shown(node.this, sql),))
+    if isinstance(node, (exp.And, exp.Or)):
+        kind: Literal["and", "or"] = "and" if isinstance(node, exp.And) else "or"
+        return Together(kind, tuple(_shown(part, sql) for part in node.flatten(unnest=False)))
+    return _text(node, sql)
 
 
 def _text(node: exp.Expr, sql: str) -> str:

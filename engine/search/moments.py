@@ -2,8 +2,9 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,29 @@ class Span:
     peak_seconds: float
     score: float
     peak: int  # position of the highest frame in the curve
+    parts: tuple["Span", ...] = field(default=(), compare=False)  # of a sequence: each step's
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What one frame must show: all of the parts, one of them, or not the one."""
+
+    kind: Literal["and", "or", "not"]
+    parts: tuple["Shown", ...]
+
+    def __str__(self) -> str:
+        said = [f"({part})" if isinstance(part, Together) else repr(part) for part in self.parts]
+        return f"not {said[0]}" if self.kind == "not" else f" {self.kind} ".join(said)
+
+
+Shown: TypeAlias = "str | Together"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One text of a sequence: how long it must hold, how far apart its hits may lie."""
+    """What is shown in one part of a sequence: how long, and how far apart its hits may lie."""
 
-    text: str
+    text: Shown
     hold_seconds: float = 0.0
     gap_seconds: float | None = None
     within_seconds: float | None = None  # of the end of the step before
@@ -101,6 +118,7 @@ def _joined(sequence: Sequence[Span]) -> Span:
         weakest.peak_seconds,
         weakest.score,
         weakest.peak,
+        tuple(sequence),
     )
 
 

@@ -1,6 +1,6 @@
 """Moments against their definition, frame by frame in plain Python, whatever the index."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.cage.sandbox import Sandbox
+from engine.errors import EngineError
 from engine.sql import run_sql
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
@@ -111,3 +112,95 @@ def test_moments_are_what_their_definition_says(
     assert [row[3] for row in given_rows] == pytest.approx(
         [row[3] for row in sorted(expected)], abs=1e-5
     )
+
+
+SHOWN = [  # what a frame shows, by its scores for a dog and a cat
+    ("'a dog' AND 'a cat'", lambda d, c, cut: (d >= cut and c >= cut, min(d, c))),
+    ("'a dog' OR 'a cat'", lambda d, c, cut: (d >= cut or c >= cut, max(d, c))),
+    ("'a dog' AND NOT 'a cat'", lambda d, c, cut: (d >= cut and c < cut, d)),
+    ("NOT 'a dog'", lambda d, _, cut: (d < cut, -d)),
+    ("NOT ('a dog' OR 'a cat')", lambda d, c, cut: (d < cut and c < cut, -max(d, c))),
+    ("'a cat' OR NOT 'a dog'", lambda d, c, cut: (c >= cut or d < cut, c)),
+]  # fmt: skip
+Found = tuple[int, float, float, float]
+
+
+def shown_spans(video: int, told: Callable[..., tuple[bool, float]], cut: float) -> list[Found]:
+    """The spans of a video by what its frames show, gap 1."""
+    stored = vectors_of(video).astype(np.float16).astype(np.float32)
+    dog, cat = ((stored @ hash_vector(text)).tolist() for text in (b"a dog", b"a cat"))
+    frames = [told(d, c, cut) for d, c in zip(dog, cat, strict=True)]
+    curve = [score if hit else -9.0 for hit, score in frames]
+    return [(video, *span) for span in spans_of(curve, -8.0, 1.0)]
+
+
+@pytest.mark.parametrize(("written", "told"), SHOWN)
+def test_texts_together(
+    kept: Store, sandbox: Sandbox, written: str, told: Callable[..., tuple[bool, float]]
+) -> None:
+    wanted = [s for v in range(1, VIDEOS + 1) for s in shown_spans(v, told, 0.15)]
+    given_rows = found_by(kept, sandbox, f"{written}, min_score => 0.15, gap => 1")
+    assert [row[:3] for row in given_rows] == [row[:3] for row in wanted]
+    assert [row[3] for row in given_rows] == pytest.approx([s[3] for s in wanted], abs=1e-4)
+    lasting = found_by(kept, sandbox, f"{written}, min_score => 0.15, gap => 1, min_duration => 3")
+    assert [row[:3] for row in lasting] == [row[:3] for row in wanted if row[2] - row[1] >= 3]
+    best = sorted(wanted, key=lambda row: -row[3])[:4]
+    given_best = found_by(kept, sandbox, f"{written}, min_score => 0.15, gap => 1, top_k => 4")
+    assert [row[:3] for row in given_best] == sorted(row[:3] for row in best)
+
+
+def test_the_best_are_chosen_before_conditions_and_joins(kept: Store, sandbox: Sandbox) -> None:
+    best = found_by(kept, sandbox, "'a dog', min_score => 0.1, top_k => 3")
+    videos = {row[0] for row in best}
+    for video in range(1, VIDEOS + 1):
+        own = found_by(
+            kept, sandbox, "'a dog', min_score => 0.1, top_k => 3", f" WHERE video_id = {video}"
+        )
+        assert own == [row for row in best if row[0] == video]
+    joined = (
+        "SELECT m.video_id FROM moments('a dog', min_score => 0.1, top_k => 3) m JOIN videos v"
+        " USING (video_id) WHERE v.name = '2'"
+    )
+    rows = run_sql(context_of(kept, sandbox), joined, max_rows=1000).rows()
+    assert len(rows) == sum(row[0] == 2 for row in best)
+    assert videos
+
+
+def test_each_step_has_its_own_span(kept: Store, sandbox: Sandbox) -> None:
+    texts = "('a dog' AND NOT 'a cat') THEN 'a cat'"
+    sql = (
+        "SELECT start_seconds, score, steps, steps[2].start_seconds AS second"
+        f" FROM moments({texts}, min_score => 0.1)"
+    )
+    rows = run_sql(context_of(kept, sandbox), sql, max_rows=1000).rows()
+    assert rows
+    for row in rows:
+        first, second = row["steps"]
+        assert row["start_seconds"] == first["start_seconds"] < second["start_seconds"]
+        assert row["second"] == second["start_seconds"]
+        assert row["score"] == min(first["score"], second["score"])
+        assert first["start_seconds"] <= first["peak_seconds"] < first["stop_seconds"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("'a', top_k => 0", "top_k is a whole number, at least 1, got 0"),
+        ("'a', top_k => 1.5", "top_k is a whole number, at least 1, got 1.5"),
+        ("'a', min_duration => -1", "min_duration is in seconds, at least 0, got -1"),
+        ("'a' AND 5", "expected moments"),
+    ],
+)
+def test_arguments_that_cannot_be_meant(
+    kept: Store, sandbox: Sandbox, arguments: str, said: str
+) -> None:
+    with pytest.raises(EngineError, match=said):
+        found_by(kept, sandbox, arguments)
+
+
+def found_by(kept: Store, sandbox: Sandbox, arguments: str, where: str = "") -> list[Found]:
+    """What `moments` gives, in order of video and time."""
+    sql = f"SELECT video_id, start_seconds, stop_seconds, score FROM moments({arguments})"
+    sql += where
+    rows = run_sql(context_of(kept, sandbox), f"{sql} ORDER BY ALL", max_rows=1000).rows()
+    return [tuple(row.values()) for row in rows]

@@ -13,6 +13,11 @@ from engine.planner.parse import parse
         ("'a' HOLDS FOR 3s", "__STEP('a', 3.0, NULL, NULL)"),
         ("'a' GAP 500 ms", "__STEP('a', NULL, 0.5, NULL)"),
         (
+            "('a' AND NOT ('b' OR CLIP_MATCH('c'))) THEN 'd'",
+            "__STEP(('a' AND NOT ('b' OR CLIP_MATCH('c'))), NULL, NULL, NULL), "
+            "__STEP('d', NULL, NULL, NULL)",
+        ),
+        (
             "CLIP_MATCH('a') THEN CLIP_MATCH(frame, 'b') WITHIN 1 min HOLDS FOR 2",
             "__STEP(CLIP_MATCH('a'), NULL, NULL, NULL), "
             "__STEP(CLIP_MATCH(frame, 'b'), 2.0, NULL, 60.0)",
@@ -35,6 +40,7 @@ def test_parameters_may_stand_in_a_sequence() -> None:
     [
         "SELECT CASE WHEN picture = 'I' THEN 'key' ELSE 'other' END FROM frames",
         "SELECT CASE WHEN CLIP_MATCH(frame, 'a') THEN 1 END FROM frames",
+        "SELECT CASE WHEN picture IN ('I') THEN 1 WHEN ('a') THEN 2 END FROM frames",
         "SELECT CASE picture WHEN 'I' THEN CASE WHEN 'a' = 'b' THEN 'c' END END FROM frames",
     ],
 )
@@ -45,10 +51,10 @@ def test_the_then_of_a_case_is_left_alone(sql: str) -> None:
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("'a' THEN", "expected a text or CLIP_MATCH"),
+        ("'a' THEN", "expected a text, texts in brackets or CLIP_MATCH"),
         ("'a' THEN 'b' WITHIN x", "expected a duration such as 10s, got 'x'"),
         ("'a' HOLDS FOR 'b'", "expected a duration such as 10s, got 'b'"),
-        ("'a' THEN 5", "expected a text or CLIP_MATCH"),
+        ("'a' THEN 5", "expected a text, texts in brackets or CLIP_MATCH"),
     ],
 )
 def test_what_does_not_fit_is_pointed_at(written: str, message: str) -> None:

@@ -14,6 +14,8 @@ def push_filter_below_moments(plan: Plan) -> Plan:
 def _push(plan: Plan) -> Plan:
     if not isinstance(plan, Filter) or not isinstance(plan.source, Moments):
         return plan
+    if plan.source.top_k is not None:
+        return plan  # of fewer videos others would be the best
     below, above = split(plan.predicates, lambda predicate: reads(predicate) == {"video_id"})
     if not below:
         return plan

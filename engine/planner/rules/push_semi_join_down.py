@@ -34,6 +34,8 @@ def _push(plan: Plan) -> Plan:
         ):
             return replace(source, source=replace(plan, source=source.source))
         return plan
+    if isinstance(source, Moments) and source.top_k is not None:
+        return plan
     if isinstance(source, (Embed, Detect, Moments)) and plan.key != "video_id":
         return plan
     if isinstance(source, Filter) and isinstance(source.source, Scan):
