@@ -217,4 +217,4 @@ def _is_catalog(plan: Plan) -> bool:
 
 
 def _dimension(context: Context) -> int:
-    return context.store.catalog.space(context.space).dimension
+    return context.reading.view.dimension

@@ -255,6 +255,7 @@ class View:
     stretches: pa.Table  # of the other videos, by video
     database: Database
     changes: int  # of the catalog, up to that moment
+    dimension: int  # of the space's vectors
     known: dict[Hashable, Ids] = field(default_factory=dict)  # by what was asked of the catalog
 
     @cached_property
@@ -350,4 +351,5 @@ class Views:
             stretches,
             database,
             database.changes,
+            space.dimension,
         )

@@ -50,6 +50,8 @@ def answer(plan: Plan, sql: str, videos: Videos, sandbox: Sandbox) -> list[dict[
     names = {item.name: Build(columns, 0).operator(item.plan).schema for item in plan.inputs}
     columns = sandbox.check(plan.query.sql("duckdb"), names)
     rows = read_table(Build(columns, 10_000).operator(plan), videos.context(sandbox)).to_pylist()
+    for row in rows:
+        row.update({name: repr(value) for name, value in row.items() if isinstance(value, list)})
     return rows if "ORDER BY" in sql else sorted(rows, key=repr)
 
 
