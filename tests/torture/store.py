@@ -33,8 +33,13 @@ def _child() -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         text=True,
     )
-    atexit.register(process.kill)
+    atexit.register(_end, process)
     return process
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    process.kill()
+    process.communicate()  # waits for it and closes its pipes
 
 
 def _live(folder: Path, point: str, count: int) -> int:
