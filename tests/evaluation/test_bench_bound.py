@@ -45,22 +45,22 @@ def test_the_bound_is_looked_at_frame_by_frame(gate: EarlyGate) -> None:
 @pytest.mark.slow
 @pytest.mark.real
 def test_natural_clips_keep_the_bound(real_data: Path, tmp_path: Path) -> None:
-    for name in ("people_room_fisheye.gif", "classroom.gif", "worker_warehouse.gif"):
+    for name in ("people_room_fisheye.gif", "worker_warehouse.gif"):
         (tmp_path / name).symlink_to(real_data / "videos/natural" / name)
     weights = real_data / "weights/deit_tiny.npz"
     report = run_plain(weights, tmp_path, fps=8, frames=24, scales=())
     found = [dict(zip(report.columns, row, strict=True)) for row in report.rows]
     gates = [row for row in found if row["content"] == "all" and row["strategy"] != "interpolate"]
     assert {row["strategy"] for row in gates} == {"untrained", "bridging"}
-    assert all(row["videos"] == 3 and row["worst"] <= 0.03 for row in gates)
+    assert all(row["videos"] == 2 and row["worst"] <= 0.03 for row in gates)
     assert all(row["MACs ×"] > 1 for row in gates)
 
 
 @pytest.mark.slow
 def test_refinement_is_measured_with_the_builtin_model() -> None:
-    report = run_refine(device="cpu", clips=2, num_queries=4)
+    report = run_refine(device="cpu", clips=1, num_queries=2)
     row = dict(zip(report.columns, report.rows[0], strict=True))
-    assert row["queries"] == 4
+    assert row["queries"] == 2
     assert row["top-10 after"] >= row["top-10 before"]
     assert row["rows warm"] <= row["rows cold"]
     [moments] = report.more

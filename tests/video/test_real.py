@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+from itertools import count
 from pathlib import Path
 
 import av
@@ -148,13 +149,15 @@ def test_sampling_sees_the_same_with_and_without_skipping(real_data, listed) -> 
         if path.name in {*UNUSABLE, *DAMAGED, *LONG} or path.stat().st_size > 4_000_000:
             continue
         gops = index_gops(path)
-        start, stop = gops[0].start_seconds, gops[-1].stop_seconds
+        start = gops[0].start_seconds
+        stop = min(gops[-1].stop_seconds, start + 5)
         times, found = sample_times(start, stop, 2.0), []
         for at, looked in enumerate((None, times.any_in)):
-            frames = list(decode_range(path, start, stop, gops=gops, looked=looked))
-            counted[at] += len(frames)
-            shown = sample_frames(frames, times)
+            number = count()
+            frames = decode_range(path, start, stop, gops=gops, looked=looked)
+            shown = sample_frames((frame for frame, _ in zip(frames, number, strict=False)), times)
             found.append([(f.number, f.seconds, f.corrupt, hash(f.image.tobytes())) for f in shown])
+            counted[at] += next(number)
         if found[0] != found[1]:
             wrong.append(row["file"])
     assert wrong == []
