@@ -361,16 +361,13 @@ class Generator:
         self.note(group.split(" (")[0] if "(" in group else "group by")
         shown = keys[:1] if "SETS" in group else keys
         items = [f"{key} AS k{index}" for index, key in enumerate(shown)]
-        columns = {f"k{index}": "n" for index in range(len(shown))}
-        columns = {
-            f"k{index}": next(
-                kind
-                for table in tables
-                for name, kind in table.columns.items()
-                if name == key.split(".")[-1] and key.split(".")[0] in (table.alias, key)
-            )
-            for index, key in enumerate(shown)
+        kinds = {
+            written: kind
+            for table in tables
+            for name, kind in table.columns.items()
+            for written in (name, f"{table.alias}.{name}")
         }
+        columns = {f"k{index}": kinds.get(key, "n") for index, key in enumerate(shown)}
         sql = f"SELECT {', '.join([*items, made + ' AS m'])} FROM {source}{where} GROUP BY {group}"
         return sql + having, {**columns, "m": "f"}
 
