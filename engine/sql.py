@@ -1,8 +1,9 @@
 """A SQL statement's story: prepare, run, report."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -17,7 +18,8 @@ from engine.planner.cost import Cost, estimate_all
 from engine.planner.explain import explain_text
 from engine.planner.explain_json import explain_json
 from engine.planner.logical import reads_actions, reads_detections, reads_vectors
-from engine.planner.parse import ExplainForm
+from engine.planner.parse import ExplainForm, Statement, parse
+from engine.planner.pivots import MOST_VALUES, list_values
 from engine.planner.place import in_users_text
 from engine.planner.prepare import Prepared, prepare
 from engine.rows import CAUTION, Completeness, SqlResult
@@ -41,7 +43,8 @@ def run_sql(
         rows = run_command(context, command, sql, (positional, named))
         return _result(rows, "", context, started)
     vocabulary = context.store.catalog.vocabulary()
-    prepared = prepare(
+    planned = partial(
+        prepare,
         sql,
         positional,
         named,
@@ -52,6 +55,11 @@ def run_sql(
         analyze=analyze,
         vocabulary=vocabulary,
     )
+    parsed = None
+    if "PIVOT" in sql.upper():
+        with nesting_bounded(sql):
+            parsed = _with_values(parse(sql, positional, named, vocabulary), context, planned)
+    prepared = planned(parsed=parsed)
     options = context.options.override(prepared.statement.options)
     context = replace(context, options=options)
     analyze = analyze or prepared.statement.explain == "analyze"
@@ -70,6 +78,20 @@ def run_sql(
             table = _cautioned(table, prepared, context)
             return _result(table, prepared.shown, context, started)
         return _explained(prepared, context, started, form, costs=costs, analyzed=seconds)
+
+
+def _with_values(
+    statement: Statement, context: Context, planned: Callable[..., Prepared]
+) -> Statement:
+    """List the values of each PIVOT that lists none: they are read first."""
+
+    def ask(values: Statement) -> list[str]:
+        prepared = planned(parsed=values, analyze=False, max_rows=MOST_VALUES + 1)
+        options = context.options.override(values.options)
+        found: list[str] = _run(prepared, replace(context, options=options)).column(0).to_pylist()
+        return found
+
+    return list_values(statement, ask)
 
 
 def _explained(

@@ -51,17 +51,21 @@ def prepare(
     exact: bool | None = None,
     analyze: bool = False,
     vocabulary: Vocabulary | None = None,
+    parsed: Statement | None = None,
 ) -> Prepared:
-    """Plan a statement; whatever is wrong with it is said before anything is read."""
+    """Plan a statement; whatever is wrong with it is said before anything is read.
+
+    One that was `parsed` and changed since is planned each time.
+    """
     started = perf_counter()
     key = key_of(sql, positional, named, false_match_rate, exact, max_rows, vocabulary)
 
     def plan() -> Planned:
-        statement = parse(sql, positional, named, vocabulary)
+        statement = parsed or parse(sql, positional, named, vocabulary)
         return _plan(statement, sandbox, false_match_rate, max_rows, exact)
 
     with nesting_bounded(sql), planning_bounded(sql):
-        planned = _PLANS.get(key, plan)
+        planned = _PLANS.get(None if parsed else key, plan)
         operator = planned.operator
         if analyze or planned.statement.explain == "analyze":
             operator = Build(planned.columns, max_rows, timed=True).operator(planned.plan)

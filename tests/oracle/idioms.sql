@@ -473,6 +473,14 @@ PIVOT frames ON picture IN ('I', 'P') USING count(*) GROUP BY video_id
 FROM frames PIVOT (count(*) FOR picture IN ('I', 'P') GROUP BY video_id)
 SELECT * FROM (SELECT video_id, width, height FROM videos) UNPIVOT (size FOR side IN (width, height))
 UNPIVOT (SELECT frame, CLIP_MATCH(frame, 'a dog') AS dog, CLIP_MATCH(frame, 'a cat') AS cat FROM frames) ON dog, cat INTO NAME what VALUE s
+PIVOT frames ON picture USING count(*) GROUP BY video_id
+SELECT * FROM (PIVOT (SELECT video_id, picture, CLIP_MATCH(frame, 'a dog') AS s FROM frames) ON picture USING max(s)) p
+WITH s AS (SELECT v.camera, CLIP_MATCH(f.frame, 'a dog') AS s FROM frames f JOIN videos v USING (video_id)) PIVOT s ON camera USING max(s), count(*) AS n
+PIVOT videos ON width USING count(*) GROUP BY codec ORDER BY codec
+PIVOT videos ON kept, codec USING count(*) GROUP BY status
+PIVOT videos ON width // 100 USING count(*) GROUP BY codec
+PIVOT videos ON recorded_at USING count(*) GROUP BY codec
+SELECT p.* FROM (PIVOT (SELECT video_id, seconds, frame FROM frames WHERE CLIP_MATCH(frame, 'a dog') > 0.2) ON seconds USING count(frame) GROUP BY video_id) p WHERE video_id < 4
 SELECT video_id, list(frame ORDER BY frame) FROM frames WHERE CLIP_MATCH(frame, 'a dog') > 0 GROUP BY video_id
 SELECT list_transform(list(video_id ORDER BY video_id), lambda x: x + 1) FROM videos
 SELECT list_filter([1, 2, 3], lambda x: x > 1) AS l
