@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli import bench_ingest, bench_search, flags, show
 from engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from engine.evaluation.compare import Comparison
 
 app = typer.Typer(help="Measure: ratios within one run, medians.", no_args_is_help=True)
 app.registered_commands += bench_ingest.app.registered_commands
@@ -144,9 +147,18 @@ def strategies(
         list[str] | None, typer.Option(help="Of the families or settings; repeatable.")
     ] = None,
     split: Annotated[str, typer.Option(help="Of the world: val or test.")] = "test",
-    read: Annotated[Path | None, typer.Option(help="Show what --out wrote once more.")] = None,
+    read: Annotated[
+        list[Path] | None,
+        typer.Option(help="Show what --out wrote once more; repeated: with others' families."),
+    ] = None,
+    times: Annotated[
+        Path | None, typer.Option(help="Take times from this one, of the settings that it has.")
+    ] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
     workers: flags.Workers = 2,
+    processes: Annotated[
+        int, typer.Option(help="That encode side by side, a share of the clips each.", min=1)
+    ] = 1,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
     out: flags.OutFile = None,
@@ -155,15 +167,16 @@ def strategies(
     """Compare all strategies: arithmetic and time saved against drift and what each task loses."""
     from engine.evaluation.bench import natural as natural_bench
     from engine.evaluation.bench import strategies as strategies_bench
-    from engine.evaluation.compare import Comparison
     from engine.evaluation.plots import draw_comparison
     from engine.evaluation.tables import tabulate_comparison
 
     if (weights is None) != (videos is None):
         raise UsageError("--weights and --videos go together")
     with show.err.status("encoding by every strategy"):
-        if read is not None:
-            found = Comparison.from_json(json.loads(read.read_text())["data"])
+        if read:
+            found, *others = (_read(path) for path in read)
+            for other in others:
+                found = found.beside(other)
         elif weights is not None and videos is not None:
             found = natural_bench.run(
                 weights,
@@ -185,10 +198,19 @@ def strategies(
                 rates_model=rates_model,
                 only=only or (),
                 workers=workers,
+                processes=processes,
             )
+    if times is not None:
+        found = found.timed_by(_read(times))
     if plots is not None:
         draw_comparison(found, plots)
     show.print_report(tabulate_comparison(found), as_json=as_json, path=out)
+
+
+def _read(path: Path) -> "Comparison":
+    from engine.evaluation.compare import Comparison
+
+    return Comparison.from_json(json.loads(path.read_text())["data"])
 
 
 @app.command()

@@ -190,6 +190,17 @@ def answers(
     out: Out = Path("runs/answers"),
     clips: int = 5000,
     steps: int = 3500,
+    batch: Annotated[int, typer.Option(help="Questions of one step.")] = 64,
+    rate: Annotated[float, typer.Option(help="Peak of the learning rate.")] = 1e-3,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(help="Learn from its vectors too, clips in turns; repeatable."),
+    ] = None,
+    option: flags.Options = None,
+    agreement: Annotated[
+        float, typer.Option(help="Weight of saying the same of dense and a strategy's vectors.")
+    ] = 1.0,
+    start: Annotated[Path | None, typer.Option(help="A head to go on from.")] = None,
     seed: int = 1,
     workers: flags.Workers = 2,
     model: flags.ModelName = "builtin",
@@ -197,14 +208,28 @@ def answers(
     as_json: flags.Json = False,
 ) -> None:
     """Train the head that answers questions from a model's vectors."""
+    from engine.evaluation.settings import named_strategies
     from engine.training.answers import AnswerTraining as HeadConfig
     from engine.training.answers import train_head
     from engine.vision.model import load_model
+    from engine.vision.registry import read_options
 
     _log()
     loaded = load_model(model, device=device)
-    config = HeadConfig(clips=clips, steps=steps, seed=seed, workers=workers)
-    _done(train_head(loaded, config, out), out, as_json=as_json)
+    judged = named_strategies(
+        loaded.tower, loaded.space, strategy or (), options=read_options(option or ())
+    )
+    del judged["dense"]
+    config = HeadConfig(
+        clips=clips,
+        steps=steps,
+        batch=batch,
+        learning_rate=rate,
+        agreement_weight=agreement,
+        seed=seed,
+        workers=workers,
+    )
+    _done(train_head(loaded, config, out, strategies=judged, start=start), out, as_json=as_json)
 
 
 @app.command()

@@ -79,6 +79,30 @@ class Comparison:
         ]
         return cls(data["title"], tuple(data["notes"]), points)
 
+    def beside(self, other: "Comparison") -> "Comparison":
+        """Add the families that another run has and this one lacks.
+
+        Their losses and costs are against the dense of their own run, on other clips: notes say so.
+        """
+        known = {point.family for point in self.points}
+        added = [point for point in other.points if point.family not in known]
+        names = ", ".join(dict.fromkeys(point.family for point in added))
+        notes = tuple(f"{names}: {note}" for note in other.notes)
+        return Comparison(self.title, self.notes + notes, [*self.points, *added])
+
+    def timed_by(self, other: "Comparison") -> "Comparison":
+        """Take times from another run; settings that it has not are left out."""
+        times = {point.label: point for point in other.points}
+        points = [_timed(each, times[each.label]) for each in self.points if each.label in times]
+        notes = tuple(f"times: {note}" for note in other.notes)
+        return Comparison(self.title, self.notes + notes, points)
+
+
+def _timed(point: Point, other: Point) -> Point:
+    errors = {name: other.errors[name] for name in ("seconds", "cpu") if name in other.errors}
+    kept = {name: error for name, error in point.errors.items() if name not in ("seconds", "cpu")}
+    return replace(point, seconds=other.seconds, cpu=other.cpu, errors=kept | errors)
+
 
 def encode_settings(
     settings: Sequence[Setting], videos: Iterable[Pixels], device: torch.device, *, streams: int

@@ -2,11 +2,8 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 
 import numpy as np
 import torch
@@ -16,6 +13,7 @@ from torch.nn import functional as F
 
 from engine.vision.reusevit.strategy import cue_side
 from engine.vision.streaming.strategy import Chunk, Encoded, Strategy, reuse_rate
+from engine.world.ahead import render_ahead
 from engine.world.clip import make_pool
 from engine.world.render import instants, render_sampled
 from engine.world.scene import Clip
@@ -67,6 +65,13 @@ class Encodings:
     turns: list[TimedTurn] = field(default_factory=list)
     reused: float = 0.0  # sum of the frames' reuse rates
     num_frames: int = 0
+
+    def add(self, other: "Encodings") -> None:
+        """Take in what another process encoded: other videos by the same strategy."""
+        self.videos |= other.videos
+        self.turns += other.turns
+        self.reused += other.reused
+        self.num_frames += other.num_frames
 
     @property
     def macs_per_frame(self) -> float:
@@ -138,15 +143,15 @@ def render_pool(
     split: Split, clips: int, seed: int, *, fps: float = 2.0, size: int = 224, workers: int = 2
 ) -> Iterator[tuple[Clip, Pixels]]:
     """Make up a pool of clips with distinct captions, and their frames before any coding."""
-    made = make_pool(split, clips, seed)
-    if workers == 0:
-        yield from ((clip, render_clip(clip, fps, size)) for clip in made)
-        return
-    render = partial(render_sampled, fps=fps, size=size)  # numpy alone: a worker starts at once
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        while batch := list(islice(made, 4 * workers)):
-            for clip, planes in zip(batch, pool.map(render, batch), strict=True):
-                yield clip, _pixels(clip, fps, planes)
+    yield from render_clips(make_pool(split, clips, seed), fps=fps, size=size, workers=workers)
+
+
+def render_clips(
+    made: Iterable[Clip], *, fps: float = 2.0, size: int = 224, workers: int = 2
+) -> Iterator[tuple[Clip, Pixels]]:
+    """Render clips on so many processes, in order; without any in this one."""
+    for clip, planes in render_ahead(made, fps=fps, size=size, workers=workers):
+        yield clip, _pixels(clip, fps, planes)
 
 
 def render_clip(clip: Clip, fps: float = 2.0, size: int = 224) -> Pixels:

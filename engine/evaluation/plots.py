@@ -34,6 +34,7 @@ COLOURS = {
     "eventful_emulated": "#d7a06a",
     "cmc_emulated": "#00b4d8",
     "runlength": "#6d8b00",
+    "rgtp": "#c2186b",
 }
 OTHERS = ("#5c3d2e", "#56a3d9", "#8aa83b")  # of families named by their files
 FAINT = "#888888"

@@ -1,30 +1,42 @@
-"""Train the answering head on the made-up world, over a frozen model's vectors."""
+"""Train the answering head on the made-up world, over vectors as dense and others store them."""
 
 import csv
+import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
-from multiprocessing import get_context
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from engine.answering.choose import statements
-from engine.answering.head import AnswerHead, HeadConfig, VectorReader, save_reader
+from engine.answering.head import (
+    AnswerHead,
+    HeadConfig,
+    ReaderInput,
+    VectorReader,
+    load_reader,
+    save_reader,
+)
 from engine.vision.model import Model
+from engine.vision.registry import build_strategy
+from engine.vision.streaming.strategy import Chunk, Strategy
+from engine.world.ahead import render_ahead
 from engine.world.clip import make_clip
-from engine.world.render import render_at
-from engine.world.scene import WorldQuestion
+from engine.world.render import instants
+from engine.world.scene import Clip
 from engine.world.splits import Split
 
 log = logging.getLogger(__name__)
+SIDE_BY_SIDE = {"cuda": 256, "cpu": 8}  # clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,8 @@ class AnswerTraining:
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     relevance_weight: float = 0.5
-    frame_noise: float = 0.01  # of the vectors, against rounding, coding and reuse
+    agreement_weight: float = 1.0  # of what is said of dense and of a strategy's vectors
+    frame_noise: float = 0.01  # of the vectors, against rounding and coding
     workers: int = 2
     seed: int = 1
 
@@ -55,149 +68,270 @@ class Example:
     answer: int
     spans: tuple[tuple[float, float], ...]
     kind: str
+    stored: NDArray[np.float16] | None = None  # [F, E], the same frames by a strategy
 
 
-def train_head(model: Model, config: AnswerTraining, out: Path) -> dict[str, float]:
-    """Train a head for `model`, write it and its log to `out`, and return validation scores."""
+@dataclass(frozen=True, slots=True)
+class HeadLosses:
+    """The terms of the loss."""
+
+    choice: Tensor
+    relevance: Tensor
+    agreement: Tensor  # zero without a strategy
+
+    def total(self, config: AnswerTraining) -> Tensor:
+        """Return their weighted sum."""
+        relevance = config.relevance_weight * self.relevance
+        return self.choice + relevance + config.agreement_weight * self.agreement
+
+
+def train_head(
+    model: Model,
+    config: AnswerTraining,
+    out: Path,
+    *,
+    strategies: Mapping[str, Strategy] | None = None,
+    start: Path | None = None,
+) -> dict[str, float]:
+    """Train a head for `model`, write it and its log to `out`, and return validation scores.
+
+    With strategies each clip is encoded densely and by one of them, in turns: the head learns to
+    answer from both, and to say the same of both. `start` is a head to go on from.
+    """
     torch.manual_seed(config.seed)
     out.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
-    examples = list(make_examples(model, config, "train", config.clips, config.seed))
-    checks = list(make_examples(model, config, "val", config.validation_clips, config.seed))
-    log.info("%d questions in %.0f s", len(examples), time.monotonic() - start)
-    head = AnswerHead(HeadConfig(model.space.dimension)).to(model.device)
+    began = time.monotonic()
+    made = strategies or {}
+    examples = list(make_examples(model, config, "train", config.clips, config.seed, made))
+    log.info("%d questions in %.0f s", len(examples), time.monotonic() - began)
+    head = AnswerHead(HeadConfig(model.space.dimension))
+    if start is not None:
+        head.load_state_dict(load_reader(start, model.space.weight_hash).head.state_dict())
+    head = head.requires_grad_().train().to(model.device)
     optimiser = torch.optim.AdamW(
         head.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.learning_rate, config.steps, pct_start=0.05
     )
-    random = np.random.default_rng(config.seed)
+    questions = Questions.of(examples, model.device)
+    random = torch.Generator().manual_seed(config.seed)
     with (out / "answers.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["step", "loss", "choice_loss", "relevance_loss", "seconds"])
+        writer.writerow(["step", "loss", "choice", "relevance", "agreement", "seconds"])
         for step in range(config.steps):
-            picked = [examples[i] for i in random.integers(len(examples), size=config.batch)]
-            choice_loss, relevance_loss = losses(head, picked, config, model.device)
-            loss = choice_loss + config.relevance_weight * relevance_loss
+            picked = torch.randint(len(examples), (config.batch,), generator=random)
+            found = losses(head, questions.take(picked.to(model.device)), config)
+            loss = found.total(config)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
             optimiser.step()
             schedule.step()
             if step % 100 == 0 or step + 1 == config.steps:
-                values = [round(v.item(), 5) for v in (loss, choice_loss, relevance_loss)]
-                writer.writerow([step, *values, round(time.monotonic() - start, 1)])
-                log.info("step %d: loss %.3f, choice %.3f, relevance %.3f", step, *values)
-    reader = VectorReader(head.float().cpu().eval().requires_grad_(False), model.space.weight_hash)
+                terms = (loss, found.choice, found.relevance, found.agreement)
+                values = [round(v.item(), 5) for v in terms]
+                writer.writerow([step, *values, round(time.monotonic() - began, 1)])
+                file.flush()
+                log.info("step %d: loss %.3f, choice %.3f, relevance %.3f, agreement %.3f",
+                         step, *values)  # fmt: skip
+    reader = VectorReader(head.float().eval().requires_grad_(False), model.space.weight_hash)
     save_reader(reader, out / "answers.safetensors")
-    return score(reader, checks)
+    checks = make_examples(model, config, "val", config.validation_clips, config.seed, made)
+    scores = score(reader, list(checks))
+    (out / "report.json").write_text(json.dumps(scores, indent=2) + "\n")
+    return scores
 
 
-def losses(
-    head: AnswerHead, picked: Sequence[Example], config: AnswerTraining, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the choices, and of the right choice's relevance against its spans."""
-    frames, seconds, shown, texts, answers, inside = _collate(picked, device)
+def losses(head: AnswerHead, picked: "Questions", config: AnswerTraining) -> HeadLosses:
+    """Cross-entropy of the choices, and of the right choice's relevance against its spans.
+
+    Where a strategy's vectors stand beside dense ones both count, and how far apart they are read:
+    the mean divergence of either's choices from the other's.
+    """
+    own = _read(head, picked, picked.frames, config)
+    if picked.stored is None:
+        return HeadLosses(*own[:2], own[0].new_zeros(()))
+    theirs = _read(head, picked, picked.stored, config)
+    both = [F.log_softmax(each[2], 1) for each in (own, theirs)]
+    apart = [F.kl_div(a, b, reduction="batchmean", log_target=True) for a, b in (both, both[::-1])]
+    choice, relevance = ((a + b) / 2 for a, b in zip(own[:2], theirs[:2], strict=True))
+    return HeadLosses(choice, relevance, (apart[0] + apart[1]) / 2)
+
+
+def _read(
+    head: AnswerHead, picked: "Questions", frames: Tensor, config: AnswerTraining
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses of choices and of relevance, and the scores `[B, C]`."""
+    frames = frames[picked.clip].float()
     frames = F.normalize(frames + config.frame_noise * torch.randn_like(frames), dim=-1)
-    with torch.autocast(device.type, torch.bfloat16):
-        scores, relevance = head(frames, seconds, shown, texts)
-    own = relevance[torch.arange(len(answers)), answers].float()
-    per_frame = F.binary_cross_entropy_with_logits(own, inside, reduction="none")
-    choice_loss = F.cross_entropy(scores.float(), answers, label_smoothing=0.02)
-    return choice_loss, (per_frame * shown).sum() / shown.sum()
+    shown = picked.shown[picked.clip]
+    with torch.autocast(frames.device.type, torch.bfloat16):
+        scores, relevance = head(
+            frames, picked.seconds[picked.clip], shown, picked.statements.float()
+        )
+    scores = scores.float()
+    own = relevance[torch.arange(len(scores), device=scores.device), picked.answers].float()
+    per_frame = F.binary_cross_entropy_with_logits(own, picked.inside.float(), reduction="none")
+    choice_loss = F.cross_entropy(scores, picked.answers, label_smoothing=0.02)
+    return choice_loss, (per_frame * shown).sum() / shown.sum(), scores
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Examples side by side on a device, padded to the longest clip and the most choices.
+
+    What is of a clip stands once; a padded choice repeats a wrong one.
+    """
+
+    frames: Tensor  # float16 [V, F, E]
+    stored: Tensor | None  # float16 [V, F, E]
+    seconds: Tensor  # [V, F]
+    shown: Tensor  # bool [V, F]
+    clip: Tensor  # [N], each question's
+    statements: Tensor  # float16 [N, C, E]
+    answers: Tensor  # [N]
+    inside: Tensor  # bool [N, F], frames within the spans that answer
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], device: torch.device) -> "Questions":
+        """Put examples side by side; those of one clip share its arrays."""
+        clips = list({id(each.frames): each for each in examples}.values())
+        places = {id(each.frames): place for place, each in enumerate(clips)}
+        most = max(len(each.statements) for each in examples)
+        seconds = _padded([each.seconds for each in clips])
+        shown = _padded([np.ones(len(each.frames), np.bool_) for each in clips])
+        stored = [each.stored for each in clips if each.stored is not None]
+        inside = torch.zeros(len(examples), shown.shape[1], dtype=torch.bool)
+        for row, each in enumerate(examples):
+            for begin, end in each.spans:
+                within = (each.seconds >= begin) & (each.seconds < end)
+                inside[row, : len(within)] |= torch.from_numpy(within)
+        made = cls(
+            frames=_padded([each.frames for each in clips]),
+            stored=_padded(stored) if stored else None,
+            seconds=seconds,
+            shown=shown,
+            clip=torch.tensor([places[id(each.frames)] for each in examples]),
+            statements=torch.from_numpy(np.stack([_choices_of(each, most) for each in examples])),
+            answers=torch.tensor([each.answer for each in examples]),
+            inside=inside,
+        )
+        return made.to(device)
+
+    def to(self, device: torch.device) -> "Questions":
+        """Move all tensors to a device."""
+        held = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(
+            self, **{name: each.to(device) for name, each in held.items() if each is not None}
+        )
+
+    def take(self, at: Tensor) -> "Questions":
+        """Return some of the questions, of the same clips."""
+        per_question = ("clip", "statements", "answers", "inside")
+        return replace(self, **{name: getattr(self, name)[at] for name in per_question})
+
+
+def _padded(rows: Sequence[NDArray[Any]]) -> Tensor:
+    return pad_sequence([torch.from_numpy(each) for each in rows], batch_first=True)
+
+
+def _choices_of(example: Example, most: int) -> NDArray[np.float16]:
+    wrong = (example.answer + 1) % len(example.statements)
+    rows = [*range(len(example.statements)), *[wrong] * (most - len(example.statements))]
+    return example.statements[rows]
 
 
 def score(reader: VectorReader, examples: Sequence[Example]) -> dict[str, float]:
-    """Accuracy in percent, overall and by kind of question."""
-    hits: dict[str, list[bool]] = {}
-    for example in examples:
-        chosen = reader.read(
-            example.seconds.astype(np.float64),
-            example.frames.astype(np.float32),
-            example.statements.astype(np.float32),
+    """Accuracy in percent, overall and by kind of question; with a strategy also from its vectors.
+
+    `same` are the questions, in percent, to which both vectors give one answer.
+    """
+    said = _choices(reader, examples, [example.frames for example in examples])
+    right = np.array([example.answer for example in examples])
+    kinds = np.array([example.kind for example in examples])
+    found = {"all": 100 * float((said == right).mean())}
+    for kind in sorted(set(kinds)):
+        found[str(kind)] = 100 * float((said == right)[kinds == kind].mean())
+    stored = [example.stored for example in examples if example.stored is not None]
+    if stored:
+        by_strategy = _choices(reader, examples, stored)
+        found["by strategies"] = 100 * float((by_strategy == right).mean())
+        found["same"] = 100 * float((by_strategy == said).mean())
+    return found
+
+
+def _choices(
+    reader: VectorReader, examples: Sequence[Example], frames: Sequence[NDArray[np.float16]]
+) -> NDArray[np.int64]:
+    asked = [
+        ReaderInput(
+            each.seconds.astype(np.float64),
+            own.astype(np.float32),
+            each.statements.astype(np.float32),
         )
-        hits.setdefault(example.kind, []).append(chosen.choice == example.answer)
-    everything = [hit for kind in hits.values() for hit in kind]
-    return {"all": 100 * float(np.mean(everything))} | {
-        kind: 100 * float(np.mean(values)) for kind, values in sorted(hits.items())
-    }
+        for each, own in zip(examples, frames, strict=True)
+    ]
+    return np.array([chosen.choice for chosen in reader.read_all(asked)], np.int64)
 
 
 def make_examples(
-    model: Model, config: AnswerTraining, split: Split, clips: int, seed: int
+    model: Model,
+    config: AnswerTraining,
+    split: Split,
+    clips: int,
+    seed: int,
+    strategies: Mapping[str, Strategy] | None = None,
 ) -> Iterator[Example]:
     """Render clips on all workers, encode their frames and their questions' statements."""
     draw = np.random.default_rng([seed, len(split)])
-    jobs = [
-        (int(draw.integers(1 << 40)), split, float(draw.uniform(5, config.max_seconds)), config.fps)
+    made = (
+        make_clip(
+            int(draw.integers(1 << 40)),
+            split,
+            duration_seconds=float(draw.uniform(5, config.max_seconds)),
+        )
         for _ in range(clips)
+    )
+    dense = build_strategy("dense", model.tower)
+    turns = cycle((strategies or {}).values()) if strategies else None
+    size = model.tower.config.image_size
+    rendered = render_ahead(made, fps=config.fps, size=size, workers=config.workers)
+    while batch := list(islice(rendered, SIDE_BY_SIDE[model.device.type])):
+        chunks = [
+            Chunk(torch.from_numpy(planes).to(model.device), last=True) for _, planes in batch
+        ]
+        own = _encode(dense, chunks)
+        stored = _encode(next(turns), chunks) if turns else [None] * len(batch)
+        yield from _ask(model, config.fps, [clip for clip, _ in batch], own, stored)
+
+
+def _encode(strategy: Strategy, chunks: Sequence[Chunk]) -> list[NDArray[np.float16]]:
+    return [
+        F.normalize(found.embeddings.float(), dim=-1).half().cpu().numpy()
+        for found in strategy.encode(chunks)
     ]
-    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
-        rendered = pool.map(_render, jobs, chunksize=4)
-        while batch := list(islice(rendered, 16)):
-            pixels = torch.from_numpy(np.concatenate([frames for frames, _, _ in batch]))
-            vectors = _encode(model, pixels)
-            texts = [
-                statement
-                for _, _, asked in batch
-                for question in asked
-                for statement in statements(question.text, question.choices)
-            ]
-            embedded = iter(model.embed_texts(texts).astype(np.float16))
-            for (frames, seconds, asked), own in zip(
-                batch, np.split(vectors, np.cumsum([len(b[0]) for b in batch])[:-1]), strict=True
-            ):
-                assert len(frames) == len(own)
-                for question in asked:
-                    rows = np.stack(list(islice(embedded, len(question.choices))))
-                    yield Example(
-                        own, seconds, rows, question.answer, question.spans, question.kind
-                    )
 
 
-def _render(
-    job: tuple[int, Split, float, float],
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], tuple[WorldQuestion, ...]]:
-    seed, split, duration, fps = job
-    clip = make_clip(seed, split, duration_seconds=duration)
-    seconds = np.arange(int(clip.duration_seconds * fps)) / fps
-    frames = np.stack([render_at(clip, float(at)) for at in seconds])
-    return frames.transpose(0, 3, 1, 2), seconds.astype(np.float32), clip.questions
-
-
-@torch.inference_mode()
-def _encode(model: Model, pixels: Tensor, batch: int = 512) -> NDArray[np.float16]:
-    parts = [
-        F.normalize(model.tower(model.tower.normalise(part)).float(), dim=-1).half().cpu()
-        for part in torch.split(pixels, batch)
+def _ask(
+    model: Model,
+    fps: float,
+    clips: Sequence[Clip],
+    own: Sequence[NDArray[np.float16]],
+    stored: Iterable[NDArray[np.float16] | None],
+) -> Iterator[Example]:
+    """An example for each question on the clips of a batch."""
+    texts = [
+        statement
+        for clip in clips
+        for question in clip.questions
+        for statement in statements(question.text, question.choices)
     ]
-    vectors: NDArray[np.float16] = torch.cat(parts).numpy()
-    return vectors
-
-
-def _collate(
-    picked: Sequence[Example], device: torch.device
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Pad to the longest clip and to the most choices; a padded choice repeats a wrong one."""
-    longest = max(len(example.frames) for example in picked)
-    most = max(len(example.statements) for example in picked)
-    dimension = picked[0].frames.shape[1]
-    frames = np.zeros((len(picked), longest, dimension), np.float32)
-    seconds = np.zeros((len(picked), longest), np.float32)
-    shown = np.zeros((len(picked), longest), bool)
-    inside = np.zeros((len(picked), longest), np.float32)
-    texts = np.zeros((len(picked), most, dimension), np.float32)
-    for row, example in enumerate(picked):
-        count = len(example.frames)
-        frames[row, :count], seconds[row, :count] = example.frames, example.seconds
-        shown[row, :count] = True
-        for begin, end in example.spans:
-            within = (example.seconds >= begin) & (example.seconds < end)
-            inside[row, :count][within] = 1
-        wrong = (example.answer + 1) % len(example.statements)
-        texts[row] = example.statements[wrong]
-        texts[row, : len(example.statements)] = example.statements
-    answers = np.array([example.answer for example in picked])
-    arrays = (frames, seconds, shown, texts, answers, inside)
-    return tuple(torch.from_numpy(array).to(device) for array in arrays)  # type: ignore[return-value]
+    embedded = iter(model.embed_texts(texts).astype(np.float16))
+    for clip, frames, reused in zip(clips, own, stored, strict=True):
+        seconds = instants(clip, fps).astype(np.float32)
+        for question in clip.questions:
+            rows = np.stack(list(islice(embedded, len(question.choices))))
+            yield Example(
+                frames, seconds, rows, question.answer, question.spans, question.kind, reused
+            )

@@ -1,5 +1,7 @@
 """The trained head: padding, storage, and that it learns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from engine.answering.head import (
     save_reader,
 )
 from engine.errors import ModelError
-from engine.training.answers import AnswerTraining, Example, losses
+from engine.training.answers import AnswerTraining, Example, Questions, losses, score
 
 SMALL = HeadConfig(dimension=16, width=32, layers=1, heads=2)
 
@@ -86,11 +88,10 @@ def test_training_learns_which_event_came_first() -> None:
     optimiser = torch.optim.AdamW(head.parameters(), 3e-3)
     config = AnswerTraining(frame_noise=0.0)
     for _ in range(150):
-        choice, relevance = losses(
-            head, [example() for _ in range(32)], config, torch.device("cpu")
-        )
+        picked = Questions.of([example() for _ in range(32)], torch.device("cpu"))
+        found = losses(head, picked, config)
         optimiser.zero_grad()
-        (choice + relevance).backward()
+        found.total(config).backward()
         optimiser.step()
     head.eval()
     reader = VectorReader(head, "x")
@@ -110,6 +111,37 @@ def test_training_learns_which_event_came_first() -> None:
     )
     late = np.mean([c.relevance[check.answer][4:] for c, check in zip(chosen, checks, strict=True)])
     assert early > late + 0.5
+
+
+def test_training_beside_a_strategy_s_vectors_says_the_same_of_both() -> None:
+    torch.manual_seed(0)
+    random = np.random.default_rng(5)
+
+    def example() -> Example:
+        frames, texts = rows(random, 6), rows(random, 4)
+        stored = frames + 0.05 * rows(random, 6)
+        seconds = np.arange(6, dtype=np.float32) / 2
+        half = [each.astype(np.float16) for each in (frames, texts, stored)]
+        return Example(half[0], seconds, half[1], 2, ((1, 2),), "shape", half[2])
+
+    examples = [example() for _ in range(48)]
+    config = AnswerTraining(frame_noise=0.0)
+    questions = Questions.of(examples, torch.device("cpu"))
+    head = AnswerHead(SMALL).eval()
+    apart = losses(head, questions, config).agreement
+    same = replace(questions, stored=questions.frames)
+    assert losses(head, same, config).agreement == 0 < apart
+    assert losses(head, replace(questions, stored=None), config).agreement == 0
+    optimiser = torch.optim.AdamW(head.parameters(), 1e-3)
+    for _ in range(30):
+        optimiser.zero_grad()
+        losses(head, questions.take(torch.randint(48, (24,))), config).agreement.backward()
+        optimiser.step()
+    assert losses(head, questions, config).agreement < apart / 2
+    found = score(VectorReader(head, "x"), examples)
+    assert found["all"] == found["shape"]
+    assert 0 <= found["by strategies"] <= 100
+    assert found["same"] >= 90
 
 
 def test_reading_many_at_once_is_reading_each(head) -> None:

@@ -16,7 +16,7 @@ from engine.evaluation.compare import (
     world_points,
 )
 from engine.evaluation.datasets.world import world_dataset
-from engine.evaluation.encodings import render_pool
+from engine.evaluation.encodings import encode, render_pool
 from engine.evaluation.goals import at_costs, judge_goals
 from engine.evaluation.paired import Paired
 from engine.evaluation.plots import draw_comparison
@@ -125,6 +125,35 @@ def test_goals_are_read_from_the_points() -> None:
     assert [row[4] for row in rows if row[1] == "MACs × at ≤ 2 % loss"] == 2 * ["few"]
     assert found["gate trained", "p5 − interp.'s"][1] == "yes"
     assert found["gate trained", "brief gain ÷ interp.'s"][1] == "yes"
+
+
+def test_families_of_another_run_stand_beside_and_times_come_from_a_third() -> None:
+    dense, gate = point("dense", 1.0, 0.0, 0.0, 65), point("gate trained", 0.25, 0.01, 0.015, 55)
+    reuse = point("ReuseViT", 0.5, 0.01, 0.005, 60)
+    here = Comparison("World", ("300 clips",), [dense, gate])
+    there = Comparison("World", ("1,500 clips",), [dense, replace(gate, macs=0.3), reuse])
+    both = here.beside(there)
+    assert both.points == [dense, gate, reuse]
+    assert both.notes == ("300 clips", "ReuseViT: 1,500 clips")
+    timed = replace(reuse, seconds=0.7, cpu=0.6, errors={"cpu": 0.02, "macs": 0.4})
+    lent = both.timed_by(Comparison("World", ("a CPU",), [dense, timed]))
+    assert lent.points == [dense, replace(timed, errors={"cpu": 0.02})]
+    assert lent.notes[-1] == "times: a CPU"
+
+
+def test_shares_encoded_apart_add_up_to_the_whole() -> None:
+    torch.manual_seed(1)
+    tower = VisionTower(CONFIG).eval().requires_grad_(False)
+    gate = EarlyGate(tower, FixedLimits.uniform(CONFIG, 0.3))
+    videos = [pixels for _, pixels in render_pool("val", 4, seed=9, fps=1.0, size=32, workers=0)]
+    whole, share = encode(gate, videos), encode(gate, videos[::2])
+    share.add(encode(gate, videos[1::2]))
+    assert share.videos.keys() == whole.videos.keys()
+    for name, vectors in whole.videos.items():
+        assert np.allclose(share.videos[name].frames, vectors.frames, atol=1e-5)
+    assert share.macs_per_frame == pytest.approx(whole.macs_per_frame)
+    assert share.reuse == pytest.approx(whole.reuse)
+    assert (share.num_frames, len(share.turns)) == (whole.num_frames, 2)
 
 
 def test_costs_that_a_family_does_not_reach_meet_no_goal() -> None:
