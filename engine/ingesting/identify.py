@@ -41,16 +41,16 @@ def identify(store: Store, found: Found, name: str, recorded_pattern: str | None
         stamp = file_stamp(found.path)
         content = content_hash(found.path)
         info = probe(found.path)
-        known = store.catalog.find_content(content)
-        gops = stored_gops(store, known.video_id) if known else ()
-        gops = gops or tuple(index_gops(found.path))
+        known = store.catalog.id_of_content(content)
+        on_record = () if known is None else stored_gops(store, known)
+        gops = on_record or tuple(index_gops(found.path))
     except VideoError as error:
         store.catalog.quarantine(name, found.address, str(error), content_hash=content)
         raise
     pattern = None if recorded_pattern is None else NamePattern.read(recorded_pattern)
     named_time = None if pattern is None else pattern.time_of(name)
     video_id = store.catalog.add_video(info, content, name, named_time)
-    if not stored_gops(store, video_id):
+    if not on_record:
         store.catalog.add_gops(video_id, gops)
     return Identified(video_id, stamp, gops, info)
 

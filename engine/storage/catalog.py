@@ -216,6 +216,12 @@ class Catalog(JobRecords, SavedViews):
         found = self._read_videos("WHERE content_hash = ?", [content_hash])
         return found[0] if found else None
 
+    def id_of_content(self, content_hash: str) -> int | None:
+        """Return the id of the video with this content, or None; cheaper than all about it."""
+        sql = "SELECT video_id FROM videos WHERE content_hash = ?"
+        found = self._database.one(sql, [content_hash])
+        return None if found is None else int(found[0])
+
     def paths_by_name(self) -> dict[str, str]:
         """Return the path that each name stands for."""
         return dict(self._database.all("SELECT name, path FROM aliases"))

@@ -50,6 +50,30 @@ def discard_empty(cursor: Any) -> None:
     cursor.execute(f"DELETE FROM parts WHERE {empty}")
 
 
+def has_others(cursor: Any, key: SegmentKey) -> bool:
+    """Whether anything of a video is on record in a space at a sampling other than the key's."""
+    own = [key.video_id, key.space_id, str(key.sampling)]
+    of_it = "WHERE video_id = ? AND space_id = ? AND sampling <> ?"
+    sql = f"SELECT 1 FROM segments {of_it} UNION ALL SELECT 1 FROM stretches {of_it} LIMIT 1"
+    return bool(cursor.execute(sql, [*own, *own]).fetchall())
+
+
+def discard_others(cursor: Any, key: SegmentKey) -> None:
+    """Forget what a video has in a space at samplings other than the key's."""
+    sampling = str(key.sampling)
+    for table in ("segments", "stretches"):
+        cursor.execute(
+            f"DELETE FROM {table} WHERE video_id = ? AND space_id = ? AND sampling <> ?",
+            [key.video_id, key.space_id, sampling],
+        )
+    cursor.execute(
+        "DELETE FROM holdings WHERE video_id = ? AND sampling <> ?"
+        " AND part_id IN (SELECT part_id FROM parts WHERE space_id = ?)",
+        [key.video_id, sampling, key.space_id],
+    )
+    discard_empty(cursor)
+
+
 def discard_index(cursor: Any, space_id: int) -> None:
     """Forget the saved index of a space; its file is to be deleted."""
     chosen = "FROM indexes WHERE space_id = ?"

@@ -13,7 +13,9 @@ from engine.storage.changes import (
     add_stretch,
     discard_empty,
     discard_index,
+    discard_others,
     ensure_segment,
+    has_others,
     show,
     values_of,
 )
@@ -263,15 +265,8 @@ class Ledger:
             ensure_segment(cursor, key, shown=True)
             finished = {"num_frames": num_frames, "finished_at": now()}
             update(cursor, "segments", finished, STREAM, key.columns)
-            for table in ("segments", "stretches"):
-                others = f"DELETE FROM {table} WHERE {of_it} AND sampling <> ?"
-                cursor.execute(others, [*stream, str(key.sampling)])
-            cursor.execute(
-                "DELETE FROM holdings WHERE video_id = ? AND sampling <> ?"
-                " AND part_id IN (SELECT part_id FROM parts WHERE space_id = ?)",
-                [key.video_id, str(key.sampling), key.space_id],
-            )
-            discard_empty(cursor)
+            if has_others(cursor, key):
+                discard_others(cursor, key)
             update(cursor, "segments", {"shown": True}, of_it, stream)
             if shown != key.sampling:
                 cursor.execute(f"DELETE FROM stored_frames WHERE {of_it}", stream)

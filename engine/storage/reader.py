@@ -173,6 +173,8 @@ class Reader:
         Its parts are read first, so that what is damaged does not count.
         """
         space = self._space(space_key)
+        if not self._ledger.spans(video_id, space.space_id, sampling, strategies):
+            return []
         for part in self._ledger.parts(video_id=video_id, space_id=space.space_id):
             self._files.check(part)
         return self._ledger.spans(video_id, space.space_id, sampling, strategies)

@@ -195,23 +195,24 @@ class Store(Reader, Closing):
         key = SegmentKey(video_id, space.space_id, sampling, strategy)
         with self._database.writing:
             self.catalog.require(video_id)
-            parts = self._ledger.parts(video_id=video_id, space_id=space.space_id)
             switching = self._ledger.shown_sampling(video_id, space.space_id) != sampling
-            held = self._ledger.holdings([part.part_id for part in parts])
-            hidden = [
-                part
-                for part in parts
-                if switching
-                and any(
-                    (item.video_id, item.sampling) == (video_id, sampling)
-                    for item in held[part.part_id]
-                )
-            ]
+            hidden = self._unseen(video_id, space.space_id, sampling) if switching else []
             tables = [(part, self._hidden(part, video_id)) for part in hidden]
             self._ledger.commit_finish(key, num_frames, tables)
             self._reached("finish: committed")
             if switching:
                 self._indexes.follow(space, lambda held: self._switched(held, space, video_id))
+
+    def _unseen(self, video_id: int, space_id: int, sampling: Sampling) -> list[Part]:
+        """Return the parts that hold rows of a video at a sampling which is not seen yet."""
+        parts = self._ledger.parts(video_id=video_id, space_id=space_id)
+        held = self._ledger.holdings([part.part_id for part in parts])
+        own = (video_id, sampling)
+        return [
+            part
+            for part in parts
+            if any((item.video_id, item.sampling) == own for item in held[part.part_id])
+        ]
 
     def _hidden(self, part: Part, video_id: int) -> pa.Table:
         """Read the rows of a video that are about to be seen."""
