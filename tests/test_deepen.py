@@ -10,6 +10,7 @@ import pytest
 from engine import Engine
 from engine.deepen import DeepenReport, likeliest
 from engine.errors import UsageError
+from engine.search.missing import stands_until
 from engine.world.make import make_world
 
 
@@ -44,6 +45,26 @@ def test_a_query_embeds_a_part_and_says_what_it_did_not_look_at(
     again = coarse.query(told[0]["caption"], top_k=1, deepen_gops=0)
     assert again.coverage.embedded == 0
     assert again.coverage.coarse_seconds == pytest.approx(found.coverage.coarse_seconds)
+
+
+def test_a_first_frame_stands_for_its_group_beside_groups_that_are_whole(
+    clips: Path, coarse: Engine
+) -> None:
+    text = json.loads((clips / "world.json").read_text())["clips"][0]["caption"]
+    coarse.query(text, top_k=1, deepen_gops=1)
+    view, kinds = coarse.store.view(coarse.space), set()
+    for video in coarse.videos():
+        rows = coarse.sql(f"SELECT seconds FROM frames WHERE video_id = {video.video_id}").rows()
+        seconds = np.sort([row["seconds"] for row in rows])
+        until = stands_until(view, video.video_id, seconds)
+        for gop in coarse.store.catalog.gops(video.video_id):
+            inside = (seconds >= gop.start_seconds - 1e-6) & (seconds < gop.stop_seconds - 1e-6)
+            whole = inside.sum() > 1
+            kinds.add(bool(whole))
+            assert until is not None
+            expected = seconds[inside] if whole else [gop.stop_seconds]
+            assert until[inside].tolist() == pytest.approx(list(expected))
+    assert kinds == {True, False}
 
 
 def test_what_is_asked_for_exactly_is_what_dense_rows_give(

@@ -29,6 +29,7 @@ class Curve:
     seconds: Floats
     scores: Floats
     bounds: Floats
+    until: Floats | None = None  # times that frames stand for all until, where some do
 
     @property
     def low(self) -> Floats:
@@ -60,7 +61,7 @@ class MomentRule:
     def spans(self, curve: Curve) -> list[Span]:
         """Return the moments of a curve as it is stored."""
         even, level = self._level(curve, curve.scores)
-        return find_spans(curve.seconds, curve.scores, even >= level, self.gap_seconds)
+        return self._find(curve, curve.scores, even >= level)
 
     def undecided_rows(self, curve: Curve, bar: float) -> Flags:
         """Tell which rows could still change the moments that reach `bar`.
@@ -88,10 +89,13 @@ class MomentRule:
         )
         maybe = highest >= min(below, level, above)
         surely = lowest >= max(below, level, above)
-        possible = find_spans(curve.seconds, high, maybe, self.gap_seconds)
-        sure = find_spans(curve.seconds, low, surely, self.gap_seconds)
+        possible = self._find(curve, high, maybe)
+        sure = self._find(curve, low, surely)
         reaching = _covered(curve, [span for span in possible if span.score >= bar])
         return np.asarray(maybe & reaching & ~_covered(curve, sure))
+
+    def _find(self, curve: Curve, scores: Floats, hits: Flags) -> list[Span]:
+        return find_spans(curve.seconds, scores, hits, self.gap_seconds, curve.until)
 
     def _undecided_floor(self, curve: Curve) -> Flags:
         found = np.zeros(len(curve.ids), bool)

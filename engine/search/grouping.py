@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from engine.results import GroupBy
 from engine.search.context import SearchContext
 from engine.search.curve import Curve, MomentRule
+from engine.search.missing import stands_until
 from engine.search.moments import Span, frame_stops, is_distinct
 from engine.search.refiner import Refiner
 from engine.storage import row_id
@@ -110,7 +111,8 @@ class Grouping:
     def _score(self, videos: set[int]) -> None:
         if not videos:
             return
-        frames = self.context.reading.view.frames
+        view = self.context.reading.view
+        frames = view.frames
         places = frames.of_videos(list(videos))
         where = slice(None) if places is None else places
         ids, seconds = frames.row_ids[where], frames.seconds[where]
@@ -121,7 +123,11 @@ class Grouping:
             own = slice(*np.searchsorted(ids, row_id.pack([video, video + 1], 0)))
             order = np.argsort(seconds[own])
             self._curves[video] = Curve(
-                ids[own][order], seconds[own][order], scores[own][order], bounds[own][order]
+                ids[own][order],
+                seconds[own][order],
+                scores[own][order],
+                bounds[own][order],
+                stands_until(view, video, seconds[own][order]),
             )
 
     def _spans(self, video: int) -> list[VideoSpan]:
@@ -136,7 +142,7 @@ class Grouping:
 
 def _frames(curve: Curve, wanted: NDArray[np.int64]) -> list[VideoSpan]:
     """Each wanted frame as a span of its own."""
-    stops = frame_stops(curve.seconds)
+    stops = frame_stops(curve.seconds, curve.until)
     return [
         VideoSpan(
             int(row_id.videos_of(curve.ids[at])),

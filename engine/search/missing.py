@@ -91,3 +91,19 @@ def ranges_of(video_id: int, starts: np.ndarray, stops: np.ndarray) -> list[Rang
         else:
             ranges.append(Range(video_id, start, stop))
     return ranges
+
+
+def stands_until(
+    view: View, video: int, seconds: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Return until when rows of a coarse video stand for the rest of their group of pictures.
+
+    Where the group has all of its rows that is the row's own time; None of a video that is fine.
+    """
+    if video not in view.coarse:
+        return None
+    gops = view.gops.filter(pc.equal(view.gops.column("video_id"), video))
+    gops = gops.sort_by("start_seconds")
+    _, starts, stops = spans_of(gops)
+    group = (np.searchsorted(starts, seconds + 1e-6, "right") - 1).clip(min=0)
+    return np.where(covered(view, gops)[group], seconds, stops[group])

@@ -49,26 +49,37 @@ class Step:
     within_seconds: float | None = None  # of the end of the step before
 
 
-def frame_stops(seconds: Floats) -> Floats:
-    """When each frame stops being shown: at the next one; the last lasts a median step."""
+def frame_stops(seconds: Floats, until: Floats | None = None) -> Floats:
+    """When each frame stops being shown: at the next one; the last lasts a median step.
+
+    After two such steps nothing is known, unless a frame stands for all `until` a time.
+    """
     if len(seconds) == 0:
         return seconds
     steps = np.diff(seconds)
     typical = float(np.median(steps)) if len(steps) else 1.0
-    return np.append(seconds[:-1] + np.minimum(steps, 2 * typical), seconds[-1] + typical)
+    stops = np.append(seconds[:-1] + np.minimum(steps, 2 * typical), seconds[-1] + typical)
+    if until is None:
+        return stops
+    return np.minimum(np.maximum(stops, until), np.append(seconds[1:], np.inf))
 
 
 def find_spans(
-    seconds: Floats, scores: Floats, is_hit: NDArray[np.bool_], gap_seconds: float
+    seconds: Floats,
+    scores: Floats,
+    is_hit: NDArray[np.bool_],
+    gap_seconds: float,
+    until: Floats | None = None,
 ) -> list[Span]:
     """Merge the frames that are hits and lie at most `gap_seconds` apart.
 
-    `seconds` rises. The distance counts from where one hit stops being shown to the next hit.
+    `seconds` rises. The distance counts from where one hit stops being shown (`frame_stops`) to the
+    next hit.
     """
     hits = np.flatnonzero(is_hit)
     if len(hits) == 0:
         return []
-    stops = frame_stops(seconds)
+    stops = frame_stops(seconds, until)
     breaks = np.flatnonzero(seconds[hits[1:]] - stops[hits[:-1]] > gap_seconds) + 1
     firsts = np.append(0, breaks)
     lasts = np.append(breaks, len(hits)) - 1

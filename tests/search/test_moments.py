@@ -42,6 +42,14 @@ def test_frames_are_shown_until_the_next_one_and_no_longer_than_two_steps() -> N
     assert frame_stops(np.empty(0)).tolist() == []
 
 
+def test_a_frame_that_stands_for_more_is_shown_until_then_or_the_next_one() -> None:
+    seconds = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 6.0, 10.0])
+    until = np.array([0.0, 0.5, 1.0, 1.5, 5.5, 11.0, 13.0])
+    assert frame_stops(seconds, until).tolist() == [0.5, 1.0, 1.5, 2.0, 5.5, 10.0, 13.0]
+    found = find_spans(seconds, seconds, seconds >= 2, 0.0, until)
+    assert [(each.start_seconds, each.stop_seconds) for each in found] == [(2, 5.5), (6, 13)]
+
+
 @given(
     st.lists(st.booleans(), min_size=1, max_size=40),
     st.floats(0, 5, allow_nan=False),

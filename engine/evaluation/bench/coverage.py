@@ -18,6 +18,8 @@ from engine.world.render import render_frames
 from engine.world.splits import Split
 
 TOP = 10
+KEYS, SHARED = "keys alone", "within a quarter"
+BUDGET = 0.24  # of what dense takes, up to which a query embeds the likeliest group; one overshoots
 COLUMNS = (
     *(
         "asked",
@@ -94,10 +96,19 @@ def run(
             dense, keys = _ingest(fine, folder, "all"), _ingest(coarse, folder, "keys")
             answers = [fine.query(text, top_k=TOP) for text in queries]
             rows: list[list[Cell]] = []
-            for name, exact in (("keys alone", None), ("as it is", None), ("exactly", True)):
-                options: dict[str, Any] = {"deepen_gops": 0} if name == "keys alone" else {}
+            for name, exact in (
+                (KEYS, None),
+                (SHARED, None),
+                ("as it is", None),
+                ("exactly", True),
+            ):
                 asked, first = CoarseTally(), 0.0
                 for at, (text, answer) in enumerate(zip(queries, answers, strict=True)):
+                    spent = (keys.seconds + coarse.spent.seconds) / dense.seconds
+                    left = name == SHARED and spent < BUDGET
+                    options: dict[str, Any] = (
+                        {"deepen_gops": int(left)} if name in (KEYS, SHARED) else {}
+                    )
                     asked.note(coarse.query(text, top_k=TOP, exact=exact, **options), answer)
                     if at + 1 == -(-len(queries) // 10):
                         first = keys.seconds + coarse.spent.seconds
@@ -118,6 +129,8 @@ def run(
         f" {dense.frames} frames at 2/s; moments: of dense's top {TOP} those that overlap one"
         " found;"
         " frames and seconds: of dense's, the coarse ingest and all queries so far together",
+        f"{SHARED}: a query embeds the likeliest group whole while all has cost less than"
+        f" {BUDGET:g} of what dense takes",
         "stated as coarse: share of the time line that an answer says was looked at by first"
         " frames alone",
     )
