@@ -1,6 +1,5 @@
 """Boxes of real files: against a plain decode, once for each GOP, and after what can go wrong."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from torch import nn
-from transformers import YolosConfig, YolosForObjectDetection
 
 from engine import Engine
 from engine.errors import UsageError
@@ -21,6 +17,7 @@ from engine.video.write import write_h264
 from engine.vision.detect import load_detector
 from engine.world.action import make_action
 from engine.world.render import render_planes
+from tests.detections import random_yolos
 
 SQL = "SELECT v.name, d.frame, d.seconds, d.label, d.score, d.x0, d.y0, d.x1, d.y1 FROM detections d JOIN videos v USING (video_id)"  # noqa: E501
 ORDER = " ORDER BY v.name, d.frame, d.score DESC, d.x0"
@@ -38,20 +35,7 @@ def frames_of(seed: int, seconds: float) -> Iterator[NDArray[np.uint8]]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A detector with random weights that calls many things something."""
-    folder = tmp_path_factory.mktemp("random-yolos")
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    rest = {"intermediate_size": 64, "image_size": [48, 48], "num_detection_tokens": 6}
-    config = YolosConfig(**shape, **rest, id2label=dict(enumerate(LABELS)))
-    made = YolosForObjectDetection(config)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            nn.init.normal_(parameter, std=0.3, generator=generator)
-    made.save_pretrained(folder)
-    told = {"size": {"height": 48, "width": 48}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    (folder / "preprocessor_config.json").write_text(json.dumps(told))
-    return str(folder)
+    return random_yolos(tmp_path_factory.mktemp("random-yolos"), LABELS)
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ class StretchEncoder:
         if name != "auto" or self.few:
             self.strategy = dense if self.few else self._build(name, dense)
             return
-        names = fitting(self.model.space, self.options.parts)
+        names = fitting(self.model.space, self.options.parts, self.model.device.type)
         candidates = {each: self._build(each, dense) for each in names}
         given = self.choices is not None
         self.strategy = Auto(candidates, bound, dict(self.choices or {}), given=given)

@@ -69,14 +69,17 @@ def check_named(options: Mapping[str, Any], names: Iterable[str]) -> None:
             raise UsageError(unknown(f"strategy of the option {each}", strategy, known))
 
 
-def fitting(space: Space, parts: Mapping[str, Path]) -> tuple[str, ...]:
+def fitting(space: Space, parts: Mapping[str, Path], device: str = "cpu") -> tuple[str, ...]:
     """Name the strategies that `auto` weighs for a model: those that need no training it lacks.
+
+    On a GPU those in plain PyTorch are left out: their time falls less than their arithmetic.
 
     Interpolation is for those who ask for it: it never looks at the frames between, and what
     happens only there is not in a mean over the video.
     """
     trained = "reusevit" in parts or (space.model == "builtin" and len(shipped_targets()) > 0)
-    return ("dense", "earlygate", *(("reusevit",) if trained else ()))
+    plain = ("runlength", "rgtp") if device == "cpu" else ()
+    return ("dense", "earlygate", *plain, *(("reusevit",) if trained else ()))
 
 
 def find_trained(given: str | Path | None) -> dict[str, Path]:

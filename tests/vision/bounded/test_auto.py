@@ -192,8 +192,10 @@ def test_given_choices_hold(tower, clock) -> None:
 def test_what_is_weighed_fits_the_model(tmp_path: Path) -> None:
     builtin = Space("builtin", "builtin", "local", "0" * 64, "{}", 2)
     other = Space("other", "some/model", "1", "0" * 64, "{}", 2)
-    assert fitting(other, {}) == ("dense", "earlygate")
-    assert set(fitting(builtin, {})) >= {"dense", "earlygate"}
+    plain = ("runlength", "rgtp")
+    assert fitting(other, {}) == ("dense", "earlygate", *plain)
+    assert fitting(other, {}, "cuda") == ("dense", "earlygate")
+    assert set(fitting(builtin, {})) >= {"dense", "earlygate", *plain}
     save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors", {"format": "dejavu-reuse-1"})
     card = {"card": '{"format": "dejavu-earlygate-1"}'}
     save_file({"a": torch.ones(1)}, tmp_path / "b.safetensors", card)
@@ -202,7 +204,7 @@ def test_what_is_weighed_fits_the_model(tmp_path: Path) -> None:
         "reusevit": tmp_path / "a.safetensors",
         "earlygate": tmp_path / "b.safetensors",
     }
-    assert fitting(other, found) == ("dense", "earlygate", "reusevit")
+    assert fitting(other, found) == ("dense", "earlygate", *plain, "reusevit")
     assert find_trained(tmp_path / "a.safetensors") == {"reusevit": tmp_path / "a.safetensors"}
     assert find_trained(None) == {}
 
