@@ -63,6 +63,11 @@ def action(
     seconds: Annotated[float, typer.Option(help="How long; the schedule follows.")] = 140.0,
     clips: Annotated[int, typer.Option(help="Made-up clips, rendered before.")] = 36_000,
     batch: Annotated[int, typer.Option(help="Clips of one step.")] = 256,
+    tokens: Annotated[str, typer.Option(help="Of each clip: all, runlength or random.")] = "all",
+    threshold: Annotated[
+        float, typer.Option(help="Of change, from which a token begins a run.")
+    ] = 0.1,
+    keep: Annotated[float, typer.Option(help="Share of the tokens kept at random.")] = 0.5,
     seed: int = 0,
     workers: flags.Workers = 2,
     device: flags.Device = "auto",
@@ -83,6 +88,9 @@ def action(
             seed=seed,
             workers=workers,
             device=str(pick_device(device)),
+            tokens=tokens,
+            threshold=threshold,
+            keep=keep,
         )
     )
     _done(scores, out, as_json=as_json)

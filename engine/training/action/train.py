@@ -10,15 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine.errors import UsageError, unknown
 from engine.training.action.data import MOTIONS, batches, render_pool
 from engine.training.action.export import export_action
 from engine.training.schedule import warm_cosine
 from engine.vision.backbone.video import VideoConfig, VideoTower, sine_positions
+from engine.vision.runlength.joint import BUDGET, RunLengthVideo, packs
+from engine.vision.runlength.mask import THRESHOLD, begins_run
 from engine.world.action import LABELS
 from engine.world.splits import Split
 
 log = logging.getLogger(__name__)
 RATE, WARMUP, DECAY = 1e-3, 0.05, 0.05
+TOKENS = ("all", "runlength", "random")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,15 @@ class ActionTraining:
     frames: int = 8
     fps: float = 4.0
     size: int = 64
+    tokens: str = "all"  # of each clip: all, those that begin a run, or as many at random
+    threshold: float = THRESHOLD  # of change, from which a token begins a run
+    keep: float = 0.5  # share of the tokens that is kept at random
+
+    def __post_init__(self) -> None:
+        if self.tokens not in TOKENS:
+            raise UsageError(unknown("tokens", self.tokens, TOKENS))
+        if not 0 < self.keep <= 1:
+            raise UsageError(f"keep {self.keep:g}; allowed: above 0, at most 1")
 
 
 def shape_of(training: ActionTraining) -> VideoConfig:
@@ -65,15 +78,12 @@ def train(training: ActionTraining) -> dict[str, float]:
                 break
             for group in optimiser.param_groups:
                 group["lr"] = warm_cosine(RATE, WARMUP, done)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                scores = tower(tower.normalise(_lit(taken, generator)))
-            loss = F.cross_entropy(scores.float(), meant, label_smoothing=0.1)
             optimiser.zero_grad()
-            loss.backward()
+            loss = learn(tower, _lit(taken, generator), meant, training, generator)
             nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
             optimiser.step()
             steps += 1
-        log.info("%d steps, loss %.3f", steps, float(loss.detach()))
+        log.info("%d steps, loss %.3f", steps, loss)
     tower = tower.float().cpu().eval()
     folder = Path(training.out)
     export_action(tower, tuple(LABELS.values()), training.fps, folder)
@@ -82,6 +92,56 @@ def train(training: ActionTraining) -> dict[str, float]:
     told = {"training": asdict(training), "scores": scores}
     (folder / "training.json").write_text(json.dumps(told, indent=1) + "\n")
     return scores
+
+
+def learn(
+    tower: VideoTower,
+    clips: Tensor,
+    motions: Tensor,
+    training: ActionTraining,
+    generator: torch.Generator,
+) -> float:
+    """Add the gradient of the mean loss of clips, and return it.
+
+    Clips of fewer tokens are packed, so many at once as a budget of tokens allows.
+    """
+    half = torch.autocast(clips.device.type, torch.bfloat16, enabled=clips.is_cuda)
+    parts = [slice(0, len(clips))]
+    kept = choose_tokens(clips, tower.config, training, generator)
+    if kept is not None:
+        parts = list(packs(kept.flatten(1).sum(1).tolist(), BUDGET))
+    total = 0.0
+    for part in parts:
+        with half:
+            if kept is None:
+                scores = tower(tower.normalise(clips[part]))
+            else:
+                scores = RunLengthVideo(tower).score(clips[part], kept[part])
+        losses = F.cross_entropy(
+            scores.float(), motions[part], label_smoothing=0.1, reduction="sum"
+        )
+        loss = losses / len(clips)
+        loss.backward()
+        total += float(loss.detach())
+    return total
+
+
+def choose_tokens(
+    clips: Tensor, config: VideoConfig, training: ActionTraining, generator: torch.Generator
+) -> Tensor | None:
+    """Which tokens of clips are computed, bool `[B, steps, rows, columns]`; None: all.
+
+    At random as many of each clip are.
+    """
+    if training.tokens == "all":
+        return None
+    if training.tokens == "runlength":
+        return begins_run(
+            clips, tubelet=config.tubelet, patch=config.patch, threshold=training.threshold
+        )
+    drawn = torch.rand(len(clips), config.places, generator=generator)
+    chosen = drawn.argsort(1) < max(1, round(training.keep * config.places))
+    return chosen.view(len(clips), config.steps, config.side, config.side).to(clips.device)
 
 
 @torch.inference_mode()

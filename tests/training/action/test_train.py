@@ -8,10 +8,18 @@ import pytest
 import torch
 from transformers import VideoMAEForVideoClassification
 
+from engine.errors import UsageError
 from engine.evaluation.bench import actions
 from engine.training.action.data import MOTIONS, batches, render_pool
-from engine.training.action.train import ActionTraining, shape_of, train
+from engine.training.action.train import (
+    ActionTraining,
+    choose_tokens,
+    learn,
+    shape_of,
+    train,
+)
 from engine.vision.action import load_action_model
+from engine.vision.backbone.video import VideoTower
 from engine.world.action import DURATION, LABELS, make_action
 from engine.world.scene import position_at
 from engine.world.splits import motions_of
@@ -74,6 +82,56 @@ def test_a_short_run_writes_what_transformers_reads_alike(tmp_path: Path) -> Non
     with torch.inference_mode():
         exact = theirs(model.tower.normalise(clips)).logits.softmax(-1)
     torch.testing.assert_close(model.classify(clips), exact, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("tokens", ["runlength", "random"])
+def test_it_also_learns_from_packed_tokens(tmp_path: Path, tokens: str) -> None:
+    run = ActionTraining(
+        str(tmp_path), seconds=1, clips=9, batch=9, held=9, workers=0, size=32, tokens=tokens
+    )
+    assert train(run)["steps"] >= 1
+    assert load_action_model(str(tmp_path), device="cpu").labels == tuple(LABELS.values())
+
+
+def test_the_gradient_of_packs_is_that_of_all_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every token kept it is the dense step's, however small the packs."""
+    run = ActionTraining("", size=32, tokens="random", keep=1.0)
+    tower = VideoTower(shape_of(run))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in tower.parameters():
+        torch.nn.init.normal_(parameter, std=0.05, generator=generator)
+    clips = torch.randint(0, 256, (5, 8, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    motions = torch.tensor([0, 3, 1, 8, 3])
+    grads = []
+    for options, budget in ((replace(run, tokens="all"), 10**6), (run, 10**6), (run, 130)):
+        monkeypatch.setattr("engine.training.action.train.BUDGET", budget)
+        tower.zero_grad()
+        loss = learn(tower, clips, motions, options, generator)
+        grads.append([torch.tensor(loss), *(p.grad.clone() for p in tower.parameters())])
+    for dense, whole, packed in zip(*grads, strict=True):
+        torch.testing.assert_close(whole, dense, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(packed, dense, rtol=1e-3, atol=1e-6)
+
+
+def test_tokens_are_chosen_as_asked() -> None:
+    run = ActionTraining("", size=32, tokens="random", keep=0.3)
+    config, generator = shape_of(run), torch.Generator().manual_seed(0)
+    clips = torch.from_numpy(make_action(1, "val").render(0, 8, 4.0, 32))[None].repeat(
+        3, 1, 1, 1, 1
+    )
+    kept = choose_tokens(clips, config, run, generator)
+    assert kept is not None
+    assert kept.flatten(1).sum(1).tolist() == [round(0.3 * 64)] * 3
+    assert len({tuple(row.tolist()) for row in kept.flatten(1)}) == 3
+    runs = choose_tokens(clips, config, replace(run, tokens="runlength"), generator)
+    assert runs is not None
+    assert runs[:, 0].all()
+    assert not runs.all()
+    assert choose_tokens(clips, config, replace(run, tokens="all"), generator) is None
+    with pytest.raises(UsageError, match="unknown tokens 'tome'; allowed: all, random, runlength"):
+        replace(run, tokens="tome")
+    with pytest.raises(UsageError, match="keep 0; allowed: above 0, at most 1"):
+        replace(run, keep=0)
 
 
 def test_what_ships_names_the_motions_of_coded_clips() -> None:
