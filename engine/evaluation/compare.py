@@ -45,7 +45,7 @@ class Point:
     value: str
     reuse: float
     macs: float  # of dense
-    seconds: float  # wall-clock, of dense, same run
+    seconds: float | None  # wall-clock, of dense, same run; None: such times say nothing
     drift: float
     p5: float  # 5th percentile of the cosine to dense
     worst: float  # smallest cosine
@@ -90,6 +90,14 @@ class Comparison:
         notes = tuple(f"{names}: {note}" for note in other.notes)
         return Comparison(self.title, self.notes + notes, [*self.points, *added])
 
+    def untimed(self) -> "Comparison":
+        """Leave times out, as of a run whose times say nothing."""
+        points = [
+            replace(each, seconds=None, cpu=None, errors=_without_times(each))
+            for each in self.points
+        ]
+        return replace(self, points=points)
+
     def timed_by(self, other: "Comparison") -> "Comparison":
         """Take times from another run; settings that it has not are left out."""
         times = {point.label: point for point in other.points}
@@ -99,9 +107,13 @@ class Comparison:
 
 
 def _timed(point: Point, other: Point) -> Point:
-    errors = {name: other.errors[name] for name in ("seconds", "cpu") if name in other.errors}
-    kept = {name: error for name, error in point.errors.items() if name not in ("seconds", "cpu")}
-    return replace(point, seconds=other.seconds, cpu=other.cpu, errors=kept | errors)
+    times = {name: error for name, error in other.errors.items() if name in ("seconds", "cpu")}
+    errors = _without_times(point) | times
+    return replace(point, seconds=other.seconds, cpu=other.cpu, errors=errors)
+
+
+def _without_times(point: Point) -> dict[str, float]:
+    return {name: error for name, error in point.errors.items() if name not in ("seconds", "cpu")}
 
 
 def encode_settings(

@@ -46,7 +46,7 @@ ARITHMETIC = "times fewer multiply-accumulates than dense"
 TIME = "times less processor time than dense"
 SAVED: dict[str, Value] = {
     ARITHMETIC: lambda point: 1 / point.macs,
-    TIME: lambda point: 1 / (point.cpu or point.seconds),
+    TIME: lambda point: 1 / (point.cpu or point.seconds or np.nan),
 }
 
 
@@ -66,12 +66,17 @@ def draw_comparison(found: Comparison, folder: Path) -> list[Path]:
 
 
 def _draw_tasks(found: Comparison) -> Figure:
-    figure = Figure(figsize=(12, 14), layout="constrained")
-    figure.suptitle(f"{found.title}: what is left of each task as arithmetic and time are saved")
-    grid = figure.subplots(len(PANELS), len(SAVED))
-    for row, (task, title) in zip(grid, PANELS, strict=True):
+    """A row a task, a column for arithmetic and one for time; two rows where nothing was timed."""
+    timed = found.points[0].seconds is not None
+    figure = Figure(figsize=(12, 14 if timed else 7.5), layout="constrained")
+    saving = "arithmetic and time are saved" if timed else "arithmetic is saved"
+    figure.suptitle(f"{found.title}: what is left of each task as {saving}")
+    grid = figure.subplots(len(PANELS) if timed else 2, 2).flat
+    columns = list(SAVED) if timed else [ARITHMETIC]
+    for task, title in PANELS:
         dense = found.points[0].tasks[task]
-        for axes, saved in zip(row, SAVED, strict=True):
+        for saved in columns:
+            axes = next(grid)
             _line(axes, 100 * (1 - LOSS), "2 % lost")
             if task == BRIEF:
                 _line(axes, 100 * CHANCE / dense.score, "chance")

@@ -37,7 +37,7 @@ def _costs(point: Point) -> list[Cell]:
     factors = [
         _factor(point.macs, point.errors.get("macs")),
         None if point.cpu is None else round(1 / point.cpu, 2),
-        round(1 / point.seconds, 2),
+        None if point.seconds is None else round(1 / point.seconds, 2),
     ]
     cosines = [round(point.p5, 3), round(point.worst, 3)]
     return [point.label, round(point.reuse, 3), *factors, round(point.drift, 4), *cosines]

@@ -139,6 +139,18 @@ def test_families_of_another_run_stand_beside_and_times_come_from_a_third() -> N
     lent = both.timed_by(Comparison("World", ("a CPU",), [dense, timed]))
     assert lent.points == [dense, replace(timed, errors={"cpu": 0.02})]
     assert lent.notes[-1] == "times: a CPU"
+    assert [each.seconds for each in lent.untimed().points] == [None, None]
+    assert lent.untimed().points[1].errors == {}
+
+
+def test_what_was_not_timed_is_drawn_over_arithmetic_alone(compared, tmp_path) -> None:
+    timed, untimed = (
+        draw_comparison(each, tmp_path / name)[1].stat().st_size
+        for name, each in (("timed", compared), ("untimed", compared.untimed()))
+    )
+    assert 0 < untimed < timed
+    rows = tabulate_comparison(compared.untimed()).rows
+    assert {tuple(row[3:5]) for row in rows} == {(None, None)}
 
 
 def test_shares_encoded_apart_add_up_to_the_whole() -> None:
