@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, str] = {  # name → where it is defined, in the order of
     "ingest": "api.cli.ingest:ingest",
     "register": "api.cli.ingest:register",
     "deepen": "api.cli.ingest:deepen",
+    "live": "api.cli.live:live",
     "query": "api.cli.ask:query",
     "ask": "api.cli.ask:ask",
     "sql": "api.cli.ask:sql",

@@ -1,0 +1,157 @@
+"""`live`: a stream in, segment by segment, until Ctrl-C."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from api.cli import flags, show
+from api.cli.connect import connect
+from engine.client import Client
+from engine.errors import EngineError, NotFoundError
+
+if TYPE_CHECKING:
+    from engine.ingesting.live import Keep, LiveRecorder, LiveSegment
+    from engine.protocol import AnyEngine
+    from engine.storage.records import CellValue
+
+_STEP = 0.5  # seconds, after which a Ctrl-C is heard
+
+
+def live(
+    url: Annotated[str, typer.Argument(help="rtsp://…, http(s)://… (also HLS), tcp://…, srt://…")],
+    name: Annotated[str, typer.Option(help="Of the camera: files and their column `camera`.")],
+    folder: Annotated[
+        Path | None, typer.Option(help="For the segments; without it DATA/live/NAME.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(help="A segment lasts so long at least, then to a key picture.")
+    ] = 10.0,
+    keep_hours: Annotated[
+        float | None, typer.Option(help="Older segments go, with their rows.", min=0.001)
+    ] = None,
+    keep_gb: Annotated[
+        float | None, typer.Option(help="Beyond so many gigabytes the oldest go.", min=0.001)
+    ] = None,
+    silence: Annotated[
+        float, typer.Option(help="Seconds without a byte after which it is connected again.")
+    ] = 10.0,
+    lasts: Annotated[
+        float | None, typer.Option("--for", help="End after so many seconds.", min=0)
+    ] = None,
+    fps: flags.Fps = 2.0,
+    strategy: flags.StrategyName = "auto",
+    data: flags.Data = flags.DATA,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Ingest a live stream as it comes: each segment is a video, with when it was recorded.
+
+    A connection that is lost is made again. Ctrl-C ends it; what was begun is kept.
+    """
+    from engine.ingesting.interrupt import interruptible
+    from engine.ingesting.live import Keep, LiveBounds, LiveRecorder, shown_url
+
+    keep = Keep(keep_hours, None if keep_gb is None else int(keep_gb * 1e9))
+    bounds = LiveBounds(segment_seconds=seconds, silence_seconds=silence)
+    place = (folder or data / "live" / name).absolute()
+    recorder = LiveRecorder(url, place, name, bounds)
+    with connect(data, model, device, create=True) as engine:
+        show.err.print(f"[dim]{escape(shown_url(url))} as {escape(name)}; Ctrl-C ends it[/]")
+        until = None if lasts is None else monotonic() + lasts
+        intake = _Intake(engine, recorder, keep, {"fps": fps, "strategy": strategy}, as_json)
+        with interruptible(lambda: False) as stopped:
+            with recorder:
+                while not stopped() and (until is None or monotonic() < until):
+                    intake.step(_STEP)
+            while intake.step(0.0):  # what was begun, and what waited
+                continue
+    if recorder.lost or recorder.dropped:
+        show.err.print(
+            f"[dim]connected again {recorder.lost} times, {recorder.dropped} segments dropped[/]"
+        )
+
+
+class _Intake:
+    """Takes segments into the store, and old ones out of it."""
+
+    def __init__(
+        self,
+        engine: "AnyEngine",
+        recorder: "LiveRecorder",
+        keep: "Keep",
+        options: dict[str, Any],
+        as_json: bool,
+    ) -> None:
+        self._engine, self._recorder, self._keep = engine, recorder, keep
+        self._options, self._as_json = options, as_json
+        self._camera = recorder.name
+        self._fault: str | None = None
+
+    def step(self, seconds: float) -> bool:
+        """Ingest the next segment, if one comes in time."""
+        segment = self._recorder.take(seconds)
+        if self._recorder.fault != self._fault:
+            self._fault = self._recorder.fault
+            self._tell({"event": "connected" if self._fault is None else "lost"}, self._fault)
+        if segment is None:
+            return False
+        told: dict[str, Any] = {"event": "ingested", "name": segment.path.name}
+        try:
+            self._ingest(segment)
+        except EngineError as error:
+            told["event"] = "failed"
+            self._tell(told, str(error))
+            return True
+        late = (datetime.now(UTC).replace(tzinfo=None) - segment.recorded_at).total_seconds()
+        told |= {"seconds": round(segment.seconds, 3), "delay": round(late - segment.seconds, 3)}
+        self._tell(told, None)
+        self._forget()
+        return True
+
+    def _ingest(self, segment: "LiveSegment") -> None:
+        if isinstance(self._engine, Client):
+            job = self._engine.ingest(segment.path, **self._options)
+            if job.status != "ready":
+                raise EngineError(job.error or f"the job is {job.status}")
+        else:
+            report = self._engine.ingest(segment.path, **self._options)  # type: ignore[attr-defined]
+            if report.quarantined:
+                raise EngineError(str(report.quarantined[0].reason))
+        said: dict[str, CellValue] = {"camera": self._camera, "recorded_at": segment.recorded_at}
+        self._engine.tag(segment.path.name, said)
+
+    def _forget(self) -> None:
+        """Remove what is not to be kept, rows and files."""
+        if self._keep.hours is None and self._keep.bytes is None:
+            return
+        kept = sorted(
+            (video.recorded_at or video.ingested_at, video.name, video.size_bytes or 0)
+            for video in self._engine.videos(f"{self._camera}-*.mkv")
+            if video.columns.get("camera") == self._camera
+        )
+        now = datetime.now(UTC).replace(tzinfo=None)
+        for _, name, _ in kept[: self._keep.beyond([(at, size) for at, _, size in kept], now)]:
+            try:
+                self._engine.remove(name)
+            except NotFoundError:  # somebody was faster
+                continue
+            (self._recorder.folder / Path(name).name).unlink(missing_ok=True)
+            self._tell({"event": "removed", "name": name}, None)
+
+    def _tell(self, told: dict[str, Any], reason: str | None) -> None:
+        if self._as_json:
+            sys.stdout.write(json.dumps({**told, "reason": reason}) + "\n")
+            sys.stdout.flush()
+            return
+        line = f"{told['event']:>11}  {show.printable(told.get('name', self._camera))}"
+        if "seconds" in told:
+            line += f", {told['seconds']:.1f} s, {told['delay']:.1f} s after its end"
+        line += f": {show.printable(reason)}" if reason else ""
+        show.out.print(escape(line), soft_wrap=True)
