@@ -25,7 +25,8 @@ export function authorized(headers = {}) {
 }
 
 export async function call(path, options = {}) {
-  const response = await fetch(path, { ...options, headers: authorized(options.headers) });
+  const response = await fetch(path, { ...options, headers: authorized(options.headers) })
+    .catch(() => { throw new Error("the server does not answer"); });
   if (response.ok) return response;
   if (response.status === 401 && !$("key-dialog").open) $("key-dialog").showModal();
   const problem = await response.json().catch(() => ({ detail: response.statusText }));
@@ -76,13 +77,18 @@ export function long(seconds) {
   return seconds >= 60 ? `${(seconds / 60).toFixed(0)} minutes` : `${seconds.toFixed(0)} seconds`;
 }
 
-// a form at work: its buttons wait, and an error takes the place of what was shown
+const turns = new WeakMap(); // of forms: how often each was at work
+
+// a form at work: its buttons wait, and an error takes the place of what was shown; of two pieces of
+// work the later one counts, however long the earlier one takes: `work` asks `still()` before it shows
 export async function busy(form, id, work, clear = () => {}) {
+  const mine = (turns.get(form) ?? 0) + 1, still = () => turns.get(form) === mine;
+  turns.set(form, mine);
   const buttons = form.querySelectorAll("button");
   buttons.forEach((each) => { each.disabled = true; });
-  try { await work(); }
-  catch (error) { clear(); say(id, error.message, true); }
-  finally { buttons.forEach((each) => { each.disabled = false; }); }
+  try { await work(still); }
+  catch (error) { if (still()) { clear(); say(id, error.message, true); } }
+  finally { if (still()) buttons.forEach((each) => { each.disabled = false; }); }
 }
 
 // do something once an element comes near what is seen

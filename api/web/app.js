@@ -6,24 +6,31 @@ import { openFind } from "./find.js";
 import { listJobs } from "./jobs.js";
 import { go, here } from "./route.js";
 import { openSql } from "./sql.js";
+import { openVideo } from "./video.js";
 import { openVideos } from "./videos.js";
 
 const OPEN = {
-  find: openFind, ask: openAsk, sql: openSql,
+  find: openFind, ask: openAsk, sql: openSql, video: openVideo,
   videos: (state) => openVideos(state).then(listJobs).catch((error) => say("videos-said", error.message, true)),
 };
 const tabs = [...document.querySelectorAll("[data-tab]")];
 
+let shown = {}; // the page, and of a video its id
+
 function open() {
   const { tab, state } = here();
   for (const each of tabs) {
-    const chosen = each.dataset.tab === tab;
+    const chosen = each.dataset.tab === (tab === "video" ? "videos" : tab);
     each.setAttribute("aria-selected", String(chosen));
     each.tabIndex = chosen ? 0 : -1;
-    $(`${each.dataset.tab}-panel`).hidden = !chosen;
+    $(`${each.dataset.tab}-panel`).hidden = each.dataset.tab !== tab;
   }
+  $("video-panel").hidden = tab !== "video";
   document.title = `${state.q ? `${state.q} · ` : ""}${tab} · dejavu-engine`;
   if (!state.at && $("player").open) $("player").close();
+  if (tab !== shown.tab || tab === "video") scrollTo(0, 0);
+  if (tab === "video" && state.at && shown.id === state.id) return; // the player's own doing
+  shown = { tab, id: state.id };
   OPEN[tab](state);
 }
 

@@ -20,14 +20,15 @@ export function openAsk({ at, ...state }) {
   const wanted = JSON.stringify(state);
   if (!state.q || (wanted === shown && at)) return;
   shown = wanted;
-  busy(form, "ask-said", () => ask(state), clear);
+  busy(form, "ask-said", (still) => ask(state, still), clear);
 }
 
-async function ask(state) {
+async function ask(state, still) {
   say("ask-said", "Thinking…");
   forget();
   const choices = (state.choices ?? "").split(",").map((choice) => choice.trim()).filter(Boolean);
   const result = await send("/query", { text: state.q, mode: "grounded_qa", top_k: 8, ...(choices.length > 1 && { choices }) });
+  if (!still()) return;
   const { answer } = result;
   say("ask-said", [cost(result), answer.how, answer.caution].filter(Boolean).join("; "));
   const ranked = Object.entries(answer.scores).sort((a, b) => b[1] - a[1]).slice(0, 8);

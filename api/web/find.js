@@ -5,6 +5,7 @@ import { cost, show } from "./moments.js";
 import { go, here } from "./route.js";
 import { home, keepSearch } from "./home.js";
 
+const DAY = /^\d{4}-\d\d-\d\d$/;
 const LARGEST = 512; // pixels of a picture that is sent
 const form = $("find-form");
 let shown = "", given = null; // what the results stand for; a picture that was dropped or pasted
@@ -18,6 +19,7 @@ form.addEventListener("submit", (event) => {
 const stateOf = (subject) => ({
   ...subject, video: form.video.value.trim(), group: form.group_by.value === "moment" ? "" : form.group_by.value,
   top: form.top_k.value === "12" ? "" : form.top_k.value, min: form.min_score.value,
+  since: form.since.value, until: form.until.value, where: form.where.value.trim(),
 });
 
 function fill(state) {
@@ -27,7 +29,9 @@ function fill(state) {
   if (state.top && ![...form.top_k.options].some((option) => option.value === state.top)) form.top_k.add(new Option(state.top));
   form.top_k.value = state.top || "12";
   form.min_score.value = state.min ?? "";
-  if (state.video || state.min || state.group || state.top) $("filters").open = true;
+  for (const name of ["since", "until"]) form[name].value = DAY.test(state[name] ?? "") ? state[name] : "";
+  form.where.value = state.where ?? "";
+  if (state.video || state.min || state.group || state.top || state.since || state.until || state.where) $("filters").open = true;
 }
 
 const clear = () => { shown = ""; $("find-results").replaceChildren(); };
@@ -41,6 +45,7 @@ export function openFind(state) {
   const searching = Boolean(state.q || state.like || given);
   $("home").hidden = searching;
   if (!searching) {
+    busy(form, "find-said", async () => {}); // what is still looked for is not shown
     clear();
     say("find-said", state.picture ? `A link does not hold the picture ${state.picture}: drop it here again.` : "");
     $("subject").hidden = true;
@@ -49,10 +54,10 @@ export function openFind(state) {
   }
   if (wanted === shown && at) return;
   shown = wanted;
-  busy(form, "find-said", () => look(state), clear);
+  busy(form, "find-said", (still) => look(state, still), clear);
 }
 
-async function look(state) {
+async function look(state, still) {
   say("find-said", "Looking…");
   const subject = await subjectOf(state);
   forget();
@@ -60,14 +65,28 @@ async function look(state) {
     ...subject, group_by: form.group_by.value, top_k: Number(form.top_k.value),
     ...(state.video && { videos: state.video.split(",").map((name) => name.trim()).filter(Boolean) }),
     ...(state.min && { min_score: Number(state.min) }),
+    ...(conditionOf() && { where: conditionOf() }),
   };
   const result = await send("/query", body);
+  if (!still()) return;
   const unclear = result.moments.length > 0 && result.moments.every((moment) => moment.clear === false);
   const told = [unclear && "No clear match: unrelated texts score as high", cost(result), result.caution].filter(Boolean).join("; ");
   if (state.q) keepSearch(state.q);
   say("find-said", result.moments.length ? told
-    : result.coverage.frames ? `Nothing scores so high; ${cost(result)}` : "Nothing here yet. Add a video first, under Videos.");
+    : result.coverage.frames ? `Nothing scores so high; ${cost(result)}`
+      : state.video || body.where ? "No video meets the filters." : "Nothing here yet. Add a video first, under Videos.");
   show($("find-results"), result.moments, state.q || null);
+}
+
+// days are those of the clock here, the store's times are UTC; the last day is one of them
+function conditionOf() {
+  const instant = (day, days) => {
+    const at = new Date(`${day}T00:00:00`);
+    at.setDate(at.getDate() + days);
+    return `TIMESTAMP '${at.toISOString().slice(0, 19).replace("T", " ")}'`;
+  };
+  return [form.since.value && `recorded_at >= ${instant(form.since.value, 0)}`, form.until.value && `recorded_at < ${instant(form.until.value, 1)}`,
+    form.where.value.trim() && `(${form.where.value.trim()})`].filter(Boolean).join(" AND ");
 }
 
 async function subjectOf(state) {

@@ -1,10 +1,10 @@
 // What is shown is what the address says: #tab?name=value&…
 
-const TABS = ["find", "ask", "sql", "videos"];
+const PAGES = ["find", "ask", "sql", "videos", "video"];
 
 export function here() {
   const [tab, rest] = location.hash.slice(1).split("?");
-  return { tab: TABS.includes(tab) ? tab : "find", state: Object.fromEntries(new URLSearchParams(rest)) };
+  return { tab: PAGES.includes(tab) ? tab : "find", state: Object.fromEntries(new URLSearchParams(rest)) };
 }
 
 export function address(tab, state = {}) {

@@ -1,10 +1,13 @@
 // SQL: rows, their plan, their download, and a way to play what a row names.
 
 import { $, busy, button, clock, get, make, save, say, send } from "./api.js";
+import { planTree } from "./plan.js";
 import { go, here } from "./route.js";
 import { play } from "./player.js";
+import { keepStatement, saveStatement, showSaved } from "./saved.js";
 import { table } from "./table.js";
 
+const FORMS = { csv: "text/csv", parquet: "application/vnd.apache.parquet", arrow: "application/vnd.apache.arrow.stream" };
 const form = $("sql-form");
 let shown = "";
 
@@ -15,9 +18,42 @@ $("sql-explain").addEventListener("click", () => go("sql", { q: form.sql.value, 
 form.sql.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); form.requestSubmit(); }
 });
-$("sql-save").addEventListener("click", () => busy(form, "sql-said", async () => {
-  await save(await send("/sql", { sql: here().state.q ?? form.sql.value }, "text/csv"), "rows.csv");
-}));
+for (const each of $("sql-save").querySelectorAll("button")) {
+  each.addEventListener("click", () => busy(form, "sql-said", async () => {
+    const suffix = each.dataset.form;
+    await save(await send("/sql", { sql: here().state.q ?? form.sql.value }, FORMS[suffix]), `rows.${suffix}`);
+  }));
+}
+
+const choose = (sql) => { form.sql.value = sql; form.sql.focus(); };
+$("keep-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = event.target.name.value.trim();
+  if (!name || !form.sql.value.trim()) return;
+  saveStatement(name, form.sql.value);
+  event.target.reset();
+  showSaved(choose);
+});
+$("sql-kept").addEventListener("toggle", () => showSaved(choose));
+$("sql-schema").addEventListener("toggle", () => { if ($("sql-schema").open) schema().catch((error) => say("sql-said", error.message, true)); });
+
+// relations with their columns; a click puts a name where the cursor stands
+async function schema() {
+  const { rows } = await send("/sql", { sql: "SHOW TABLES" });
+  const listed = [];
+  for (const { name } of rows) { // one at a time: they must not take all places of the server
+    const columns = name === "moments" ? [] : (await send("/sql", { sql: `DESCRIBE "${name.replaceAll('"', '""')}"` })).rows;
+    listed.push(make("div", {}, nameChip(name === "moments" ? "moments('a text')" : name, "relation"),
+      ...columns.map((column) => nameChip(column.column_name, String(column.column_type).toLowerCase()))));
+  }
+  $("schema-list").replaceChildren(...listed);
+}
+
+function nameChip(name, kind) {
+  const text = /^[a-z_]\w*(\(.*\))?$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
+  return button(name, () => { form.sql.setRangeText(text, form.sql.selectionStart, form.sql.selectionEnd, "end"); form.sql.focus(); },
+    { className: kind === "relation" ? "chip relation" : "chip", title: kind });
+}
 
 export function openSql({ at, ...state }) {
   if (!state.q) return;
@@ -25,17 +61,28 @@ export function openSql({ at, ...state }) {
   const wanted = JSON.stringify(state);
   if (wanted === shown && at) return;
   shown = wanted;
-  busy(form, "sql-said", () => run(state), clear);
+  busy(form, "sql-said", (still) => (state.explain ? explain(state.q, still) : run(state.q, still)), clear);
 }
 
-async function run(state) {
+async function explain(sql, still) {
   say("sql-said", "Running…");
-  const result = await send("/sql", { sql: (state.explain ? "EXPLAIN ANALYZE " : "") + state.q });
+  $("sql-save").hidden = true;
+  const plan = await send("/explain", { sql, analyze: true });
+  if (!still()) return;
+  say("sql-said", "");
+  $("sql-results").replaceChildren(planTree(plan));
+}
+
+async function run(sql, still) {
+  say("sql-said", "Running…");
+  const result = await send("/sql", { sql });
+  if (!still()) return;
   const columns = result.columns.map((column) => column.name);
   const plan = columns.length === 1 && columns[0] === "explain";
   const told = [`${result.rows.length.toLocaleString()} rows in ${(result.timing.seconds * 1000).toFixed(0)} ms`, result.caution];
   say("sql-said", plan ? "" : told.filter(Boolean).join("; "));
   $("sql-save").hidden = plan || !result.rows.length;
+  keepStatement(sql);
   $("sql-results").replaceChildren(plan
     ? make("pre", { textContent: result.rows.map((row) => row.explain).join("\n"), tabIndex: 0 })
     : table(columns, result.rows, playerFor(columns)));

@@ -3,12 +3,11 @@
 import { $, button, call, clock, get, make, me, say, whenSeen } from "./api.js";
 import { picture } from "./moments.js";
 import { play } from "./player.js";
-import { go } from "./route.js";
+import { address, go } from "./route.js";
+import { scrubbed } from "./scrub.js";
 
 const PAGE = 60;
 let turn = 0;
-
-const share = (value) => (typeof value === "number" ? `${(value * 100).toFixed(1)} %` : null);
 
 export function videoCard(video, tools = []) {
   const length = video.duration_seconds;
@@ -16,22 +15,14 @@ export function videoCard(video, tools = []) {
     length && !video.source_gone ? picture(`/videos/${video.id}/frames/${(length / 2).toFixed(1)}.jpg?width=320`, `Play ${video.name}`) : make("div", { className: "picture none", textContent: video.source_gone ? "file gone" : "no picture" }),
     length ? make("span", { className: "length", textContent: clock(length, 0) }) : null);
   open.disabled = !length || video.source_gone;
+  scrubbed(open, video);
   open.addEventListener("click", () => play([{ video_id: video.id, name: video.name, start_seconds: 0, stop_seconds: 0, peak_seconds: 0 }], 0, null));
   const tags = [video.status !== "ready" && make("span", { className: `tag ${video.status}`, textContent: video.status }),
     video.source_gone && make("span", { className: "tag gone", textContent: "source gone" })];
   return make("article", { className: "video", data: { id: video.id } }, open,
     make("div", { className: "text" },
-      make("span", { className: "name", textContent: video.name, title: video.names.join(", ") }), ...tags,
+      make("a", { className: "name", href: address("video", { id: video.id }), textContent: video.name, title: `${video.names.join(", ")}: its page` }), ...tags,
       video.error ? make("p", { className: "said bad", textContent: video.error }) : null, ...tools));
-}
-
-function facts(video) {
-  const report = video.report ?? {};
-  const rows = [["size", video.width && `${video.width} × ${video.height}`], ["codec", video.codec], ["frames a second", video.fps?.toFixed(2)],
-    ["file", video.size_bytes && `${(video.size_bytes / 1e6).toFixed(1)} MB`], ["strategy", report.strategy], ["reused", share(report.reuse_rate)],
-    ["drift", typeof report.drift === "number" ? report.drift.toFixed(4) : null], ["added", new Date(video.ingested_at).toLocaleString()]];
-  const list = make("dl", {}, ...rows.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: value })]));
-  return make("details", {}, make("summary", { textContent: "Details" }), list);
 }
 
 function managed(video) {
@@ -44,7 +35,7 @@ function managed(video) {
       catch (error) { say("videos-said", error.message, true); }
     }, { className: "quiet remove", ariaLabel: `Remove ${video.name}` }));
   }
-  const node = videoCard(video, [facts(video), tools]);
+  const node = videoCard(video, [tools]);
   return node;
 }
 

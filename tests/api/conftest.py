@@ -3,6 +3,7 @@
 import io
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from engine.session import Engine
 from engine.video.write import write_h264
 from engine.world.clip import make_clip
 from engine.world.render import render_frames
+from tests.api.browser import CHROMIUM, DRIVER, Browser, answers, until
 
 URL = "http://127.0.0.1:8000"
 Serve = Callable[..., TestClient]
@@ -101,6 +103,42 @@ def own_engine(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     shutil.copytree(made.store, copy)
     with Engine.open(copy, device="cpu") as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser without a window."""
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("no chromium with its driver")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with subprocess.Popen([DRIVER, f"--port={port}", "--log-level=SEVERE"]) as driver:
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: answers(f"{url}/status"))
+        started = Browser(url, tmp_path_factory.mktemp("profile"))
+        try:
+            yield started
+        finally:
+            started.close()
+            driver.terminate()
+
+
+@pytest.fixture(scope="module")
+def url(engine: Engine) -> Iterator[str]:
+    """A server without keys for the page, its model loaded."""
+    settings = ServerSettings()
+    with serving(create_app(engine.load(), settings), settings) as port:
+        yield f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture
+def browser(opened: Browser) -> Iterator[Browser]:
+    """The browser, which must have nothing against the page."""
+    opened.open("about:blank")
+    opened.look(1280, "light")
+    opened.complaints()
+    yield opened
+    assert opened.complaints() == []
 
 
 @pytest.fixture

@@ -1,13 +1,7 @@
 """The page in a browser: each of its paths, wide and narrow, light and dark."""
 
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import httpx
@@ -16,139 +10,10 @@ import pytest
 from api.app import create_app
 from api.config import ServerSettings
 from engine.session import Engine
+from tests.api.browser import Browser, count, serious, until
 from tests.api.conftest import Made, serving
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium with its driver")
-AXE = Path(__file__).resolve().parents[2] / "node_modules/axe-core/axe.min.js"
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's name for one
-
-
-class Browser:
-    """A browser, told what to do over the WebDriver protocol."""
-
-    def __init__(self, url: str, profile: Path) -> None:
-        self._client = httpx.Client(base_url=url, timeout=60)
-        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        arguments += [f"--user-data-dir={profile}", "--autoplay-policy=no-user-gesture-required"]
-        chromium = {"binary": CHROMIUM, "args": arguments}
-        logs = {"browser": "ALL"}
-        wanted = {"goog:chromeOptions": chromium, "goog:loggingPrefs": logs}
-        answer = self._post("/session", {"capabilities": {"alwaysMatch": wanted}})
-        self._session = f"/session/{answer['sessionId']}"
-
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
-        answer = self._client.post(path, json=body)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["value"]
-
-    def open(self, url: str) -> None:
-        """Go to an address."""
-        self._post(f"{self._session}/url", {"url": url})
-
-    def find(self, css: str) -> str:
-        """Return an element."""
-        how = {"using": "css selector", "value": css}
-        return str(self._post(f"{self._session}/element", how)[ELEMENT])
-
-    def click(self, css: str) -> None:
-        """Click on an element as a person does: only where it can be seen."""
-        self._post(f"{self._session}/element/{self.find(css)}/click", {})
-
-    def write(self, css: str, text: str) -> None:
-        """Type into an element."""
-        self._post(f"{self._session}/element/{self.find(css)}/value", {"text": text})
-
-    def tell(self, script: str) -> Any:
-        """Return what the page says to a script."""
-        return self._post(f"{self._session}/execute/sync", {"script": script, "args": []})
-
-    def press(self, key: str) -> None:
-        """Press a key where the focus is."""
-        keys = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
-        actions = [{"type": "key", "id": "keyboard", "actions": keys}]
-        self._post(f"{self._session}/actions", {"actions": actions})
-
-    def look(self, width: int, scheme: str) -> None:
-        """Be a window of a width, for one who likes it light or dark."""
-        size = {"width": width, "height": 840, "deviceScaleFactor": 1, "mobile": False}
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        for command, parameters in (
-            ("Emulation.setDeviceMetricsOverride", size),
-            ("Emulation.setEmulatedMedia", {"features": features}),
-        ):
-            body = {"cmd": command, "params": parameters}
-            self._post(f"{self._session}/goog/cdp/execute", body)
-
-    def complaints(self) -> list[str]:
-        """What the page's console holds against it."""
-        entries = self._post(f"{self._session}/se/log", {"type": "browser"})
-        return [each["message"] for each in entries if each["level"] in ("SEVERE", "WARNING")]
-
-    def close(self) -> None:
-        """End it."""
-        self._client.delete(self._session)
-        self._client.close()
-
-
-def until(ready: Callable[[], Any], seconds: float = 30) -> Any:
-    """Wait until something is there, and return it."""
-    stop = time.monotonic() + seconds
-    while not (found := ready()):
-        assert time.monotonic() < stop, "it does not come"
-        time.sleep(0.05)
-    return found
-
-
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser without a window."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    assert DRIVER
-    with subprocess.Popen([DRIVER, f"--port={port}", "--log-level=SEVERE"]) as driver:
-        url = f"http://127.0.0.1:{port}"
-        until(lambda: _answers(f"{url}/status"))
-        started = Browser(url, tmp_path_factory.mktemp("profile"))
-        try:
-            yield started
-        finally:
-            started.close()
-            driver.terminate()
-
-
-@pytest.fixture(scope="module")
-def url(engine: Engine) -> Iterator[str]:
-    """A server without keys, its model loaded."""
-    settings = ServerSettings()
-    with serving(create_app(engine.load(), settings), settings) as port:
-        yield f"http://127.0.0.1:{port}/"
-
-
-@pytest.fixture
-def browser(opened: Browser) -> Iterator[Browser]:
-    """The browser, which must have nothing against the page."""
-    opened.open("about:blank")
-    opened.look(1280, "light")
-    opened.complaints()
-    yield opened
-    assert opened.complaints() == []
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 LOOKS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
-
-
-def count(browser: Browser, css: str) -> int:
-    """How many elements there are that can be seen."""
-    shown = f"[...document.querySelectorAll({css!r})].filter((e) => e.checkVisibility())"
-    return int(browser.tell(f"return {shown}.length"))
 
 
 def test_find_and_play(browser: Browser, url: str, made: Made) -> None:
@@ -255,26 +120,12 @@ def test_each_tab_fits_and_can_be_read(browser: Browser, url: str, width: int, s
         until(partial(count, browser, ready))
         wide = browser.tell("return document.documentElement.scrollWidth")
         assert wide <= width, f"{address} is {wide} wide"
-        assert _serious(browser) == []
+        assert serious(browser) == []
     browser.open(f"{url}#find?q=a+star")
     until(lambda: count(browser, "#find-results .card"))
     browser.click("#find-results .card")
     until(lambda: count(browser, "#timeline .peak"))
-    assert _serious(browser) == []
-
-
-def _serious(browser: Browser) -> list[str]:
-    """What axe-core holds against the page as it is; nothing is known where it is not installed."""
-    if not AXE.exists():
-        return []
-    browser.tell(f"if (!window.axe) {{ {AXE.read_text()} }}")
-    browser.tell("window.held = null; axe.run().then((r) => { window.held = r.violations; })")
-    found = until(lambda: browser.tell("return window.held && [window.held]"))[0]
-    return [
-        f"{each['id']}: {[node['html'][:120] for node in each['nodes']][:3]}"
-        for each in found
-        if each["impact"] in ("serious", "critical")
-    ]
+    assert serious(browser) == []
 
 
 def test_tabs_go_by_the_arrows(browser: Browser, url: str) -> None:
