@@ -13,6 +13,7 @@ from typing import Any
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
+from api.alerts import Alerts
 from api.chosen import Meant, files_of
 from api.config import ServerSettings
 from api.deps import heavy_work
@@ -21,7 +22,7 @@ from api.errors import handle_errors
 from api.guards import Bodies, Keys, OwnPagesOnly
 from api.jobs import Jobs, Tell, Work
 from api.middleware import Head, Problems, RequestId, Version
-from api.routes import columns, curve, footage, health, jobs, page, query, videos
+from api.routes import columns, curve, footage, health, jobs, page, query, standing, videos
 from engine import __version__
 from engine.deepen import DeepenReport
 from engine.ingest import Event
@@ -36,18 +37,21 @@ _THREADS = 4 * (os.cpu_count() or 1)  # for what is soon done; more would only w
 
 def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     """Build the application; the engine stays the caller's to close."""
-    queue = Jobs(engine.job_records, ingest_work(engine, settings))
+    alerts = Alerts(engine, settings.hooks)
+    queue = Jobs(engine.job_records, ingest_work(engine, settings, alerts))
     heavy = heavy_work(settings, engine.layout.clips)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = _THREADS
         queue.start()
+        alerts.start()
         yield
         app.state.draining = True
         heavy.close()
         if not await asyncio.to_thread(queue.drain, DRAIN_SECONDS):
             log.warning("an ingest did not stop in time; it resumes at its last committed stretch")
+        await asyncio.to_thread(alerts.end)
 
     app = FastAPI(
         title="dejavu-engine",
@@ -64,7 +68,7 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     app.state.heavy = heavy
     app.state.draining = False
     handle_errors(app)
-    for module in (query, videos, footage, columns, curve, jobs, health, page):
+    for module in (query, videos, footage, columns, curve, jobs, standing, health, page):
         app.include_router(module.router)
     describe(app)
     app.add_middleware(Problems)
@@ -80,7 +84,7 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     return app
 
 
-def ingest_work(engine: Engine, settings: ServerSettings) -> Work:
+def ingest_work(engine: Engine, settings: ServerSettings, alerts: Alerts) -> Work:
     """Return what a job of the kinds `ingest` and `deepen` does."""
 
     def work(request: Mapping[str, Any], report: Tell, stop: threading.Event) -> str | None:
@@ -95,6 +99,8 @@ def ingest_work(engine: Engine, settings: ServerSettings) -> Work:
         report({**listener.last, "videos": stored})
         for video in {video.video_id or video.name for video in found.videos}:
             engine.drop_copies(video)
+        fresh = [v.video_id for v in found.videos if v.outcome == "ready" and v.video_id]
+        alerts.look(fresh)
         return "; ".join(_failed(each, engine) for each in found.quarantined) or None
 
     return work

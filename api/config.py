@@ -33,6 +33,9 @@ class ServerSettings(FromFile):
     query_wait_seconds: float = Field(2.0, ge=0)
     query_seconds: float = Field(60.0, gt=0)
     max_queued_jobs: int = Field(100, gt=0)
+    webhook_hosts: str = Field(
+        "", description="hosts, HOST or HOST:PORT, that webhooks may reach though not public"
+    )
     clip_seconds: float = Field(120.0, gt=0, description="the longest clip that is cut")
     clip_cache_bytes: int = Field(1 << 30, ge=0, description="of clips that were cut and are kept")
 
@@ -70,6 +73,11 @@ class ServerSettings(FromFile):
     def allows(self, path: Path) -> bool:
         """Whether a file or folder lies inside a root, wherever links lead."""
         return any(path.resolve().is_relative_to(root) for root in self.roots)
+
+    @property
+    def hooks(self) -> frozenset[str]:
+        """Hosts that webhooks may reach though they are not public."""
+        return frozenset(host.strip() for host in self.webhook_hosts.split(",") if host.strip())
 
     @property
     def roots(self) -> list[Path]:

@@ -12,6 +12,7 @@ from engine.storage.records import Job
 
 log = logging.getLogger(__name__)
 Tell = Callable[[Mapping[str, Any]], None]
+KINDS = ("ingest", "deepen")  # that are done here; alerts are told elsewhere
 Work = Callable[[Mapping[str, Any], Tell, threading.Event], str | None]
 
 
@@ -45,7 +46,7 @@ class Jobs:
 
     def num_queued(self) -> int:
         """How many wait."""
-        return self._records.count_jobs("queued")
+        return self._records.count_jobs("queued", KINDS)
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a queued job now, a running one when its stretch is done."""
@@ -84,7 +85,7 @@ class Jobs:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            queued = self._records.jobs("queued")
+            queued = [job for job in self._records.jobs("queued") if job.kind in KINDS]
             if queued:
                 self._do(min(queued, key=lambda job: (job.created_at, job.job_id)))
             else:

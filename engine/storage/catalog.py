@@ -22,6 +22,7 @@ from engine.storage.records import (
     VideoStatus,
 )
 from engine.storage.sampling import Sampling
+from engine.storage.standing import StandingRecords
 from engine.storage.user_columns import read_cells
 from engine.storage.vocabulary import KeptVocabulary, SavedViews
 from schemas import tables
@@ -39,7 +40,7 @@ _SPACE_COLUMNS = "space_id, space_key, name, model, revision, weight_hash, prepr
 _COMPARED = 2000  # names, for the nearest: among many more it takes seconds
 
 
-class Catalog(JobRecords, SavedViews):
+class Catalog(JobRecords, SavedViews, StandingRecords):
     """Typed access to the catalog; every method may be called from any thread.
 
     A video is its content: the same bytes under several names are one video. `removed` is told the

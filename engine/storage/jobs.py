@@ -65,12 +65,16 @@ class JobRecords:
         *,
         after: str | None = None,
         limit: int | None = None,
+        kind: str | None = None,
     ) -> list[Job]:
         """Return the jobs, newest first; `limit` gives a page of so many, `after` one of them."""
         conditions, parameters = ["true"], list[Any]()
         if status is not None:
             conditions.append("status = ?")
             parameters.append(status)
+        if kind is not None:
+            conditions.append("kind = ?")
+            parameters.append(kind)
         if after is not None:
             last = self.job(after)
             conditions.append("(created_at < ? OR (created_at = ? AND job_id > ?))")
@@ -79,9 +83,13 @@ class JobRecords:
         page = f" LIMIT {limit}" if limit is not None else ""
         return self._read_jobs(f"WHERE {' AND '.join(conditions)}", parameters, page)
 
-    def count_jobs(self, status: JobStatus) -> int:
-        """Return how many jobs stand so."""
-        found = self._database.one("SELECT count(*) FROM jobs WHERE status = ?", [status])
+    def count_jobs(self, status: JobStatus, kinds: Sequence[str] | None = None) -> int:
+        """Return how many jobs stand so, of some kinds where they are named."""
+        found = self._database.one(
+            "SELECT count(*) FROM jobs WHERE status = $1"
+            " AND ($2::VARCHAR[] IS NULL OR kind IN (SELECT unnest($2::VARCHAR[])))",
+            [status, None if kinds is None else list(kinds)],
+        )
         return int(found[0]) if found else 0
 
     def _read_jobs(self, where: str, parameters: Sequence[Any], page: str = "") -> list[Job]:

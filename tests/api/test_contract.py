@@ -35,6 +35,7 @@ OPERATIONS = [
     ("post", "/query"), ("post", "/sql"), ("post", "/explain"),
     ("get", "/jobs"), ("get", "/jobs/{job_id}"), ("delete", "/jobs/{job_id}"),
     ("post", "/jobs/{job_id}/retry"), ("get", "/jobs/{job_id}/events"),
+    ("get", "/standing"), ("post", "/standing"), ("delete", "/standing/{name}"), ("get", "/alerts"),
     ("get", "/livez"), ("get", "/readyz"), ("get", "/me"), ("get", "/metrics"),
 ]  # fmt: skip
 

@@ -1,0 +1,141 @@
+"""Alerts: what queries that stand find in videos that come in, kept as jobs and told to others."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from api.webhook import DeliveryError, deliver
+from engine.errors import EngineError, NotFoundError
+from engine.query import Moment
+from engine.session import Engine
+from engine.storage.records import Job
+from engine.storage.standing import StandingQuery
+
+log = logging.getLogger(__name__)
+KIND = "alert"
+_MOMENTS = 10  # of a video in one alert
+WAITS = (1.0, 5.0, 30.0, 120.0, 600.0)  # seconds before another attempt
+
+
+class Alerts:
+    """Looks into videos for what stands, and tells of it in a thread of its own.
+
+    An alert is a job of the kind `alert`: queued until it was told or there is no more attempt,
+    so it outlives the server; where nobody is to be told it is ready at once.
+    """
+
+    def __init__(
+        self, engine: Engine, allowed: Collection[str], waits: Sequence[float] = WAITS
+    ) -> None:
+        self._engine, self._allowed, self._waits = engine, allowed, waits
+        self._records = engine.job_records
+        self._changed = threading.Condition()
+        self._ended = threading.Event()
+        self._next: dict[str, float] = {}  # when an alert is tried again
+        self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
+
+    def start(self) -> None:
+        """Tell of what is queued, and of what comes."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop; what was not told stays queued."""
+        with self._changed:
+            self._ended.set()
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(15)
+
+    def look(self, video_ids: Sequence[int]) -> list[str]:
+        """Look into videos for each query that stands; return the ids of the alerts."""
+        alerts = []
+        for query in self._engine.store.catalog.standing() if video_ids else ():
+            try:
+                moments = self._find(query, video_ids)
+            except EngineError as error:  # one query that cannot run stops no other
+                log.warning("the standing query %r: %s", query.name, error)
+                continue
+            for video_id in dict.fromkeys(moment.video_id for moment in moments):
+                own = [each for each in moments if each.video_id == video_id][:_MOMENTS]
+                alerts.append(self._keep(query, own))
+        with self._changed:
+            self._changed.notify_all()
+        return alerts
+
+    def _find(self, query: StandingQuery, video_ids: Sequence[int]) -> list[Moment]:
+        found = self._engine.query(
+            query.text, 1000, videos=video_ids, where=query.where, min_score=query.min_score
+        )
+        return [each for each in found.moments if query.min_score is not None or each.clear]
+
+    def _keep(self, query: StandingQuery, moments: Sequence[Moment]) -> str:
+        video = self._engine.video(moments[0].video_id)
+        alert = {
+            "query": query.name,
+            "text": query.text,
+            "video": {"id": video.video_id, "name": video.name},
+            "recorded_at": None if video.recorded_at is None else f"{video.recorded_at:%FT%T.%f}Z",
+            "moments": [
+                {name: value for name, value in asdict(each).items() if name not in _OF_VIDEO}
+                for each in moments
+            ],
+        }
+        job = self._records.add_job(KIND, {"alert": alert})
+        if query.url is None:
+            self._records.update_job(job, status="ready")
+        return job
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended.is_set() or bool(self._due()), 1.0)
+                if self._ended.is_set():
+                    return
+            for job in self._due():
+                if self._ended.is_set():
+                    return
+                try:
+                    self._tell(job)
+                except NotFoundError:
+                    log.debug("the alert %s is gone", job.job_id)
+
+    def _due(self) -> list[Job]:
+        queued = self._records.jobs("queued", kind=KIND)
+        now = time.monotonic()
+        return [job for job in reversed(queued) if self._next.get(job.job_id, 0.0) <= now]
+
+    def _tell(self, job: Job) -> None:
+        """Try once; the last attempt that fails ends it."""
+        attempts = int((job.progress or {}).get("attempts", 0)) + 1
+        body = {"id": job.job_id, **job.request["alert"]}
+        try:
+            query = self._engine.store.catalog.standing_query(str(body["query"]))
+            if query.url is not None:
+                deliver(
+                    query.url,
+                    json.dumps(body).encode(),
+                    secret=query.secret,
+                    told=job.job_id,
+                    allowed=self._allowed,
+                )
+            fault = None
+        except (DeliveryError, EngineError) as error:
+            fault = str(error)
+        told: dict[str, Any] = {"attempts": attempts} | ({"fault": fault} if fault else {})
+        self._next.pop(job.job_id, None)
+        if self._records.job(job.job_id).status != "queued":
+            return  # cancelled meanwhile
+        if fault is None:
+            self._records.update_job(job.job_id, status="ready", progress=told)
+        elif attempts > len(self._waits):
+            self._records.update_job(job.job_id, status="failed", error=fault, progress=told)
+        else:
+            self._next[job.job_id] = time.monotonic() + self._waits[attempts - 1]
+            self._records.update_job(job.job_id, progress=told)
+
+
+_OF_VIDEO = ("video_id", "name")
