@@ -6,6 +6,7 @@ import { openFind } from "./find.js";
 import { listJobs } from "./jobs.js";
 import { go, here } from "./route.js";
 import { openSql } from "./sql.js";
+import "./standing.js";
 import { openVideo } from "./video.js";
 import { openVideos } from "./videos.js";
 

@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
@@ -264,3 +265,39 @@ def test_new_places_fit(browser: Browser, url: str, width: int, scheme: str) -> 
         wide = browser.tell("return document.documentElement.scrollWidth")
         assert wide <= width, f"{address} is {wide} wide"
         assert serious(browser) == []
+
+
+def test_what_stands_and_what_it_found(
+    browser: Browser, own_engine: Engine, made: Made, tmp_path: Path
+) -> None:
+    clip = tmp_path / "seen.mp4"
+    clip.write_bytes((made.clips / "one.mp4").read_bytes() + b"\0" * 56)
+    settings = ServerSettings(video_roots=str(tmp_path))
+    with serving(create_app(own_engine.load(), settings), settings) as port:
+        url = f"http://127.0.0.1:{port}/"
+        browser.open(f"{url}#videos")
+        until(lambda: count(browser, "#video-list .video"))
+        browser.click("#standing summary")
+        browser.write("#standing-form input[name=name]", "shapes")
+        browser.write("#standing-form input[name=text]", EVIL)
+        browser.click("#standing-form button")
+        until(lambda: EVIL in text(browser, "#standing-list"))
+        assert serious(browser) == []
+        listed = httpx.get(f"{url}standing").json()
+        assert [(each["name"], each["text"]) for each in listed] == [("shapes", EVIL)]
+        body = {"name": "shapes", "text": made.text, "min_score": -1}
+        assert httpx.post(f"{url}standing", json=body).status_code == 201
+        httpx.post(f"{url}videos", json={"path": str(clip), "strategy": "dense"})
+        until(lambda: httpx.get(f"{url}alerts").json())
+        browser.open("about:blank")
+        browser.open(f"{url}#videos")
+        browser.tell("document.querySelector('#standing').open = true")
+        until(lambda: "seen.mp4" in text(browser, "#alert-list"))
+        browser.click("#alert-list .link")
+        until(lambda: browser.tell("return document.querySelector('#player').open"))
+        assert text(browser, "#player-name") == "seen.mp4"
+        until(lambda: browser.tell("return document.querySelector('video').readyState") > 1)
+        browser.click("#player-close")
+        browser.click("#standing-list .link")
+        until(lambda: "None stands" in text(browser, "#standing-list"))
+        browser.open("about:blank")
