@@ -53,7 +53,7 @@ class Alerts:
     def look(self, video_ids: Sequence[int]) -> list[str]:
         """Look into videos for each query that stands; return the ids of the alerts."""
         alerts = []
-        for query in self._engine.store.catalog.standing() if video_ids else ():
+        for query in self._engine.standing() if video_ids else ():
             try:
                 moments = self._find(query, video_ids)
             except EngineError as error:  # one query that cannot run stops no other
@@ -113,7 +113,7 @@ class Alerts:
         attempts = int((job.progress or {}).get("attempts", 0)) + 1
         body = {"id": job.job_id, **job.request["alert"]}
         try:
-            query = self._engine.store.catalog.standing_query(str(body["query"]))
+            query = self._engine.standing_query(str(body["query"]))
             if query.url is not None:
                 deliver(
                     query.url,

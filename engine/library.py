@@ -22,6 +22,7 @@ from engine.storage.records import (
     Video,
     VideoStatus,
 )
+from engine.storage.standing import StandingQuery
 from engine.storage.store import Store
 from engine.storage.verify import StoreProblem
 from engine.where import videos_where
@@ -183,6 +184,24 @@ class Library(Closing):
     def job_records(self) -> JobRecords:
         """The stored jobs themselves, for the one server that does them."""
         return self.store.catalog
+
+    # queries that stand
+
+    def standing(self) -> list[StandingQuery]:
+        """Return what a server looks for in each video that comes in, by name."""
+        return self.store.catalog.standing()
+
+    def standing_query(self, name: str) -> StandingQuery:
+        """Return the standing query of a name."""
+        return self.store.catalog.standing_query(name)
+
+    def put_standing(self, query: StandingQuery) -> None:
+        """Keep a standing query, in the place of one of its name."""
+        self.store.catalog.put_standing(query)
+
+    def drop_standing(self, name: str) -> None:
+        """Forget a standing query."""
+        self.store.catalog.drop_standing(name)
 
     # the folder
 

@@ -18,7 +18,7 @@ router = APIRouter(tags=["alerts"], dependencies=[CanRead])
 @router.get("/standing")
 def list_standing(engine: EngineDep) -> list[StandingOut]:
     """List the queries that stand, by name; their secrets are not told."""
-    return [_out(query) for query in engine.store.catalog.standing()]
+    return [_out(query) for query in engine.standing()]
 
 
 @router.post("/standing", status_code=201, dependencies=[CanWrite])
@@ -29,7 +29,7 @@ def put_standing(engine: EngineDep, body: StandingIn) -> StandingOut:
     query = StandingQuery(**body.model_dump())
     if query.where is not None:
         engine.videos(where=query.where, limit=1)  # what it cannot mean is said now
-    engine.store.catalog.put_standing(query)
+    engine.put_standing(query)
     return _out(query)
 
 
@@ -38,7 +38,7 @@ def put_standing(engine: EngineDep, body: StandingIn) -> StandingOut:
 )
 def drop_standing(engine: EngineDep, name: str) -> None:
     """Look for it no longer; alerts of it that were not told yet fail."""
-    engine.store.catalog.drop_standing(name)
+    engine.drop_standing(name)
 
 
 @router.get("/alerts", responses=problems(404))
