@@ -13,9 +13,10 @@ from pyarrow import parquet as pq
 
 from engine.rows import caution_of
 
-Form = Literal["json", "csv", "arrow", "parquet"]
+Form = Literal["json", "lines", "csv", "arrow", "parquet"]
 MEDIA: Final[dict[Form, str]] = {
     "json": "application/json",
+    "lines": "application/x-ndjson",
     "csv": "text/csv; charset=utf-8",
     "arrow": "application/vnd.apache.arrow.stream",
     "parquet": "application/vnd.apache.parquet",
@@ -32,9 +33,9 @@ _NESTED = (pa.ListType, pa.LargeListType, pa.FixedSizeListType, pa.StructType, p
 
 def form_of(accept: str) -> Form:
     """Return the form that a caller accepts; JSON where it does not say."""
-    for binary in ("arrow", "parquet"):
-        if MEDIA[binary] in accept:
-            return binary
+    for form in ("arrow", "parquet", "lines"):
+        if MEDIA[form] in accept:
+            return form
     return "csv" if "text/csv" in accept else "json"
 
 
@@ -44,6 +45,8 @@ def rendered(table: pa.Table, form: Form, seconds: float) -> Iterator[bytes]:
         return _arrow(table)
     if form == "parquet":
         return _parquet(table)
+    if form == "lines":
+        return _lines(table, seconds)
     return _csv(table) if form == "csv" else _json(table, seconds)
 
 
@@ -151,19 +154,38 @@ def _csv_column(column: pa.Array) -> pa.Array:
 
 
 def _json(table: pa.Table, seconds: float) -> Iterator[bytes]:
-    columns = [{"name": field.name, "type": str(field.type)} for field in table.schema]
-    yield b'{"columns": ' + json.dumps(columns).encode() + b', "rows": ['
+    yield b'{"columns": ' + json.dumps(_columns(table)).encode() + b', "rows": ['
     comma = b""
+    for rows in _batches(table):
+        yield comma + json.dumps(rows, allow_nan=False)[1:-1].encode()
+        comma = b", "
+    yield b"], " + json.dumps(_rest(table, seconds))[1:].encode()
+
+
+def _lines(table: pa.Table, seconds: float) -> Iterator[bytes]:
+    """Write a line with the columns, one for each thousand rows, and one with the rest."""
+    yield json.dumps({"columns": _columns(table), "num_rows": table.num_rows}).encode() + b"\n"
+    for rows in _batches(table):
+        yield json.dumps({"rows": rows}, allow_nan=False).encode() + b"\n"
+    yield json.dumps(_rest(table, seconds)).encode() + b"\n"
+
+
+def _columns(table: pa.Table) -> list[dict[str, str]]:
+    return [{"name": field.name, "type": str(field.type)} for field in table.schema]
+
+
+def _batches(table: pa.Table) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows, some at a time, each an object by column."""
     for batch in _parts(table):
         if batch.num_rows:
             values = [plain(column) for column in batch.columns]
-            rows = [
+            yield [
                 dict(zip(table.column_names, row, strict=True)) for row in zip(*values, strict=True)
             ]
-            yield comma + json.dumps(rows, allow_nan=False)[1:-1].encode()
-            comma = b", "
-    rest = {"timing": {"seconds": seconds}, "caution": caution_of(table)}
-    yield b"], " + json.dumps(rest)[1:].encode()
+
+
+def _rest(table: pa.Table, seconds: float) -> dict[str, Any]:
+    return {"timing": {"seconds": seconds}, "caution": caution_of(table)}
 
 
 def plain(array: pa.Array) -> list[Any]:

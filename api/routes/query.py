@@ -30,6 +30,7 @@ _TEXT = {"schema": {"type": "string"}}
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 _ROWS = {
     MEDIA["json"]: {"schema": RowsOut.model_json_schema()},
+    MEDIA["lines"]: _TEXT,
     "text/csv": {**_TEXT, "example": '"video_id","seconds"\n1,13\n'},
     MEDIA["arrow"]: _BYTES,
     MEDIA["parquet"]: _BYTES,
@@ -89,7 +90,7 @@ async def post_sql(
     role: RoleDep,
     accept: Annotated[str, Header()] = "application/json",
 ) -> StreamingResponse:
-    """Run a SELECT; rows come as JSON, CSV, Parquet or an Arrow stream, as Accept asks."""
+    """Run a SELECT; rows come as JSON, lines of JSON, CSV, Parquet or Arrow, as Accept asks."""
     positional = body.params if isinstance(body.params, list) else []
     named = body.params if isinstance(body.params, dict) else {}
     if "options" in named:

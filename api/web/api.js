@@ -1,6 +1,7 @@
 // Calls of the public API, and the few things that every part of the page needs.
 
 export const $ = (id) => document.getElementById(id);
+const BUSY = 12; // milliseconds of work at a stretch
 const held = new Set(); // object URLs of what is shown
 export const me = { role: "read" }; // what the key allows; the page offers no more
 
@@ -39,6 +40,31 @@ export async function send(path, body, accept = "application/json") {
   const headers = { "Content-Type": "application/json", Accept: accept };
   const response = await call(path, { method: "POST", headers, body: JSON.stringify(body) });
   return accept === "application/json" ? response.json() : response.blob();
+}
+
+// rows of a statement, read a thousand at a time with room for others in between, so that a hundred
+// thousand do not hold up the page; `told(count, of)` hears how many are there
+export async function rowsOf(sql, told = () => {}, params = undefined) {
+  const headers = { "Content-Type": "application/json", Accept: "application/x-ndjson" };
+  const response = await call("/sql", { method: "POST", headers, body: JSON.stringify({ sql, params }) });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  const found = { columns: [], rows: [], num_rows: 0 };
+  let text = [], since = performance.now();
+  const take = async (line) => {
+    const { rows, ...rest } = JSON.parse(line);
+    if (rows) { for (const row of rows) found.rows.push(row); told(found.rows.length, found.num_rows); } else Object.assign(found, rest);
+    if (performance.now() - since > BUSY) { await new Promise((next) => setTimeout(next)); since = performance.now(); }
+  };
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    const lines = part.value.split("\n");
+    text.push(lines[0]);
+    if (lines.length === 1) continue;
+    await take(text.join(""));
+    for (const line of lines.slice(1, -1)) await take(line);
+    text = [lines.at(-1)];
+  }
+  if (!found.timing) throw new Error("the answer broke off");
+  return found;
 }
 
 // the browser itself loads, seeks and keeps what needs no key; a key goes into a header, so then we load

@@ -1,6 +1,6 @@
 // SQL: rows, their plan, their download, and a way to play what a row names.
 
-import { $, busy, button, clock, get, make, save, say, send } from "./api.js";
+import { $, busy, button, clock, get, make, rowsOf, save, say, send } from "./api.js";
 import { planTree } from "./plan.js";
 import { go, here } from "./route.js";
 import { play } from "./player.js";
@@ -75,7 +75,7 @@ async function explain(sql, still) {
 
 async function run(sql, still) {
   say("sql-said", "Running…");
-  const result = await send("/sql", { sql });
+  const result = await rowsOf(sql, (count, of) => { if (still() && of > 5000) say("sql-said", `${count.toLocaleString()} of ${of.toLocaleString()} rows…`); });
   if (!still()) return;
   const columns = result.columns.map((column) => column.name);
   const plan = columns.length === 1 && columns[0] === "explain";

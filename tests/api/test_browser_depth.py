@@ -126,6 +126,22 @@ def test_rows_are_taken_home(browser: Browser, url: str) -> None:
     assert len(lines.splitlines()) == len(rows) + 1
 
 
+def test_a_hundred_thousand_rows_from_the_server(browser: Browser, url: str) -> None:
+    """They come in pieces, between which the page does what else there is to do."""
+    sql = "SELECT range AS n, 'row ' || range AS name, range * 0.5 AS half FROM range(100000)"
+    browser.open(f"{url}#sql")
+    browser.tell(
+        "window.turns = 0; setInterval(() => { window.turns += 1; }, 0);"
+        f"location.hash = '#sql?' + new URLSearchParams({{ q: {json.dumps(sql)} }})"
+    )
+    said = "#sql-said"
+    until(lambda: "100,000 rows in" in text(browser, said), 60)
+    assert browser.tell("return window.turns") > 20
+    browser.tell("const f = document.querySelector('.rows'); f.scrollTop = f.scrollHeight")
+    until(lambda: "99999" in text(browser, "#sql-results tbody tr:nth-last-child(2)"))
+    assert count(browser, "#sql-results tr") < 200
+
+
 def test_statements_are_kept(browser: Browser, url: str) -> None:
     browser.open(f"{url}#sql?q=SELECT+41+%2B+1+AS+n")
     until(lambda: "42" in text(browser, "#sql-results tr:not(.gap) td"))

@@ -190,3 +190,17 @@ def test_parquet_comes_in_groups_and_whole() -> None:
     assert found.equals(arrow.cast(found.schema))
     empty = b"".join(rendered(arrow.slice(0, 0), "parquet", 0.5))
     assert pq.read_table(io.BytesIO(empty)).schema.names == ["n", "t"]
+
+
+def test_lines_hold_what_json_does() -> None:
+    with duckdb.connect() as database:
+        table = database.sql("SELECT range AS n, 'row ' || range AS t FROM range(2500)")
+        arrow = table.to_arrow_table()
+    lines = [json.loads(line) for line in b"".join(rendered(arrow, "lines", 0.5)).splitlines()]
+    whole = json.loads(b"".join(rendered(arrow, "json", 0.5)))
+    assert lines[0] == {"columns": whole["columns"], "num_rows": 2500}
+    assert lines[-1] == {"timing": whole["timing"], "caution": whole["caution"]}
+    assert max(len(each["rows"]) for each in lines[1:-1]) <= 1000
+    assert [row for each in lines[1:-1] for row in each["rows"]] == whole["rows"]
+    empty = b"".join(rendered(arrow.slice(0, 0), "lines", 0.5)).splitlines()
+    assert len(empty) == 2
