@@ -102,6 +102,9 @@ class Alerts:
                     self._tell(job)
                 except NotFoundError:
                     log.debug("the alert %s is gone", job.job_id)
+                except Exception:  # one bad alert must not end the others
+                    log.exception("the alert %s was not told", job.job_id)
+                    self._next[job.job_id] = time.monotonic() + self._waits[-1]
 
     def _due(self) -> list[Job]:
         queued = self._records.jobs("queued", kind=KIND)

@@ -47,12 +47,12 @@ class Footage:
         return buffer.getvalue()
 
     def sprite(self, tiles: int, width: int) -> bytes:
-        """Return a JPEG of `tiles` pictures, ten in a row, each `width` wide.
+        """Return a JPEG of `tiles` pictures, ten in a row, the longer side of each `width`.
 
         Tile n shows the middle of the n-th of so many equal parts of the video; where groups of
         pictures are shorter than a part, the first picture of the group that this lies in.
         """
-        for name, given, most in (("tiles", tiles, 400), ("width", width, 480)):
+        for name, given, most in (("tiles", tiles, 200), ("width", width, 320)):
             if not 1 <= given <= most:
                 raise UsageError(f"{name} {given}; allowed: 1 to {most}")
         first, last = self.span
@@ -61,13 +61,13 @@ class Footage:
         sheet: Image.Image | None = None
         for number, picture in stills(self.video.path, instants, gops=self.gops):
             if sheet is None:
-                height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-                sheet = Image.new(
-                    "RGB", (width * min(tiles, _IN_A_ROW), height * -(-tiles // _IN_A_ROW))
-                )
+                scale = width / max(picture.shape[:2])
+                high, wide = (max(1, round(side * scale)) for side in picture.shape[:2])
+                rows = -(-tiles // _IN_A_ROW)
+                sheet = Image.new("RGB", (wide * min(tiles, _IN_A_ROW), high * rows))
             row, column = divmod(number, _IN_A_ROW)
-            tile = Image.fromarray(picture).resize((width, height))
-            sheet.paste(tile, (column * width, row * height))
+            tile = Image.fromarray(picture).resize((wide, high))
+            sheet.paste(tile, (column * wide, row * high))
         if sheet is None:
             raise CorruptVideoError(
                 f"{self.video.name} shows nothing that can be decoded", path=self.video.path

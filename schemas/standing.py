@@ -44,7 +44,7 @@ class StandingOut(BaseModel):
     text: str = Field(description="that is looked for")
     min_score: float | None = Field(description="the least cosine; null: a match has to be clear")
     where: str | None = Field(description="a condition on columns of videos, in SQL")
-    url: str | None = Field(description="that is told; null: alerts are listed")
+    url: str | None = Field(description="that is told; null: nobody, or the key only reads")
     signed: bool = Field(description="whether there is a secret; it is not told")
 
 

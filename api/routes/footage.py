@@ -71,8 +71,8 @@ async def get_sprite(
     engine: EngineDep,
     heavy: HeavyDep,
     video_id: VideoId,
-    tiles: Annotated[int, Query(ge=1, le=400, description="pictures, ten in a row")] = 100,
-    width: Annotated[int, Query(ge=16, le=480, description="of each")] = 160,
+    tiles: Annotated[int, Query(ge=1, le=200, description="pictures, ten in a row")] = 100,
+    width: Annotated[int, Query(ge=16, le=320, description="the longer side of each")] = 160,
     if_none_match: Annotated[str, Header()] = "",
 ) -> Response:
     """Return pictures of a whole video in one JPEG, for scrubbing; drawn once and kept a while.

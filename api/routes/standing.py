@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.alerts import KIND
-from api.deps import CanRead, CanWrite, EngineDep
+from api.deps import CanRead, CanWrite, EngineDep, RoleDep
 from api.describe import problems
 from api.webhook import check_url
 from engine.storage.records import Job
@@ -16,13 +16,13 @@ router = APIRouter(tags=["alerts"], dependencies=[CanRead])
 
 
 @router.get("/standing")
-def list_standing(engine: EngineDep) -> list[StandingOut]:
-    """List the queries that stand, by name; their secrets are not told."""
-    return [_out(query) for query in engine.standing()]
+def list_standing(engine: EngineDep, role: RoleDep) -> list[StandingOut]:
+    """List the queries that stand, by name; secrets are not told, nor urls to a key that reads."""
+    return [_out(query, role) for query in engine.standing()]
 
 
 @router.post("/standing", status_code=201, dependencies=[CanWrite])
-def put_standing(engine: EngineDep, body: StandingIn) -> StandingOut:
+def put_standing(engine: EngineDep, role: RoleDep, body: StandingIn) -> StandingOut:
     """Have a text looked for in each video that comes in, in the place of one of its name."""
     if body.url is not None:
         check_url(body.url)
@@ -30,7 +30,7 @@ def put_standing(engine: EngineDep, body: StandingIn) -> StandingOut:
     if query.where is not None:
         engine.videos(where=query.where, limit=1)  # what it cannot mean is said now
     engine.put_standing(query)
-    return _out(query)
+    return _out(query, role)
 
 
 @router.delete(
@@ -52,13 +52,13 @@ def list_alerts(
     return [_alert(job) for job in jobs]
 
 
-def _out(query: StandingQuery) -> StandingOut:
+def _out(query: StandingQuery, role: str | None) -> StandingOut:
     return StandingOut(
         name=query.name,
         text=query.text,
         min_score=query.min_score,
         where=query.where,
-        url=query.url,
+        url=query.url if role == "write" else None,  # many hold a token
         signed=query.secret is not None,
     )
 

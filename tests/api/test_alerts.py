@@ -205,6 +205,19 @@ def test_what_cannot_stand_is_refused(
     assert client.delete("/standing/n").status_code == 404
 
 
+def test_a_key_that_reads_sees_no_url(engine: Engine) -> None:
+    keys = {role: {"Authorization": f"Bearer {role}-1"} for role in ("read", "write")}
+    settings = ServerSettings(api_keys="read:read-1,write:write-1")
+    with TestClient(create_app(engine, settings), base_url=URL) as server:
+        body = {"name": "n", "text": "a star", "url": "https://example.com/T0KEN"}
+        assert server.post("/standing", json=body, headers=keys["read"]).status_code == 403
+        assert server.post("/standing", json=body, headers=keys["write"]).status_code == 201
+        assert "T0KEN" not in server.get("/standing", headers=keys["read"]).text
+        assert "T0KEN" in server.get("/standing", headers=keys["write"]).text
+        assert server.delete("/standing/n", headers=keys["read"]).status_code == 403
+        assert server.delete("/standing/n", headers=keys["write"]).status_code == 204
+
+
 @pytest.mark.parametrize(
     "address",
     [

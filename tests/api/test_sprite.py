@@ -60,7 +60,7 @@ def test_a_sprite_has_its_bounds(client: TestClient, query: str) -> None:
 
 
 def test_a_sprite_has_its_bounds_in_python(engine: Engine) -> None:
-    with pytest.raises(UsageError, match="tiles 0; allowed: 1 to 400"):
+    with pytest.raises(UsageError, match="tiles 0; allowed: 1 to 200"):
         engine.footage(1).sprite(0, 100)
 
 
@@ -76,6 +76,14 @@ def test_groups_shorter_than_a_part_show_their_first_picture(tmp_path: Path) -> 
     for number, seconds in enumerate(instants):
         first = round(10 * max(start for start in starts if start <= seconds))
         assert abs(found[number].mean() - images[first].mean()) < 2, number
+
+
+def test_what_is_high_and_narrow_fits_too(own_engine: Engine, tmp_path: Path) -> None:
+    path = tmp_path / "tower.mp4"
+    write_h264(path, [np.full((1600, 16, 3), 90, np.uint8)] * 4, 4)
+    own_engine.register(path)
+    content = own_engine.footage("tower.mp4").sprite(200, 320)
+    assert Image.open(io.BytesIO(content)).size == (3 * 10, 320 * 20)
 
 
 def test_what_is_damaged_is_left_out(tmp_path: Path) -> None:
