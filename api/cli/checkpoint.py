@@ -1,4 +1,4 @@
-"""`checkpoint`: files of reuse modules, slim or with their tower, and the published ones."""
+"""`checkpoint`: files of reuse modules, slim or with their tower, and what others publish."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from api.cli import flags, show
 
-app = typer.Typer(help="Files of reuse modules.", no_args_is_help=True)
+app = typer.Typer(help="Files of reuse modules, and of video models.", no_args_is_help=True)
 Source = Annotated[Path, typer.Argument(help="The file to read.", exists=True)]
 Target = Annotated[Path, typer.Argument(help="The file to write.")]
 
@@ -61,6 +61,31 @@ def import_file(
     show.out.print(f"{len(found.used)} names used, written to {target}")
     for name in found.unused:
         show.out.print(f"[yellow]unused[/] {name}")
+
+
+@app.command("video")
+def import_video(
+    source: Source,
+    target: Annotated[Path, typer.Argument(help="The folder to write.")],
+    labels: Annotated[Path, typer.Option(help="Names of the classes, one a line.", exists=True)],
+    frames: Annotated[int, typer.Option(help="Of a clip.", min=1)] = 16,
+    size: Annotated[int, typer.Option(help="Edge of a frame, pixels.", min=1)] = 224,
+    fps: Annotated[float, typer.Option(help="Frames a second of a clip.")] = 7.5,
+    as_json: flags.Json = False,
+) -> None:
+    """Turn a published VideoMAE classifier (.pth) into a folder that ACTION takes."""
+    import torch
+
+    from engine.errors import UsageError
+    from engine.training.action.export import export_action
+    from engine.training.action.published import read_videomae
+
+    tower = read_videomae(source, frames=frames, size=size)
+    names = tuple(line.strip() for line in labels.read_text().splitlines() if line.strip())
+    if len(names) != tower.config.classes:
+        raise UsageError(f"{labels} has {len(names)} labels; allowed: {tower.config.classes}")
+    export_action(tower, names, fps, target, torch.float32)
+    _written(target / "model.safetensors", as_json=as_json)
 
 
 def _written(path: Path, *, as_json: bool) -> None:

@@ -18,8 +18,14 @@ _LAYER = {
 }
 
 
-def export_action(tower: VideoTower, labels: tuple[str, ...], fps: float, folder: Path) -> None:
-    """Write configuration, processor and weights in float16."""
+def export_action(
+    tower: VideoTower,
+    labels: tuple[str, ...],
+    fps: float,
+    folder: Path,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write configuration, processor and weights."""
     shape = tower.config
     folder.mkdir(parents=True, exist_ok=True)
     config = {
@@ -54,7 +60,7 @@ def export_action(tower: VideoTower, labels: tuple[str, ...], fps: float, folder
     for name, told in (("config", config), ("preprocessor_config", processor)):
         (folder / f"{name}.json").write_text(json.dumps(told, indent=2) + "\n")
     save_file(
-        {name: tensor.half().contiguous() for name, tensor in _renamed(tower).items()},
+        {name: tensor.to(dtype).contiguous() for name, tensor in _renamed(tower).items()},
         folder / "model.safetensors",
         {"format": "pt"},
     )
