@@ -3,6 +3,7 @@
 import logging
 import threading
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -131,6 +132,7 @@ class DecodeGate:
     risk: float
     _found: dict[int, GatedVideo] = field(init=False, default_factory=dict)
     _locks: dict[int, threading.Lock] = field(init=False, default_factory=dict)
+    _asking: Counter[int] = field(init=False, default_factory=Counter)  # threads, of each video
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def prepare(
@@ -155,8 +157,13 @@ class DecodeGate:
         """Return what was found of a video; the first thread to ask finds it, others wait."""
         with self._lock:
             lock = self._locks.setdefault(source.video_id, threading.Lock())
-        while not lock.acquire(timeout=WAIT_SECONDS):
-            tick()
+            self._asking[source.video_id] += 1
+        try:
+            while not lock.acquire(timeout=WAIT_SECONDS):
+                tick()
+        except BaseException:
+            self._leave(source)
+            raise
         try:
             found = self._found.get(source.video_id)
             if found is None:
@@ -169,6 +176,12 @@ class DecodeGate:
             return found
         finally:
             lock.release()
+            self._leave(source)
+
+    def _leave(self, source: Source) -> None:
+        with self._lock:
+            self._asking[source.video_id] -= 1
+            self._asking += Counter()  # keeps those above zero
 
     def _look(
         self, preparation: Preparation, source: Source, tick: Callable[[], None]
@@ -201,7 +214,8 @@ class DecodeGate:
         least = len(groups) + sum(groups[at].pictures(-1) - 1 for at in drawn)
         if len(groups) < FEWEST or least > (1 - WORTH) * full:
             raise _OffError("hardly any picture could be left out")
-        audit = _Audit(self.embed, preparation, source, coded, groups, tick)
+        asking = partial(self._asking.__getitem__, source.video_id)
+        audit = _Audit(self.embed, preparation, source, coded, groups, tick, asking)
         calm = sorted(drawn, key=lambda at: groups[at].change[0])
         judged = Judged(-1.0, 0.0)
         for some in (calm[:LEAST], calm[LEAST:]):
@@ -246,6 +260,7 @@ class _Audit:
     coded: CodedPictures
     groups: Sequence[CodedGroup]
     tick: Callable[[], None]
+    asking: Callable[[], int]  # threads that wait for it, this one too
     drifts: dict[int, Drifts] = field(default_factory=dict)
     known: dict[int, Known] = field(default_factory=dict)
 
@@ -269,8 +284,8 @@ class _Audit:
                 self.known[row] = Known(at_place[place], frames[place].picture)
 
     def _decode(self, groups: Sequence[Sequence[int]]) -> dict[int, Ready]:
-        """Decode the pictures of groups side by side: whoever else wants the video waits for it."""
-        count = min(self.preparation.threads, len(groups))
+        """Decode the pictures of groups, side by side for as many threads as wait for the video."""
+        count = min(self.asking(), len(groups))
         parts = [
             sorted({place for own in groups[at::count] for place in own}) for at in range(count)
         ]

@@ -137,7 +137,6 @@ def _run_here(
 ) -> Generator[list[Event], None, None]:
     options = encoder.options
     preparation = preparation_of(options, encoder.model, encoder.cue_side)
-    preparation = replace(preparation, threads=workers)
     pool = DecodePool(
         tasks=tasks,
         prepare=partial(encoder.gate.prepare if encoder.gate else prepare_task, preparation),

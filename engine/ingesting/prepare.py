@@ -37,7 +37,6 @@ class Preparation:
     gpu: int | None = None  # decode there, by its own decoder
     decoder: str = "pyav"  # which, and why
     strict: bool = False  # whether what the GPU cannot decode is an error
-    threads: int = 1  # that may look at one video together
 
 
 def preparation_of(options: IngestOptions, model: Model, cue_side: int | None) -> Preparation:
