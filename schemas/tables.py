@@ -198,6 +198,17 @@ DETECTIONS: Final = _columns(
     ("y1", _F64),
     required="video_id frame seconds label score x0 y0 x1 y1",
 )
+NEAREST: Final = _columns(
+    ("video_id", _I64),
+    ("frame", _I32),
+    ("seconds", _F64),
+    ("place", _I32),  # 1: the nearest
+    ("near_video_id", _I64),
+    ("near_frame", _I32),
+    ("near_seconds", _F64),
+    ("score", _F64),  # the cosine of the two
+    required="video_id frame seconds place near_video_id near_frame near_seconds score",
+)
 STEP: Final = pa.schema(
     [(name, _F64) for name in ("start_seconds", "stop_seconds", "peak_seconds", "score")]
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.operators.base import Context, Operator
+from engine.operators.base import Context, Operator, read_table, row_ids
 from engine.storage.view import FrameTable, Places
 from schemas.tables import FRAMES
 
@@ -84,6 +84,15 @@ def as_frames(operator: Operator) -> FrameOperator | None:
     """Return an operator as one that gives frames, or None where it does not."""
     found = isinstance(operator, FrameOperator) and operator.gives_frames
     return operator if found else None  # type: ignore[return-value]
+
+
+def frames_given(source: Operator, context: Context) -> FrameRows:
+    """Return the frames that any operator gives, by their places; rising if it does not say."""
+    frames = as_frames(source)
+    if frames is not None:
+        return frames.frame_rows(context)
+    known = context.reading.view.frames
+    return FrameRows(known, np.sort(known.places(row_ids(read_table(source, context)))))
 
 
 class FramesOfSource:

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.operators.base import Context, Operator, read_table, row_ids
-from engine.operators.frame_rows import FrameRows, as_frames
+from engine.operators.base import Context, Operator
+from engine.operators.frame_rows import frames_given
 from engine.search.moments import Shown, Span, Step, Together, find_spans, sequence_spans
 from engine.search.nearest import settle_cutoff, settle_scores
 from engine.search.scores import Match, cosine_at, line_of, place_scores
@@ -49,7 +49,7 @@ class Moments:
 
     def _all(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Look for the hits of each text, then walk through the videos that have some of all."""
-        rows = self._source_rows(context)
+        rows = frames_given(self.source, context)
         frames, places, videos = rows.frames, rows.places, np.empty(0, np.int64)
         steps: list[_Hits] = []
         for step in self.steps:
@@ -66,13 +66,6 @@ class Moments:
             spans = self._spans(context, frames.seconds[part], [hits.at(part) for hits in steps])
             if spans:
                 yield _batch(video, spans)
-
-    def _source_rows(self, context: Context) -> FrameRows:
-        source = as_frames(self.source)
-        if source is not None:
-            return source.frame_rows(context)
-        frames = context.reading.view.frames
-        return FrameRows(frames, np.sort(frames.places(row_ids(read_table(self.source, context)))))
 
     def _spans(
         self, context: Context, seconds: NDArray[np.float64], curves: list[NDArray[np.float64]]

@@ -30,7 +30,7 @@ from engine.planner.predicates import quotes
 from engine.planner.relations import FORMS
 from engine.planner.safety import check_safe
 from engine.planner.scope import Scopes
-from engine.planner.spans import bind_detections, bind_moments, lift_sequence
+from engine.planner.spans import bind_detections, bind_moments, bind_nearest, lift_sequence
 from engine.planner.truth import is_predicate
 from engine.search.scores import Match
 
@@ -87,6 +87,8 @@ class _Binder:
         if source.relation == "moments":
             steps = lift_sequence(block, table)
             self.called[source.name] = bind_moments(table, steps, self.statement.sql)
+        if source.relation == "nearest":
+            self.called[source.name] = bind_nearest(table, self.statement.sql)
         if source.relation == "detections":
             self.called[source.name] = bind_detections(table, self.statement.sql)
         if not table.alias:
@@ -193,7 +195,7 @@ class _Binder:
         """Return the whole relation with the columns that the functions need."""
         wanted = self._wanted(source)
         plan: Plan
-        if source.relation in ("moments", "detections"):
+        if source.relation in ("moments", "detections", "nearest"):
             plan = self.called[source.name]
         elif source.relation == "frames":
             asked = wanted.matches or wanted.acts

@@ -171,6 +171,13 @@ def _(plan: logical.Classify, context: Context, inputs: list[Cost]) -> Cost:
 
 
 @estimate.register
+def _(plan: logical.Nearest, context: Context, inputs: list[Cost]) -> Cost:
+    frames, others = inputs[0].rows, inputs[1].rows
+    products = frames * min(others, max(20_000, others / 16)) * _dimension(context)
+    return Cost(frames * plan.count, _CALL + products * _PRODUCT)
+
+
+@estimate.register
 def _(plan: logical.Detect, context: Context, inputs: list[Cost]) -> Cost:
     detections = context.detections()
     if plan.label is not None:

@@ -96,6 +96,11 @@ def _(plan: logical.Classify) -> str:
 
 
 @describe.register
+def _(plan: logical.Nearest) -> str:
+    return f"Nearest {plan.count} frames{' of other videos' if plan.apart else ''}"
+
+
+@describe.register
 def _(plan: logical.Detect) -> str:
     label = "objects" if plan.label is None else repr(plan.label)
     return f"Detect {label}" + ("" if plan.min_score is None else f" from {plan.min_score:g}")

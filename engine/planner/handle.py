@@ -9,7 +9,7 @@ from engine.errors import BindError
 from engine.planner.block import FromItem, Scope
 from engine.planner.place import position_of
 
-_NO_HANDLES = ("detections",)  # whose `frame` is a number alone
+_NO_HANDLES = ("detections", "nearest")  # whose `frame` is a number alone
 _CLOSED = ("group", "distinct", "pivots")
 
 # the SELECTs from the one that uses a handle down to the one that reads the relation, each with the

@@ -132,6 +132,16 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True)
+class Nearest:
+    """For each frame of the source the `count` frames of the other that look most like it."""
+
+    source: "Plan"
+    other: "Plan"
+    count: int
+    apart: bool  # of other videos alone
+
+
+@dataclass(frozen=True, slots=True)
 class VideoAnswer:
     """The source with a column that answers a question about each row's video."""
 
@@ -250,6 +260,7 @@ Plan: TypeAlias = (
     | Top
     | Limit
     | Moments
+    | Nearest
     | VideoAnswer
     | Classify
     | Detect
@@ -290,7 +301,7 @@ def transform(plan: Plan, rewrite: Callable[[Plan], Plan]) -> Plan:
 
 def reads_vectors(plan: Plan) -> bool:
     """Whether anything of a plan looks at vectors, not only at what the catalog says."""
-    kinds = (Score, Settle, Search, Moments, VideoAnswer)
+    kinds = (Score, Settle, Search, Moments, Nearest, VideoAnswer)
     return any(isinstance(node, kinds) for node in walk(plan))
 
 

@@ -14,6 +14,7 @@ from engine.operators.exact import Exact
 from engine.operators.filter import Filter
 from engine.operators.limit import Limit
 from engine.operators.moments import Moments
+from engine.operators.nearest import NearFrames
 from engine.operators.overlapping import Overlapping
 from engine.operators.relational import Relational
 from engine.operators.rows_of import RowsOf
@@ -119,6 +120,12 @@ def _(plan: logical.VideoAnswer, build: Build) -> Operator:
 @lower.register
 def _(plan: logical.Classify, build: Build) -> Operator:
     return Acting(build.operator(plan.source), plan.name, plan.label)
+
+
+@lower.register
+def _(plan: logical.Nearest, build: Build) -> Operator:
+    source = build.operator(plan.source)
+    return NearFrames(source, build.operator(plan.other), plan.count, plan.apart)
 
 
 @lower.register

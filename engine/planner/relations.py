@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from engine.storage.records import ColumnKind
 from engine.storage.user_columns import ARROW
-from schemas.tables import CLIPS, DETECTIONS, FRAMES, GOPS, MOMENTS, VIDEOS
+from schemas.tables import CLIPS, DETECTIONS, FRAMES, GOPS, MOMENTS, NEAREST, VIDEOS
 
 _VIDEOS = (
     "video_id name path duration_seconds fps width height codec num_frames ingested_at status error"
@@ -29,6 +29,7 @@ RELATIONS: Final = MappingProxyType(
         "clips": CLIPS,
         "detections": DETECTIONS,
         "moments": MOMENTS,
+        "nearest": NEAREST,
     }
 )
 

@@ -25,7 +25,7 @@ _CHANGES = (
     exp.Alter,
     exp.Merge,
 )
-_CALLED = ("moments", "detections")
+_CALLED = ("moments", "detections", "nearest")
 _TABLES = (exp.Unnest, exp.GenerateSeries, exp.Values)
 _FORBIDDEN_FUNCTIONS = frozenset(
     {

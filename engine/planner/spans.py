@@ -1,4 +1,4 @@
-"""The arguments of `moments(…)` and `detections(…)`: texts, durations, a cut."""
+"""The arguments of `moments(…)`, `detections(…)` and `nearest(…)`: texts, durations, a cut."""
 
 from collections.abc import Sequence
 from typing import Literal, NoReturn
@@ -8,14 +8,16 @@ from sqlglot import exp
 from engine.errors import BindError, unknown
 from engine.planner.block import Scope
 from engine.planner.joins import conjuncts
-from engine.planner.logical import Detect, Embed, Moments, Scan
+from engine.planner.logical import Detect, Embed, Moments, Nearest, Scan
 from engine.planner.place import position_of
 from engine.planner.predicates import quotes
 from engine.planner.sequence import SEQUENCE, STEP
 from engine.search.moments import Shown, Step, Together
 
 _FORM = "moments('text' [THEN 'text' WITHIN 10s] [, gap => 1.0, min_score => 0.3])"
+_NEAREST = "nearest(3 [, other_videos => true])"
 _BOXES = "detections(['label' [, min_score]])"
+MOST_NEAREST = 1000
 _NAMED = ("gap", "min_score", "min_duration", "top_k")
 
 
@@ -77,6 +79,26 @@ def bind_detections(table: exp.Table, sql: str) -> Detect:
     if least is not None and not 0 <= least <= 1:
         _fail(table, f"min_score is a score, 0 to 1, got {least:g}", sql)
     return Detect(Scan("gops"), None if label is None else str(label.this), least)
+
+
+def bind_nearest(table: exp.Table, sql: str) -> Nearest:
+    """Check the arguments of `nearest` and return the plan."""
+    given = table.this.expressions if isinstance(table.this, exp.Anonymous) else []
+    named = {item.this.name.lower(): item for item in given if isinstance(item, exp.Kwarg)}
+    counts = [item for item in given if not isinstance(item, exp.Kwarg)]
+    for name in named:
+        if name != "other_videos":
+            _fail(table, unknown("argument of nearest", name, ["other_videos"]), sql)
+    if len(counts) != 1:
+        _fail(table, f"expected {_NEAREST}", sql)
+    count = _number(counts[0], sql)
+    if count != int(count) or not 1 <= count <= MOST_NEAREST:
+        _fail(table, f"nearest takes a whole number of 1 to {MOST_NEAREST}, got {count:g}", sql)
+    apart = named["other_videos"].expression if named else exp.false()
+    if not isinstance(apart, exp.Boolean):
+        _fail(table, f"expected {_NEAREST}", sql)
+    frames = Embed(Scan("gops"))
+    return Nearest(frames, frames, int(count), bool(apart.this))
 
 
 def _is_sequence(node: exp.Expr) -> bool:

@@ -168,7 +168,8 @@ class SpaceRows:
         """Whether every row lies in the index."""
         return bool((self.positions >= 0).all())
 
-    def _among(self, places: Places | None) -> SearchScope:
+    def scope(self, places: Places | None) -> SearchScope:
+        """Prepare a search among the rows at places, or among all."""
         if places is None:
             return self.snapshot.among(None)
         merged, base = None, self.snapshot.base
@@ -187,13 +188,13 @@ class SpaceRows:
         self, query: np.ndarray, k: int, places: Places | None = None, *, exact: bool = False
     ) -> Hits:
         """Return the `k` nearest rows, of those at places if given; `exact`: by a scan."""
-        return self.snapshot.search(query, k, self._among(places), exact=exact)
+        return self.snapshot.search(query, k, self.scope(places), exact=exact)
 
     def scores(self, query: np.ndarray, places: Places | None = None) -> NDArray[np.float32]:
         """Return the exact score of each row at places, or of all, in their order."""
         if places is not None and self._are_few(places):
             return products(self.vectors(self.frames.row_ids[places]), query)
-        among, base = self._among(places), self.snapshot.base
+        among, base = self.scope(places), self.snapshot.base
         found = np.empty(len(self.frames), np.float32)
         if base is not None and among.merged is not None:
             here = slice(None) if self.is_merged else self.positions >= 0
@@ -210,7 +211,7 @@ class SpaceRows:
             scores = self.scores(query, places)
             kept = (scores >= least) & (scores <= most)
             return (np.flatnonzero(kept) if places is None else places[kept]), scores[kept]
-        among, base = self._among(places), self.snapshot.base
+        among, base = self.scope(places), self.snapshot.base
         ids, found = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
         if base is not None and among.merged is not None:
             merged = base.above(query, least, among.merged)

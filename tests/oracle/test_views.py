@@ -91,7 +91,7 @@ REFUSED: list[tuple[str, type[EngineError], str]] = [
     ("DROP VIEW dgos", NotFoundError, "unknown view 'dgos'; allowed: best, dogs"),
     ("DROP TABLE dogs", ParseError, "expected DROP VIEW"),
     ("SHOW", ParseError, "expected a relation"),
-    ("SELECT * FROM dgos", EngineError, "unknown relation 'dgos'; allowed: best, clips, dogs"),
+    ("SELECT * FROM dgos", EngineError, "relation 'dgos'; allowed: best, clips, detections"),
 ]  # fmt: skip
 
 
@@ -117,7 +117,15 @@ def test_views_are_listed_replaced_and_dropped(tmp_path: Path) -> None:
         table = run_sql(world.context(), sql, max_rows=10).table
         return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
-    relations = [("clips",), ("frames",), ("gops",), ("moments",), ("videos",)]
+    relations = [
+        ("clips",),
+        ("detections",),
+        ("frames",),
+        ("gops",),
+        ("moments",),
+        ("nearest",),
+        ("videos",),
+    ]
     assert ask("SHOW TABLES") == relations
     assert ask("SHOW VIEWS") == []
     assert ask("create view a as select 1 as x -- one") == [("a",)]

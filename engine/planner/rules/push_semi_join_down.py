@@ -9,6 +9,7 @@ from engine.planner.logical import (
     Filter,
     Hold,
     Moments,
+    Nearest,
     Plan,
     Scan,
     Score,
@@ -34,6 +35,8 @@ def _push(plan: Plan) -> Plan:
         ):
             return replace(source, source=replace(plan, source=source.source))
         return plan
+    if isinstance(source, Nearest) and plan.key in ("video_id", "frame"):
+        return replace(source, source=replace(plan, source=source.source))
     if isinstance(source, Moments) and source.top_k is not None:
         return plan
     if isinstance(source, (Embed, Detect, Moments)) and plan.key != "video_id":
