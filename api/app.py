@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from engine.session import Engine
 
 log = logging.getLogger(__name__)
 DRAIN_SECONDS = 50.0
+PILE = 64  # files that folding saves, from which on a server does it by itself
 _EVENT_SECONDS = 0.2
 _THREADS = 4 * (os.cpu_count() or 1)  # for what is soon done; more would only wait for each other
 
@@ -38,7 +39,8 @@ _THREADS = 4 * (os.cpu_count() or 1)  # for what is soon done; more would only w
 def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     """Build the application; the engine stays the caller's to close."""
     alerts = Alerts(engine, settings.hooks)
-    queue = Jobs(engine.job_records, ingest_work(engine, settings, alerts))
+    work = ingest_work(engine, settings, alerts)
+    queue = Jobs(engine.job_records, work, upkeep(engine, settings))
     heavy = heavy_work(settings, engine.layout.clips)
 
     @asynccontextmanager
@@ -85,9 +87,12 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
 
 
 def ingest_work(engine: Engine, settings: ServerSettings, alerts: Alerts) -> Work:
-    """Return what a job of the kinds `ingest` and `deepen` does."""
+    """Return what a job of the kinds `ingest`, `deepen` and `compact` does."""
 
     def work(request: Mapping[str, Any], report: Tell, stop: threading.Event) -> str | None:
+        if "compact" in request:
+            report({"saved": engine.compact(stop.is_set)})
+            return None
         if "deepen" in request:
             engine.deepen(progress=DeepenListener(report, stop), **request["deepen"])
             return None
@@ -104,6 +109,23 @@ def ingest_work(engine: Engine, settings: ServerSettings, alerts: Alerts) -> Wor
         return "; ".join(_failed(each, engine) for each in found.quarantined) or None
 
     return work
+
+
+def upkeep(engine: Engine, settings: ServerSettings) -> Callable[[Jobs], None]:
+    """Return what is looked after while no job waits: forgotten uploads, and files that pile up."""
+    known = 0  # that could have been saved when it was last asked for: who cancels it has a rest
+
+    def tidy(jobs: Jobs) -> None:
+        nonlocal known
+        for name in engine.drop_forgotten_uploads(settings.keep_upload_seconds):
+            log.info("the upload %s belonged to nothing and was deleted", name)
+        savable = engine.savable()
+        known = min(known, savable)
+        if savable >= known + PILE:
+            known = savable
+            jobs.submit("compact", {"compact": True})
+
+    return tidy
 
 
 def _failed(video: VideoReport, engine: Engine) -> str:

@@ -36,6 +36,9 @@ class ServerSettings(FromFile):
     webhook_hosts: str = Field(
         "", description="hosts, HOST or HOST:PORT, that webhooks may reach though not public"
     )
+    keep_upload_seconds: float = Field(
+        86400.0, ge=0, description="for a retry of its job; then one of no video goes"
+    )
     clip_seconds: float = Field(120.0, gt=0, description="the longest clip that is cut")
     clip_cache_bytes: int = Field(1 << 30, ge=0, description="of clips that were cut and are kept")
 

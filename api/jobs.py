@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any
 
 from api.errors import HttpProblem
@@ -12,8 +13,9 @@ from engine.storage.records import Job
 
 log = logging.getLogger(__name__)
 Tell = Callable[[Mapping[str, Any]], None]
-KINDS = ("ingest", "deepen")  # that are done here; alerts are told elsewhere
+KINDS = ("ingest", "deepen", "compact")  # that are done here; alerts are told elsewhere
 Work = Callable[[Mapping[str, Any], Tell, threading.Event], str | None]
+IDLE_SECONDS = 60.0  # between two looks at what there is to tidy up while nothing is queued
 
 
 class Jobs:
@@ -21,12 +23,17 @@ class Jobs:
 
     `work(request, report, stop)` does one job: it reports progress, gives up soon after `stop` is
     set, and returns why it failed or None. Jobs that a server left behind are taken up again by the
-    next one; an ingest resumes where its last stretch was committed.
+    next one; an ingest resumes where its last stretch was committed. Now and then, while nothing
+    is queued, `idle` is called, which may queue something.
     """
 
-    def __init__(self, records: JobRecords, work: Work) -> None:
+    def __init__(
+        self, records: JobRecords, work: Work, idle: "Callable[[Jobs], None]" = lambda _: None
+    ) -> None:
         self._records = records
         self._work = work
+        self._idle = idle
+        self._idle_at = 0.0
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._cancelled: set[str] = set()
@@ -88,9 +95,19 @@ class Jobs:
             queued = [job for job in self._records.jobs("queued") if job.kind in KINDS]
             if queued:
                 self._do(min(queued, key=lambda job: (job.created_at, job.job_id)))
+                self._idle_at = 0.0
+            elif monotonic() >= self._idle_at:
+                self._tidy()
+                self._idle_at = monotonic() + IDLE_SECONDS
             else:
                 with self._changed:
                     self._changed.wait(1.0)
+
+    def _tidy(self) -> None:
+        try:
+            self._idle(self)
+        except (EngineError, OSError) as error:
+            log.warning("tidying up failed: %s", error)
 
     def _do(self, job: Job) -> None:
         stop = threading.Event()

@@ -75,6 +75,7 @@ class _Tools:
             "moments": [_moment(moment) for moment in found.moments],
             "searched": {"videos": covered.videos, "frames": covered.frames},
             "complete": covered.complete,
+            **_caution(found.caution),
         }
 
     def look(
@@ -103,6 +104,7 @@ class _Tools:
             "confidence": round(said.confidence, 4),
             "how": said.how,
             "evidence": [_moment(moment) for moment in said.evidence],
+            **_caution(said.caution),
         }
 
     def cite(self, video: Which, start_seconds: Seconds, stop_seconds: Seconds) -> dict[str, Any]:
@@ -127,8 +129,10 @@ class _Tools:
     ) -> dict[str, Any]:
         """Run a SELECT over videos, gops, frames and moments('text'); CLIP_MATCH(frame, 'text')."""
         with for_one_who(sees_folders=sees_folders(), may_change=False):
-            table = self._engine.sql(statement).arrow()
-        return {"rows": table.slice(0, MOST_ROWS).to_pylist(), "of": table.num_rows}
+            found = self._engine.sql(statement)
+            table, caution = found.arrow(), found.caution
+        rows = table.slice(0, MOST_ROWS).to_pylist()
+        return {"rows": rows, "of": table.num_rows, **_caution(caution)}
 
 
 def _one_line_errors(tool: Callable[P, T]) -> Callable[P, T]:
@@ -142,6 +146,11 @@ def _one_line_errors(tool: Callable[P, T]) -> Callable[P, T]:
             raise ToolError(str(error)) from error
 
     return call
+
+
+def _caution(said: str | None) -> dict[str, str]:
+    """Say what has to be known before an answer is relied on, where there is something."""
+    return {"caution": said} if said else {}
 
 
 def _told(video: Video) -> dict[str, Any]:

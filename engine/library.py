@@ -1,6 +1,6 @@
 """A data folder without a model: its videos and what they look like, jobs, spaces, indexes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -223,9 +223,25 @@ class Library(Closing):
         """Return everything that is not as it should be, of one video or of the whole folder."""
         return self.store.verify(None if video is None else self.video(video).video_id)
 
-    def compact(self) -> int:
-        """Fold small and superseded files together; return how many files that saves."""
-        return self.store.compact()
+    def compact(self, stopped: Callable[[], bool] = lambda: False) -> int:
+        """Fold small and superseded files together; return how many files that saves.
+
+        Once `stopped` it ends soon; what was folded by then stays so.
+        """
+        return self.store.compact(stopped)
+
+    def savable(self) -> int:
+        """Return about how many files `compact` would save."""
+        return self.store.savable()
+
+    def drop_forgotten_uploads(self, keep_seconds: float) -> list[str]:
+        """Delete files that were sent to a server and belong to no video and no job; name them.
+
+        Those of a job that failed or was cancelled are kept for so long, since it may be retried.
+        """
+        from engine.uploads import drop_forgotten
+
+        return drop_forgotten(self.store, keep_seconds)
 
     # embedding spaces and their indexes
 

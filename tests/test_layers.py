@@ -36,6 +36,7 @@ LAYERS = [
         "engine.activity",
         "engine.background",
         "engine.footage",
+        "engine.uploads",
         "engine.ingesting",
         "engine.loading",
         "engine.rows",

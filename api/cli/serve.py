@@ -64,9 +64,14 @@ def serve(
 def _take_turns() -> None:
     """Let no thread keep the others waiting: neither by computing nor by collecting garbage.
 
-    What is loaded by now stays for good, hundreds of thousands of objects: a full collection that
-    looked at them would stop every thread for a good part of a second.
+    Queries run side by side, so each computes in one thread: several of each would wait for one
+    another, and take the time of those that encode. What is loaded by now stays for good, hundreds
+    of thousands of objects: a full collection that looked at them would stop every thread for a
+    good part of a second.
     """
+    import torch
+
+    torch.set_num_threads(1)
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.collect()
     gc.freeze()

@@ -22,12 +22,20 @@ class Pool:
         self._idle: list[Process] = []
         self._lent: set[Process] = set()
         self._closed = False
+        self._kept = 1  # that wait, once there was a statement
 
     def warm(self) -> None:
-        """Start the first worker, so that the first statement does not wait for it."""
+        """Start the first worker and one to spare, so that no statement waits for their imports."""
         with self._changed:
-            if not self._idle and not self._lent and not self._closed:
-                self._idle.append(Process(self.limits, idle_seconds=None))
+            self._kept = min(2, self.size)
+            self._fill()
+
+    def _fill(self) -> None:
+        """Start what is to wait for statements; who started last is taken last."""
+        while not self._closed and (count := len(self._idle) + len(self._lent)) < self.size:
+            if self._idle and count >= self._kept:
+                return
+            self._idle.insert(0, Process(self.limits, idle_seconds=None))
 
     @contextmanager
     def lend(self) -> Iterator[Process]:
@@ -88,8 +96,7 @@ class Pool:
             self._lent.discard(process)
             if self._closed or process.worn or not process.is_alive:
                 process.kill()
-                if not self._closed and not self._idle:
-                    self._idle.append(Process(self.limits, idle_seconds=None))
+                self._fill()
             else:
                 self._idle.append(process)
             self._changed.notify_all()

@@ -1,6 +1,6 @@
 """Compaction: overlays and small parts, of one video or of many, folded into few large ones."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import sleep
 
 import numpy as np
@@ -19,17 +19,28 @@ LEAST_SEEN = 0.5  # a large part of which less is seen is written anew
 _BREATH_SECONDS = 0.005  # between groups, so that who waits for the lock gets it
 
 
-def compact(files: Files, space_id: int, reached: Reached) -> int:
+def compact(
+    files: Files, space_id: int, reached: Reached, stopped: Callable[[], bool] = lambda: False
+) -> int:
     """Fold the parts of a space that queries see; return how many files that saves.
 
     Parts of several videos are joined, so that the number of files follows that of the rows. The
-    writers' lock is taken for one group of parts at a time: others write in between.
+    writers' lock is taken for one group of parts at a time: others write in between. Once `stopped`
+    no further group is begun.
     """
     saved = 0
     for group in list(_foldable(files, files.ledger.shown_parts(space_id), space_id)):
+        if stopped():
+            break
         saved += _fold_group(files, group, space_id, reached)
         sleep(_BREATH_SECONDS)
     return saved
+
+
+def savable(files: Files, space_id: int) -> int:
+    """Return about how many files folding would save, by what the catalog says of their sizes."""
+    small = [p.num_rows for p in files.ledger.shown_parts(space_id) if p.num_rows < FULL_ROWS]
+    return max(len(small) - 1 - sum(small) // FULL_ROWS, 0)
 
 
 def compact_video(files: Files, space_id: int, video_id: int, reached: Reached) -> int:

@@ -1,7 +1,7 @@
 """The data folder: Parquet parts (the truth), the DuckDB catalog and the FAISS index (derived)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Self
@@ -12,7 +12,7 @@ import pyarrow as pa
 from engine.closing import Closing
 from engine.errors import NotFoundError, StoreError, UsageError
 from engine.storage.changes import row_ids_of
-from engine.storage.compact import compact, compact_video, wants_compaction
+from engine.storage.compact import compact, compact_video, savable, wants_compaction
 from engine.storage.completeness import VideoCompleteness as VideoCompleteness
 from engine.storage.database import REPAIR, Database
 from engine.storage.durable import Reached, make_folder
@@ -313,12 +313,18 @@ class Store(Reader, Closing):
         self._indexes.build(space)
         return self._indexes.status(space)
 
-    def compact(self) -> int:
+    def compact(self, stopped: Callable[[], bool] = lambda: False) -> int:
         """Fold overlays and small parts while others write; return how many files that saves."""
-        spaces = self.catalog.spaces()
-        saved = sum(compact(self._files, space.space_id, self._reached) for space in spaces)
+        saved = sum(
+            compact(self._files, space.space_id, self._reached, stopped)
+            for space in self.catalog.spaces()
+        )
         self.settle()
         return saved
+
+    def savable(self) -> int:
+        """Return about how many files `compact` would save; nothing is read for that."""
+        return sum(savable(self._files, space.space_id) for space in self.catalog.spaces())
 
 
 def _holds_anything(layout: Layout) -> bool:

@@ -8,16 +8,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from api.app import create_app
+from api.app import PILE, create_app, upkeep
 from api.config import ServerSettings
 from api.jobs import Jobs, Tell
 from engine.errors import VideoError
 from engine.session import Engine
-from engine.storage.store import Store
+from engine.storage.sampling import Sampling
+from engine.storage.store import Rows, Store
+from engine.video.container import VideoInfo
+from engine.vision.backbone.space import Space
 from tests.api.conftest import URL, Made
+
+SPACE = Space("tiny", "local/tiny", "local", "0" * 64, "{}", 4)
 
 
 def wait(ready: Callable[[], bool]) -> None:
@@ -224,3 +230,49 @@ def test_a_job_is_tried_again(own_engine: Engine, made: Made, tmp_path: Path) ->
         assert client.post("/jobs/none/retry").status_code == 404
         listed = client.get("/jobs?status=ready&limit=1").json()
         assert [job["id"] for job in listed] == [again["id"]]
+
+
+def test_files_that_pile_up_are_folded_beside_the_requests(tmp_path: Path) -> None:
+    with Engine.open(tmp_path / "data", device="cpu") as engine:
+        store = engine.store
+        store.catalog.add_space(SPACE)
+        info = VideoInfo("/a.mp4", "h264", 64, 48, 0, 30.0, 99.0, 0.0, 300, 1234, "yuv420p", False)
+        video_id = store.catalog.add_video(info, "hash", "a.mp4")
+        stream = (video_id, SPACE.key, Sampling(2), "dense")
+        for stretch in range(PILE + 2):
+            frame = np.arange(2 * stretch, 2 * stretch + 2, dtype=np.int32)
+            flat, unit = np.zeros(2, np.float32), np.eye(2, 4, dtype=np.float32)
+            rows = Rows(frame, frame / 2, ["I"] * 2, unit, flat, flat, np.ones(2, bool))
+            store.write_part(*stream, stretch, float(stretch), stretch + 1.0, rows)
+        assert engine.savable() > PILE
+        assert engine.compact(lambda: True) == 0
+        with TestClient(create_app(engine, ServerSettings()), base_url=URL) as client:
+            wait(lambda: any(job["finished_at"] for job in client.get("/jobs").json()))
+            (job,) = client.get("/jobs").json()
+        assert (job["status"], job["error"]) == ("ready", None)
+        assert (job["kind"], job["videos"]) == ("compact", [])
+        assert job["progress"]["saved"] > PILE
+        assert engine.savable() == 0
+        assert len(store.rows(SPACE.key, columns=["row_id"])) == 2 * (PILE + 2)
+
+
+def test_what_was_folded_in_vain_is_not_asked_for_each_minute(store: Store) -> None:
+    left, asked = [PILE], list[str]()
+
+    class Piled:
+        """An engine whose files cannot be folded."""
+
+        def savable(self) -> int:
+            return left[0]
+
+        def drop_forgotten_uploads(self, _: float) -> list[str]:
+            return []
+
+    jobs = Jobs(store.catalog, lambda *_: None)
+    tidy = upkeep(Piled(), ServerSettings())  # type: ignore[arg-type]
+    for count in (PILE, PILE, PILE + 1, 2 * PILE, 0, PILE - 1, PILE):
+        left[0] = count
+        tidy(jobs)
+        asked.append(str(len(store.catalog.jobs())))
+    store.close()
+    assert asked == ["1", "1", "1", "2", "2", "2", "3"]

@@ -70,6 +70,10 @@ def test_an_agent_asks_and_counts(engine: Engine) -> None:
         assert said["answer"] == engine.ask("what colour is it?", ["red", "blue"]).text
         found = await call(client, "sql", statement="SELECT count(*) AS n FROM videos")
         assert found == {"rows": [{"n": 2}], "of": 1}
+        scores = "SELECT CLIP_MATCH(frame, 'a star') AS s FROM frames LIMIT 1"
+        for tool, given in (("sql", {"statement": scores}), ("find", {"text": "a star"})):
+            assert "made-up clips only" in (await call(client, tool, **given))["caution"]
+        assert "made-up clips only" in said["caution"]
 
     talk(build_server(engine), work)
 

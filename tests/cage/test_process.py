@@ -163,6 +163,22 @@ def test_a_worker_that_was_killed_is_replaced() -> None:
         assert fresh._pool._idle != [process]
 
 
+@linux
+def test_a_warm_sandbox_has_a_worker_to_spare() -> None:
+    with Sandbox() as fresh:
+        fresh.warm()
+        spare, first = fresh._pool._idle
+        fresh.run("SELECT 1", {}, max_rows=1)
+        assert fresh._pool._idle == [spare, first]
+        first.kill()  # as an attack's deadline does
+        fresh.run("SELECT 1", {}, max_rows=1)
+        assert spare in fresh._pool._idle
+        with fresh._pool.lend() as lent:
+            assert lent is spare
+            lent.kill()
+        assert len(fresh._pool._idle) == 2
+
+
 def test_an_idle_worker_ends_by_itself_and_costs_no_statement() -> None:
     resting = Process(LIMITS, idle_seconds=0.05)
     resting._process.wait(30)
