@@ -214,6 +214,7 @@ def test_many_rows_hold_up_nobody(engine: Engine) -> None:
             rows = asyncio.create_task(client.post("/sql", json=body, timeout=60))
             while not rows.done():
                 begun = time.perf_counter()
+                await asyncio.sleep(0)  # an answer that waits for nothing lets nobody else in
                 await client.get("/livez")
                 waits.append(time.perf_counter() - begun)
             taken = time.perf_counter() - started
