@@ -168,16 +168,16 @@ class Generator:
         written, tables = self.entry(outer, depth)
         for _ in range(self.random.choice((0, 0, 1, 1, 1, 2) if depth > 0 else (0, 0, 1))):
             written, tables = self.joined(written, tables, outer, depth)
-        where = self.where(tables, outer, depth)
+        linked = ""
         if len(tables) == 1 and self.chance(0.2):
             self.note("comma")
             right, added = self.base()
-            keyed = "video_id" in tables[0].columns and self.chance(0.7)
-            link = f"{added[0].alias}.video_id = {tables[0].alias}.video_id"
-            tables = [*tables, *added]
-            own = f" WHERE {link}" if keyed else self.where(tables, outer, 0)
-            where = f"{where} AND {own[7:]}" if where and own else where or own
-            written = f"{written}, {right}"
+            if "video_id" in tables[0].columns and self.chance(0.7):
+                linked = f"{added[0].alias}.video_id = {tables[0].alias}.video_id"
+            written, tables = f"{written}, {right}", [*tables, *added]
+        where = self.where(tables, outer, depth)  # knows all tables: no bare name of two
+        if linked:
+            where = f"{where} AND {linked}" if where else f" WHERE {linked}"
         return written, tables, where
 
     def entry(self, outer: list[Table], depth: int) -> tuple[str, list[Table]]:
