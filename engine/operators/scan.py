@@ -11,6 +11,9 @@ from engine.errors import ExecutionError
 from engine.operators.base import Context
 from engine.operators.filter import Filter, keep_rows
 from engine.operators.frame_rows import FrameRows, Stored, batches_of
+from engine.storage.recorded_times import RecordedTimes
+
+_TIMES = {"start_at": "start_seconds", "stop_at": "stop_seconds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,20 @@ class Scan:
             return keep_rows(context.actions().clips(view.gops), self.predicates, context)
         rows = view.videos if self.relation == "videos" else view.gops
         rows = as_caller_sees(rows) if self.relation == "videos" else rows
+        if self.relation == "gops":
+            rows = self._timed(rows, view.frames.recorded)
         gone = [name for name in self.columns.names if name not in rows.schema.names]
         if gone:
             raise ExecutionError(f"column {gone[0]} was dropped meanwhile", operator="Scan")
         rows = rows.select(self.columns.names).cast(self.columns)
         return keep_rows(rows, self.predicates, context)
+
+    def _timed(self, gops: pa.Table, recorded: RecordedTimes) -> pa.Table:
+        """Add the instants that are asked for, null where it is not known of a video."""
+        for name in [name for name in _TIMES if name in self.columns.names]:
+            videos, seconds = (gops.column(each).to_numpy() for each in ("video_id", _TIMES[name]))
+            gops = gops.append_column(name, recorded.at(videos, seconds))
+        return gops
 
 
 def as_caller_sees(videos: pa.Table) -> pa.Table:

@@ -94,6 +94,8 @@ def _can_cast(node: exp.Cast, type_of: TypeOf) -> bool:
         return False
     if _is_text(given):
         return _reads_as(given.name, wanted)
+    if node.to.this == exp.DType.DATE:
+        return isinstance(given, exp.Column) and kind_of(given, type_of) == "time"
     return node.to.this in _WIDE and kind_of(given, type_of) in ("number", "bool")
 
 

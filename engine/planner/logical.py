@@ -21,6 +21,7 @@ class Scan:
     relation: Literal["videos", "gops", "frames", "clips"]
     predicates: Predicates = ()
     columns: Columns = ()  # that users have added
+    timed: bool = False  # with when GOPs were recorded: `start_at`, `stop_at`
 
 
 @dataclass(frozen=True, slots=True)

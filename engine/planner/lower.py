@@ -57,7 +57,7 @@ def lower(plan: Plan, build: Build) -> Operator:  # noqa: ARG001
 
 @lower.register
 def _(plan: logical.Scan, build: Build) -> Operator:  # noqa: ARG001
-    schema = schema_of(plan.relation, plan.columns)
+    schema = schema_of(plan.relation, plan.columns, timed=plan.timed)
     return Scan(plan.relation, schema, _sql(plan.predicates))
 
 

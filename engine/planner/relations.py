@@ -37,9 +37,14 @@ Columns: TypeAlias = tuple[tuple[str, ColumnKind], ...]  # that users have added
 
 
 @lru_cache(maxsize=64)
-def schema_of(relation: str, columns: Columns) -> pa.Schema:
-    """Return the columns of a relation, those that users have added to videos included."""
+def schema_of(relation: str, columns: Columns, *, timed: bool = False) -> pa.Schema:
+    """Return the columns of a relation, those that users have added to videos included.
+
+    Of `timed` GOPs it is known besides when they were recorded, where it is of their video.
+    """
     schema = RELATIONS[relation]
+    for name in ("start_at", "stop_at") if timed else ():
+        schema = schema.append(pa.field(name, FRAMES.field("at").type))
     for name, kind in columns if relation == "videos" else ():
         schema = schema.append(pa.field(name, ARROW[kind]))
     return schema

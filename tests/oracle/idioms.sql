@@ -532,6 +532,8 @@ SELECT name, recorded_from FROM videos WHERE recorded_from = 'given'
 SELECT folder, count(*) AS n FROM videos GROUP BY folder
 SELECT f.frame, f.at FROM frames f WHERE f.at >= '2026-03-01 23:59:59.5' ORDER BY f.frame
 SELECT f.frame, f.at FROM frames f WHERE f.at > TIMESTAMP '2026-03-01 08:00:01' AND f.at < TIMESTAMP '2026-03-01 08:00:02.5'
+SELECT f.frame FROM frames f WHERE f.at::DATE = '2026-03-02' OR CLIP_MATCH(f.frame, 'a dog') > 0.4
+SELECT v.name, CLIP_MATCH(f.frame, 'a dog') AS s FROM frames f JOIN videos v USING (video_id) WHERE f.at::DATE BETWEEN DATE '2026-02-28' AND DATE '2026-03-01' AND f.at <= '2026-03-01 08:00:02' ORDER BY s DESC, f.frame LIMIT 6
 SELECT min(f.at) AS first, max(f.at) AS last, count(f.at) AS n FROM frames f
 SELECT v.camera, date_trunc('minute', f.at) AS minute, max(CLIP_MATCH(f.frame, 'a dog')) AS dog FROM frames f JOIN videos v USING (video_id) WHERE v.camera = 'north' GROUP BY ALL ORDER BY ALL
 SELECT v.name, f.at, CLIP_MATCH(f.frame, 'a cat') AS s FROM frames f JOIN videos v USING (video_id) WHERE f.at IS NOT NULL ORDER BY s DESC LIMIT 5

@@ -1,8 +1,11 @@
 """A statement embeds the GOPs that its answer needs, and hardly any other."""
 
+import random
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -48,6 +51,20 @@ SHAPES = {  # with the GOPs that are needed, of 250: five videos of 50 GOPs of 2
     " f.video_id = v.video_id AND f.seconds < 2 ORDER BY s DESC LIMIT 1) t WHERE v.video_id < 3": 2,
     f"SELECT f.frame FROM frames f WHERE {SCORE} > -2 AND f.seconds < 2 AND EXISTS (SELECT 1 FROM"
     " videos v WHERE v.video_id = f.video_id AND v.name = 'v3.mp4')": 1,
+    # videos 1 to 3 were recorded from 8:00 on, half an hour later each; of the others it is unknown
+    f"{WHERE} f.at BETWEEN '2026-03-01 08:00' AND '2026-03-01 08:00:20'": 11,
+    f"{WHERE} f.at >= '2026-03-01 08:30:50' AND f.at < '2026-03-01 09:00:10'": 30,
+    f"{WHERE} '2026-03-01 08:00:04' > f.at": 2,
+    f"{WHERE} f.at = TIMESTAMP '2026-03-01 09:00:10'": 1,
+    f"{WHERE} f.at IN ('2026-03-01 08:00:13', '2026-03-01 09:00:13')": 2,
+    f"{WHERE} (f.at > '2026-03-01 09:01:30' OR f.seconds < 1)": 10,
+    f"{WHERE} f.at::DATE = '2026-03-01' AND f.seconds < 2": 3,
+    f"{WHERE} f.at::DATE > DATE '2026-03-01'": 0,
+    f"{WHERE} f.at >= '2026-03-01T09:01:30Z'::TIMESTAMPTZ": 5,
+    f"SELECT v.name FROM frames f JOIN videos v USING (video_id) WHERE f.at < '2026-03-02'"
+    f" AND v.name IN ('v2.mp4', 'v4.mp4') AND f.seconds < 6 AND {SCORE} > -2": 3,
+    f"SELECT * FROM (SELECT f.at AS t, f.video_id AS v, {SCORE} AS s FROM frames f) d JOIN gops g"
+    " ON d.v = g.video_id WHERE t BETWEEN '2026-03-01 08:30' AND '2026-03-01 08:30:03'": 2,
 }
 
 
@@ -66,6 +83,9 @@ class Film:
             video = self.store.catalog.add_video(info, f"{number:064x}", f"v{number}.mp4")
             spans = [Gop(index, 2.0 * index, 2.0 * index + 2, 50, index) for index in range(50)]
             self.store.catalog.add_gops(video, spans)
+            if number <= 3:
+                start = datetime(2026, 3, 1, 7, 30) + number * timedelta(minutes=30)
+                self.store.catalog.set_values([video], {"recorded_at": start})
 
     def embed(self, missing: Sequence[Range], options: Options) -> Embedded:
         for item in missing:
@@ -121,6 +141,52 @@ def run(film: Film, sandbox: Sandbox, sql: str) -> int:
 def test_only_what_is_needed_is_embedded(sql: str, shared_film: Film, sandbox: Sandbox) -> None:
     run(shared_film, sandbox, sql)
     assert SHAPES[sql] <= len(set(shared_film.gops)) <= 1.1 * SHAPES[sql]
+
+
+def condition(draw: random.Random) -> str:
+    """Draw a condition on when frames lie and when they were recorded."""
+    kind = draw.choice(["seconds", "at", "at", "at", "day"])
+    column = {"day": "f.at::DATE"}.get(kind, f"f.{kind}")
+    values = [str(draw.randrange(200) / 2) for _ in range(3)]
+    if kind == "day":
+        values = [f"DATE '2026-03-0{draw.randint(1, 3)}'" for _ in values]
+    elif kind == "at":
+        begin = draw.choice([datetime(2026, 3, 1, 22, 59, 30), datetime(2026, 3, 1, 23, 58)])
+        values = [f"'{begin + timedelta(seconds=2 * float(value))}'" for value in values]
+    compare = draw.choice([">", ">=", "<", "<=", "=", "!="])
+    return draw.choice(
+        [
+            f"{column} {compare} {values[0]}",
+            f"{values[0]} {compare} {column}",
+            f"{column} BETWEEN {values[0]} AND {values[1]}",
+            f"({column}) IN ({', '.join(values)})",
+            f"{column} IS NULL",
+        ]
+    )
+
+
+def test_no_frame_that_meets_a_condition_is_left_out(film: Film, sandbox: Sandbox) -> None:
+    """Against a stock DuckDB over instants a quarter of a second apart."""
+    stock = duckdb.connect()
+    stock.execute("CREATE TABLE f AS SELECT v AS video_id, i / 4.0 AS seconds, i // 8 AS gop, NULL"
+                  "::TIMESTAMP AS at FROM range(1, 6) t(v), range(400) u(i)")  # fmt: skip
+    for number in (1, 2):  # one before, one across midnight
+        begin = datetime(2026, 3, 1, 23, 0) + (number - 1) * timedelta(seconds=3555.5)
+        film.store.catalog.set_values([number], {"recorded_at": begin})
+        stock.execute(
+            'UPDATE f SET "at" = ?::TIMESTAMP + to_milliseconds((1000 * seconds)::BIGINT) WHERE'
+            " video_id = ?", [begin, number],
+        )  # fmt: skip
+    film.store.catalog.set_values([3], {"recorded_at": None})
+    draw, bounded = random.Random(5), 0
+    for _ in range(12):
+        parts = [condition(draw) for _ in range(draw.randint(1, 3))]
+        where = "(" + draw.choice([" AND ", " OR "]).join(parts) + ")"
+        run(film, sandbox, f"{WHERE} {where}")
+        found = stock.execute(f"SELECT DISTINCT video_id, gop FROM f WHERE {where}").fetchall()
+        assert set(found) <= set(film.gops), where
+        bounded += len(set(film.gops)) < 250
+    assert bounded > 4
 
 
 def test_a_limit_ends_embedding(film: Film, sandbox: Sandbox) -> None:

@@ -2,31 +2,38 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from sqlglot import exp
 
 from engine.planner.joins import conjuncts
-from engine.planner.logical import Detect, Embed, Filter, Plan, Scan, transform, walk
+from engine.planner.logical import (
+    Detect,
+    Embed,
+    Filter,
+    Hold,
+    Overlap,
+    Plan,
+    Scan,
+    SemiJoin,
+    transform,
+    walk,
+)
 from engine.planner.predicates import reads, split
 
-# seconds >= a holds only in GOPs that stop after a; seconds < b only in those that start before b
-_BOUNDS: Final[Mapping[type[exp.Binary], tuple[type[exp.Binary], str]]] = {
-    exp.GT: (exp.GT, "stop_seconds"),
-    exp.GTE: (exp.GT, "stop_seconds"),
-    exp.LT: (exp.LT, "start_seconds"),
-    exp.LTE: (exp.LTE, "start_seconds"),
-}
-_MIRRORED: Final[Mapping[type[exp.Binary], type[exp.Binary]]] = {
+Comparison: TypeAlias = type[exp.Binary]
+
+_MIRRORED: Final[Mapping[Comparison, Comparison]] = {
     exp.GT: exp.LT,
     exp.GTE: exp.LTE,
     exp.LT: exp.GT,
     exp.LTE: exp.GTE,
 }
+_SPANS: Final = {"seconds": ("start_seconds", "stop_seconds"), "at": ("start_at", "stop_at")}
 
 
 def push_filter_below_embed(plan: Plan) -> Plan:
-    """Move predicates on `video_id` below Embed and Detect; those on `seconds` bound the GOPs."""
+    """Move predicates on `video_id` below Embed and Detect; on `seconds` or `at` bound the GOPs."""
     return transform(plan, _push)
 
 
@@ -44,8 +51,18 @@ def _push(plan: Plan) -> Plan:
     fresh = tuple(bound for bound in (*below, *bounds) if bound not in known)
     if not fresh:
         return plan
+    if any(reads(bound) & set(_SPANS["at"]) for bound in fresh):
+        inner = _timed(inner)
     embed = replace(plan.source, source=Filter(inner, fresh))
     return Filter(embed, above) if above else embed
+
+
+def _timed(gops: Plan) -> Plan:
+    """Let it be known when the GOPs were recorded."""
+    if isinstance(gops, Scan):
+        return replace(gops, timed=True)
+    assert isinstance(gops, (Filter, SemiJoin, Overlap, Hold))
+    return replace(gops, source=_timed(gops.source))
 
 
 def _bound(predicate: exp.Expr) -> exp.Expr | None:
@@ -75,19 +92,38 @@ def _bound(predicate: exp.Expr) -> exp.Expr | None:
     return _all(parts)
 
 
-def _all(parts: list[tuple[type[exp.Binary], exp.Expr, exp.Expr]]) -> exp.Expr | None:
-    bounds = []
-    for kind, left, right in parts:
-        if _is_seconds(right):
+def _all(parts: list[tuple[Comparison, exp.Expr, exp.Expr]]) -> exp.Expr | None:
+    bounds: list[exp.Expr] = []
+    for kind, one, other in parts:
+        left, right = one.unnest(), other.unnest()
+        if _time(right) is not None:
             kind, left, right = _MIRRORED.get(kind, kind), right, left
-        if not _is_seconds(left) or reads(right):
+        time = _time(left)
+        if time is None or reads(right):
             return None
         kinds = (exp.GTE, exp.LTE) if kind is exp.EQ else (kind,)
-        for one in kinds:
-            compare, column = _BOUNDS[one]
-            bounds.append(compare(this=exp.column(column), expression=right.copy()))
+        bounds += [_side(each, left, time, right) for each in kinds]
     return exp.and_(*bounds)
 
 
-def _is_seconds(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Column) and node.name.lower() == "seconds"
+def _side(kind: Comparison, left: exp.Expr, time: exp.Column, right: exp.Expr) -> exp.Expr:
+    """What a comparison with a frame's time says of the span of its GOP: `[start, stop)`."""
+    start, stop = (exp.column(name) for name in _SPANS[time.name.lower()])
+    if kind in (exp.LT, exp.LTE):
+        return kind(this=_put(left, start), expression=right.copy())
+    if left is time:
+        return exp.GT(this=stop, expression=right.copy())
+    last = exp.Sub(this=stop, expression=exp.Interval(this=exp.Literal.string("1 microsecond")))
+    return kind(this=_put(left, last), expression=right.copy())
+
+
+def _put(left: exp.Expr, value: exp.Expr) -> exp.Expr:
+    return exp.cast(value, left.to) if isinstance(left, exp.Cast) else value
+
+
+def _time(node: exp.Expr) -> exp.Column | None:
+    """The time of a frame that is compared: `seconds`, `at`, or the day of `at`."""
+    if type(node) is exp.Cast and node.to.this == exp.DType.DATE:
+        day = _time(node.this.unnest())
+        return day if day is not None and day.name.lower() == "at" else None
+    return node if isinstance(node, exp.Column) and node.name.lower() in _SPANS else None
