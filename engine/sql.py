@@ -22,6 +22,7 @@ from engine.planner.parse import ExplainForm, Statement, parse
 from engine.planner.pivots import MOST_VALUES, list_values
 from engine.planner.place import in_users_text
 from engine.planner.prepare import Prepared, prepare
+from engine.planner.texts import list_texts, may_ask_texts
 from engine.rows import CAUTION, Completeness, SqlResult
 
 
@@ -56,7 +57,7 @@ def run_sql(
         vocabulary=vocabulary,
     )
     parsed = None
-    if "PIVOT" in sql.upper():
+    if "PIVOT" in sql.upper() or may_ask_texts(sql):
         with nesting_bounded(sql):
             parsed = _with_values(parse(sql, positional, named, vocabulary), context, planned)
     prepared = planned(parsed=parsed)
@@ -83,15 +84,15 @@ def run_sql(
 def _with_values(
     statement: Statement, context: Context, planned: Callable[..., Prepared]
 ) -> Statement:
-    """List the values of each PIVOT that lists none: they are read first."""
+    """List the values of each PIVOT, and the texts of `moments`, that are asked for: read first."""
 
-    def ask(values: Statement) -> list[str]:
+    def ask(values: Statement) -> list[Any]:
         prepared = planned(parsed=values, analyze=False, max_rows=MOST_VALUES + 1)
         options = context.options.override(values.options)
-        found: list[str] = _run(prepared, replace(context, options=options)).column(0).to_pylist()
+        found: list[Any] = _run(prepared, replace(context, options=options)).column(0).to_pylist()
         return found
 
-    return list_values(statement, ask)
+    return list_values(list_texts(statement, ask), ask)
 
 
 def _explained(

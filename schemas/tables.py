@@ -221,6 +221,7 @@ MOMENTS: Final = _columns(
     ("steps", pa.list_(pa.struct(list(STEP)))),
     required="video_id start_seconds stop_seconds peak_seconds score steps",
 )
+MOMENTS_OF_TEXTS: Final = MOMENTS.append(pa.field("text", _TEXT, nullable=False))
 
 CATALOG: Final[Mapping[str, pa.Schema]] = {
     "videos": VIDEOS,

@@ -1,7 +1,7 @@
 """Spans of videos in which texts match."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -9,13 +9,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.operators.base import Context, Operator
-from engine.operators.frame_rows import frames_given
+from engine.operators.frame_rows import FrameRows, frames_given
 from engine.search.moments import Shown, Span, Step, Together, find_spans, sequence_spans
 from engine.search.nearest import settle_cutoff, settle_scores
 from engine.search.scores import Match, cosine_at, line_of, place_scores
 from engine.storage import row_id
 from engine.storage.view import Places
-from schemas.tables import MOMENTS, STEP
+from schemas.tables import MOMENTS, MOMENTS_OF_TEXTS, STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class Moments:
     """Merge hits of each text into spans; several texts must follow one another as asked.
 
     A hit scores at least `min_score`; without it the calibrated match decides. Moments last at
-    least `min_duration` seconds, and of them the `top_k` that score highest are given.
+    least `min_duration` seconds, and of them the `top_k` that score highest are given. Texts that
+    stand `apart` have each its own moments, as if it had been asked for alone.
     """
 
     source: Operator
@@ -32,24 +33,39 @@ class Moments:
     min_score: float | None
     min_duration: float = 0.0
     top_k: int | None = None
+    apart: bool = False
 
     @property
     def schema(self) -> pa.Schema:
         """The columns of `moments`."""
-        return MOMENTS
+        return MOMENTS_OF_TEXTS if self.apart else MOMENTS
 
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
+        """Read the frames once, then look for the moments of each text, or of all."""
+        if not self.steps:
+            return
+        rows = frames_given(self.source, context)
+        if not self.apart:
+            yield from self._chosen(context, rows)
+            return
+        for step in self.steps:
+            alone = replace(self, steps=(step,), apart=False)
+            for batch in alone._chosen(context, rows):
+                yield batch.append_column(
+                    MOMENTS_OF_TEXTS.field("text"), pa.array([str(step.text)] * len(batch))
+                )
+
+    def _chosen(self, context: Context, rows: FrameRows) -> Iterator[pa.RecordBatch]:
         """Look for moments video by video; the best of all once all are there."""
         if self.top_k is None:
-            yield from self._all(context)
+            yield from self._all(context, rows)
             return
-        found = pa.Table.from_batches(list(self._all(context)), MOMENTS)
+        found = pa.Table.from_batches(list(self._all(context, rows)), MOMENTS)
         order = [("score", "descending"), ("video_id", "ascending"), ("start_seconds", "ascending")]
         yield from found.sort_by(order).slice(0, self.top_k).to_batches()
 
-    def _all(self, context: Context) -> Iterator[pa.RecordBatch]:
+    def _all(self, context: Context, rows: FrameRows) -> Iterator[pa.RecordBatch]:
         """Look for the hits of each text, then walk through the videos that have some of all."""
-        rows = frames_given(self.source, context)
         frames, places, videos = rows.frames, rows.places, np.empty(0, np.int64)
         steps: list[_Hits] = []
         for step in self.steps:

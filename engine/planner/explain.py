@@ -81,7 +81,8 @@ def _(plan: logical.Moments) -> str:
     cut = "calibrated cut" if plan.min_score is None else f"score >= {plan.min_score:g}"
     least = f", lasting {plan.min_duration:g} s" if plan.min_duration else ""
     most = "" if plan.top_k is None else f", the best {plan.top_k}"
-    return f"Moments {' then '.join(words)}{gap}, {cut}{least}{most}"
+    joint = " and by itself " if plan.apart else " then "
+    return f"Moments {joint.join(words)}{gap}, {cut}{least}{most}"
 
 
 @describe.register

@@ -130,6 +130,7 @@ class Moments:
     min_score: float | None
     min_duration: float = 0.0
     top_k: int | None = None  # the best of all moments, so nothing goes below it
+    apart: bool = False  # each text by itself, in a column of its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,8 +108,8 @@ def _(plan: logical.Limit, build: Build) -> Operator:
 
 @lower.register
 def _(plan: logical.Moments, build: Build) -> Operator:
-    source, least = build.operator(plan.source), plan.min_duration
-    return Moments(source, plan.steps, plan.gap_seconds, plan.min_score, least, plan.top_k)
+    told = (plan.gap_seconds, plan.min_score, plan.min_duration, plan.top_k, plan.apart)
+    return Moments(build.operator(plan.source), plan.steps, *told)
 
 
 @lower.register

@@ -6,6 +6,7 @@ from engine.errors import BindError, ParseError, unknown
 from engine.planner.parse import Statement
 from engine.planner.place import position_of
 from engine.planner.relations import RELATIONS
+from engine.planner.texts import OF_COLUMN
 from engine.planner.views import is_cte
 
 _CHANGES = (
@@ -79,6 +80,8 @@ def check_safe(statement: Statement) -> None:
                 sql=statement.sql,
                 position=position_of(node),
             )
+        if isinstance(node, exp.Lateral) and node.this.name.lower() == "moments":
+            raise BindError(OF_COLUMN, sql=statement.sql, position=position_of(node))
         if isinstance(node, exp.Table):
             _check_table(node, names, statement)
         elif isinstance(node, exp.Func):

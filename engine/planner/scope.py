@@ -8,7 +8,9 @@ from sqlglot import exp
 from engine.planner.block import Body, FromItem, Output, Scope, is_query, joined_to
 from engine.planner.joins import Leaf, Pair, Tree, kind_of, pairs
 from engine.planner.relations import RELATIONS, Columns, schema_of
+from engine.planner.texts import lists_texts
 from engine.planner.views import OWN
+from schemas.tables import MOMENTS_OF_TEXTS
 
 _JOINING = ("kind", "side", "method", "on", "using", "pivots")  # what a comma has not
 _TAIL = ("order", "limit", "offset", "sample", "pivots")
@@ -174,6 +176,8 @@ class _Reader:
             self.counts[name] = self.counts.get(name, 0) + 1
             source.relation, source.name = name, f"{name}_{self.counts[name]}"
             source.schema = schema_of(name, self.columns)
+            if name == "moments" and lists_texts(table):
+                source.schema = MOMENTS_OF_TEXTS
             self.scopes.references[source.name] = (block, source)
         else:
             self._loose(table, ctes, block)

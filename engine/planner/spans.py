@@ -12,6 +12,7 @@ from engine.planner.logical import Detect, Embed, Moments, Nearest, Scan
 from engine.planner.place import position_of
 from engine.planner.predicates import quotes
 from engine.planner.sequence import SEQUENCE, STEP
+from engine.planner.texts import OF_COLUMN
 from engine.search.moments import Shown, Step, Together
 
 _FORM = "moments('text' [THEN 'text' WITHIN 10s] [, gap => 1.0, min_score => 0.3])"
@@ -39,6 +40,8 @@ def bind_moments(table: exp.Table, arguments: Sequence[exp.Expr], sql: str) -> M
     texts = [item for item in arguments if not isinstance(item, exp.Kwarg)]
     if len(texts) != 1:
         _fail(table, f"expected {_FORM}", sql)
+    if isinstance(texts[0], exp.Column) and texts[0].table:
+        _fail(texts[0], OF_COLUMN, sql)
     given = {}
     for item in arguments:
         if isinstance(item, exp.Kwarg):
@@ -54,8 +57,11 @@ def bind_moments(table: exp.Table, arguments: Sequence[exp.Expr], sql: str) -> M
         _fail(table, f"min_duration is in seconds, at least 0, got {least:g}", sql)
     if most is not None and (most < 1 or most != int(most)):
         _fail(table, f"top_k is a whole number, at least 1, got {most:g}", sql)
-    steps, most = _steps(texts[0], sql), None if most is None else int(most)
-    return Moments(Embed(Scan("gops")), steps, gap, given.get("min_score"), least, most)
+    apart, most = isinstance(texts[0], exp.Array), None if most is None else int(most)
+    listed = dict.fromkeys(_text(item, sql) for item in texts[0].expressions) if apart else ()
+    steps = tuple(map(Step, listed)) if apart else _steps(texts[0], sql)
+    gops = Embed(Scan("gops"))
+    return Moments(gops, steps, gap, given.get("min_score"), least, most, apart)
 
 
 def bind_detections(table: exp.Table, sql: str) -> Detect:

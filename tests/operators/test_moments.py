@@ -204,3 +204,67 @@ def found_by(kept: Store, sandbox: Sandbox, arguments: str, where: str = "") -> 
     sql += where
     rows = run_sql(context_of(kept, sandbox), f"{sql} ORDER BY ALL", max_rows=1000).rows()
     return [tuple(row.values()) for row in rows]
+
+
+RULES = "(VALUES ('high', 'a dog'), ('low', 'a cat'), ('low', 'a dog'), ('none', NULL)) r(level, t)"
+CALLS = [
+    f", min_score => 0.1{more}" for more in ("", ", top_k => 3, gap => 2", ", min_duration => 1")
+]
+
+
+@pytest.mark.parametrize("told", CALLS)
+def test_texts_of_a_query_are_each_asked_for_alone(
+    kept: Store, sandbox: Sandbox, told: str
+) -> None:
+    """As one statement for each text gives them."""
+
+    def rows(sql: str) -> list[tuple[object, ...]]:
+        found = run_sql(context_of(kept, sandbox), sql, max_rows=1000).rows()
+        return sorted(tuple(map(repr, row.values())) for row in found)
+
+    alone = [
+        row
+        for text in ("a cat", "a dog")
+        for row in rows(f"SELECT *, '{text}' AS text FROM moments('{text}'{told})")
+    ]
+    assert alone
+    for texts in ("['a cat', 'a dog', 'a cat']", f"(SELECT t FROM {RULES})"):
+        assert rows(f"SELECT * FROM moments({texts}{told})") == sorted(alone)
+    assert rows(
+        f"WITH r AS (SELECT * FROM {RULES}), m AS (SELECT * FROM moments((SELECT t FROM r"
+        f" WHERE level = 'high'){told})) SELECT r.level, m.video_id, m.score FROM m JOIN r"
+        " ON m.text = r.t WHERE m.video_id < 5 AND m.text LIKE '%dog'"
+    ) == rows(
+        f"SELECT r.level, m.video_id, m.score FROM moments('a dog'{told}) m, {RULES}"
+        " WHERE r.t = 'a dog' AND m.video_id < 5"
+    )
+
+
+def test_a_query_that_gives_no_text_gives_no_moment(kept: Store, sandbox: Sandbox) -> None:
+    for texts in ("[]", f"(SELECT t FROM {RULES} WHERE level = 'none')"):
+        sql = f"SELECT text, score FROM moments({texts})"
+        table = run_sql(context_of(kept, sandbox), sql, max_rows=10).table
+        assert (table.num_rows, table.schema.names) == (0, ["text", "score"])
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ("(SELECT video_id FROM videos)", "texts; its query gave 1"),
+        ("(SELECT 'a ' || i FROM range(101) t(i))", "gave more than 100"),
+        ("(SELECT name FROM nowhere)", "nowhere"),
+        ("['a dog', 3]", "expected moments"),
+    ],
+)
+def test_other_texts_are_refused(kept: Store, sandbox: Sandbox, texts: str, said: str) -> None:
+    with pytest.raises(EngineError, match=said):
+        run_sql(context_of(kept, sandbox), f"SELECT * FROM moments({texts})", max_rows=10)
+
+
+@pytest.mark.parametrize("lateral", ["", "LATERAL "])
+def test_a_column_of_another_relation_is_told_the_form(
+    kept: Store, sandbox: Sandbox, lateral: str
+) -> None:
+    sql = f"SELECT * FROM videos v, {lateral}moments(v.name)"
+    with pytest.raises(EngineError, match="moments\\(\\(SELECT text FROM"):
+        run_sql(context_of(kept, sandbox), sql, max_rows=10)
