@@ -8,9 +8,12 @@ import sys
 from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from pathlib import Path
+from time import monotonic, sleep
 
 from engine.errors import StoreError
 from engine.storage.layout import Layout
+
+_PROBE_SECONDS = 0.25  # for which a lock may be the one of `holder`, which looks whether it is free
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,11 @@ class Lock:
     """The lock of this process, from construction to `release`; the system frees it on a crash."""
 
     def __init__(self, root: Path) -> None:
-        self._file = _grab(Layout(root).lock)
+        path, end = Layout(root).lock, monotonic() + _PROBE_SECONDS
+        self._file = _grab(path, fcntl.LOCK_EX)
+        while self._file is None and monotonic() < end:  # who only looks is gone at once
+            sleep(_PROBE_SECONDS / 50)
+            self._file = _grab(path, fcntl.LOCK_EX)
         if self._file is None:
             raise StoreError(_taken(root, holder(root)))
         self._write(None)
@@ -70,7 +77,7 @@ def holder(root: Path) -> Holder | None:
     path = Layout(root).lock
     if not path.exists() or not os.access(path, os.W_OK):
         return None  # who may not write here cannot ask
-    free = _grab(path)
+    free = _grab(path, fcntl.LOCK_SH)  # any number may look at a time
     if free is not None:
         free.close()
         return None
@@ -80,14 +87,14 @@ def holder(root: Path) -> Holder | None:
         return Holder(0, "a process that has just started")
 
 
-def _grab(path: Path) -> TextIOWrapper | None:
+def _grab(path: Path, how: int) -> TextIOWrapper | None:
     """Return the locked file, or None when another process has it."""
     try:
         file = path.open("a+")
     except OSError as error:
         raise StoreError(f"cannot use the data folder {path.parent}: {error.strerror}") from error
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return None

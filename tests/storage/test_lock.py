@@ -1,10 +1,12 @@
 """Two processes: the second is told who the first is."""
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -53,6 +55,18 @@ def test_another_process_and_its_server(tmp_path: Path) -> None:
             Store.open(tmp_path)
         process.kill()
     Store.open(tmp_path).close()
+
+
+def test_who_looks_holds_nobody_up(tmp_path: Path) -> None:
+    """Commands that ask who has the folder neither see each other nor refuse a writer."""
+    Store.open(tmp_path).close()
+    with (tmp_path / "lock").open("a+") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)  # what `holder` holds while it looks
+        assert holder(tmp_path) is None
+        end = Timer(0.05, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
+        end.start()
+        Store.open(tmp_path).close()
+        end.join()
 
 
 def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
