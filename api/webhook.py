@@ -7,15 +7,18 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from threading import Timer
 from urllib.parse import SplitResult, urlsplit
 
 from engine.errors import UsageError
 
 _SECONDS = 10.0  # for all of it
-_TRANSLATED = (ipaddress.ip_network("64:ff9b::/32"), ipaddress.ip_network("2002::/16"))
+_UNICAST = ipaddress.ip_network("2000::/3")  # of IPv6, all that the internet is given so far
+_NOT_PUBLIC = tuple(  # though Python takes them to be: they lead elsewhere, or to the cloud's host
+    map(ipaddress.ip_network, ("2002::/16", "3fff::/20", "192.88.99.0/24", "168.63.129.16/32"))
+)
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -61,12 +64,8 @@ def deliver(
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         with socket.create_connection((address, port), _SECONDS) as raw:
-            end = Timer(_SECONDS, lambda: _shut(raw))  # also for who answers a byte at a time
-            end.start()
-            try:
+            with _ended_after(_SECONDS, raw):
                 status = _post(parts, host, port, raw, path, body, headers)
-            finally:
-                end.cancel()
     except (OSError, http.client.HTTPException, ssl.SSLError) as error:
         raise DeliveryError(f"{host}:{port}: {error or type(error).__name__}") from error
     if not 200 <= status < 300:
@@ -93,9 +92,25 @@ def _post(
         connection.close()
 
 
-def _shut(raw: socket.socket) -> None:
+@contextmanager
+def _ended_after(seconds: float, connection: socket.socket) -> Iterator[None]:
+    """End a connection after so long, also that of who answers a byte at a time.
+
+    By a descriptor of its own: TLS takes the socket's away from it.
+    """
+    with connection.dup() as other:
+        end = Timer(seconds, lambda: _shut(other))
+        end.start()
+        try:
+            yield
+        finally:
+            end.cancel()
+            end.join()
+
+
+def _shut(connection: socket.socket) -> None:
     with suppress(OSError):
-        raw.shutdown(socket.SHUT_RDWR)
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _address(host: str, port: int, allowed: Collection[str]) -> str:
@@ -119,6 +134,7 @@ def is_public(address: str) -> bool:
     if isinstance(found, ipaddress.IPv6Address):
         if found.ipv4_mapped is not None:
             found = found.ipv4_mapped
-        elif any(found in network for network in _TRANSLATED):
+        elif found not in _UNICAST:
             return False
-    return found.is_global and not found.is_multicast
+    listed = any(found in network for network in _NOT_PUBLIC)
+    return found.is_global and not found.is_multicast and not listed

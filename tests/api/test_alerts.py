@@ -224,6 +224,8 @@ def test_a_key_that_reads_sees_no_url(engine: Engine) -> None:
         "127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.9.9", "169.254.169.254", "0.0.0.0",
         "100.64.0.1", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1%eth0", "fd00::1",
         "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "ff02::1",
+        "::127.0.0.1", "::ffff:0:7f00:1", "fec0::1", "64:ff9b:1::7f00:1", "5f00::1", "3fff::1",
+        "168.63.129.16", "::ffff:168.63.129.16",
     ],
 )  # fmt: skip
 def test_what_is_not_public(address: str) -> None:
@@ -260,29 +262,33 @@ def test_the_address_that_was_looked_at_is_spoken_to(monkeypatch: pytest.MonkeyP
     assert asked == ["rebinding.example"]
 
 
-def test_who_answers_a_byte_at_a_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.webhook._SECONDS", 0.6)
-    done = threading.Event()
+@pytest.mark.parametrize(("scheme", "first"), [("http", b"H"), ("https", b"\x16\x03\x03\x40\x00")])
+def test_who_answers_a_byte_at_a_time_is_left(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, first: bytes
+) -> None:
+    """In plain and within the handshake of TLS, which takes the descriptor of the socket away."""
+    monkeypatch.setattr("api.webhook._SECONDS", 0.5)
+    left = []
 
     def trickle(listener: socket.socket) -> None:
         peer, _ = listener.accept()
         with peer:
-            while not done.wait(0.1):
-                try:
+            try:
+                peer.sendall(first)
+                for _ in range(60):
                     peer.sendall(b"H")
-                except OSError:
-                    return
+                    time.sleep(0.1)
+            except OSError as error:
+                left.append(error)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=trickle, args=[listener])
         thread.start()
         host = f"127.0.0.1:{listener.getsockname()[1]}"
-        try:
-            with pytest.raises(DeliveryError):
-                deliver(f"http://{host}/", b"{}", secret=None, told="1", allowed=[host])
-        finally:
-            done.set()
-            thread.join(10)
+        with pytest.raises(DeliveryError):
+            deliver(f"{scheme}://{host}/", b"{}", secret=None, told="1", allowed=[host])
+        thread.join(10)
+    assert left
 
 
 def test_an_address_that_is_none() -> None:
