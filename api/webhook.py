@@ -63,9 +63,11 @@ def deliver(
         headers["X-Dejavu-Signature"] = sign(secret, at, body)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        with socket.create_connection((address, port), _SECONDS) as raw:
-            with _ended_after(_SECONDS, raw):
-                status = _post(parts, host, port, raw, path, body, headers)
+        with (
+            socket.create_connection((address, port), _SECONDS) as raw,
+            _ended_after(_SECONDS, raw),
+        ):
+            status = _post(parts, host, port, raw, path, body, headers)
     except (OSError, http.client.HTTPException, ssl.SSLError) as error:
         raise DeliveryError(f"{host}:{port}: {error or type(error).__name__}") from error
     if not 200 <= status < 300:

@@ -161,8 +161,12 @@ def test_what_was_not_told_is_told_by_the_next_server(
         port = free.getsockname()[1]
     with server_of(own_engine, tmp_path, f"127.0.0.1:{port}") as server:
         stand(server, url=f"http://127.0.0.1:{port}/")
-        bring(server)
-        first = until(lambda: [a for a in server.get("/alerts").json() if a["attempts"]])[0]
+        video = bring(server)["videos"][0]
+        first = until(
+            lambda: [
+                a for a in server.get("/alerts").json() if a["attempts"] and a["video"] == video
+            ]
+        )[0]
         assert first["status"] == "queued"
         assert "refused" in first["error"].lower()
     with receiving() as (host, taken), server_of(own_engine, tmp_path, host) as server:
