@@ -59,7 +59,9 @@ def run_sql(
     parsed = None
     if "PIVOT" in sql.upper() or may_ask_texts(sql):
         with nesting_bounded(sql):
-            parsed = _with_values(parse(sql, positional, named, vocabulary), context, planned)
+            written = parse(sql, positional, named, vocabulary)
+            listed = _with_values(written, context, planned)
+            parsed = None if listed is written else listed  # what stands as it was is kept planned
     prepared = planned(parsed=parsed)
     options = context.options.override(prepared.statement.options)
     context = replace(context, options=options)
@@ -86,11 +88,10 @@ def _with_values(
 ) -> Statement:
     """List the values of each PIVOT, and the texts of `moments`, that are asked for: read first."""
 
-    def ask(values: Statement) -> list[Any]:
+    def ask(values: Statement) -> pa.Table:
         prepared = planned(parsed=values, analyze=False, max_rows=MOST_VALUES + 1)
         options = context.options.override(values.options)
-        found: list[Any] = _run(prepared, replace(context, options=options)).column(0).to_pylist()
-        return found
+        return _run(prepared, replace(context, options=options))
 
     return list_values(list_texts(statement, ask), ask)
 

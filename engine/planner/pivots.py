@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import pyarrow as pa
 from sqlglot import exp
 
 from engine.errors import BindError
@@ -12,15 +13,16 @@ from engine.planner.place import position_of
 MOST_VALUES = 1000  # of one column: each becomes a column of the answer
 
 
-def list_values(statement: Statement, ask: Callable[[Statement], list[str]]) -> Statement:
-    """Return the statement with IN after each ON of its PIVOTs; `ask` runs one for its texts."""
+def list_values(statement: Statement, ask: Callable[[Statement], pa.Table]) -> Statement:
+    """Return the statement with IN after each ON of its PIVOTs; `ask` runs one."""
     if not any(_unlisted(statement.query)):
         return statement
     query = statement.query.copy()
     for pivot, on in list(_unlisted(query)):
         if pivot.find_ancestor(exp.Lateral):
             raise _error(statement, on, "PIVOT in LATERAL needs its values: ON column IN (…)")
-        values = ask(replace(statement, query=_values_of(query, pivot, on), explain="no"))
+        found = ask(replace(statement, query=_values_of(query, pivot, on), explain="no"))
+        values = found.column(0).to_pylist()
         if len(values) > MOST_VALUES:
             said = f"PIVOT ON {on.sql('duckdb')} has more than {MOST_VALUES} values; list some"
             raise _error(statement, on, f"{said} with IN (…)")

@@ -42,6 +42,8 @@ def bind_moments(table: exp.Table, arguments: Sequence[exp.Expr], sql: str) -> M
         _fail(table, f"expected {_FORM}", sql)
     if isinstance(texts[0], exp.Column) and texts[0].table:
         _fail(texts[0], OF_COLUMN, sql)
+    if isinstance(texts[0], exp.Query):
+        _fail(texts[0], "a view, or what DESCRIBE describes, lists its texts: moments(['a'])", sql)
     given = {}
     for item in arguments:
         if isinstance(item, exp.Kwarg):

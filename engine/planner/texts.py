@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+import pyarrow as pa
 from sqlglot import exp
 
 from engine.errors import BindError
@@ -13,12 +14,12 @@ from engine.planner.place import position_of
 
 MOST_TEXTS: Final = 100
 OF_COLUMN: Final = "texts of a column come as moments((SELECT text FROM …)) m, joined by m.text"
-_ASKED = re.compile(r"\bmoments\s*\(\s*\(\s*\w", re.IGNORECASE)
+_NESTED = re.compile(r"\(\s*(?:\(|--|/\*)")  # a bracket in a bracket, or a comment before it
 
 
 def may_ask_texts(sql: str) -> bool:
     """Whether a statement may hold a query in the brackets of `moments`."""
-    return _ASKED.search(sql) is not None
+    return "moments" in sql.lower() and _NESTED.search(sql) is not None
 
 
 def lists_texts(table: exp.Table) -> bool:
@@ -27,7 +28,7 @@ def lists_texts(table: exp.Table) -> bool:
     return bool(given) and isinstance(given[0], exp.Array)
 
 
-def list_texts(statement: Statement, ask: Callable[[Statement], list[Any]]) -> Statement:
+def list_texts(statement: Statement, ask: Callable[[Statement], pa.Table]) -> Statement:
     """Return the statement with the texts in place of each query; `ask` runs one for them."""
     if not any(_asked(statement.query)):
         return statement
@@ -37,14 +38,23 @@ def list_texts(statement: Statement, ask: Callable[[Statement], list[Any]]) -> S
     for part in (*ctes, query):  # a CTE is asked for what stands before it
         for node in list(_asked(part)):
             wanted = _texts_of(node, clause, len(ctes) if part is query else ctes.index(part))
-            texts = ask(replace(statement, query=wanted, explain="no"))
-            wrong = [text for text in texts if not isinstance(text, str)]
-            if wrong or len(texts) > MOST_TEXTS:
-                said = f"gave {wrong[0]!r}" if wrong else f"gave more than {MOST_TEXTS}"
-                message = f"moments takes at most {MOST_TEXTS} texts; its query {said}"
+            found = ask(replace(statement, query=wanted, explain="no"))
+            texts = found.column(0).drop_null().to_pylist()
+            if (wrong := _wrong(found, texts)) is not None:
+                message = f"moments takes at most {MOST_TEXTS} texts; its query gave {wrong}"
                 raise BindError(message, sql=statement.sql, position=position_of(node))
             node.replace(exp.Array(expressions=[exp.Literal.string(text) for text in texts]))
     return replace(statement, query=query)
+
+
+def _wrong(found: pa.Table, texts: list[Any]) -> str | None:
+    """What makes the rows of a query no texts."""
+    if found.num_columns != 1:
+        return f"{found.num_columns} columns"
+    if len(texts) > MOST_TEXTS:
+        return "more"
+    others = (repr(text) for text in texts if not isinstance(text, str) or not text.strip())
+    return next(others, None)
 
 
 def _asked(query: exp.Expr) -> Iterator[exp.Expr]:
@@ -58,13 +68,11 @@ def _asked(query: exp.Expr) -> Iterator[exp.Expr]:
 
 
 def _texts_of(node: exp.Expr, clause: exp.With | None, before: int) -> exp.Query:
-    """The texts of a query, each once, with so many CTEs of the statement."""
+    """The rows of a query, each once, with so many CTEs of the statement."""
     inner = node.this if isinstance(node, exp.Subquery) else node
-    named = exp.TableAlias(this=exp.to_identifier("t"), columns=[exp.to_identifier("v")])
+    named = exp.TableAlias(this=exp.to_identifier("t"))
     source = exp.Subquery(this=inner.copy(), alias=named)
-    there = exp.Not(this=exp.Is(this=exp.column("v"), expression=exp.null()))
-    texts = exp.select("v").distinct().from_(source).where(there)
-    texts = texts.order_by("1").limit(MOST_TEXTS + 1)
+    texts = exp.select("*").distinct().from_(source).order_by("1").limit(MOST_TEXTS + 2)
     if clause and before:
         kept = clause.copy()
         kept.set("expressions", kept.expressions[:before])

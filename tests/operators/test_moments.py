@@ -242,7 +242,7 @@ def test_texts_of_a_query_are_each_asked_for_alone(
 
 def test_a_query_that_gives_no_text_gives_no_moment(kept: Store, sandbox: Sandbox) -> None:
     for texts in ("[]", f"(SELECT t FROM {RULES} WHERE level = 'none')"):
-        sql = f"SELECT text, score FROM moments({texts})"
+        sql = f"SELECT text, score FROM moments -- each\n( /* all */ {texts})"
         table = run_sql(context_of(kept, sandbox), sql, max_rows=10).table
         assert (table.num_rows, table.schema.names) == (0, ["text", "score"])
 
@@ -251,14 +251,24 @@ def test_a_query_that_gives_no_text_gives_no_moment(kept: Store, sandbox: Sandbo
     ("texts", "said"),
     [
         ("(SELECT video_id FROM videos)", "texts; its query gave 1"),
-        ("(SELECT 'a ' || i FROM range(101) t(i))", "gave more than 100"),
+        ("(SELECT 'a ' || i FROM range(101) t(i))", "its query gave more"),
         ("(SELECT name FROM nowhere)", "nowhere"),
+        ("(SELECT 'a dog', 'a cat')", "gave 2 columns"),
+        ("(SELECT * FROM (VALUES (' ')))", "gave ' '"),
         ("['a dog', 3]", "expected moments"),
     ],
 )
 def test_other_texts_are_refused(kept: Store, sandbox: Sandbox, texts: str, said: str) -> None:
     with pytest.raises(EngineError, match=said):
         run_sql(context_of(kept, sandbox), f"SELECT * FROM moments({texts})", max_rows=10)
+
+
+def test_a_view_lists_its_texts(kept: Store, sandbox: Sandbox) -> None:
+    for sql in ("CREATE VIEW seen AS", "DESCRIBE"):
+        with pytest.raises(EngineError, match="lists its texts"):
+            run_sql(
+                context_of(kept, sandbox), f"{sql} SELECT * FROM moments((SELECT 'a'))", max_rows=9
+            )
 
 
 @pytest.mark.parametrize("lateral", ["", "LATERAL "])
