@@ -169,8 +169,8 @@ def explain_text(
     width = min(max(len(line) for _, line in lines[1:] or lines), 72)
     text = []
     for place, ((_, line), cost) in enumerate(zip(lines, costs, strict=True)):
-        run = None if analyzed is None else context.work.runs.get(place, Run())
-        text.append(f"{line:<{width}}  {_cost(cost, run, own[place])}")
+        did = "" if analyzed is None else f" | {_did(context.work.runs.get(place), own[place])}"
+        text.append(f"{line:<{width}}  {_cost(cost)}{did}")
     text.append("rules: " + (", ".join(rules) or "none"))
     text += not_done(plan)
     text.append(f"estimated: {sum(cost.seconds for cost in costs):.3f} s")
@@ -194,14 +194,15 @@ def own_seconds(plan: Plan, runs: Mapping[int, Run]) -> list[float]:
     return own
 
 
-def _cost(cost: Cost, run: Run | None, own: float) -> str:
+def _cost(cost: Cost) -> str:
     note = f" ({cost.note})" if cost.note else ""
-    expected = f"~{cost.rows:.0f} rows, {cost.seconds:.3f} s{note}"
+    return f"~{cost.rows:.0f} rows, {cost.seconds:.3f} s{note}"
+
+
+def _did(run: Run | None, own: float) -> str:
     if run is None:
-        return expected
-    if not run.batches:
-        return f"{expected} | not read"
-    return f"{expected} | {run.rows} rows, {run.seconds:.3f} s, {own:.3f} s of its own"
+        return "not read"
+    return f"{run.rows} rows, {run.seconds:.3f} s, {own:.3f} s of its own"
 
 
 def _done(work: Work, seconds: float) -> list[str]:

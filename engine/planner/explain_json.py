@@ -29,7 +29,7 @@ def explain_json(
         names = [item.name for item in part.inputs] if isinstance(part, Relational) else []
         below = list(children(part))
         actual = None
-        if analyzed is not None and run is not None and run.batches:
+        if analyzed is not None and run is not None:
             actual = {**asdict(run), "own_seconds": own[place]}
         return {
             "operator": type(part).__name__,

@@ -9,7 +9,7 @@ from engine.planner.cost import estimate_all
 from engine.planner.explain import describe, explain_text, show, tree
 from engine.planner.logical import Join, Need, Plan, Relational, transform, walk
 from engine.planner.optimize import RULES, optimize
-from engine.planner.parse import parse
+from engine.planner.parse import ExplainForm, parse
 from engine.planner.reasons import not_done
 from engine.search.work import Embedded, Refined, Run
 from engine.sql import run_sql
@@ -121,6 +121,30 @@ def test_transform_keeps_what_it_does_not_change() -> None:
     assert transform(made, lambda node: node) == made
     assert made.joins == (Join("frames_1", "videos_1", "video_id", "video_id"),)
     assert made.needs == (Need("frames_1", 2, "__match_2"),)
+
+
+EMPTY = (  # how many nodes are read, each of which gives no rows or is below one that gives none
+    ("SELECT * FROM gops WHERE gop > 99", 2, 0),
+    ("SELECT * FROM moments('a dog', min_score => 0.999)", 4, 0),
+    ("SELECT frame FROM frames WHERE CLIP_MATCH(frame, 'a dog') > 0.999", 5, 0),
+    ("SELECT g.gop FROM gops g JOIN videos v USING (video_id) WHERE v.name = 'no'", 4, 1),
+)
+
+
+@pytest.mark.parametrize(("sql", "read", "unread"), EMPTY)
+def test_what_was_read_and_gave_nothing_is_not_called_unread(
+    sql: str, read: int, unread: int, shared_videos: Videos, sandbox: Sandbox
+) -> None:
+    def ran(form: ExplainForm) -> str:
+        context = shared_videos.context(sandbox)
+        found = run_sql(context, sql, max_rows=9, explain=True, analyze=True, form=form)
+        return str(found.explain)
+
+    lines = ran("text").splitlines()[: read + unread]
+    assert "| 0 rows" in lines[0]
+    assert sum(" s of its own" in line for line in lines) == read
+    assert sum("not read" in line for line in lines) == unread
+    assert ran("json").count('"actual": null') == unread
 
 
 def test_estimates_are_made_before_the_statement_runs(videos: Videos, sandbox: Sandbox) -> None:
