@@ -11,7 +11,7 @@ from engine.errors import BindError, ParseError, QueryError, UsageError
 from engine.operators.base import Context
 from engine.planner.commands import Command, CreateView, Describe, DropView, Show, check_view_name
 from engine.planner.prepare import prepare
-from engine.planner.relations import RELATIONS
+from engine.planner.relations import NEED_ARGUMENTS, RELATIONS
 from engine.planner.views import views_reached
 from engine.storage.vocabulary import Vocabulary
 
@@ -43,8 +43,9 @@ def run_command(context: Context, command: Command, sql: str, given: Given) -> p
             named = zip(("name", "sql"), columns, strict=True)
             return pa.table({name: pa.array(texts, pa.string()) for name, texts in named})
         case Describe(select):
-            if select.upper() == "FROM MOMENTS":
-                return _described(RELATIONS["moments"])
+            relation = select[len("FROM ") :].lower()
+            if relation in NEED_ARGUMENTS:
+                return _described(RELATIONS[relation])
             with_place = _in_whole(sql, select)
             return _described(_columns(context, select, given, vocabulary, with_place))
     if not may_change():

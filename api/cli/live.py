@@ -41,7 +41,7 @@ def live(
     silence: Annotated[
         float, typer.Option(help="Seconds without a byte after which it is connected again.")
     ] = 10.0,
-    lasts: Annotated[
+    _for: Annotated[
         float | None, typer.Option("--for", help="End after so many seconds.", min=0)
     ] = None,
     fps: flags.Fps = 2.0,
@@ -64,7 +64,7 @@ def live(
     recorder = LiveRecorder(url, place, name, bounds)
     with connect(data, model, device, create=True) as engine:
         show.err.print(f"[dim]{escape(shown_url(url))} as {escape(name)}; Ctrl-C ends it[/]")
-        until = None if lasts is None else monotonic() + lasts
+        until = None if _for is None else monotonic() + _for
         intake = _Intake(engine, recorder, keep, {"fps": fps, "strategy": strategy}, as_json)
         with interruptible(lambda: False) as stopped:
             with recorder:

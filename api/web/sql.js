@@ -39,11 +39,12 @@ $("sql-schema").addEventListener("toggle", () => { if ($("sql-schema").open) sch
 
 // relations with their columns; a click puts a name where the cursor stands
 async function schema() {
+  const called = { moments: "moments('a text')", nearest: "nearest(3)" };
   const { rows } = await send("/sql", { sql: "SHOW TABLES" });
   const listed = [];
   for (const { name } of rows) { // one at a time: they must not take all places of the server
-    const columns = name === "moments" ? [] : (await send("/sql", { sql: `DESCRIBE "${name.replaceAll('"', '""')}"` })).rows;
-    listed.push(make("div", {}, nameChip(name === "moments" ? "moments('a text')" : name, "relation"),
+    const columns = (await send("/sql", { sql: called[name] ? `DESCRIBE ${name}` : `DESCRIBE "${name.replaceAll('"', '""')}"` })).rows;
+    listed.push(make("div", {}, nameChip(called[name] ?? name, "relation"),
       ...columns.map((column) => nameChip(column.column_name, String(column.column_type).toLowerCase()))));
   }
   $("schema-list").replaceChildren(...listed);

@@ -33,6 +33,8 @@ RELATIONS: Final = MappingProxyType(
     }
 )
 
+NEED_ARGUMENTS: Final = ("moments", "nearest")
+
 Columns: TypeAlias = tuple[tuple[str, ColumnKind], ...]  # that users have added to videos
 
 

@@ -43,6 +43,13 @@ def test_a_statement_over_views(sql: str, viewing: World) -> None:
         assert verdict.why != "0 rows"
 
 
+def test_whatever_is_listed_can_be_described(viewing: World) -> None:
+    context = viewing.context()
+    for name in run_sql(context, "SHOW TABLES", max_rows=99).table["name"].to_pylist():
+        described = run_sql(context, f"DESCRIBE {name}", max_rows=99)
+        assert described.table.num_rows
+
+
 def test_scores_in_views_are_made_exact(tmp_path: Path) -> None:
     world = World(tmp_path / "data", approximate=True)
     for name, select in VIEWS.items():
