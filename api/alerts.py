@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from api.webhook import DeliveryError, deliver
@@ -18,6 +19,7 @@ from engine.storage.standing import StandingQuery
 log = logging.getLogger(__name__)
 KIND = "alert"
 _MOMENTS = 10  # of a video in one alert
+_AT_ONCE = 1000  # moments that are looked for; then again in the videos that have none of them
 WAITS = (1.0, 5.0, 30.0, 120.0, 600.0)  # seconds before another attempt
 
 
@@ -50,27 +52,41 @@ class Alerts:
         if self._thread.is_alive():
             self._thread.join(15)
 
-    def look(self, video_ids: Sequence[int]) -> list[str]:
-        """Look into videos for each query that stands; return the ids of the alerts."""
-        alerts = []
+    def look(self, video_ids: Sequence[int], since: datetime) -> list[str]:
+        """Look into videos for each query that stands; return the ids of the alerts.
+
+        What an alert since then says already is not said again: who asks may have been killed.
+        """
+        alerts, said = (
+            list[str](),
+            {_about(job) for job in self._records.jobs(kind=KIND, since=since)},
+        )
         for query in self._engine.standing() if video_ids else ():
+            left = {each for each in video_ids if (query.name, query.text, each) not in said}
             try:
-                moments = self._find(query, video_ids)
+                while left and (found := self._find(query, left)):
+                    alerts += [self._keep(query, own) for own in found.values()]
+                    left -= set(found)
             except EngineError as error:  # one query that cannot run stops no other
                 log.warning("the standing query %r: %s", query.name, error)
-                continue
-            for video_id in dict.fromkeys(moment.video_id for moment in moments):
-                own = [each for each in moments if each.video_id == video_id][:_MOMENTS]
-                alerts.append(self._keep(query, own))
         with self._changed:
             self._changed.notify_all()
         return alerts
 
-    def _find(self, query: StandingQuery, video_ids: Sequence[int]) -> list[Moment]:
+    def _find(self, query: StandingQuery, video_ids: Collection[int]) -> dict[int, list[Moment]]:
+        """Return the best moments of videos; more may have some, beyond these or alike."""
         found = self._engine.query(
-            query.text, 1000, videos=video_ids, where=query.where, min_score=query.min_score
+            query.text,
+            _AT_ONCE,
+            videos=[*video_ids],
+            where=query.where,
+            min_score=query.min_score,
         )
-        return [each for each in found.moments if query.min_score is not None or each.clear]
+        moments = dict[int, list[Moment]]()
+        for each in found.moments:
+            if query.min_score is not None or each.clear:
+                moments.setdefault(each.video_id, []).append(each)
+        return {video_id: own[:_MOMENTS] for video_id, own in moments.items()}
 
     def _keep(self, query: StandingQuery, moments: Sequence[Moment]) -> str:
         video = self._engine.video(moments[0].video_id)
@@ -139,6 +155,12 @@ class Alerts:
         else:
             self._next[job.job_id] = time.monotonic() + self._waits[attempts - 1]
             self._records.update_job(job.job_id, progress=told)
+
+
+def _about(job: Job) -> tuple[str, str, int]:
+    """What an alert is about: a query, and a video."""
+    alert = job.request["alert"]
+    return alert["query"], alert["text"], alert["video"]["id"]
 
 
 _OF_VIDEO = ("video_id", "name")

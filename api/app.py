@@ -28,6 +28,7 @@ from engine.deepen import DeepenReport
 from engine.ingest import Event
 from engine.ingesting.report import VideoReport
 from engine.session import Engine
+from engine.storage.records import Job
 
 log = logging.getLogger(__name__)
 DRAIN_SECONDS = 50.0
@@ -89,7 +90,8 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
 def ingest_work(engine: Engine, settings: ServerSettings, alerts: Alerts) -> Work:
     """Return what a job of the kinds `ingest`, `deepen` and `compact` does."""
 
-    def work(request: Mapping[str, Any], report: Tell, stop: threading.Event) -> str | None:
+    def work(job: Job, report: Tell, stop: threading.Event) -> str | None:
+        request = job.request
         if "compact" in request:
             report({"saved": engine.compact(stop.is_set)})
             return None
@@ -99,13 +101,14 @@ def ingest_work(engine: Engine, settings: ServerSettings, alerts: Alerts) -> Wor
         files, _ = files_of(Meant.of(request), settings)
         options = request.get("options", {})
         listener = Listener(report, stop)
-        found = engine.ingest(files, progress=listener, apart=True, **options)
+        try:
+            found = engine.ingest(files, progress=listener, apart=True, **options)
+        finally:  # also of what a server that was killed had embedded of this job
+            alerts.look(engine.finished_since(job.created_at), job.created_at)
         stored = [{"id": each.video_id, "name": each.name} for each in found.videos]
         report({**listener.last, "videos": stored})
         for video in {video.video_id or video.name for video in found.videos}:
             engine.drop_copies(video)
-        fresh = [v.video_id for v in found.videos if v.outcome == "ready" and v.video_id]
-        alerts.look(fresh)
         return "; ".join(_failed(each, engine) for each in found.quarantined) or None
 
     return work

@@ -14,14 +14,14 @@ from engine.storage.records import Job
 log = logging.getLogger(__name__)
 Tell = Callable[[Mapping[str, Any]], None]
 KINDS = ("ingest", "deepen", "compact")  # that are done here; alerts are told elsewhere
-Work = Callable[[Mapping[str, Any], Tell, threading.Event], str | None]
+Work = Callable[[Job, Tell, threading.Event], str | None]
 IDLE_SECONDS = 60.0  # between two looks at what there is to tidy up while nothing is queued
 
 
 class Jobs:
     """The queue of one server.
 
-    `work(request, report, stop)` does one job: it reports progress, gives up soon after `stop` is
+    `work(job, report, stop)` does one job: it reports progress, gives up soon after `stop` is
     set, and returns why it failed or None. Jobs that a server left behind are taken up again by the
     next one; an ingest resumes where its last stretch was committed. Now and then, while nothing
     is queued, `idle` is called, which may queue something.
@@ -118,7 +118,7 @@ class Jobs:
             self._records.update_job(job.job_id, status="running")
         self._tell()
         try:
-            failure = self._work(job.request, lambda p: self._report(job.job_id, p), stop)
+            failure = self._work(job, lambda p: self._report(job.job_id, p), stop)
         except EngineError as error:
             failure = str(error)
         except Exception as error:  # one bad job must not end the queue

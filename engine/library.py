@@ -1,6 +1,7 @@
 """A data folder without a model: its videos and what they look like, jobs, spaces, indexes."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -218,6 +219,11 @@ class Library(Closing):
         """Return how much of each video is embedded in the space in use; nothing if none is."""
         space = self.current_space()
         return [] if space is None else self.store.completeness(space.key, videos)
+
+    def finished_since(self, since: datetime) -> list[int]:
+        """Return the videos that were embedded at a time (UTC) or later in the space in use."""
+        space = self.current_space()
+        return [] if space is None else self.store.catalog.finished_since(space.key, since)
 
     def verify(self, video: int | str | None = None) -> list[StoreProblem]:
         """Return everything that is not as it should be, of one video or of the whole folder."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from datetime import datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -360,6 +361,15 @@ class Catalog(JobRecords, SavedViews, StandingRecords):
         return [
             Segment(video, key, Sampling.parse(text), *rest) for video, key, text, *rest in rows
         ]
+
+    def finished_since(self, space_key: str, since: datetime) -> list[int]:
+        """Return the videos of which all rows were embedded at a time or after it."""
+        rows = self._database.all(
+            "SELECT video_id FROM segments WHERE space_id = ? AND shown AND finished_at >= ?"
+            " GROUP BY video_id ORDER BY max(finished_at), video_id",
+            [self.space(space_key).space_id, since],
+        )
+        return [video_id for (video_id,) in rows]
 
     def stretches(self, video_id: int, space_key: str) -> list[StoredStretch]:
         """Return the committed stretches of the shown sampling, in the order of their times."""

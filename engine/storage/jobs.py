@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from datetime import datetime
 from typing import Any, get_args
 
 from engine.errors import NotFoundError, UsageError, check_limit, unknown
@@ -66,6 +67,7 @@ class JobRecords:
         after: str | None = None,
         limit: int | None = None,
         kind: str | None = None,
+        since: datetime | None = None,
     ) -> list[Job]:
         """Return the jobs, newest first; `limit` gives a page of so many, `after` one of them."""
         conditions, parameters = ["true"], list[Any]()
@@ -75,6 +77,9 @@ class JobRecords:
         if kind is not None:
             conditions.append("kind = ?")
             parameters.append(kind)
+        if since is not None:
+            conditions.append("created_at >= ?")
+            parameters.append(since)
         if after is not None:
             last = self.job(after)
             conditions.append("(created_at < ? OR (created_at = ? AND job_id > ?))")

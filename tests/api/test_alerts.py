@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+import api.alerts
 import api.app
 from api.alerts import Alerts
-from api.app import create_app
+from api.app import create_app, ingest_work
 from api.config import ServerSettings
 from api.webhook import DeliveryError, check_url, deliver, is_public
-from engine.errors import UsageError
+from engine.errors import StoreError, UsageError
 from engine.session import Engine
+from engine.storage.standing import StandingQuery
 from tests.api.browser import until
 from tests.api.conftest import URL, Made
 from tests.api.test_videos import ended
@@ -190,6 +192,65 @@ def test_conditions_and_scores_choose(
         alerts = until(lambda: server.get("/alerts").json()[: -before or None])
         assert [each["status"] for each in alerts] == ["ready"]  # nobody is to be told
         assert len(server.get("/alerts?limit=1").json()) == 1
+
+
+class Killed(BaseException):
+    """What ends a server without a chance to do anything else."""
+
+
+def test_what_a_killed_server_had_embedded_is_looked_into_once(
+    own_engine: Engine, tmp_path: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a job that goes on, what was embedded before is known by then, and alike is not the same.
+
+    Killed before it looked, and again after the first of two alerts was kept.
+    """
+    for number in range(2):
+        clip = (made.clips / "one.mp4").read_bytes() + b"killed" * (number + 1)
+        (tmp_path / f"killed-{number}.mp4").write_bytes(clip)
+    monkeypatch.setattr(api.alerts, "_AT_ONCE", 1)
+    own_engine.put_standing(StandingQuery("killed", "a shape", min_score=-1))
+    records, alerts = own_engine.job_records, Alerts(own_engine, ())
+    work = ingest_work(own_engine, ServerSettings(video_roots=str(tmp_path)), alerts)
+    job = records.job(records.add_job("ingest", {"paths": [str(tmp_path)], "options": {}}))
+    keep, look = alerts._keep, alerts.look
+
+    def kept(*given: Any) -> str:
+        keep(*given)
+        raise Killed
+
+    def looked(*_: Any) -> list[str]:
+        raise Killed
+
+    for name, killed in (("look", looked), ("_keep", kept)):
+        monkeypatch.setattr(alerts, name, killed)
+        with pytest.raises(Killed):
+            work(job, lambda _: None, threading.Event())
+        monkeypatch.setattr(alerts, "look", look)
+        monkeypatch.setattr(alerts, "_keep", keep)
+    for _ in range(2):
+        assert work(job, lambda _: None, threading.Event()) is None
+    said = [each.request["alert"] for each in records.jobs(kind="alert")]
+    names = [each["video"]["name"] for each in said if each["query"] == "killed"]
+    assert sorted(names) == ["killed-0.mp4", "killed-1.mp4"]
+    own_engine.drop_standing("killed")
+
+
+def test_what_failed_half_way_is_looked_into_as_far_as_it_went(
+    own_engine: Engine, tmp_path: Path, bring: Callable[[TestClient], dict[str, Any]]
+) -> None:
+    ingest = own_engine.ingest
+
+    def full(*given: Any, **named: Any) -> None:
+        ingest(*given, **named)
+        raise StoreError("the disk is full")
+
+    with server_of(own_engine, tmp_path) as server, pytest.MonkeyPatch.context() as patch:
+        stand(server)
+        patch.setattr(own_engine, "ingest", full)
+        assert bring(server)["status"] == "failed"
+        newest = server.get("/alerts?limit=1").json()[0]
+        assert newest["video"]["name"] == next(tmp_path.glob("*.mp4")).name
 
 
 @pytest.mark.parametrize(

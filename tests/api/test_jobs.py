@@ -4,9 +4,8 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from api.config import ServerSettings
 from api.jobs import Jobs, Tell
 from engine.errors import VideoError
 from engine.session import Engine
+from engine.storage.records import Job
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
@@ -105,9 +105,7 @@ class Scripted:
         self.begun, self.go = threading.Event(), threading.Event()
         self.fail: Exception | None = None
 
-    def __call__(
-        self, request: Mapping[str, Any], report: Tell, stop: threading.Event
-    ) -> str | None:
+    def __call__(self, job: Job, report: Tell, stop: threading.Event) -> str | None:
         """Do the work."""
         self.begun.set()
         report({"fraction": 0.5})
@@ -115,7 +113,7 @@ class Scripted:
             time.sleep(0.005)
         if self.fail:
             raise self.fail
-        return request.get("failure")
+        return job.request.get("failure")
 
 
 @pytest.fixture
