@@ -24,7 +24,8 @@ def _(plan: logical.Scan) -> str:
 
 @describe.register
 def _(plan: logical.Embed) -> str:
-    return "Embed frames of" if plan.count is None else f"Embed {plan.count} frames of"
+    count = "" if plan.count is None else f" {plan.count}"
+    return f"Embed{count} frames{_where(plan.predicates)} of"
 
 
 @describe.register

@@ -28,11 +28,12 @@ class Scan:
 class Embed:
     """The frames of the source's GOPs with their embeddings; missing ones are made.
 
-    With a `count` only so many as give that many frames in all.
+    With a `count` only so many as give that many frames in all, of which the `predicates` hold.
     """
 
     source: "Plan"
     count: int | None = None
+    predicates: Predicates = ()
 
 
 @dataclass(frozen=True, slots=True)

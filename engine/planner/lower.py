@@ -63,7 +63,7 @@ def _(plan: logical.Scan, build: Build) -> Operator:  # noqa: ARG001
 
 @lower.register
 def _(plan: logical.Embed, build: Build) -> Operator:
-    return Embed(build.operator(plan.source), plan.count)
+    return Embed(build.operator(plan.source), plan.count, _sql(plan.predicates))
 
 
 @lower.register

@@ -198,3 +198,26 @@ def test_a_limit_ends_embedding(film: Film, sandbox: Sandbox) -> None:
     assert film.gops == []  # they are there already
     assert run(film, sandbox, f"{sql} 9") == 9
     assert len(film.gops) == 3
+
+
+FEW = {  # conditions with how many GOPs give three frames that meet them, of 2 frames each
+    "f.seconds >= 50": 2,
+    "f.at >= '2026-03-01 08:00:51'": 2,
+    "f.seconds BETWEEN 11 AND 60 AND f.video_id IN (2, 3)": 2,
+    "f.picture = 'P'": 2,
+    "f.frame % 4 = 1": 5,
+    "f.seconds > 99.5": 5,
+}
+
+
+@pytest.mark.parametrize("where", FEW)
+def test_a_limit_ends_embedding_whatever_a_filter_drops(
+    where: str, film: Film, sandbox: Sandbox
+) -> None:
+    film.keeps = True
+    sql = f"SELECT f.frame, {SCORE} AS s FROM frames f WHERE {where} LIMIT 3"
+    rows = run(film, sandbox, sql)
+    assert rows == (0 if "99.5" in where else 3)
+    assert FEW[where] <= len(film.gops) <= 2 * FEW[where] + 1
+    before = run(film, sandbox, sql)
+    assert (before, film.gops) == (rows, [])

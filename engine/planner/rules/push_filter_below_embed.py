@@ -40,8 +40,9 @@ def push_filter_below_embed(plan: Plan) -> Plan:
 def _push(plan: Plan) -> Plan:
     if not isinstance(plan, Filter) or not isinstance(plan.source, (Embed, Detect)):
         return plan
-    if isinstance(plan.source, Embed) and plan.source.count is not None:
-        return plan
+    made = plan.source
+    if isinstance(made, Embed) and made.count is not None and not made.predicates:
+        return plan  # of fewer GOPs other frames would be the first
     below, above = split(plan.predicates, lambda predicate: reads(predicate) == {"video_id"})
     inner = plan.source.source
     filters = [node for node in walk(inner) if isinstance(node, (Filter, Scan))]

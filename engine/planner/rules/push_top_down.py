@@ -22,7 +22,7 @@ from engine.planner.predicates import reads
 def push_top_down(plan: Plan) -> Plan:
     """Move Top and Limit below what adds columns, and Top below a cut-off on its own column.
 
-    Of a Limit's frames no more are embedded than it lets through.
+    Of a Limit's frames no more are embedded than it lets through, and what a filter drops.
     """
     return transform(plan, _push)
 
@@ -33,6 +33,11 @@ def _push(plan: Plan) -> Plan:
     source = plan.source
     if isinstance(plan, Limit) and isinstance(source, Embed) and source.count is None:
         return replace(plan, source=replace(source, count=plan.count))
+    if isinstance(plan, Limit) and isinstance(source, Filter):
+        frames, told = source.source, source.predicates
+        if isinstance(frames, Embed) and frames.count is None:
+            counted = replace(frames, count=plan.count, predicates=told)
+            return replace(plan, source=replace(source, source=counted))
     if isinstance(source, VideoAnswer) or (
         isinstance(source, (Score, Classify, Spot)) and not _makes(source, plan)
     ):
