@@ -118,8 +118,9 @@ def open_newest(layout: Layout) -> Database:
 
 
 def copies(layout: Layout) -> list[Path]:
-    """Return all published copies, the newest last; a file that is called otherwise is not one."""
+    """Return all published copies, the newest last: files that are called so."""
     if not layout.published.is_dir():
         return []
-    paths = (layout.published / entry.name for entry in os.scandir(layout.published))
+    files = (entry.name for entry in os.scandir(layout.published) if entry.is_file())
+    paths = (layout.published / name for name in files)
     return sorted(path for path in paths if number_of(path) is not None)

@@ -22,6 +22,7 @@ STRAYS = (
     "0000000009-.duckdb",
     "notes.txt",
 )
+FOLDER = "0000000008-0123456789abcdef.duckdb"  # called as a copy is
 
 
 @pytest.fixture
@@ -38,6 +39,7 @@ def test_names_that_are_not_a_copys_are_left_alone(closed: Path, tmp_path: Path)
         (root / "parts" / "1" / "holidays" / "beach.jpg").write_bytes(b"mine")
         for name in STRAYS:
             (root / "published" / name).write_bytes(b"mine")
+        (root / "published" / FOLDER).mkdir()
     with Store.read(closed) as store:
         assert store.catalog.count_videos() == 2
     assert [problem.kind for problem in check(closed).problems] == ["stray"]
@@ -47,6 +49,7 @@ def test_names_that_are_not_a_copys_are_left_alone(closed: Path, tmp_path: Path)
     repair(closed)
     for root in (closed, target):
         assert all((root / "published" / name).read_bytes() == b"mine" for name in STRAYS)
+        assert (root / "published" / FOLDER).is_dir()
     assert (target / "parts" / "1" / "holidays" / "beach.jpg").read_bytes() == b"mine"
     assert check(closed).problems == []
 
