@@ -179,5 +179,6 @@ def _drop_others(to: Layout, named: set[str], copy: Path) -> None:
             if to.relative(path) not in named and (is_temporary(path) or is_ours(path)):
                 path.unlink()
     for path in sorted(to.published.iterdir()):
-        if path.name != copy.name and (is_temporary(path) or number_of(path) is not None):
+        left = path.is_file() and path.name != copy.name
+        if left and (is_temporary(path) or number_of(path) is not None):
             path.unlink()
