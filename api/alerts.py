@@ -157,6 +157,12 @@ class Alerts:
             self._records.update_job(job.job_id, progress=told)
 
 
+def fault_of(job: Job, role: str | None) -> str | None:
+    """Say why an alert was not taken; who only reads is not told where it was sent."""
+    fault = job.error or (job.progress or {}).get("fault")
+    return fault if fault is None or role == "write" else "it was not taken"
+
+
 def _about(job: Job) -> tuple[str, str, int]:
     """What an alert is about: a query, and a video."""
     alert = job.request["alert"]

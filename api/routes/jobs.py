@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from api.alerts import KIND, fault_of
 from api.deps import CanRead, CanWrite, EngineDep, JobsDep, RoleDep, expect_room
 from api.describe import problems
 from api.errors import without_paths
@@ -107,13 +108,15 @@ def _out(job: Job, role: str | None) -> JobOut:
     progress = dict(job.progress or {})
     asked = [{"name": Path(path).name, "id": None} for path in job.request.get("paths", [])]
     videos = progress.pop("videos", asked)
+    if "fault" in progress:  # of an alert
+        progress["fault"] = fault_of(job, role)
     return JobOut(
         id=job.job_id,
         kind=job.kind,
         status=job.status,
         videos=[JobVideo(**video) for video in videos],
         progress=progress,
-        error=without_paths(job.error, role),
+        error=fault_of(job, role) if job.kind == KIND else without_paths(job.error, role),
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.alerts import KIND
+from api.alerts import KIND, fault_of
 from api.deps import CanRead, CanWrite, EngineDep, RoleDep
 from api.describe import problems
 from api.webhook import check_url
@@ -44,12 +44,13 @@ def drop_standing(engine: EngineDep, name: str) -> None:
 @router.get("/alerts", responses=problems(404))
 def list_alerts(
     engine: EngineDep,
+    role: RoleDep,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     after: Annotated[str | None, Query(description="an alert's id: those older than it")] = None,
 ) -> list[AlertOut]:
     """List what standing queries found, newest first, and whether it was told."""
     jobs = engine.job_records.jobs(after=after, limit=limit, kind=KIND)
-    return [_alert(job) for job in jobs]
+    return [_alert(job, role) for job in jobs]
 
 
 def _out(query: StandingQuery, role: str | None) -> StandingOut:
@@ -63,13 +64,13 @@ def _out(query: StandingQuery, role: str | None) -> StandingOut:
     )
 
 
-def _alert(job: Job) -> AlertOut:
+def _alert(job: Job, role: str | None) -> AlertOut:
     progress = job.progress or {}
     return AlertOut(
         id=job.job_id,
         status=job.status,
         attempts=int(progress.get("attempts", 0)),
-        error=job.error or progress.get("fault"),
+        error=fault_of(job, role),
         created_at=job.created_at,
         **job.request["alert"],
     )

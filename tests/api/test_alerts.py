@@ -283,6 +283,21 @@ def test_a_key_that_reads_sees_no_url(engine: Engine) -> None:
         assert server.delete("/standing/n", headers=keys["write"]).status_code == 204
 
 
+def test_a_key_that_reads_sees_no_host_either(own_engine: Engine) -> None:
+    records, alert = own_engine.job_records, {"query": "n", "text": "t", "recorded_at": None}
+    alert |= {"video": {"id": 1, "name": "one.mp4"}, "moments": []}
+    fault = "hooks.internal:8443 answers 500"
+    job = records.add_job("alert", {"alert": alert})
+    records.update_job(job, status="failed", error=fault, progress={"attempts": 6, "fault": fault})
+    settings = ServerSettings(api_keys="read:read-1,write:write-1")
+    with TestClient(create_app(own_engine, settings), base_url=URL) as server:
+        for path in ("/alerts", "/jobs", f"/jobs/{job}", f"/jobs/{job}/events"):
+            for role, told in (("read", False), ("write", True)):
+                answer = server.get(path, headers={"Authorization": f"Bearer {role}-1"})
+                assert answer.status_code == 200
+                assert ("hooks.internal" in answer.text) is told, (path, role)
+
+
 @pytest.mark.parametrize(
     "address",
     [
