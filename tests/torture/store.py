@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import duckdb
 
 from engine.errors import StoreError
 from engine.storage.check import check
@@ -89,9 +91,23 @@ def _ends_whole(store: Store) -> None:
     assert not problems, problems
 
 
-def _contents(folder: Path) -> set[bytes]:
-    """What is in the finished parts, wherever they lie."""
-    return {path.read_bytes() for path in folder.rglob("*.parquet") if path.name[0] != "."}
+def _contents(folder: Path, but: Iterable[Path] = ()) -> set[bytes]:
+    """What is in the finished parts, wherever they lie, but for those named."""
+    parts = {path for path in folder.rglob("*.parquet") if path.name[0] != "."}
+    return {path.read_bytes() for path in parts.difference(but)}
+
+
+def _superseded(root: Path, copy: Path) -> list[Path]:
+    """The files that the catalog, as it stands, records as replaced by others and to be deleted."""
+    copy.mkdir()
+    for path in root.glob("catalog.duckdb*"):
+        shutil.copy(path, copy)
+    with duckdb.connect(copy / "catalog.duckdb") as connection:
+        try:
+            rows = connection.execute("SELECT path FROM discarded").fetchall()
+        except duckdb.CatalogException:  # it ends before there was a table
+            return []
+    return [root / path for (path,) in rows]
 
 
 def _done(folder: Path) -> list[str]:
@@ -218,7 +234,7 @@ def log_lost(seed: int, folder: Path) -> str:
     elif log.exists():
         content = log.read_bytes()
         log.write_bytes(content[: draw.randrange(len(content) + 1)])
-    kept = _contents(root)
+    kept = _contents(root, _superseded(root, folder / "looked at"))
     with _opened(root) as (store, repaired):
         assert kept <= _contents(root)
         _answers_are_true(store)
