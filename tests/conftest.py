@@ -1,7 +1,7 @@
 """Fixtures that all tests share, and where kernels run without a GPU."""
 
+import atexit
 import os
-import sys
 
 # where tests run in a process for each processor, each computes by one thread
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -9,7 +9,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import clear_overloads
 
 import pytest
 import torch
@@ -23,6 +22,18 @@ pytest_plugins = ["tests.small", *(["tests.asking"] if COMPLETE else [])]
 # reference with itself; set before any module that imports triton is loaded
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+@atexit.register  # before all others, so it runs after them
+def _end_in_silence() -> None:
+    """Let the interpreter go down without a word.
+
+    Extensions such as torch keep objects for good. Where these reach a module that imported duckdb,
+    nanobind lists all that DuckDB has as leaked, pages of it, in a process that is over.
+    """
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    os.close(silence)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,21 +58,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Let go of the session, which would outlive the interpreter and DuckDB's types with it.
-
-    torch's operators are never freed; they reach `typing`, its registry of overloads the plugins
-    that pytest loaded, those their loader, which holds all that was configured: the session, its
-    fixtures and their modules. nanobind then prints pages of what DuckDB leaked.
-    """
-    clear_overloads()
-    hook = config.pluginmanager.rewrite_hook  # asks its configuration at every import
-    if hook in sys.meta_path:
-        sys.meta_path.remove(hook)
-    vars(hook).pop("config", None)
 
 
 @pytest.fixture(scope="session")
