@@ -1,6 +1,7 @@
 """`/videos/{id}/…`: what a video looks like: frames, a sprite of many, clips."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -55,11 +56,7 @@ async def get_frame(
         path.write_bytes(footage.frame(seconds, width))
 
     key = key_of(footage.video.content_hash, seconds, width)
-    headers = _headers(key)
-    if _is_known(headers["ETag"], if_none_match):
-        return Response(status_code=304, headers=headers)
-    path = await heavy.shelf.get(video_id, f"{key}.jpg", draw, heavy.pictures)
-    return FileResponse(path, media_type="image/jpeg", headers=headers)
+    return await _drawn(heavy, video_id, key, draw, if_none_match)
 
 
 @router.get(
@@ -86,11 +83,7 @@ async def get_sprite(
         path.write_bytes(footage.sprite(tiles, width))
 
     key = key_of(footage.video.content_hash, "sprite", tiles, width)
-    headers = _headers(key)
-    if _is_known(headers["ETag"], if_none_match):
-        return Response(status_code=304, headers=headers)
-    path = await heavy.shelf.get(video_id, f"{key}.jpg", draw, heavy.pictures)
-    return FileResponse(path, media_type="image/jpeg", headers=headers)
+    return await _drawn(heavy, video_id, key, draw, if_none_match)
 
 
 @router.get(
@@ -138,6 +131,17 @@ def _footage(engine: Engine, video_id: int) -> Footage:
 
 def _headers(key: str) -> dict[str, str]:
     return {"ETag": f'"{key}"', "Cache-Control": "private, max-age=86400"}
+
+
+async def _drawn(
+    heavy: HeavyDep, video_id: int, key: str, draw: Callable[[Path], None], if_none_match: str
+) -> Response:
+    """Return a picture, drawn unless it is kept, or that the caller has it already."""
+    headers = _headers(key)
+    if _is_known(headers["ETag"], if_none_match):
+        return Response(status_code=304, headers=headers)
+    path = await heavy.shelf.get(video_id, f"{key}.jpg", draw, heavy.pictures)
+    return FileResponse(path, media_type="image/jpeg", headers=headers)
 
 
 def _is_known(tag: str, given: str) -> bool:
