@@ -64,7 +64,8 @@ class ActionModel:
     def label_index(self, label: str) -> int:
         """Return a label's place among the scores; one that the model does not know is refused."""
         if label not in self.labels:
-            raise UsageError(unknown(f"action of {self.space.name}", label, self.labels))
+            kind, how = f"action of {self.space.name}", "dejavu-engine models labels action"
+            raise UsageError(unknown(kind, label, self.labels, how=how))
         return self.labels.index(label)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.errors import UsageError, unknown
-from engine.vision.backbone.detector_families import NOTHING, detector_family_of, object_labels
+from engine.vision.backbone.detector_families import (
+    NOTHING,
+    detector_family_of,
+    object_groups,
+    object_labels,
+)
 from engine.vision.backbone.fitting import Fitting
-from engine.vision.backbone.locate import locate, read_json
+from engine.vision.backbone.locate import BUILTIN, locate, read_json
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.weights import hash_files, weight_files
 from engine.vision.model import pick_device
@@ -34,6 +39,10 @@ class Objects:
     scores: Tensor  # float32 [B, K]
     labels: Tensor  # int64 [B, K]
     boxes: Tensor  # float32 [B, K, 4]: left, top, right, bottom in shares of the picture
+
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, labels and boxes."""
+        return self.scores, self.labels, self.boxes
 
     def packed(self) -> NDArray[np.float32]:
         """Vectors `[B, 7·MOST + 1]` of length 1 that hold all of it, as they are stored."""
@@ -64,6 +73,7 @@ class Detector:
 
     tower: nn.Module
     labels: tuple[str, ...]  # of the classes, in the order of their scores
+    groups: Mapping[str, tuple[int, ...]]  # words that stand for several of them
     one_label: bool
     fitting: Fitting
     space: Space
@@ -86,12 +96,19 @@ class Detector:
             torch.cat([each.boxes for each in found]),
         )
 
-    def label_index(self, label: str) -> int:
-        """Return a label's place among the scores; one that the model does not know is refused."""
+    def places(self, label: str) -> tuple[int, ...]:
+        """Return a label's place among the scores, or those that a word stands for.
+
+        One that the model does not know is refused.
+        """
+        if label in self.groups:
+            return self.groups[label]
         named = [name for name in self.labels if name != NOTHING]
         if label not in named:
-            raise UsageError(unknown(f"object of {self.space.name}", label, named))
-        return self.labels.index(label)
+            kind, how = f"object of {self.space.name}", "dejavu-engine models labels detector"
+            listed, more = (self.groups, named) if self.groups else (named, ())
+            raise UsageError(unknown(kind, label, listed, more=more, how=how))
+        return (self.labels.index(label),)
 
 
 def choose(logits: Tensor, boxes: Tensor, one_label: bool) -> Objects:
@@ -110,18 +127,23 @@ def choose(logits: Tensor, boxes: Tensor, one_label: bool) -> Objects:
     return Objects(scores * kept, labels * kept, sides * kept[..., None])
 
 
+def detector_folder(name: str, revision: str | None = None) -> tuple[Path, str]:
+    """Return a detector's folder and its commit."""
+    return (BUILTIN / "detector", "local") if name == "builtin" else locate(name, revision)
+
+
 def load_detector(
-    name: str,
+    name: str = "builtin",
     *,
     device: str = "auto",
     dtype: torch.dtype | None = None,
     revision: str | None = None,
 ) -> Detector:
-    """Load a folder in Hugging Face's format or a hub id; safetensors only.
+    """Load `builtin`, a folder in Hugging Face's format or a hub id; safetensors only.
 
     The default type is float32: scores near a cut-off are few thousandths apart.
     """
-    folder, commit = locate(name, revision)
+    folder, commit = detector_folder(name, revision)
     raw = read_json(folder / "config.json")
     family = detector_family_of(str(raw.get("model_type")), folder)
     config = family.read(folder)
@@ -133,11 +155,14 @@ def load_detector(
     tower = family.build(folder, config).to(pick_device(device), dtype or torch.float32)
     told = {**asdict(fitting), "most": MOST, "floor": FLOOR}
     space = Space(
-        name=re.sub(r"[^\w.-]+", "-", Path(name).name) + "-objects",
+        name="builtin-detector"
+        if name == "builtin"
+        else re.sub(r"[^\w.-]+", "-", Path(name).name) + "-objects",
         model=name,
         revision=commit,
         weight_hash=hash_files(weight_files(folder)),
         preprocessing=json.dumps(told, sort_keys=True, separators=(",", ":")),
         dimension=DIMENSION,
     )
-    return Detector(tower, labels, family.one_label, fitting, space)
+    groups = object_groups(config)
+    return Detector(tower, labels, groups, family.one_label, fitting, space)

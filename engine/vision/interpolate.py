@@ -16,12 +16,12 @@ from engine.vision.backbone.tower import VisionTower
 from engine.vision.streaming.call import Call
 from engine.vision.streaming.dense import Dense, build_dense
 from engine.vision.streaming.driver import encode_streams
+from engine.vision.streaming.options import StrategyOptions
 from engine.vision.streaming.schedule import Schedule
 from engine.vision.streaming.strategy import (
     Buildable,
     Chunk,
     Encoded,
-    check_options,
     check_untrained,
 )
 from engine.vision.streaming.streams import GroupedState, Stream, plan, received
@@ -104,9 +104,9 @@ def build_interpolate(
 ) -> Interpolate:
     """Build it; the option is `every`."""
     check_untrained("interpolate", parts)
-    check_options("interpolate", options, ("every",))
+    given = StrategyOptions.of("interpolate", options, ("every",))
     dense = build_dense(tower, space, None, {})
-    return Interpolate(tower, int(options.get("every", 2)), dense)
+    return Interpolate(tower, given.count("every", 2, least=1), dense)
 
 
 INTERPOLATE = Buildable(build_interpolate)

@@ -1,10 +1,7 @@
 """A model that puts pictures and texts into one space, and the identity of that space."""
 
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,18 +9,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoTokenizer
 
 from engine.errors import ModelError, UsageError
+from engine.vision.backbone.checkpoint import read_checkpoint
 from engine.vision.backbone.device import check_device
-from engine.vision.backbone.families import family_of
-from engine.vision.backbone.locate import locate, read_json
+from engine.vision.backbone.foreign import ForeignText, ForeignTower
+from engine.vision.backbone.locate import locate, short_name
+from engine.vision.backbone.named import ModelName, parse_name
 from engine.vision.backbone.precision import capable, quantise
 from engine.vision.backbone.preprocess import Preprocessing, prepare
-from engine.vision.backbone.space import Precision, Space
+from engine.vision.backbone.remote import RemoteEmbeddings
+from engine.vision.backbone.space import Asked, Space
 from engine.vision.backbone.text import TextTower
 from engine.vision.backbone.tower import VisionConfig, VisionTower
-from engine.vision.backbone.weights import fill, hash_files, read_tensors, weight_files
+from engine.vision.backbone.weights import fill, hash_files
+from engine.vision.backbone.words import load_tokenizer, written
 from engine.vision.fused.dense import FusedDense
 from engine.vision.fused.layers import fits, misfit
 
@@ -50,11 +50,14 @@ class Model:
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str], *, batch: int = 256) -> NDArray[np.float32]:
         """Unit vectors `[T, E]` of the texts; a text beyond the context is cut at its end."""
-        parts = [
-            self.text(self.tokenize(texts[start : start + batch]).to(self.device))
-            for start in range(0, len(texts), batch)
-        ]
+        asked = [parse_name(self.space.model).asked(text) for text in texts]
+        parts = [self._read(asked[at : at + batch]) for at in range(0, len(asked), batch)]
         return _unit(parts, self.space.dimension)
+
+    def _read(self, texts: Sequence[str]) -> Tensor:
+        if isinstance(self.text, ForeignText):
+            return self.text.embed_texts(texts)
+        return self.text(self.tokenize(texts).to(self.device))
 
     @torch.inference_mode()
     def embed_images(
@@ -79,10 +82,11 @@ class Model:
         """Token ids `[T, n]`, padded; a pooled last position needs the whole context filled."""
         config = self.text.config
         encoded = self.tokenizer(
-            list(texts),
+            [written(text, config.words) for text in texts],
             padding="max_length" if config.pooling == "last" else True,
             truncation=True,
             max_length=config.context,
+            padding_side="right",
             return_tensors="pt",
         )
         return encoded["input_ids"]
@@ -94,64 +98,107 @@ def load_model(
     device: str = "auto",
     dtype: torch.dtype | None = None,
     revision: str | None = None,
-    precision: Precision = "bf16",
+    precision: Asked = "auto",
 ) -> Model:
-    """Load `builtin`, a folder in Hugging Face's format or a hub id; safetensors only.
+    """Load `builtin`, a hub id or a folder, in Hugging Face's or open_clip's format: safetensors.
 
     `auto` takes the GPU where there is one. The default type is bfloat16 on a GPU, float32 on a
-    CPU; `fp8` has large products of the vision tower done in e4m3, on GPUs that can.
+    CPU; `bf16` has the vision tower in bfloat16 on a CPU too, several times as fast where the CPU
+    multiplies it (AVX-512 BF16, AMX), slower elsewhere; `fp8` has large products of the vision
+    tower done in e4m3, on GPUs that can.
     """
+    named, place = parse_name(name), pick_device(device)
+    if named.is_url:
+        return _remote_model(name, named, precision)
     folder, commit = locate(name, revision)
-    place = pick_device(device)
     kind = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
-    raw = read_json(folder / "config.json")
-    family = family_of(str(raw.get("model_type")), folder)
-    config = family.read(folder)
-    preprocessing = Preprocessing.from_config(read_json(folder / "preprocessor_config.json"))
-    files = weight_files(folder)
-    tensors = read_tensors(files)
-    vision, text = family.split(tensors)
-    shape = family.vision(config, preprocessing.mean, preprocessing.std)
-    if shape.image_size != preprocessing.size:
-        raise ModelError(
-            f"{folder}: the tower takes {shape.image_size} pixels, its processor gives "
-            f"{preprocessing.size}"
-        )
-    check_precision(precision, place, shape)
-    tower = fill(VisionTower, shape, vision, "vision tower").to(place, kind)
-    text_tower = fill(TextTower, family.text(config), text, "text tower").to(place, kind)
-    called = "builtin" if name == "builtin" else re.sub(r"[^\w.-]+", "-", Path(name).name)
+    found = read_checkpoint(named.base, folder).cut(named.dim, name)
+    check_precision(precision, place, found.vision)
+    seen = dtype or (torch.bfloat16 if precision == "bf16" else kind)
+    tower = fill(VisionTower, found.vision, found.vision_tensors, "vision tower").to(place, seen)
+    tokenizer = load_tokenizer(folder, found.text)
+    text_tower = fill(TextTower, found.text, found.text_tensors, "text tower").to(place, kind)
+    called = short_name(name)
     space = Space(
-        name=f"{called}-fp8" if precision == "fp8" else called,
+        name="-".join([called, *_marks(named, precision)]),
         model=name,
         revision=commit,
-        weight_hash=hash_files(files),
-        preprocessing=preprocessing.canonical,
-        dimension=shape.dimension,
-        precision=precision,
+        weight_hash=hash_files(list(found.files)),
+        preprocessing=found.preprocessing.canonical,
+        dimension=found.vision.dimension,
+        precision="fp8" if precision == "fp8" else "bf16",
+        identity=named.identity,
     )
     return Model(
         tower=quantise(tower) if precision == "fp8" else tower,
         text=text_tower,
-        tokenizer=AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
-        preprocessing=preprocessing,
+        tokenizer=tokenizer,
+        preprocessing=found.preprocessing,
         space=space,
-        logit_scale=math.exp(float(tensors["logit_scale"])),
+        logit_scale=found.logit_scale,
     )
 
 
-def check_precision(precision: Precision, place: torch.device, config: VisionConfig) -> None:
+def _remote_model(name: str, named: ModelName, precision: Asked) -> Model:
+    """Ask a server for one vector of a text and of a picture, and take it from then on."""
+    if precision == "fp8":
+        raise UsageError("precision fp8 of vectors from a server; allowed: bf16")
+    server, size = RemoteEmbeddings.of(named), named.size
+    shown = server.pictures(torch.full((1, 3, size, size), 128, dtype=torch.uint8))
+    said = server.texts([named.asked("a picture")])
+    if shown.shape != said.shape:
+        raise ModelError(
+            f"{name}: vectors of pictures have {shown.shape[1]} numbers, of texts {said.shape[1]}"
+        )
+    whole = said.shape[1]
+    kept = named.dim or whole
+    if kept > whole:
+        raise ModelError(f"{name}: dim {kept}; allowed: at most {whole}")
+
+    def cut(vectors: Tensor) -> Tensor:
+        if vectors.shape[1] != whole:
+            raise ModelError(f"{name}: a vector of {vectors.shape[1]} numbers; expected {whole}")
+        return vectors[:, :kept]
+
+    half = (0.5, 0.5, 0.5)
+    preprocessing = Preprocessing(size=size, resize=size, mean=half, std=half, mode="pad")
+    return Model(
+        tower=ForeignTower(
+            size, kept, lambda pixels: cut(server.pictures(pixels)), f"vectors come from {name}"
+        ),
+        text=ForeignText(kept, lambda texts: cut(server.texts(texts))),
+        tokenizer=None,
+        preprocessing=preprocessing,
+        space=Space(
+            name="-".join([short_name(name), *_marks(named, precision)]),
+            model=name,
+            revision="local",
+            weight_hash=server.identity,
+            preprocessing=preprocessing.canonical,
+            dimension=kept,
+            identity=f"{named.identity} of {whole}",
+        ),
+        logit_scale=100.0,
+    )
+
+
+def _marks(named: ModelName, precision: Asked) -> list[str]:
+    """What a space's name says besides its model's."""
+    return [*([str(named.dim)] if named.dim else []), *(["fp8"] if precision == "fp8" else [])]
+
+
+def check_precision(precision: Asked, place: torch.device, config: VisionConfig) -> None:
     """Refuse fp8 where no tensor core multiplies e4m3, or no fused forward runs the tower."""
-    if precision == "bf16":
+    if precision != "fp8":
         return
     if not capable(place):
         raise UsageError(
             f"precision fp8 needs a GPU of compute capability 8.9 or more, got {place}; "
-            "allowed: bf16"
+            "allowed: bf16, auto"
         )
     reason = misfit(config) or ("an MLP's width in sixteens" if config.mlp % 16 else "")
     if reason:
-        raise UsageError(f"precision fp8 needs {reason}; allowed: bf16")
+        raise UsageError(f"precision fp8 needs {reason}; allowed: bf16, auto")
 
 
 def pick_device(device: str) -> torch.device:
@@ -176,4 +223,10 @@ def _unit(parts: list[Tensor], dimension: int) -> NDArray[np.float32]:
     if not parts:
         return np.empty((0, dimension), np.float32)
     rows: NDArray[np.float32] = F.normalize(torch.cat(parts).float(), dim=-1).cpu().numpy()
+    if wrong := int((~np.isfinite(rows).all(1)).sum()):
+        kind = str(parts[0].dtype).removeprefix("torch.")
+        raise ModelError(
+            f"{wrong} of {len(rows)} vectors are not numbers (NaN or Inf) in {kind}"
+            + ("; allowed: float32, or bfloat16" if kind == "float16" else "")
+        )
     return rows

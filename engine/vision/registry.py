@@ -32,7 +32,12 @@ def build_strategy(
         parts: a file of trained modules or calibrated limits; without it what ships, if anything.
         options: the strategy's own settings; an unknown one is an error.
     """
-    return STRATEGIES.find(name, Buildable).build(tower, space, parts, options or {})
+    buildable = STRATEGIES.find(name, Buildable)
+    if tower.foreign and name != "dense":
+        raise UsageError(
+            f"strategy {name} needs a forward of ours, but {tower.foreign}; allowed: dense"
+        )
+    return buildable.build(tower, space, parts, options or {})
 
 
 def read_options(given: Iterable[str]) -> dict[str, Any]:

@@ -34,6 +34,8 @@ def check(
     order = torch.randperm(rows + 9, device=DEVICE).int()
     source, target = order[:rows].contiguous(), order.flip(0)[:rows].contiguous()
     count = None if num is None else torch.tensor([num], dtype=torch.int32, device=DEVICE)
+    if num is not None:  # of a tile they are computed with the others, and not stored
+        x[num:] = float("nan" if eight else "inf")
     table = torch.full((rows + 9, 2 * columns), float("nan"), device=DEVICE, dtype=TYPE)
     ours = table[:, columns:]
     product(

@@ -276,7 +276,7 @@ def test_weights_of_a_whole_model_are_checked_too(tmp_path: Path) -> None:
 def test_labels_are_asked_by_name(folder: Path) -> None:
     detector = load_detector(str(folder), device="cpu")
     assert isinstance(detector, Detector)
-    assert detector.label_index("cup") == 2
+    assert detector.places("cup") == (2,)
     with pytest.raises(UsageError, match=r"unknown object of yolos\S* 'bal'.*nearest: ball"):
-        detector.label_index("bal")
+        detector.places("bal")
     assert detector.detect([]).scores.shape[0] == 0

@@ -23,8 +23,11 @@ from engine.vision.backbone.text import TextTower
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.backbone.weights import split_towers, text_config, vision_config
 from engine.vision.model import load_model, pick_device
+from engine.vision.registry import build_strategy
+from engine.vision.streaming.strategy import Chunk
+from tests.checkpoints import tiny_clip, tiny_siglip
 
-WORDS = ["<|pad|>", "<|startoftext|>", "<|endoftext|>", "a", "red", "circle", "blue", "square"]
+WORDS = ["<|pad|>", "a", "red", "circle", "blue", "square", "<|startoftext|>", "<|endoftext|>"]
 HALF = (0.5, 0.5, 0.5)
 
 
@@ -105,8 +108,8 @@ def folder(tmp_path_factory) -> Path:
     torch.manual_seed(1)
     text = text_shape(64, layers=2) | {
         "vocab_size": len(WORDS),
-        "bos_token_id": 1,
-        "eos_token_id": 2,
+        "bos_token_id": 6,
+        "eos_token_id": 7,
         "pad_token_id": 0,
     }
     CLIPModel(clip_config(2, 64, 32, **text)).save_pretrained(path)
@@ -114,7 +117,7 @@ def folder(tmp_path_factory) -> Path:
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.post_processor = processors.TemplateProcessing(
         single="<|startoftext|> $A <|endoftext|>",
-        special_tokens=[("<|startoftext|>", 1), ("<|endoftext|>", 2)],
+        special_tokens=[("<|startoftext|>", 6), ("<|endoftext|>", 7)],
     )
     PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token="<|pad|>", eos_token="<|endoftext|>"
@@ -178,7 +181,7 @@ def test_pickled_weights_are_refused(folder, tmp_path) -> None:
     for file in folder.glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80")
-    with pytest.raises(ModelError, match=r"found pytorch_model\.bin, allowed: safetensors only"):
+    with pytest.raises(ModelError, match=r"found pytorch_model\.bin; allowed: safetensors only"):
         load_model(str(tmp_path), device="cpu")
 
 
@@ -186,7 +189,9 @@ def test_other_architectures_are_refused(folder, tmp_path) -> None:
     for file in folder.glob("*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(ModelError, match="unknown model type 'bert'; allowed: clip, siglip"):
+    with pytest.raises(
+        ModelError, match="unknown model type 'bert'; allowed: clip, metaclip_2, siglip"
+    ):
         load_model(str(tmp_path), device="cpu")
 
 
@@ -198,3 +203,29 @@ def test_a_name_that_is_nothing_is_refused() -> None:
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(UsageError, match="unknown device 'tpu'; allowed: auto, cpu, cuda"):
         pick_device("tpu")
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_fewer_numbers_are_the_first_of_all(kind: str, tmp_path: Path) -> None:
+    folder = {"clip": tiny_clip, "siglip": tiny_siglip}[kind](tmp_path)
+    whole, cut = load_model(str(folder), device="cpu"), load_model(f"{folder}?dim=9", device="cpu")
+    assert cut.space.dimension == 9
+    assert cut.space.key != whole.space.key
+    pictures = [np.full((40, 50, 3), shade, np.uint8) for shade in (10, 200)]
+    for made, all_of_it in (
+        (cut.embed_images(pictures), whole.embed_images(pictures)),
+        (cut.embed_texts(["a dog", "a cat"]), whole.embed_texts(["a dog", "a cat"])),
+    ):
+        first = all_of_it[:, :9]
+        unit = first / np.linalg.norm(first, axis=1, keepdims=True)
+        np.testing.assert_allclose(made, unit, atol=1e-5)
+    frames = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
+    chunks = [Chunk(frames, last=True)]
+    for name in ("dense", "earlygate", "eventful", "rgtp"):
+        options = {"threshold": 0.1} if name == "earlygate" else {}
+        strategy = build_strategy(name, cut.tower, options=options)
+        assert strategy.encode(chunks)[0].embeddings.shape == (5, 9)
+    asked = load_model(f"{folder}?prompt=a red {{}}", device="cpu")
+    np.testing.assert_array_equal(asked.embed_texts(["dog"]), whole.embed_texts(["a red dog"]))
+    with pytest.raises(ModelError, match="dim 99; allowed: at most"):
+        load_model(f"{folder}?dim=99", device="cpu")

@@ -1,5 +1,6 @@
 """Families of detectors: from a folder in Hugging Face's format to a tower that finds objects."""
 
+import itertools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from transformers import AutoModelForObjectDetection
 
 from engine.errors import ModelError, UsageError
 from engine.names import Names
+from engine.vision.backbone.dense import DenseConfig, DenseDetector, attributes_of, combined
 from engine.vision.backbone.weights import fill, read_config, read_tensors, weight_files
+from engine.vision.backbone.windowed import rename_windowed, windowed_shape
 from engine.vision.backbone.yolos import YolosTower, rename_yolos, yolos_config
 
 Settings = Mapping[str, Any]
@@ -22,6 +25,7 @@ DETECTOR_FAMILIES = Names(
     {
         "lw_detr": "engine.vision.backbone.detector_families:LW_DETR",
         "rf_detr": "engine.vision.backbone.detector_families:RF_DETR",
+        "vitdet": "engine.vision.backbone.detector_families:VITDET",
         "yolos": "engine.vision.backbone.detector_families:YOLOS",
     },
 )
@@ -55,10 +59,35 @@ def object_labels(config: Settings) -> tuple[str, ...]:
     return labels
 
 
+def object_groups(config: Settings) -> dict[str, tuple[int, ...]]:
+    """Words that stand for several classes, where labels are made of attributes."""
+    if not config.get("attributes"):
+        return {}
+    labels = [set(each) for each in itertools.product(*attributes_of(config))]
+    words = [word for values in attributes_of(config) for word in values]
+    return {word: tuple(at for at, label in enumerate(labels) if word in label) for word in words}
+
+
 def _yolos(folder: Path, config: Settings) -> nn.Module:
     shape = yolos_config(config, len(object_labels(config)))
     tensors = rename_yolos(read_tensors(weight_files(folder)))
     return fill(YolosTower, shape, tensors, "detector")
+
+
+def _dense(folder: Path, config: Settings) -> nn.Module:
+    attributes = attributes_of(config)
+    if object_labels(config) != combined(attributes):
+        raise ModelError(f"{folder}: its labels are not its attributes combined, in their order")
+    shape = DenseConfig(
+        windowed_shape(config, folder),
+        config["head_hidden_size"],
+        tuple(len(values) for values in attributes),
+    )
+    tensors = read_tensors(weight_files(folder))
+    head = {name: tensor for name, tensor in tensors.items() if name.startswith("head.")}
+    tower = rename_windowed({n: tensor for n, tensor in tensors.items() if n not in head})
+    renamed = {f"tower.{name}": tensor for name, tensor in tower.items()}
+    return fill(DenseDetector, shape, renamed | head, "detector")
 
 
 class Whole(nn.Module):
@@ -104,5 +133,6 @@ _WRONG = {
     "mismatched_keys": "of another shape",
 }
 YOLOS = DetectorFamily(_yolos, one_label=True, multiple=16)
+VITDET = DetectorFamily(_dense, one_label=True)
 LW_DETR = DetectorFamily(_whole, one_label=False)
 RF_DETR = DetectorFamily(_whole, one_label=False, smooth=False)

@@ -19,8 +19,24 @@ Tensors = dict[str, Tensor]
 FAMILIES = Names(
     "dejavu_engine.families",
     "model type",
-    dict.fromkeys(("clip", "siglip"), "engine.vision.backbone.families:HUGGING_FACE"),
+    dict.fromkeys(("clip", "metaclip_2", "siglip"), "engine.vision.backbone.families:HUGGING_FACE"),
 )
+_NO_TEXTS = "no text tower, so that texts find nothing; allowed: CLIP or SigLIP with both towers"
+_BY_SERVER = "allowed: a server that has it, by its URL (https://host/v1#NAME)"
+_OTHERS = {
+    "siglip2": "SigLIP 2 with NaFlex keeps each picture's own shape, which our tower does not;"
+    " allowed: its checkpoints of one resolution, such as google/siglip2-base-patch16-224",
+    **{
+        name: f"{what} does not fit our tower; {_BY_SERVER}"
+        for name, what in (
+            ("embedding_gemma2", "EmbeddingGemma 2"),
+            ("qwen3_vl", "Qwen3-VL-Embedding"),
+            ("xclip", "X-CLIP, whose vectors are of clips,"),
+            ("videoprism", "VideoPrism, whose vectors are of clips,"),
+        )
+    },
+    **dict.fromkeys(("clip_vision_model", "siglip_vision_model", "vit", "dinov2"), _NO_TEXTS),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,8 @@ HUGGING_FACE = Family(vision_config, text_config, split_towers, read_config)
 
 def family_of(model_type: str, folder: Path) -> Family:
     """Return how models of that type are read."""
+    if reason := _OTHERS.get(model_type):
+        raise ModelError(f"{folder}: {reason}")
     try:
         return FAMILIES.find(model_type, Family)
     except UsageError as error:

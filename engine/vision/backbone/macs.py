@@ -5,16 +5,20 @@ from engine.vision.backbone.tower import VisionConfig
 
 def embed_macs(config: VisionConfig) -> int:
     """Patch embedding of one frame."""
-    return config.side**2 * config.width * 3 * config.patch**2
+    macs, edge, channels = 0, config.patch, 3
+    for step, made in config.stem or ((config.patch, config.width),):
+        macs += (edge // step) ** 2 * step**2 * channels * made
+        edge, channels = edge // step, made
+    return config.side**2 * macs
 
 
 def head_macs(config: VisionConfig) -> int:
     """Pooling and projection of one frame."""
     projection = config.width * config.dimension if config.projection else 0
-    if config.class_token:
+    if config.by_class:
         return projection
-    d, n = config.width, config.tokens
-    return d * d + 2 * n * d * d + 2 * n * d + d * d + 2 * d * config.mlp + projection
+    d, n, mlp = config.width, config.tokens, config.pool.mlp
+    return d * d + 2 * n * d * d + 2 * n * d + d * d + 2 * d * mlp + projection
 
 
 def project_macs(config: VisionConfig, rows: int) -> int:
@@ -44,7 +48,7 @@ def finish_macs(config: VisionConfig, rows: int) -> int:
 
 def unskippable_macs(config: VisionConfig) -> int:
     """What is left of one frame where all tokens are reused after each layer's attention."""
-    last = 1 if config.class_token else config.tokens
+    last = 1 if config.by_class else config.tokens
     return (
         embed_macs(config)
         + project_macs(config, config.tokens)

@@ -26,7 +26,8 @@ class Preprocessing:
     resize: int  # the shorter edge is resized to this, then the centre is cropped
     mean: Triple
     std: Triple
-    mode: Literal["crop", "squash"] = "crop"  # squash resizes both edges to `size`
+    # squash resizes both edges to `size`; pad the longer one, with black beside the shorter
+    mode: Literal["crop", "squash", "pad"] = "crop"
     resample: Literal["bilinear", "bicubic"] = "bicubic"
 
     @property
@@ -128,7 +129,8 @@ def resize_float(pixels: Tensor, target: tuple[int, int], preprocessing: Preproc
 def _target(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
     if preprocessing.mode == "squash":
         return preprocessing.size, preprocessing.size
-    short, edge = min(height, width), preprocessing.resize
+    edge = preprocessing.resize
+    short = max(height, width) if preprocessing.mode == "pad" else min(height, width)
     return max(1, edge * height // short), max(1, edge * width // short)
 
 

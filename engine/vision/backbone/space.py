@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Precision = Literal["bf16", "fp8"]
+Asked = Literal["auto", "bf16", "fp8"]  # auto: bf16 on a GPU, float32 on a CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Space:
     preprocessing: str  # canonical JSON
     dimension: int
     precision: Precision = "bf16"
+    identity: str = ""  # what else makes other vectors of the same weights
 
     @property
     def key(self) -> str:
@@ -25,7 +27,7 @@ class Space:
 
         So does fp8, which the name tells: its vectors are near those of full precision, not equal.
         """
-        known = f"{self.weight_hash} {self.preprocessing}"
+        known = f"{self.weight_hash} {self.preprocessing}{self.identity}"
         if self.precision == "fp8":
             known = f"{known} fp8"
         told = hashlib.sha256(known.encode()).hexdigest()

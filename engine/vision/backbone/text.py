@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from engine.vision.backbone.tower import Activation
 from kernels.activation import activate
 
+Words = Literal["as_given", "small", "spaced", "lower", "bare"]  # see `written`
+
 
 @dataclass(frozen=True, slots=True)
 class TextConfig:
@@ -28,6 +30,7 @@ class TextConfig:
     pooling: Literal["end", "last"] = "end"  # the first end token, or the last position
     end_token: int = 49407
     head_bias: bool = False
+    words: Words = "as_given"  # how a text is written before it is cut into tokens
 
 
 class TextLayer(nn.Module):

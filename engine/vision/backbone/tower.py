@@ -8,9 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.vision.backbone.linear8 import Linear8
+from engine.vision.backbone.rotary import Rotary, Turning
+from engine.vision.backbone.stem import PatchStem
 from kernels.activation import activate
 
 Activation = Literal["quick_gelu", "gelu", "gelu_tanh"]
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class LayerShape(Protocol):
@@ -38,6 +42,14 @@ class LayerShape(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """Shape of a pooling by a learned query."""
+
+    heads: int
+    mlp: int
+
+
+@dataclass(frozen=True, slots=True)
 class VisionConfig:
     """Shape of a vision transformer: CLIP, SigLIP and plain ViTs differ in these values alone."""
 
@@ -50,12 +62,30 @@ class VisionConfig:
     dimension: int  # of the embedding
     activation: Activation = "quick_gelu"
     eps: float = 1e-5
-    class_token: bool = True  # else pooled by attention with a learned probe, as SigLIP does
+    class_token: bool = True  # else pooled by a probe of the tower's own heads and MLP, as SigLIP
+    probe: Probe | None = None  # pools although there is a class token, or in another shape
+    rotary: Rotary | None = None  # queries and keys are turned by their places
+    stem: tuple[tuple[int, int], ...] = ()  # edges and channels of convolutions within a patch
     pre_norm: bool = True  # CLIP's LayerNorm between the embeddings and layer 0
     patch_bias: bool = False
-    projection: bool = True  # a bias-free D -> E product after pooling
-    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
-    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+    projection: bool = True  # a D -> E product after pooling
+    head_bias: bool = False  # of that product
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+
+    def __post_init__(self) -> None:
+        if self.rotary and self.by_class:
+            raise ValueError("rotary positions of a tower embedded by its class token")
+
+    @property
+    def by_class(self) -> bool:
+        """Whether the class token becomes the embedding: the last layer then ends for it alone."""
+        return self.class_token and self.probe is None
+
+    @property
+    def pool(self) -> Probe:
+        """Shape of the pooling, where it is by a probe."""
+        return self.probe or Probe(self.heads, self.mlp)
 
     @property
     def side(self) -> int:
@@ -74,6 +104,7 @@ class Layer(nn.Module):
     def __init__(self, config: LayerShape) -> None:
         super().__init__()
         self.heads = config.heads
+        self.turns: Turning | None = None  # that a tower with rotary positions shares out
         self.activation: Activation = config.activation
         self.norm1 = nn.LayerNorm(config.width, eps=config.eps)
         self.qkv: nn.Linear | Linear8 = nn.Linear(config.width, 3 * config.width)
@@ -82,9 +113,16 @@ class Layer(nn.Module):
         self.up: nn.Linear | Linear8 = nn.Linear(config.width, config.mlp)
         self.down: nn.Linear | Linear8 = nn.Linear(config.mlp, config.width)
 
-    def project(self, h: Tensor) -> Tensor:
-        """Queries, keys and values `[..., 3D]`, side by side, of any rows `[..., D]`."""
-        return self.qkv(self.norm1(h))
+    def project(self, h: Tensor, places: Tensor | None = None) -> Tensor:
+        """Queries, keys and values `[..., 3D]`, side by side, of any rows `[..., D]`.
+
+        `places` `[...]` say which tokens of a frame the rows are; without, they are all in order.
+        """
+        return self.turn(self.qkv(self.norm1(h)), places)
+
+    def turn(self, qkv: Tensor, places: Tensor | None = None) -> Tensor:
+        """Turn queries and keys by their places, in a tower with rotary positions."""
+        return qkv if self.turns is None else self.turns.turn(qkv, self.heads, places)
 
     def attend(self, qkv: Tensor, bias: Tensor | None = None) -> Tensor:
         """Pre-projection P `[B, N, D]`: the heads' outputs side by side, before `out`.
@@ -126,15 +164,15 @@ class AttentionPool(nn.Module):
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        self.heads = config.heads
+        self.heads, mlp = config.pool.heads, config.pool.mlp
         self.activation: Activation = config.activation
         self.probe = nn.Parameter(torch.zeros(1, 1, config.width))
         self.q = nn.Linear(config.width, config.width)
         self.kv = nn.Linear(config.width, 2 * config.width)
         self.out = nn.Linear(config.width, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
-        self.up = nn.Linear(config.width, config.mlp)
-        self.down = nn.Linear(config.mlp, config.width)
+        self.up = nn.Linear(config.width, mlp)
+        self.down = nn.Linear(mlp, config.width)
 
     def weigh(self, h: Tensor) -> Tensor:
         """Attention of the query to each token, `[B, H, 1, N]`, of tokens `[B, N, D]`."""
@@ -175,19 +213,30 @@ class LayerStack(nn.Module):
 class VisionTower(LayerStack):
     """Frames `[B, 3, S, S]` to projected, not yet normalised embeddings `[B, E]`."""
 
+    foreign = ""  # whose forward it is, where it is not ours
+
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch = nn.Linear(3 * config.patch * config.patch, config.width, config.patch_bias)
+        self.patch = (
+            PatchStem(config.stem)
+            if config.stem
+            else nn.Linear(3 * config.patch * config.patch, config.width, config.patch_bias)
+        )
         self.position = nn.Parameter(torch.zeros(config.tokens, config.width))
         if config.class_token:
             self.class_token = nn.Parameter(torch.zeros(config.width))
         self.pre = nn.LayerNorm(config.width, eps=config.eps) if config.pre_norm else nn.Identity()
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        if config.rotary:
+            size = config.width // config.heads
+            turns = Turning(config.rotary, config.side, size, int(config.class_token))
+            for index in range(config.layers):
+                self.layer(index).turns = turns
         self.post = nn.LayerNorm(config.width, eps=config.eps)
-        self.pool = nn.Identity() if config.class_token else AttentionPool(config)
+        self.pool = nn.Identity() if config.by_class else AttentionPool(config)
         self.head = (
-            nn.Linear(config.width, config.dimension, bias=False)
+            nn.Linear(config.width, config.dimension, bias=config.head_bias)
             if config.projection
             else nn.Identity()
         )
@@ -198,6 +247,12 @@ class VisionTower(LayerStack):
     def dtype(self) -> torch.dtype:
         """What the weights are stored and multiplied in."""
         return self.position.dtype
+
+    @property
+    def product(self) -> nn.Linear:
+        """What embeds patches, of a tower in which that is one product."""
+        assert isinstance(self.patch, nn.Linear)
+        return self.patch
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Bytes `[B, 3, S, S]` to the tower's input values, on the tower's device."""
@@ -230,9 +285,9 @@ class VisionTower(LayerStack):
 
     def finish(self, h: Tensor) -> Tensor:
         """Embeddings `[B, E]` from the last hidden state, or its class token's row `[B, D]`."""
-        if self.config.class_token:
-            return self.head(self.post(h if h.ndim == 2 else h[:, 0]))
-        return self.head(self.pool(self.post(h)))
+        if self.config.by_class:
+            return self.head(self.post(h if h.ndim == 2 else h[:, 0]))[..., : self.config.dimension]
+        return self.head(self.pool(self.post(h)))[..., : self.config.dimension]
 
     def forward(self, values: Tensor) -> Tensor:
         """Encode normalised values densely, with the class token's tail alone in the last layer."""
@@ -241,6 +296,6 @@ class VisionTower(LayerStack):
             h = self.layer(index)(h)
         last = self.layer(self.config.layers - 1)
         mixed = last.attend(last.project(h))
-        if self.config.class_token:
+        if self.config.by_class:
             h, mixed = h[:, 0], mixed[:, 0]
         return self.finish(last.finish(h, mixed))

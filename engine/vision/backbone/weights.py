@@ -1,7 +1,6 @@
 """From a folder in Hugging Face's format to the towers' shapes and weights."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from transformers import CONFIG_MAPPING, AutoConfig, __version__
@@ -26,6 +25,7 @@ _ACTIVATIONS: dict[str, Activation] = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_fast": "gelu_tanh",  # the same formula, written otherwise
 }
+_LIKE_CLIP = ("clip", "metaclip_2")
 _LAYER = {
     "layer_norm1": "norm1",
     "layer_norm2": "norm2",
@@ -81,7 +81,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def vision_config(config: Mapping[str, Any], mean: Any, std: Any) -> VisionConfig:
     """Shape of the vision tower from a complete model config."""
-    clip, vision = config["model_type"] == "clip", config["vision_config"]
+    clip, vision = config["model_type"] in _LIKE_CLIP, config["vision_config"]
     return VisionConfig(
         layers=vision["num_hidden_layers"],
         width=vision["hidden_size"],
@@ -103,9 +103,10 @@ def vision_config(config: Mapping[str, Any], mean: Any, std: Any) -> VisionConfi
 
 def text_config(config: Mapping[str, Any]) -> TextConfig:
     """Shape of the text tower from a complete model config."""
-    clip, text = config["model_type"] == "clip", config["text_config"]
-    # checkpoints older than the option carry 2, and mean the highest id of their vocabulary
-    end = text["vocab_size"] - 1 if text["eos_token_id"] == 2 else text["eos_token_id"]
+    clip, text = config["model_type"] in _LIKE_CLIP, config["text_config"]
+    # of a CLIP, checkpoints older than the option carry 2, and mean the highest id there is
+    old = config["model_type"] == "clip" and text["eos_token_id"] == 2
+    end = text["vocab_size"] - 1 if old else text["eos_token_id"]
     return TextConfig(
         layers=text["num_hidden_layers"],
         width=text["hidden_size"],
@@ -120,6 +121,7 @@ def text_config(config: Mapping[str, Any]) -> TextConfig:
         pooling="end" if clip else "last",
         end_token=end,
         head_bias=not clip,
+        words="as_given" if clip else "small",
     )
 
 
@@ -127,7 +129,10 @@ def weight_files(folder: Path) -> list[Path]:
     """Return the folder's safetensors files; a checkpoint in another format is an error."""
     index = folder / "model.safetensors.index.json"
     if index.exists():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        mapped = read_json(index).get("weight_map")
+        if not isinstance(mapped, dict) or not mapped:
+            raise ModelError(f"{index} has no weight_map")
+        names = sorted(set(map(str, mapped.values())))
         if any(Path(name).name != name for name in names):
             raise ModelError(f"{index} names files outside its folder")
         files = [folder / name for name in names]
@@ -135,12 +140,18 @@ def weight_files(folder: Path) -> list[Path]:
         files = [folder / "model.safetensors"]
     for file in files:
         if not file.is_file():
-            found = sorted(p.name for p in folder.glob("*.bin")) + sorted(
-                p.name for p in folder.glob("*.pt*")
+            hint = f"; found {', '.join(others)}" if (others := pickles(folder)) else ""
+            raise ModelError(
+                f"no {file.name} in {folder}{hint}; allowed: safetensors only, of the hub's models"
+                " often in a pull request: ID@refs/pr/NUMBER"
             )
-            hint = f"; found {', '.join(found)}, allowed: safetensors only" if found else ""
-            raise ModelError(f"no {file.name} in {folder}{hint}")
     return files
+
+
+def pickles(folder: Path) -> list[str]:
+    """Name the folder's files that may hold pickled weights, which are never read."""
+    kinds = ("*.bin", "*.pt*", "*.ckpt", "*.pkl")
+    return sorted(path.name for kind in kinds for path in folder.glob(kind))
 
 
 def hash_files(files: list[Path]) -> str:
@@ -157,8 +168,14 @@ def read_tensors(files: list[Path]) -> dict[str, Tensor]:
     """Read all tensors of the files, as stored."""
     tensors: dict[str, Tensor] = {}
     for file in files:
-        with safe_open(file, framework="pt") as opened:
-            tensors.update((name, opened.get_tensor(name)) for name in opened.keys())  # noqa: SIM118
+        try:
+            with safe_open(file, framework="pt") as opened:
+                names = opened.keys()
+                tensors.update((name, opened.get_tensor(name)) for name in names)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(
+                f"{file} is damaged or cut short: {error}; copy or fetch it again"
+            ) from error
     return tensors
 
 

@@ -25,6 +25,8 @@ _OUTER = {
     "embeddings.projection.weight": "patch.weight",
     "embeddings.projection.bias": "patch.bias",
     "embeddings.position_embeddings": "position",
+    "embeddings.pre_layernorm.weight": "pre.weight",
+    "embeddings.pre_layernorm.bias": "pre.bias",
 }
 _INNER = {
     "norm1": "norm1",
@@ -52,6 +54,7 @@ class WindowedConfig:
     relative: bool  # positions relative to each other are added to attention
     activation: Activation = "gelu"
     eps: float = 1e-6
+    pre_norm: bool = False  # CLIP's LayerNorm between the embeddings and layer 0
 
     @property
     def tokens(self) -> int:
@@ -74,6 +77,8 @@ class WindowedLayer(Layer):
     def attend(self, qkv: Tensor, bias: Tensor | None = None) -> Tensor:
         """Pre-projection P `[B, N, D]` of all tokens, by row and column."""
         assert bias is None
+        if not self.window and not self.relative:
+            return super().attend(qkv)
         if not self.window:
             return self.attend_from(qkv, torch.arange(qkv.shape[1], device=qkv.device))[0]
         side, edge = self.side, self.window
@@ -126,6 +131,7 @@ class WindowedTower(nn.Module):
         self.config = config
         self.patch = nn.Linear(3 * config.patch**2, config.width)
         self.position = nn.Parameter(torch.zeros(1 + config.trained**2, config.width))
+        self.pre = nn.LayerNorm(config.width, eps=config.eps) if config.pre_norm else nn.Identity()
         self.layers = nn.ModuleList(
             WindowedLayer(config, config.window if index in config.windowed else 0)
             for index in range(config.layers)
@@ -145,7 +151,7 @@ class WindowedTower(nn.Module):
         return embedded
 
     def place(self, embedded: Tensor) -> Tensor:
-        """Add the positions, interpolated where the table is of another size."""
+        """Add the positions, from a table of another size interpolated, and norm where asked."""
         config = self.config
         table = self.position[1:]
         if config.trained != config.side:
@@ -153,7 +159,8 @@ class WindowedTower(nn.Module):
             size = (config.side, config.side)
             wide = F.interpolate(grid, size, mode="bicubic", align_corners=False)
             table = wide[0].flatten(1).T
-        return embedded + table
+        placed: Tensor = self.pre(embedded + table)
+        return placed
 
     def forward(self, values: Tensor) -> Tensor:
         """Compute all tokens."""
@@ -165,14 +172,13 @@ class WindowedTower(nn.Module):
 
 def load_windowed(folder: Path) -> WindowedTower:
     """Load a ViTDet tower from a folder in Hugging Face's format; safetensors only."""
-    shape = _shape(read_config(folder), folder)
+    shape = windowed_shape(read_config(folder), folder)
     tensors = read_tensors(weight_files(folder))
-    return fill(
-        WindowedTower, shape, {_rename(n): _flat(n, t) for n, t in tensors.items()}, "tower"
-    )
+    return fill(WindowedTower, shape, rename_windowed(tensors), "tower")
 
 
-def _shape(config: Mapping[str, Any], folder: Path) -> WindowedConfig:
+def windowed_shape(config: Mapping[str, Any], folder: Path) -> WindowedConfig:
+    """Read the shape from a configuration; raises ModelError for what our layers do not do."""
     if config.get("model_type") != "vitdet":
         raise ModelError(f"{folder}: model type {config.get('model_type')!r}; allowed: vitdet")
     edges = {name: config[name] for name in ("image_size", "pretrain_image_size", "patch_size")}
@@ -196,7 +202,33 @@ def _shape(config: Mapping[str, Any], folder: Path) -> WindowedConfig:
         relative=config["use_relative_position_embeddings"],
         activation=activation_of(config["hidden_act"]),
         eps=config["layer_norm_eps"],
+        pre_norm=config.get("pre_norm", False),
     )
+
+
+def rename_windowed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by our names and in our shapes."""
+    return {_rename(name): _flat(name, tensor) for name, tensor in tensors.items()}
+
+
+def name_windowed(tower: WindowedTower) -> dict[str, Tensor]:
+    """Return a tower's tensors by Hugging Face's names and in its shapes."""
+    outer = {ours: theirs for theirs, ours in _OUTER.items()}
+    inner = {ours: theirs for theirs, ours in _INNER.items()}
+    edge, named = tower.config.patch, {}
+    for name, tensor in tower.state_dict().items():
+        if name == "patch.weight":
+            named[outer[name]] = tensor.unflatten(1, (3, edge, edge))
+        elif name == "position":
+            named[outer[name]] = tensor[None]
+        elif name in outer:
+            named[outer[name]] = tensor
+        else:
+            _, index, part, *kind = name.split(".")
+            beside = "h" if part == "down_by" else "w"
+            there = f"{inner[part]}.{kind[0]}" if kind else f"attention.rel_pos_{beside}"
+            named[f"encoder.layer.{index}.{there}"] = tensor
+    return named
 
 
 def _rename(name: str) -> str:

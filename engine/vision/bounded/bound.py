@@ -26,12 +26,13 @@ from engine.vision.bounded.run import (
     SteeredBlock,
     SteeredStream,
     alone,
-    assemble,
     draw,
     draw_more,
+    joined,
+    recheck,
 )
 from engine.vision.bounded.whole import AuditedBlock, AuditedVideo, seen_at
-from engine.vision.streaming.strategy import Chunk, Encoded, Scalable, Strategy, check_whole
+from engine.vision.streaming.strategy import Chunk, Encoded, Scalable, Steady, Strategy, check_whole
 
 logger = logging.getLogger(__name__)
 BLOCKS = 6  # steps at most that a stream is steered in, each of one and a half audits or more
@@ -93,7 +94,7 @@ class Bounded:
         if not 0 < max_drift < 1:
             raise UsageError(f"max_drift must be between 0 and 1, got {max_drift}")
         check_confidence(confidence)
-        self.strategy = strategy
+        self.strategy = strategy.steadied() if isinstance(strategy, Steady) else strategy
         self.dense = dense
         self.max_drift = max_drift
         self.confidence = confidence
@@ -126,6 +127,7 @@ class Bounded:
             self._advance(waiting)
         self._settle(list(runs.values()))
         self.report = [self._tell(run) for run in runs.values()]
+        done = {id(run): each for own in company.values() for run, each in joined(own)}
         for run in runs.values():
             told = seen_at(run.told)
             self._levels += [fmean(each.at(0) for each in told)] if told else []
@@ -133,7 +135,7 @@ class Bounded:
         self._forget()
         empty = self.dense.encode([chunk for at, chunk in enumerate(chunks) if at not in runs])
         rest = iter(empty)
-        return [assemble(runs[at]) if at in runs else next(rest) for at in range(len(chunks))]
+        return [done[id(runs[at])] if at in runs else next(rest) for at in range(len(chunks))]
 
     def _start(self, chunk: Chunk) -> SteeredStream:
         pixels, part = chunk.pixels, chunk.part_of
@@ -181,6 +183,8 @@ class Bounded:
             (run, SteeredBlock.of(run.done, run.rung, each))
             for run, each in zip(runs, encoded, strict=True)
         ]
+        for run, block in pairs:
+            run.at_hand = block
         self._audit([(run, [block], self._size(run)) for run, block in pairs])
         self._embed(runs, [self._judge(run, block) for run, block in pairs])
 
@@ -217,6 +221,7 @@ class Bounded:
             run.audited += len(frames)
             for block in blocks:
                 run.seen += block.audit(run.exact, frames)
+        recheck(run for run, _, _ in work)
 
     def _embed(self, runs: Sequence[SteeredStream], picked: Sequence[Sequence[int]]) -> None:
         """Embed the picked frames densely, all runs together; those known stay."""
@@ -240,6 +245,7 @@ class Bounded:
         """
         encoded, dense = block.encoded, run.rung < TIGHTEST
         move = self._move(run, block)
+        run.at_hand = None
         left = run.inexact(block) if move.redo else []
         if left and self._pays(run, block, move.rung, len(left)):
             logger.debug("block at frame %s drifts, rung %s", run.done, move.rung)
@@ -278,7 +284,7 @@ class Bounded:
         unsettled = [
             run
             for run in runs
-            if id(run.video) in doubtful or max(run.seen, default=0.0) > ALERT * run.video.max_drift
+            if id(run.video) in doubtful or run.worst > ALERT * run.video.max_drift
         ]
         for run in unsettled:
             run.alert = run.video.alert = True
@@ -329,6 +335,7 @@ class Bounded:
             again = SteeredBlock.of(block.start, rung, each, mended=True)
             again.audit(run.exact, block.drifts)
             run.blocks[run.blocks.index(block)] = again
+        recheck(heads)
 
     def _replace(self, work: Sequence[tuple[SteeredStream, SteeredBlock, int]]) -> None:
         """Embed so many more frames of each block densely, and count what they show."""
@@ -338,6 +345,7 @@ class Bounded:
             run.re_embedded += len(frames)
             run.fell_back = True
             run.seen += block.audit(run.exact, frames)
+        recheck(run for run, _, _ in work)
 
     def _pays(self, run: SteeredStream, block: SteeredBlock, rung: int, frames: int) -> bool:
         """Say whether the block at a tighter rung costs clearly less than `frames` embedded."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.vision.bounded.controller import TIGHTEST
+from engine.vision.bounded.correct import Anchors
 from engine.vision.bounded.whole import AuditedBlock, AuditedVideo
 from engine.vision.streaming.strategy import Chunk, Encoded, StreamState
 
@@ -22,7 +23,7 @@ class SteeredBlock:
     rung: int
     encoded: Encoded
     frames: list[int]  # that took something from another frame
-    drifts: dict[int, float]  # of those audited
+    drifts: dict[int, float]  # of those audited, once others are told of
     mended: bool  # encoded once more, tighter
 
     @classmethod
@@ -35,13 +36,17 @@ class SteeredBlock:
     def mean(self) -> float:
         return fmean(self.drifts.values()) if self.drifts else 0.0
 
+    def came(self, frames: Iterable[int]) -> Tensor:
+        """Return vectors of frames as the strategy gave them."""
+        return self.encoded.embeddings[[frame - self.start for frame in frames]]
+
     def audit(self, exact: Mapping[int, Tensor], frames: Iterable[int]) -> list[float]:
         """Compare those of `frames` that the block approximates with their exact vectors."""
         known = set(self.frames)
         if not (chosen := [frame for frame in frames if frame in known]):
             return []
         theirs = torch.stack([exact[frame] for frame in chosen]).float()
-        ours = self.encoded.embeddings[[frame - self.start for frame in chosen]].float()
+        ours = self.came(chosen).float()
         drifts: list[float] = (1 - F.cosine_similarity(ours, theirs)).clamp(min=0).tolist()
         self.drifts.update(zip(chosen, drifts, strict=True))
         return drifts
@@ -67,10 +72,29 @@ class SteeredStream:
     audited: int = 0
     seen: list[float] = field(default_factory=list)  # drifts, also of what was done again
     blocks: list[SteeredBlock] = field(default_factory=list)
+    at_hand: SteeredBlock | None = None  # not yet accepted
     exact: dict[int, Tensor] = field(default_factory=dict)
     price: Encoded | None = None  # what dense frames cost
     wasted: float = 0.0  # multiply-accumulates of blocks done again
     company: list["SteeredStream"] = field(default_factory=list)  # of its video, itself too
+
+    @property
+    def first(self) -> int:
+        """Place of its first frame in the video, as far as streams come in order."""
+        before = self.company[: self.company.index(self)]
+        return self.video.done + sum(len(each.pixels) for each in before)
+
+    @property
+    def audits(self) -> list[SteeredBlock]:
+        """Blocks of which frames were audited."""
+        own = self.blocks if self.at_hand is None else [*self.blocks, self.at_hand]
+        return [block for block in own if block.drifts]
+
+    @property
+    def worst(self) -> float:
+        """Largest drift audited; once others are told of, where they are."""
+        told = [drift for block in self.audits for drift in block.drifts.values()]
+        return max(told if self.video.corrects else self.seen, default=0.0)
 
     @property
     def begun(self) -> bool:
@@ -121,21 +145,24 @@ class SteeredStream:
 
 
 def draw(run: SteeredStream, blocks: Sequence[SteeredBlock], size: int, first: int) -> list[int]:
-    """Draw frames that are not yet audited, for each block its share of `size` of the stream.
+    """Draw frames that are not yet audited, so that of each block on `size` of the stream are.
 
-    A video's first block has at least `first`, since what comes is steered by it.
+    At least one of a block is, and of a video's first block `first`, since what comes is steered by
+    it. What a block has above its share is spared in those that follow.
 
     They are spread over the block, one at random from each of as many equal parts: a change within
     the block is not missed by chance.
     """
     drawn: list[int] = []
+    chosen = {id(block) for block in blocks}
+    done = sum(len(block.drifts) for block in run.blocks if id(block) not in chosen)
     for block in blocks:
-        stop = block.start + len(block.encoded.full)
-        before, after = (round(size * at / len(run.pixels)) for at in (block.start, stop))
+        due = round(size * (block.start + len(block.encoded.full)) / len(run.pixels)) - done
         opening = not (block.start or run.video.blocks) and run is run.company[0]
-        wanted = max(first if opening else 1, after - before)
+        wanted = max(first if opening else 1, due)
         new = [frame for frame in block.frames if frame not in block.drifts]
         count = min(max(wanted - len(block.drifts), 0), len(new))
+        done += len(block.drifts) + count
         drawn += (
             [int(run.random.choice(part)) for part in np.array_split(new, count)] if count else []
         )
@@ -153,8 +180,46 @@ def alone(run: SteeredStream, block: SteeredBlock) -> Chunk:
     return run.part(block.start, block.start + len(block.encoded.full))
 
 
-def assemble(run: SteeredStream) -> Encoded:
-    """Join the blocks; exact vectors take the place of approximate ones and are counted."""
+def anchors_of(company: Sequence[SteeredStream]) -> Anchors | None:
+    """Return what audits showed of a video: of streams at hand, then of those returned before."""
+    parts = [_anchors(run) for run in company if run.audits]
+    if company and (before := company[0].video.anchors) is not None:
+        parts.append(before)
+    return Anchors.joined(parts) if parts else None
+
+
+def _anchors(run: SteeredStream) -> Anchors:
+    frames = [frame for block in run.audits for frame in block.drifts]
+    ours = torch.cat([block.came(block.drifts) for block in run.audits])
+    exact = torch.stack([run.exact[frame] for frame in frames])
+    return Anchors.of(ours, exact, torch.tensor(frames, device=ours.device) + run.first)
+
+
+def recheck(runs: Iterable[SteeredStream]) -> None:
+    """Give each audited frame the drift that is left once others are told, where telling helps."""
+    for company in {id(run.company): run.company for run in runs}.values():
+        if (anchors := anchors_of(company)) is None:
+            continue
+        told, company[0].video.corrects = anchors.told()
+        drifts = iter(told.tolist())
+        for block in (block for run in company for block in run.audits):
+            block.drifts = dict(zip(block.drifts, drifts, strict=False))
+
+
+def joined(company: Sequence[SteeredStream]) -> list[tuple[SteeredStream, Encoded]]:
+    """Assemble the streams of a video, and keep what audits showed for those to come."""
+    video, anchors = company[0].video, anchors_of(company)
+    told = anchors if video.corrects else None
+    done = [(run, assemble(run, told)) for run in company]
+    video.anchors = anchors
+    return done
+
+
+def assemble(run: SteeredStream, anchors: Anchors | None) -> Encoded:
+    """Join the blocks; exact vectors take the place of approximate ones and are counted.
+
+    What `anchors` tell of frames like them is taken off.
+    """
     embeddings, computed, macs, full = (
         torch.cat([getattr(block.encoded, name) for block in run.blocks])
         for name in ("embeddings", "computed", "macs", "full")
@@ -162,6 +227,9 @@ def assemble(run: SteeredStream) -> Encoded:
     drift = torch.zeros(len(full), device=full.device)
     for block in run.open:
         drift[block.frames] = block.mean
+        if anchors is not None:
+            places = torch.tensor(block.frames, device=drift.device) + run.first
+            embeddings[block.frames] = anchors.take_off(embeddings[block.frames], places)
     if run.price:
         frames = sorted(run.exact)
         embeddings[frames] = torch.stack([run.exact[frame] for frame in frames])

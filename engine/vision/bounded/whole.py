@@ -6,6 +6,7 @@ from statistics import fmean
 
 from engine.vision.bounded.audit import EARLY, LATE, audit_size, room, upper_mean
 from engine.vision.bounded.controller import Audited
+from engine.vision.bounded.correct import Anchors
 
 BORROWED = 0.5  # of what frames still to come may drift, that those before them may count on
 
@@ -40,6 +41,8 @@ class AuditedVideo:
     rung: int = 0  # for the next block
     alert: bool = False  # the first look was not enough
     blocks: list[AuditedBlock] = field(default_factory=list)
+    anchors: Anchors | None = None  # audited frames of streams returned before
+    corrects: bool = False  # what they were off by is taken off frames like them
 
     @property
     def quota(self) -> int:

@@ -18,9 +18,10 @@ from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.memory import fitting_streams
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.fused.layers import fits
+from engine.vision.streaming.options import StrategyOptions
 from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.schedule import Schedule
-from engine.vision.streaming.strategy import Buildable, check_options
+from engine.vision.streaming.strategy import Buildable
 
 OPTIONS = (
     *("threshold", "scale", "refresh", "cut", "budget", "bridge", "novelty", "sequential"),
@@ -39,10 +40,11 @@ def build_earlygate(
     interpolated), sequential, streams (that the fused forward has room for; used where it fits, on
     a GPU in half precision).
     """
-    check_options("earlygate", options, OPTIONS)
+    given = StrategyOptions.of("earlygate", options, OPTIONS)
+    given.count("streams", 1, least=1)  # refused where none is fused, too
     if "threshold" in options and parts is not None:
         raise UsageError(f"threshold is for an untrained gate, got parts {parts} as well")
-    gate = _limits(tower, space, parts, options)
+    gate = _limits(tower, space, parts, given)
     limits, refresh, bridge = gate.limits, gate.card.refresh, gate.card.bridge
     if isinstance(limits, LearnedLimits):
         limits = limits.to(tower.position)
@@ -50,37 +52,36 @@ def build_earlygate(
         tower=tower,
         limits=limits,
         refresh=Refresh(
-            cut=float(options.get("cut", refresh.cut)),
-            budget=float(options.get("budget", refresh.budget)),
+            cut=given.number("cut", refresh.cut), budget=given.number("budget", refresh.budget)
         ),
-        schedule=Schedule(int(options.get("refresh", 0))),
-        sequential=bool(options.get("sequential", False)),
+        schedule=Schedule(given.count("refresh", 0)),
+        sequential=given.flag("sequential", usual=False),
         bridge=Bridge(
-            limit=float(options.get("bridge", bridge.limit)),
-            novelty=float(options.get("novelty", bridge.novelty)),
+            limit=given.number("bridge", bridge.limit),
+            novelty=given.number("novelty", bridge.novelty),
         ),
-        fused=_fuse(tower, limits, options) if fits(tower) else None,
+        fused=_fuse(tower, limits, given) if fits(tower) else None,
     )
-    return built.with_scale(float(options.get("scale", 1.0)))
+    return built.with_scale(given.number("scale", 1.0, least=0))
 
 
 def _fuse(
-    tower: VisionTower, limits: FixedLimits | LearnedLimits, options: Mapping[str, Any]
+    tower: VisionTower, limits: FixedLimits | LearnedLimits, given: StrategyOptions
 ) -> FusedGate:
     free, _ = torch.cuda.mem_get_info(tower.device)
     most = fitting_streams(tower.config, limits.width(tower.config), free)
-    return FusedGate(tower, limits, int(options.get("streams", most)))
+    return FusedGate(tower, limits, given.count("streams", most, least=1))
 
 
 def _limits(
-    tower: VisionTower, space: Space | None, parts: Path | None, options: Mapping[str, Any]
+    tower: VisionTower, space: Space | None, parts: Path | None, given: StrategyOptions
 ) -> GateFile:
     shipped = BUILTIN / "earlygate.safetensors"
-    if parts is None and "threshold" not in options and space and space.model == "builtin":
+    if parts is None and "threshold" not in given.given and space and space.model == "builtin":
         parts = shipped if shipped.exists() else None
     if parts is not None:
         return load_gate(parts, tower.config, weight_hash=space.weight_hash if space else "")
-    threshold = float(options.get("threshold", UNTRAINED))
+    threshold = given.number("threshold", UNTRAINED, least=0)
     return GateFile(FixedLimits.uniform(tower.config, threshold), GateCard("any", "", 0.0))
 
 

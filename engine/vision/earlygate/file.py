@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from engine.errors import ModelError
+from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionConfig
 from engine.vision.earlygate.bridge import Bridge
 from engine.vision.earlygate.learned import LearnedLimits
@@ -31,6 +32,11 @@ class GateCard:
     refresh: Refresh = field(default_factory=Refresh)
     bridge: Bridge = field(default_factory=Bridge)
     report: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, space: Space, max_drift: float, report: Mapping[str, Any]) -> "GateCard":
+        """Say that limits were found for a model, under a bound."""
+        return cls(space.model, space.weight_hash, max_drift, report=report)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def encode_step(
         computed.append(packed.counts())
         h, fresh = _run_layer(tower, index, h, packed, page, roots, group)
         group.keep(gate, packed, own, fresh, more=more)
-    if config.class_token:
+    if config.by_class:
         embeddings = tower.finish(h)
     else:
         outputs = group.outputs = h if group.outputs is None else torch.cat([group.outputs, h])
@@ -96,20 +96,20 @@ def _run_layer(
     roots: RootTable,
     group: Group,
 ) -> tuple[Tensor, Tensor]:
-    """Run a layer on the packed rows; the last one for class tokens alone, where there are any.
+    """Run a layer on the packed rows; the last one for class tokens alone, where they are pooled.
 
     Returns the rows after it, and their keys and values in it.
     """
     config, layer, gate = tower.config, tower.layer(index), index - 1
     width, counts = config.width, packed.counts()
-    if config.class_token and index == config.layers - 1:
+    if config.by_class and index == config.layers - 1:
         normed = layer.norm1(h)
         fresh = some_columns(layer.qkv, normed, slice(width, None))
         first = (packed.homes % config.tokens == 0).nonzero().squeeze(1)
         q = some_columns(layer.qkv, normed[first], slice(width))
         h, counts = h[first], torch.ones_like(counts)
     else:
-        q, fresh = layer.project(h).split([width, 2 * width], dim=1)
+        q, fresh = layer.project(h, packed.homes % config.tokens).split([width, 2 * width], dim=1)
     table = extend(roots.keys_values[gate], group.keys_values(gate, fresh))
     starts = F.pad(counts.cumsum(0), (1, 0)).int()
     return layer.finish(h, paged_attention(q, starts, table, page.int(), config.heads)), fresh
@@ -127,10 +127,10 @@ def step_macs(
         candidates: roots that each token of a frame was compared with, `[F]`; 0 for a full frame.
     """
     rows = computed.double()
-    middle = rows[:, : config.layers - 1] if config.class_token else rows
+    middle = rows[:, : config.layers - 1] if config.by_class else rows
     token = project_macs(config, 1) + attend_macs(config, 1) + finish_macs(config, 1)
     total = embed_macs(config) + head_macs(config) + middle.sum(1) * token
-    if config.class_token:
+    if config.by_class:
         q, kv = config.width**2, 2 * config.width**2
         total = total + rows[:, -1] * kv + q + attend_macs(config, 1) + finish_macs(config, 1)
     gates = [index - 1 for index in limits.gates]

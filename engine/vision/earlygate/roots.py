@@ -38,7 +38,7 @@ class RootTable:
     ) -> "RootTable":
         """Allocate zeros for streams side by side."""
         depth, grid = config.layers - 1, (num_streams, config.tokens)
-        tail = 0 if config.class_token else 1
+        tail = 0 if config.by_class else 1
         return cls(
             gates,
             like.new_zeros(len(gates), *grid, width),

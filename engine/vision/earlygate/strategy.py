@@ -25,6 +25,7 @@ from engine.vision.streaming.stepper import run_rounds
 from engine.vision.streaming.strategy import Chunk, Encoded
 from engine.vision.streaming.streams import Stream
 
+SAME = 0.15  # change of a patch's mean colour up to which sides show the same
 BRIDGING = 4  # multiply-accumulates for each number of a vector: a cosine and a line
 
 
@@ -51,6 +52,10 @@ class EarlyGate:
     def with_scale(self, scale: float) -> "EarlyGate":
         """Multiply the thresholds: below 1 less is reused and drift falls, above 1 it rises."""
         return replace(self, limits=self.limits.scaled(scale), bridge=self.bridge.scaled(scale))
+
+    def steadied(self) -> "EarlyGate":
+        """Bridge only where both sides show the same: a rare frame that drifts far costs audits."""
+        return replace(self, bridge=replace(self.bridge, change=min(self.bridge.change, SAME)))
 
     @torch.inference_mode()
     def encode(self, chunks: Sequence[Chunk]) -> list[Encoded]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.vision.earlygate.bridge import Bridge, novelty
+from engine.vision.earlygate.bridge import Bridge
 from engine.vision.earlygate.plain import WAVES
 from engine.vision.earlygate.roots import Roots
 from engine.vision.streaming.call import Call
@@ -89,10 +89,12 @@ class Lines:
         streams, done = part.streams[frames.groups], part.done[frames.groups]
         sides = done[:, None] + SIDES[part.sizes[frames.groups], frames.slots]
         left, right = (self._vectors(streams, numbers) for numbers in sides.T)
-        shown = (self._shown(streams, numbers) for numbers in (frames.numbers, *sides.T))
+        frame, before, after = (
+            self._shown(streams, numbers) for numbers in (frames.numbers, *sides.T)
+        )
         ways = (frames.numbers - sides[:, 0]) / (sides[:, 1] - sides[:, 0])
         line = left + (right - left) * torch.from_numpy(ways).to(left)[:, None]
-        return line, self._bridge.spans(left, right, novelty(*shown)).cpu()
+        return line, self._bridge.spans(left, right, (frame, before, after)).cpu()
 
     def _vectors(self, streams: Numbers, numbers: Numbers) -> Tensor:
         """Vectors of these frames; number -1 is the one before the first."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from engine.errors import UsageError
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.emulated.fused import FusedEmulated
@@ -14,9 +13,10 @@ from engine.vision.emulated.rules import ChangeRule, Farther, Farthest
 from engine.vision.emulated.stepper import Emulated
 from engine.vision.fused.lanes import fitting_lanes
 from engine.vision.fused.layers import fits
+from engine.vision.streaming.options import StrategyOptions
 from engine.vision.streaming.references import References
 from engine.vision.streaming.sequential import Sequential
-from engine.vision.streaming.strategy import Buildable, check_options, check_untrained
+from engine.vision.streaming.strategy import Buildable, check_untrained
 
 THRESHOLD = 15 / 1024  # of a value's mean change: the artifact's 15 for the 1,024 of a ViT-L/14
 K = 10  # patches computed, as in the artifact
@@ -32,9 +32,9 @@ def build_cmc(
     """
     name = "cmc_emulated"
     check_untrained(name, parts)
-    check_options(name, options, ("threshold", "refresh"))
-    threshold = float(options.get("threshold", THRESHOLD * tower.config.width))
-    return _sequential(tower, Farther(threshold), name, options)
+    given = StrategyOptions.of(name, options, ("threshold", "refresh"))
+    threshold = given.number("threshold", THRESHOLD * tower.config.width, least=0)
+    return _sequential(tower, Farther(threshold), given)
 
 
 def build_eventful(
@@ -43,18 +43,16 @@ def build_eventful(
     """Build it; options: k (patch tokens computed at each gate) and refresh, as for CMC."""
     name, config = "eventful_emulated", tower.config
     check_untrained(name, parts)
-    check_options(name, options, ("k", "refresh"))
-    patches, k = config.tokens - int(config.class_token), int(options.get("k", K))
-    if k < 0:
-        raise UsageError(f"k must be 0 or more tokens, got {k}")
-    return _sequential(tower, Farthest(min(k, patches), patches), name, options)
+    given = StrategyOptions.of(name, options, ("k", "refresh"))
+    patches, k = config.tokens - int(config.class_token), given.count("k", K)
+    return _sequential(tower, Farthest(min(k, patches), patches), given)
 
 
 def _sequential(
-    tower: VisionTower, rule: ChangeRule, name: str, options: Mapping[str, Any]
+    tower: VisionTower, rule: ChangeRule, given: StrategyOptions
 ) -> Sequential[References]:
     """Fused where that is the way to run the tower."""
-    refresh = int(options.get("refresh", 0))
+    name, refresh = given.strategy, given.count("refresh", 0)
     if not fits(tower):
         return Sequential(Emulated(tower, rule), name, refresh)
     free, _ = torch.cuda.mem_get_info(tower.device)

@@ -1,7 +1,6 @@
 """The emulated baselines' steps as CUDA graphs, with nothing read by the host."""
 
 import copy
-from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,14 +13,17 @@ from engine.vision.fused.lanes import Lanes, Present
 from engine.vision.fused.layers import finish_classes, finish_rows, project_rows
 from engine.vision.streaming.references import References, ReferenceTable
 from engine.vision.streaming.stepper import Batch, Stepped
+from engine.vision.streaming.tabled import Tabled
 from kernels.attention import attend
 from kernels.change import measure_change
 from kernels.choose_rows import choose_rows
 from kernels.copy_rows import copy_rows
 
 
-class FusedEmulated:
+class FusedEmulated(Tabled[References]):
     """Steps of up to `room` streams, their references kept in place; the rule is `Emulated`'s."""
+
+    _table: ReferenceTable
 
     def __init__(self, tower: VisionTower, rule: ChangeRule, room: int) -> None:
         config = tower.config
@@ -46,14 +48,6 @@ class FusedEmulated:
         """Set the limit of the steps to come."""
         self._lanes.check(places)
         self._limit.fill_(self.rule.limit)
-
-    def load(self, saved: Mapping[int, References]) -> None:
-        """Copy streams' references to their places."""
-        self._table.load(saved)
-
-    def saved(self, places: Sequence[int]) -> list[References]:
-        """Return copies of these streams' references."""
-        return self._table.saved(places)
 
     @torch.inference_mode()
     def step(self, batch: Batch) -> Stepped:

@@ -38,7 +38,7 @@ class Emulated(ReferenceStepper):
             computed.append(chosen.sum(1))
         last = tower.layer(config.layers - 1)
         mixed = last.attend(qkv)
-        if config.class_token:
+        if config.by_class:
             h, mixed = h[:, 0], mixed[:, 0]
         return Stepped(tower.finish(last.finish(h, mixed)), torch.stack(computed, 1))
 
@@ -54,7 +54,9 @@ class Emulated(ReferenceStepper):
         own = now.flatten(0, 1)[rows]
         new = layer.finish(h.flatten(0, 1)[rows], own)
         mixed.flatten(0, 1)[rows] = own
-        states.flatten(0, 1)[rows] = torch.cat([new, following.project(new)], -1)
+        states.flatten(0, 1)[rows] = torch.cat(
+            [new, following.project(new, rows % self.tower.config.tokens)], -1
+        )
         self._table.mixed[index, places] = mixed
         self._table.states[index, places] = states
         width = self.tower.config.width

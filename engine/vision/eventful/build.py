@@ -14,8 +14,9 @@ from engine.vision.eventful.stepper import Eventful
 from engine.vision.fused.lanes import fitting_lanes
 from engine.vision.fused.layers import fits
 from engine.vision.streaming.framewise import tell_plain
+from engine.vision.streaming.options import StrategyOptions
 from engine.vision.streaming.sequential import Sequential
-from engine.vision.streaming.strategy import Buildable, check_options, check_untrained
+from engine.vision.streaming.strategy import Buildable, check_untrained
 
 
 def build_eventful(
@@ -28,11 +29,12 @@ def build_eventful(
     always passes; without it as published), refresh (frames between full ones; 0: never).
     """
     check_untrained("eventful", parts)
-    check_options("eventful", options, ("r", "products", "keep_class", "refresh"))
-    config, refresh = tower.config, int(options.get("refresh", 0))
-    r = int(options.get("r", max(config.tokens // 4, 1)))
-    products = bool(options.get("products", True))
-    keep_class = bool(options.get("keep_class", True))
+    allowed = ("r", "products", "keep_class", "refresh")
+    given = StrategyOptions.of("eventful", options, allowed)
+    config, refresh = tower.config, given.count("refresh", 0)
+    r = given.count("r", max(config.tokens // 4, 1), least=1)
+    products = given.flag("products", usual=True)
+    keep_class = given.flag("keep_class", usual=True)
     plain = Eventful(tower, r, products=products, keep_class=keep_class)
     if products or not fits(tower):
         if products:

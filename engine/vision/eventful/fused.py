@@ -1,7 +1,6 @@
 """Eventful's tokenwise steps as CUDA graphs, with nothing read by the host."""
 
 import copy
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from engine.vision.fused.lanes import Lanes, Present
 from engine.vision.fused.layers import feed_rows, finish_classes, multiply, norm_rows
 from engine.vision.fused.upload import upload
 from engine.vision.streaming.stepper import Batch, Stepped
+from engine.vision.streaming.tabled import Tabled
 from kernels.attention import attend
 from kernels.change import measure_change
 from kernels.choose_rows import choose_rows
@@ -21,7 +21,7 @@ from kernels.copy_rows import copy_rows
 from kernels.narrow import Norm
 
 
-class FusedEventful:
+class FusedEventful(Tabled[Buffers]):
     """Steps of up to `room` streams, their buffers kept in place; attention is made anew.
 
     The gates are those of `Eventful` with `products` off.
@@ -50,14 +50,6 @@ class FusedEventful:
         """Set how many tokens pass in the steps to come."""
         self._lanes.check(places)
         self._limit.fill_(float(self.r))
-
-    def load(self, saved: Mapping[int, Buffers]) -> None:
-        """Copy streams' buffers to their places."""
-        self._table.load(saved)
-
-    def saved(self, places: Sequence[int]) -> list[Buffers]:
-        """Return copies of these streams' buffers."""
-        return self._table.saved(places)
 
     @torch.inference_mode()
     def step(self, batch: Batch) -> Stepped:

@@ -21,13 +21,13 @@ def step_macs(config: VisionConfig, computed: Tensor, full: Tensor, *, products:
     # a gate measures every token; delta gates and sums touch every value of what they keep
     anew = 3 * n * d + config.heads * n * n if products else attend_macs(config, n)
     row = project_macs(config, 1) + (2 * attend_macs(config, 1) + d if products else 0)
-    tails = config.layers - int(config.class_token)
+    tails = config.layers - int(config.by_class)
     gated = (
         embed_macs(config)
         + head_macs(config)
         + config.layers * (n * d + anew)
         + tails * 2 * n * d
-        + (finish_macs(config, 1) if config.class_token else 0)
+        + (finish_macs(config, 1) if config.by_class else 0)
         + rows.sum(1) * row
         + rows[:, :tails].sum(1) * finish_macs(config, 1)
     )

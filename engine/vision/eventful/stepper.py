@@ -1,6 +1,6 @@
 """Eventful's forward: three gates in each layer, each of which lets r tokens through."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -12,10 +12,11 @@ from engine.vision.eventful.buffers import Buffers
 from engine.vision.eventful.macs import scaled_r, step_macs
 from engine.vision.eventful.products import attend
 from engine.vision.streaming.stepper import Batch, Stepped
+from engine.vision.streaming.tabled import Tabled
 
 
 @dataclass(slots=True)
-class Eventful:
+class Eventful(Tabled[Buffers]):
     """Steps in plain PyTorch on any device.
 
     The residual stream is always the current frame's; what a gate holds back is stale only in what
@@ -43,22 +44,13 @@ class Eventful:
         config, like = self.tower.config, self.tower.position
         self._table = Buffers.empty(places, config, like, products=self.products)
 
-    def load(self, saved: Mapping[int, Buffers]) -> None:
-        """Copy streams' buffers to their places."""
-        self._table.load(saved)
-
-    def saved(self, places: Sequence[int]) -> list[Buffers]:
-        """Return copies of these streams' buffers."""
-        return self._table.saved(places)
-
     def step(self, batch: Batch) -> Stepped:
         """Encode one frame of each stream, full ones apart from the others."""
         config, device = self.tower.config, self.tower.device
         places = torch.from_numpy(batch.places).to(device)
         full = torch.from_numpy(batch.full).to(device)
         h = self.tower.embed(self.tower.normalise(batch.pixels))
-        size = config.dimension if config.projection else config.width
-        embeddings = h.new_empty(len(h), size)
+        embeddings = h.new_empty(len(h), config.dimension)
         for whole in (True, False):
             those = (full == whole).nonzero().squeeze(1)
             if len(those):
@@ -70,9 +62,11 @@ class Eventful:
         config = self.tower.config
         for index in range(config.layers):
             layer, kept = self.tower.layer(index), self._table.taken(index, places)
-            rows = self._gate(layer.norm1(h), kept.seen, kept.qkv, layer.qkv, full=full)
+            rows = self._gate(
+                layer.norm1(h), kept.seen, kept.qkv, layer.qkv, full=full, turn=layer.turn
+            )
             mixed = attend(kept, rows) if self.products else layer.attend(kept.qkv)
-            if index == config.layers - 1 and config.class_token:
+            if index == config.layers - 1 and config.by_class:
                 h = layer.finish(h[:, 0], mixed[:, 0])
             else:
                 self._gate(mixed, kept.attended, kept.out, layer.out, full=full)
@@ -90,17 +84,19 @@ class Eventful:
         compute: Callable[[Tensor], Tensor],
         *,
         full: bool,
+        turn: Callable[[Tensor, Tensor | None], Tensor] | None = None,
     ) -> Tensor | None:
         """Let the rows through that changed most, and buffer what is computed of them."""
         if full:
             seen.copy_(values)
-            buffer.copy_(compute(values))
+            made = compute(values)
+            buffer.copy_(turn(made, None) if turn else made)
             return None
         rows = self._changed(values, seen)
         at = rows[..., None].expand(-1, -1, values.shape[-1])
         passed = values.gather(1, at)
         seen.scatter_(1, at, passed)
-        made = compute(passed)
+        made = turn(compute(passed), rows) if turn else compute(passed)
         buffer.scatter_(1, rows[..., None].expand_as(made), made)
         return rows
 

@@ -32,8 +32,12 @@ def check_tower(tower: VisionTower) -> None:
 def misfit(config: VisionConfig) -> str:
     """What the kernels need and the tower lacks; empty if nothing."""
     size = config.width // config.heads
-    if not config.class_token:
-        return "a tower with a class token"
+    if not config.by_class:
+        return "a tower embedded by its class token"
+    if not config.projection and config.dimension < config.width:
+        return "all numbers of its vectors"
+    if config.stem:
+        return "patches that one product embeds"
     if size < 16 or size & (size - 1):
         return f"heads of a power of two of at least 16 values, got {size}"
     if config.width % 8 or config.mlp % 8:
@@ -199,9 +203,9 @@ class Embedding:
 
     def __init__(self, tower: VisionTower, frames: int) -> None:
         config, device = tower.config, tower.device
-        self.tower = tower
+        self.tower, self._bias = tower, tower.product.bias
         columns = patch_columns(config)
-        weight = tower.patch.weight.detach()
+        weight = tower.product.weight.detach()
         self._weight = F.pad(weight, (0, columns - weight.shape[1])).contiguous()
         self._mean = torch.tensor(config.mean, device=device)
         self._std = torch.tensor(config.std, device=device)
@@ -236,7 +240,7 @@ class Embedding:
             count=self._count if num_patches is None else num_patches,
         )  # fmt: skip
         product(
-            patches, self._weight, tower.patch.bias, residual=tower.position,
+            patches, self._weight, self._bias, residual=tower.position,
             source=self._position[:cells], out=self._raw, target=self._row[:cells],
             count=num_patches,
         )  # fmt: skip

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UsageError, unknown
+from engine.errors import UsageError, enough, unknown
 from engine.vision.backbone.tower import VisionConfig
 from engine.vision.streaming.strategy import named_like
 
 LEAST = 2  # the class token, and one to merge into
+SHIPPED = Path(__file__).with_name("builtin_rates.json")  # of the built-in model
 PRUNED, MERGED = "prune_kept_num", "merge_kept_num"
 
 
@@ -130,7 +131,7 @@ def _choose(what: str, found: Mapping[str, Any], wanted: str | None) -> Any:
     if wanted is None and len(found) == 1:
         return next(iter(found.values()))
     if wanted is None:
-        raise UsageError(f"rates for several: name a {what}; allowed: {', '.join(found)}")
+        raise UsageError(f"rates for several: name a {what}; allowed: {enough(list(found))}")
     known = named_like(wanted, found)
     if known is None:
         raise UsageError(unknown(f"{what} of the rates", wanted, found))

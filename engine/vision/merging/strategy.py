@@ -31,8 +31,10 @@ class Merging:
     whole_streams: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        if not self.tower.config.class_token:
-            raise UsageError(f"{self.name} needs a tower with a class token, which is kept")
+        if not self.tower.config.by_class:
+            raise UsageError(
+                f"{self.name} needs a tower embedded by its class token, which is kept"
+            )
         self.reduction.check(self.tower.config)
 
     def with_scale(self, scale: float) -> "Merging":

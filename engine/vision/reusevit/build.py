@@ -10,9 +10,10 @@ from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.reusevit.file import FORMAT, load_modules
 from engine.vision.reusevit.strategy import ReuseViT
+from engine.vision.streaming.options import StrategyOptions
 from engine.vision.streaming.refresh import Refresh
 from engine.vision.streaming.schedule import Schedule
-from engine.vision.streaming.strategy import Buildable, check_options, named_like
+from engine.vision.streaming.strategy import Buildable, named_like
 
 OPTIONS = ("target", "refresh", "cut", "budget", "bias")
 DEFAULT_TARGET = "0.80"
@@ -26,31 +27,31 @@ def build_reusevit(
     Options: `target` (which of the shipped ones), `refresh` (frames between full ones), `cut` and
     `budget` (of pixel change, as for the early gate) and `bias` (added to every logit of reuse).
     """
-    check_options("reusevit", options, OPTIONS)
-    path = parts or shipped_modules(space, options.get("target"))
+    given = StrategyOptions.of("reusevit", options, OPTIONS)
+    if parts is not None and "target" in options:
+        raise UsageError(f"target chooses among shipped modules, got parts {parts} as well")
+    path = parts or shipped_modules(space, given.text("target"))
     loaded = load_modules(path, tower.config, weight_hash=space.weight_hash if space else "")
-    refresh = int(options.get("refresh", loaded.card.refresh))
     usual = Refresh()
     return ReuseViT(
         tower,
         loaded.modules,
-        schedule=Schedule(refresh),
+        schedule=Schedule(given.count("refresh", loaded.card.refresh)),
         refresh=Refresh(
-            cut=float(options.get("cut", usual.cut)),
-            budget=float(options.get("budget", usual.budget)),
+            cut=given.number("cut", usual.cut), budget=given.number("budget", usual.budget)
         ),
-        bias=float(options.get("bias", 0.0)),
+        bias=given.number("bias", 0.0),
     )
 
 
-def shipped_modules(space: Space | None, target: Any = None) -> Path:
+def shipped_modules(space: Space | None, target: str | None = None) -> Path:
     """Where the modules lie that ship with the built-in model; other models have none."""
     if space is None or space.model != "builtin":
         raise UsageError(
             "reusevit needs modules trained for this model: name a file, or make one with "
             "`dejavu-engine train reuse`"
         )
-    wanted, found = DEFAULT_TARGET if target is None else str(target), shipped_targets()
+    wanted, found = target or DEFAULT_TARGET, shipped_targets()
     known = named_like(wanted, found)
     if known is None:
         raise UsageError(unknown("target", wanted, found))

@@ -174,8 +174,9 @@ class PlainReuse(ReferenceStepper):
         table = states.flatten(0, 1)
         h = table[:, :width].index_select(0, rows)
         h = self.tower.layer(index).finish(h, mixed.flatten(0, 1).index_select(0, rows))
+        places = rows % self.tower.config.tokens
         table[:, :width].index_copy_(0, rows, h)
-        table[:, width:].index_copy_(0, rows, self.tower.layer(index + 1).project(h))
+        table[:, width:].index_copy_(0, rows, self.tower.layer(index + 1).project(h, places))
 
     def _restore(
         self,
@@ -201,7 +202,7 @@ class PlainReuse(ReferenceStepper):
         config, last = self.tower.config, self.tower.layer(self.tower.config.layers - 1)
         h = states[..., : config.width]
         mixed = last.attend(states[..., config.width :])
-        if config.class_token:
+        if config.by_class:
             h, mixed = h[:, 0], mixed[:, 0]
         return self.tower.finish(last.finish(h, mixed))
 

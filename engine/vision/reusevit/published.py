@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
 
 from engine.errors import ModelError
+from engine.vision.backbone.published import read_published
 from engine.vision.reusevit.modules import ReuseConfig, ReuseModules
 
 # what stands before these differs from one wrapper of the model to the next
@@ -45,14 +45,7 @@ class _Source:
 
 def import_published(path: Path, modules: ReuseModules) -> Imported:
     """Fill `modules` from a Lightning checkpoint, all of them or none, and say what was used."""
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
-        raise ModelError(
-            f"{path}: cannot be read as a checkpoint: {str(error).splitlines()[0]}"
-        ) from error
-    tensors = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-    return fill_published({n: t for n, t in tensors.items() if isinstance(t, Tensor)}, modules)
+    return fill_published(read_published(path, ("state_dict",)), modules)
 
 
 @torch.no_grad()

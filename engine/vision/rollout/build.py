@@ -10,8 +10,9 @@ from engine.vision.backbone.tower import VisionTower
 from engine.vision.rollout.select import PatchShares
 from engine.vision.rollout.stepper import RolloutPruning, Warmth
 from engine.vision.streaming.framewise import tell_plain
+from engine.vision.streaming.options import StrategyOptions
 from engine.vision.streaming.sequential import Sequential
-from engine.vision.streaming.strategy import Buildable, check_options, check_untrained
+from engine.vision.streaming.strategy import Buildable, check_untrained
 
 
 def build_rgtp(
@@ -25,14 +26,15 @@ def build_rgtp(
     """
     check_untrained("rgtp", parts)
     allowed = ("keep", "foreground", "background", "every", "reset", "reach")
-    check_options("rgtp", options, allowed)
-    shares = {n: float(options[n]) for n in ("keep", "foreground", "background") if n in options}
+    given, usual = StrategyOptions.of("rgtp", options, allowed), PatchShares()
     stepper = RolloutPruning(
         tower,
-        PatchShares(**shares),
-        every=int(options.get("every", 8)),
-        reset=options.get("reset", "full"),
-        reach=int(options.get("reach", 1)),
+        PatchShares(
+            **{n: given.number(n, getattr(usual, n)) for n in ("keep", "foreground", "background")}
+        ),
+        every=given.count("every", 8),
+        reset=given.text("reset", "full"),  # type: ignore[arg-type]  # checked there
+        reach=min(given.count("reach", 1), tower.config.side),
     )
     if stepper.every == 1 and stepper.reset == "full":
         raise UsageError("every 1 with full resets is dense; allowed: 0 (never), 2 or more")

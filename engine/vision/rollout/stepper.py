@@ -95,8 +95,7 @@ class RolloutPruning:
         on_grid = ~full & (turn % self.every == 0) if self._gridded() else torch.zeros_like(full)
         values = self.tower.normalise(batch.pixels)
         embedded = self.tower.patch(self.tower.cut(values))
-        size = config.dimension if config.projection else config.width
-        out = embedded.new_empty(len(places), size)
+        out = embedded.new_empty(len(places), config.dimension)
         computed = torch.full((len(places), config.layers), config.tokens, device=device)
         for which in (full, on_grid, ~full & ~on_grid):
             if not (those := which.nonzero()[:, 0]).numel():
@@ -142,9 +141,9 @@ class RolloutPruning:
         fused = []
         for index in range(1, config.layers):
             layer = tower.layer(index)
-            mixed, weights = layer.attend_weighted(layer.project(h))
+            mixed, weights = layer.attend_weighted(layer.project(h, rows))
             fused.append(fuse(weights))
-            if special and index == config.layers - 1:
+            if config.by_class and index == config.layers - 1:
                 h, mixed = h[:, 0], mixed[:, 0]
             h = layer.finish(h, mixed)
         heat = roll(self._start(h, matrix, fused), fused, matrix, rows)[:, special:]
@@ -155,7 +154,7 @@ class RolloutPruning:
     def _start(self, h: Tensor, matrix: Tensor, fused: Sequence[Tensor]) -> Tensor:
         """Weights of the last layer's tokens in the embedding, `[T, K]`."""
         tokens = (fused[-1] if fused else matrix).shape[2]
-        if self.tower.config.class_token:
+        if self.tower.config.by_class:
             start = torch.zeros(len(h), tokens, device=h.device)
             start[:, 0] = 1
             return start
@@ -169,7 +168,7 @@ class RolloutPruning:
         config, width = self.tower.config, self.tower.config.width
         tokens = computed[:, -1].double()
         patches, own = config.side**2, tokens - int(config.class_token)
-        asked = 0 if config.class_token else (tokens + 1) * width**2 + tokens * width
+        asked = 0 if config.by_class else (tokens + 1) * width**2 + tokens * width
         extra = config.layers * tokens**2 + asked
         tracked = (2 * self.reach + 1) ** 2 * patches * width
         matched = patches * own * (width // config.heads)
@@ -188,7 +187,7 @@ def pruned_macs(config: VisionConfig, tokens: Tensor) -> Tensor:
     row = project_macs(config, 1) + 2 * tokens * d
     one = finish_macs(config, 1)
     # pooling reads the tokens that are left
-    unread = 0 if config.class_token else (n - tokens) * (2 * d * d + 2 * d)
+    unread = 0 if config.by_class else (n - tokens) * (2 * d * d + 2 * d)
     return (
         embed_macs(config)
         + project_macs(config, n)
@@ -196,8 +195,8 @@ def pruned_macs(config: VisionConfig, tokens: Tensor) -> Tensor:
         + out_macs(config, n)
         + tokens * mlp_macs(config, 1)
         + last * tokens * row
-        + (last - int(config.class_token)) * tokens * one
-        + (one if config.class_token else 0)
+        + (last - int(config.by_class)) * tokens * one
+        + (one if config.by_class else 0)
         + head_macs(config)
         - unread
     )

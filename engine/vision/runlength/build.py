@@ -10,8 +10,9 @@ from engine.vision.runlength.live import LiveRows
 from engine.vision.runlength.mask import THRESHOLD
 from engine.vision.runlength.stepper import RunLength
 from engine.vision.streaming.framewise import tell_plain
+from engine.vision.streaming.options import StrategyOptions
 from engine.vision.streaming.sequential import Sequential
-from engine.vision.streaming.strategy import Buildable, check_options, check_untrained
+from engine.vision.streaming.strategy import Buildable, check_untrained
 
 
 def build_runlength(
@@ -24,11 +25,11 @@ def build_runlength(
     before as published), refresh (frames between full ones; 0: never).
     """
     check_untrained("runlength", parts)
-    check_options("runlength", options, ("threshold", "anchor", "refresh"))
-    threshold = float(options.get("threshold", THRESHOLD))
-    stepper = RunLength(tower, threshold, bool(options.get("anchor", False)))
+    given = StrategyOptions.of("runlength", options, ("threshold", "anchor", "refresh"))
+    threshold = given.number("threshold", THRESHOLD)
+    stepper = RunLength(tower, threshold, given.flag("anchor", usual=False))
     tell_plain("runlength", tower)
-    return Sequential(stepper, "runlength", int(options.get("refresh", 0)))
+    return Sequential(stepper, "runlength", given.count("refresh", 0))
 
 
 RUNLENGTH = Buildable(build_runlength)

@@ -112,9 +112,11 @@ def _layers(
     if length is not None:
         h = h + length
     if special:
-        rows = torch.arange(len(place), device=place.device) + clip + 1
-        own = (tower.class_token + tower.position[0]).expand(len(place) + len(pixels), -1)
-        h = own.index_copy(0, rows, h)
+        # by reading rows, not by writing them: what is written into an expanded row is lost when
+        # torch.compile makes a kernel of it
+        rows = torch.arange(len(place), device=place.device) + 1
+        wanted = rows.new_zeros(len(place) + len(pixels)).index_copy(0, rows + clip, rows)
+        h = torch.cat([(tower.class_token + tower.position[0])[None], h])[wanted]
     for index in range(config.layers):
         layer = tower.layer(index)
         mixed = attend_packed(layer.project(h), layer.heads, starts, config.tokens)

@@ -21,7 +21,7 @@ class LiveRows:
     def empty(cls, places: int, config: VisionConfig, like: Tensor) -> "LiveRows":
         """Allocate zeros for streams side by side."""
         patches, size = config.side**2, config.image_size
-        tail = 0 if config.class_token else patches
+        tail = 0 if config.by_class else patches
         return cls(
             torch.zeros(places, 3, size, size, dtype=torch.uint8, device=like.device),
             like.new_zeros(config.layers, places, patches, 2 * config.width),

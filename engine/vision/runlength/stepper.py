@@ -1,6 +1,6 @@
 """Run-length tokens in a frame tower: a patch that repeats keeps the row of its run's first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from engine.vision.backbone.macs import (
     attend_macs,
     dense_macs,
+    embed_macs,
     finish_macs,
     head_macs,
     project_macs,
@@ -18,10 +19,11 @@ from engine.vision.backbone.tower import Layer, VisionTower
 from engine.vision.runlength.live import LiveRows
 from engine.vision.runlength.mask import THRESHOLD, patch_changes
 from engine.vision.streaming.stepper import Batch, Stepped
+from engine.vision.streaming.tabled import Tabled
 
 
 @dataclass(slots=True)
-class RunLength:
+class RunLength(Tabled[LiveRows]):
     """Steps in plain PyTorch on any device, the kept rows of all streams packed.
 
     A dropped patch costs nothing in any layer: its newest key and value stand for it. The class
@@ -42,14 +44,6 @@ class RunLength:
         """Make room for that many streams."""
         self._table = LiveRows.empty(places, self.tower.config, self.tower.position)
 
-    def load(self, saved: Mapping[int, LiveRows]) -> None:
-        """Copy streams' rows to their places."""
-        self._table.load(saved)
-
-    def saved(self, places: Sequence[int]) -> list[LiveRows]:
-        """Return copies of these streams' rows."""
-        return self._table.saved(places)
-
     def step(self, batch: Batch) -> Stepped:
         """Encode one frame of each stream, its kept rows alone."""
         config, device = self.tower.config, self.tower.device
@@ -64,15 +58,16 @@ class RunLength:
         homes = places[frames[is_patch]], tokens[is_patch] - int(config.class_token)
         for index in range(config.layers):
             layer, rows = self.tower.layer(index), self._table.rows[index]
-            qkv = layer.project(h)
+            qkv = layer.project(h, tokens)
             rows[homes] = qkv[is_patch, config.width :]
             mixed = self._attend(layer, qkv, rows[places], counts.tolist())
-            if index == config.layers - 1 and config.class_token:
+            if index == config.layers - 1 and config.by_class:
                 h, mixed = h[~is_patch], mixed[~is_patch]
             h = layer.finish(h, mixed)
-        if not config.class_token:
-            self._table.outputs[homes] = h
-            h = self._table.outputs[places]
+        if not config.by_class:
+            self._table.outputs[homes] = h[is_patch]
+            own = h[~is_patch].view(len(places), int(config.class_token), config.width)
+            h = torch.cat([own, self._table.outputs[places]], 1)
         computed = counts[:, None].expand(-1, config.layers)
         return Stepped(self.tower.finish(h), computed)
 
@@ -117,10 +112,10 @@ class RunLength:
         special = int(config.class_token)
         one = project_macs(config, 1) + attend_macs(config, 1)
         last = computed[:, -1].double()
-        tail = float(finish_macs(config, 1)) if special else last * finish_macs(config, 1)
+        tail = float(finish_macs(config, 1)) if config.by_class else last * finish_macs(config, 1)
         kept = last - special
         runs = (
-            kept * config.width * 3 * config.patch**2
+            kept * (embed_macs(config) // config.side**2)
             + rows * one
             + (rows - last) * finish_macs(config, 1)
             + tail

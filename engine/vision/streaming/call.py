@@ -26,8 +26,7 @@ class Call:
         empty = torch.empty(0, 3, size, size, dtype=torch.uint8, device=device)
         self.pixels = torch.cat(pixels) if pixels else empty
         self.cues = torch.cat(cues) if cues else None
-        width = config.dimension if config.projection else config.width
-        self.embeddings = tower.position.new_empty(total, width)
+        self.embeddings = tower.position.new_empty(total, config.dimension)
         self.computed = torch.zeros(total, config.layers, dtype=torch.int32, device=device)
         self.references = np.zeros(total, np.int64)  # that each frame was compared with
         self.full = np.zeros(total, bool)

@@ -15,11 +15,11 @@ from engine.vision.fused.dense import FusedDense
 from engine.vision.fused.frames import fitting_batch
 from engine.vision.fused.layers import fits
 from engine.vision.streaming.framewise import embed_batches, encode_framewise
+from engine.vision.streaming.options import StrategyOptions
 from engine.vision.streaming.strategy import (
     Buildable,
     Chunk,
     Encoded,
-    check_options,
     check_untrained,
 )
 
@@ -59,7 +59,7 @@ def build_dense(
 ) -> Dense:
     """Build it, fused where that is the way to run the tower."""
     check_untrained("dense", parts)
-    check_options("dense", options, ())
+    StrategyOptions.of("dense", options, ())
     if not fits(tower):
         return Dense(tower)
     free, _ = torch.cuda.mem_get_info(tower.device)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from engine.vision.backbone.tower import VisionConfig, VisionTower
+from engine.vision.streaming.tabled import Tabled
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class ReferenceTable:
 
 
 @dataclass(slots=True)
-class ReferenceStepper:
+class ReferenceStepper(Tabled[References]):
     """A plain stepper's memory, where that is its streams' references."""
 
     tower: VisionTower
@@ -54,11 +55,3 @@ class ReferenceStepper:
     def begin(self, places: int) -> None:
         """Make room for that many streams side by side."""
         self._table = ReferenceTable.empty(places, self.tower.config, self.tower.position)
-
-    def load(self, saved: Mapping[int, References]) -> None:
-        """Copy streams' references to their places."""
-        self._table.load(saved)
-
-    def saved(self, places: Sequence[int]) -> list[References]:
-        """Return copies of these streams' references."""
-        return self._table.saved(places)

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from engine.errors import UsageError, unknown
+from engine.errors import UsageError
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
 
@@ -100,6 +100,17 @@ class Scalable(Strategy, Protocol):
 
 
 @runtime_checkable
+class Steady(Protocol):
+    """A strategy of which some frames drift far, and that can do without those.
+
+    Optional: under a bound few frames are looked at, and what is rare and large is dear.
+    """
+
+    def steadied(self) -> Strategy:
+        """Return the strategy as it is under a bound."""
+
+
+@runtime_checkable
 class Looking(Protocol):
     """A strategy whose steps depend on what the host sees of the pixels.
 
@@ -135,13 +146,6 @@ class Buildable:
 
     build: Build
     formats: tuple[str, ...] = ()  # of its trained files, as their metadata say
-
-
-def check_options(name: str, options: Mapping[str, Any], allowed: Iterable[str]) -> None:
-    """Refuse an option that a strategy does not have."""
-    for option in options:
-        if option not in (known := tuple(allowed)):
-            raise UsageError(unknown(f"option of {name}", option, known))
 
 
 def named_like(wanted: str, names: Iterable[str]) -> str | None:

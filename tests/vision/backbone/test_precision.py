@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -77,6 +78,17 @@ def test_units_hold_what_rounding_adds(bound: float) -> None:
     unit = unit_for(bound)
     assert 1.25 * bound / unit <= LARGEST
     assert torch.tensor(unit).log2().frac() == 0
+
+
+def test_bf16_on_a_cpu_is_the_same_space_and_nearly_the_same_vectors() -> None:
+    full, half = (load_model("builtin", device="cpu", precision=p) for p in ("auto", "bf16"))
+    assert (full.tower.dtype, half.tower.dtype) == (torch.float32, torch.bfloat16)
+    assert {each.dtype for each in half.text.parameters()} == {torch.float32}
+    assert full.space == half.space
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    one, other = full.embed_images(list(images)), half.embed_images(list(images))
+    apart = 1 - (one * other).sum(1)
+    assert 0 < apart.max() < 0.01
 
 
 def test_it_is_refused_where_nothing_multiplies_it() -> None:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from engine.errors import UsageError
 from engine.vision.backbone.tower import VisionTower
+from engine.vision.bounded.bound import Bounded
 from engine.vision.earlygate.bridge import Bridge, novelty
 from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.strategy import EarlyGate
@@ -90,6 +91,20 @@ def test_news_between_agreeing_sides_are_encoded(small: Any) -> None:
     # a camera that pans shows no news: the sides differ by as much
     ramp = torch.linspace(0, 1, 5).view(5, 1, 1, 1).expand(-1, 3, 4, 4)
     assert float(novelty(ramp[1:2], ramp[:1], ramp[4:])) < 0
+
+
+def test_under_a_bound_sides_that_show_other_things_are_not_bridged(small: Any) -> None:
+    tower = small.tower()
+    clip = (make_clip(1).expand(5, -1, -1, -1) // 2).contiguous()
+    clip[0, :, 8:16, 8:16], clip[4, :, 16:24, 16:24] = 255, 255  # shown nowhere between
+    gate = make_gate(tower, 0.01, Bridge(limit=2.0))
+    [loose], [steady] = run(gate, clip), run(gate.steadied(), clip)
+    assert (loose.computed[:, 0] > 0).tolist() == [True, False, False, False, True]
+    assert int(steady.computed[2, 0]) > 0
+    [still] = run(gate.steadied(), clip[1:4].repeat(3, 1, 1, 1)[:5])
+    assert (still.computed[:, 0] > 0).tolist() == [True, False, False, False, True]
+    assert Bounded(gate, Dense(tower)).strategy == gate.steadied()
+    assert gate.steadied().with_scale(2.0).bridge.change == gate.steadied().bridge.change < 1
 
 
 @pytest.mark.parametrize("cuts", [[5, 6, 7], [1, 1, 0, 16], [0, 17, 1], [3, 3, 3, 3, 3, 3]])

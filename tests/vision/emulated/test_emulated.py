@@ -171,7 +171,7 @@ def test_a_larger_scale_computes_less(name: str) -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(UsageError, match="k must be 0 or more"):
+    with pytest.raises(UsageError, match="k of eventful_emulated is -1; allowed"):
         build("eventful_emulated", k=-1)
     with pytest.raises(UsageError, match="nearest: threshold"):
         build("cmc_emulated", treshold=3)

@@ -172,7 +172,7 @@ def test_counted_multiplications_are_those_done(products: bool) -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(UsageError, match="r must be 1 token or more, got 0"):
+    with pytest.raises(UsageError, match="r of eventful is 0; allowed: a whole number, 1 or more"):
         build(r=0)
     with pytest.raises(UsageError, match="nearest: products"):
         build(product=True)

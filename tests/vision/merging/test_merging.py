@@ -17,11 +17,12 @@ from engine.errors import UsageError
 from engine.evaluation.bench.timed import TOWERS
 from engine.vision.backbone.macs import dense_macs
 from engine.vision.backbone.plain import load_plain
+from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.merging.diffrate import DiffRate
 from engine.vision.merging.even import even_rates
 from engine.vision.merging.macs import reduced_macs
-from engine.vision.merging.rates import Rates
+from engine.vision.merging.rates import SHIPPED, Rates, targets_of
 from engine.vision.merging.strategy import Merging
 from engine.vision.merging.tome import ToMe
 from engine.vision.registry import build_strategy
@@ -305,3 +306,21 @@ def test_a_budget_stands_in_for_rates() -> None:
     for options in ({}, {"gmac": dense, "rates": [17] * 4}):
         with pytest.raises(UsageError, match="one of the two"):
             build_strategy("diffrate", tower, options=options)
+
+
+def test_rates_that_ship_cost_their_share_and_are_the_built_in_model_s_alone() -> None:
+    config = VisionConfig(12, 192, 3, 768, 16, 224, 256)  # its shape: random weights do here
+    tower = VisionTower(config).eval()
+    space = Space("builtin", "builtin", "local", "0" * 64, "{}", 256)
+    shares = {}
+    for target in targets_of(SHIPPED, "builtin"):
+        found = build_strategy("diffrate", tower, space=space, options={"target": target})
+        assert isinstance(found, Merging)
+        shares[target] = found.macs() / dense_macs(config)
+        assert shares[target] == pytest.approx(float(target), abs=0.02)
+    assert list(shares) == ["0.71", "0.5", "0.35"]
+    usual = build_strategy("diffrate", tower, space=space)
+    assert isinstance(usual, Merging)
+    assert usual.macs() / dense_macs(config) == shares["0.5"]
+    with pytest.raises(UsageError, match="diffrate needs rates"):
+        build_strategy("diffrate", tower)

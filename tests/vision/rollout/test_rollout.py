@@ -277,6 +277,6 @@ def test_what_cannot_be_is_refused() -> None:
         build(reset="1in3")
     with pytest.raises(UsageError, match="every 1 with full resets"):
         build(every=1)
-    with pytest.raises(UsageError, match="reach must be 0 or more, got -1"):
+    with pytest.raises(UsageError, match="reach of rgtp is -1; allowed: a whole number"):
         build(reach=-1)
     assert encode(build(reach=0), SMALL.frames(1, 4)[0]).embeddings.isfinite().all()
