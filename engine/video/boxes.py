@@ -4,10 +4,11 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import BinaryIO
 
 from engine.errors import CorruptVideoError
+from engine.objects.address import Place
+from engine.objects.remote import RemoteFile, open_bytes
 
 # boxes that hold boxes
 CONTAINERS = frozenset((b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl", b"moof", b"traf"))
@@ -28,7 +29,7 @@ class Box:
     stop: int
 
 
-def boxes(file: BinaryIO, start: int, stop: int) -> Iterator[Box]:
+def boxes(file: BinaryIO | RemoteFile, start: int, stop: int) -> Iterator[Box]:
     """Yield the boxes of a file in their order, those inside of others after these."""
     waiting, seen = [(start, stop)], 0
     while waiting:
@@ -54,7 +55,7 @@ def boxes(file: BinaryIO, start: int, stop: int) -> Iterator[Box]:
 
 
 @lru_cache(maxsize=1024)
-def check_claims(path: Path, stamp: tuple[int, int, int]) -> None:
+def check_claims(path: Place, stamp: tuple[int, int, int]) -> None:
     """Refuse a file that claims far more samples than it has bytes for.
 
     The demuxer makes an entry for each that a table of equal sizes claims, whatever is there. Of
@@ -62,7 +63,7 @@ def check_claims(path: Path, stamp: tuple[int, int, int]) -> None:
     """
     size, claimed = stamp[1], 0
     try:
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             claimed = _claimed(file, size)
     except CorruptVideoError as error:
         raise CorruptVideoError(f"{path.name}: {error}", path=str(path)) from error
@@ -92,7 +93,7 @@ class _Track:
         return equal + (self.edits * (self.samples + self.listed) if self.edits > _FEW_EDITS else 0)
 
 
-def _claimed(file: BinaryIO, size: int) -> int:
+def _claimed(file: BinaryIO | RemoteFile, size: int) -> int:
     """Return how many samples are claimed that take no byte of a table, or often the same."""
     fragments, tracks = 0, [_Track()]
     for box in boxes(file, 0, size):

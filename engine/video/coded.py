@@ -1,12 +1,12 @@
 """What packets alone say of a video's pictures: when each is shown, and how many bytes it took."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UnsupportedCodecError
+from engine.objects.address import Place, place_of
 from engine.video.container import open_video
 from engine.video.gop import packet_pts, packets_of, time_base
 from engine.video.needed import ENTERING
@@ -21,13 +21,13 @@ class CodedPictures:
     key: NDArray[np.bool_]
 
 
-def read_coded(path: str | Path) -> CodedPictures:
+def read_coded(path: str | Place) -> CodedPictures:
     """Read all packets of a video and decode none.
 
     Raises UnsupportedCodecError where they do not say which pictures there are: a codec whose
     decoder cannot begin anew within a file, packets without times of their own, or two at one time.
     """
-    path = Path(path)
+    path = place_of(path)
     with open_video(path) as (container, stream):
         num, den = time_base(stream)
         name = stream.codec_context.name
@@ -49,5 +49,5 @@ def read_coded(path: str | Path) -> CodedPictures:
     )
 
 
-def _unusable(path: Path, reason: str) -> UnsupportedCodecError:
+def _unusable(path: Place, reason: str) -> UnsupportedCodecError:
     return UnsupportedCodecError(reason, path=str(path))

@@ -14,7 +14,18 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from engine.errors import CorruptVideoError, EngineError, UnsupportedCodecError, VideoError
+from engine.errors import (
+    CorruptVideoError,
+    EngineError,
+    ObjectError,
+    UnreachedError,
+    UnsupportedCodecError,
+    VideoError,
+)
+from engine.objects.address import Address, Place, place_of
+from engine.objects.faults import ObjectGoneError
+from engine.objects.head import ObjectState, identity
+from engine.objects.remote import RemoteFile, head_of
 from engine.video.boxes import check_claims
 from engine.video.limits import MOST_PIXELS, READ_SECONDS
 from engine.video.orientation import Turn, track_matrices, turn_of
@@ -53,9 +64,9 @@ class VideoInfo:
     recorded_at: datetime | None = None  # UTC without a zone, where the container says it
 
 
-def probe(path: str | Path) -> VideoInfo:
+def probe(path: str | Place) -> VideoInfo:
     """Read a file's headers; nothing is decoded."""
-    path = Path(path)
+    path = place_of(path)
     with open_video(path) as (container, stream):
         codec = stream.codec_context
         turn = _turn(path, container, stream)
@@ -72,16 +83,21 @@ def probe(path: str | Path) -> VideoInfo:
             duration_seconds=_duration_seconds(container, stream),
             start_seconds=_start_seconds(container, stream),
             num_frames=stream.frames or None,
-            size_bytes=path.stat().st_size,
+            size_bytes=file_stamp(path)[1],
             pixel_format=codec.pix_fmt or "",
             audio=bool(container.streams.audio),
             recorded_at=container_time(container.metadata, stream.metadata),
         )
 
 
-def content_hash(path: str | Path) -> str:
-    """Return the SHA-256 of all bytes in hexadecimal; a file that changes meanwhile is an error."""
-    path = Path(path)
+def content_hash(path: str | Place) -> str:
+    """Return the SHA-256 of all bytes in hexadecimal; a file that changes meanwhile is an error.
+
+    Of an object elsewhere nothing is read: what its storage says of it stands for its bytes.
+    """
+    path = place_of(path)
+    if isinstance(path, Address):
+        return identity(path, _head(path))
     digest = hashlib.sha256()
     before = file_stamp(path)
     try:
@@ -97,11 +113,13 @@ def content_hash(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def file_stamp(path: Path) -> tuple[int, int, int]:
+def file_stamp(path: Place) -> tuple[int, int, int]:
     """Return what changes when a file is written to or replaced: inode, size, time.
 
     Raises VideoError for what is no regular file: reading a pipe or a device need never end.
     """
+    if isinstance(path, Address):
+        return _head(path).stamp
     try:
         status = path.stat()
     except OSError as error:
@@ -112,16 +130,32 @@ def file_stamp(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
+def _head(address: Address) -> ObjectState:
+    """Ask what an object is now."""
+    try:
+        return head_of(address)
+    except ObjectError as error:
+        raise _unreached(address, error) from error
+
+
+def _unreached(place: Place, error: ObjectError) -> VideoError:
+    """Tell an object that is gone from one that could not be asked for."""
+    kind = VideoError if isinstance(error, ObjectGoneError) else UnreachedError
+    return kind(str(error), path=str(place))
+
+
 @contextmanager
-def reading(path: str | Path) -> Iterator[None]:
+def reading(path: str | Place) -> Iterator[None]:
     """Whatever is raised while a file is read is that file's: a VideoError that names it.
 
     Libraries meet bytes here that nobody vouches for, and what they raise is not theirs to foresee:
     one file must not end the work on others.
     """
-    path = Path(path)
+    path = place_of(path)
     try:
         yield
+    except ObjectError as error:
+        raise _unreached(path, error) from error
     except EngineError:
         raise
     except Exception as error:
@@ -133,19 +167,20 @@ def reading(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(path: str | Place) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file and its first video stream that is no cover picture.
 
     Whatever goes wrong while it is open is raised as a VideoError, as `reading` does.
     """
-    path = Path(path)
-    _check_readable(path)
+    path = place_of(path)
+    stamp = _check_readable(path)
     with reading(path):
-        check_claims(path, file_stamp(path))
+        check_claims(path, stamp)
+        # the prefix keeps a name like "http:x.mp4" from being taken for an address
+        file = f"file:{path}" if isinstance(path, Path) else RemoteFile(path)
         try:
-            # the prefix keeps a name like "http:x.mp4" from being taken for an address
             container = av.open(
-                f"file:{path}", options=OPTIONS, metadata_errors="replace", timeout=READ_SECONDS
+                file, options=OPTIONS, metadata_errors="replace", timeout=READ_SECONDS
             )
         except av.FFmpegError as error:
             raise CorruptVideoError(
@@ -156,7 +191,7 @@ def open_video(path: str | Path) -> Iterator[tuple[InputContainer, VideoStream]]
             yield container, _video_stream(container, path)
 
 
-def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+def _video_stream(container: InputContainer, path: Place) -> VideoStream:
     pictures = container.streams.video
     moving = [s for s in pictures if not s.disposition & Disposition.attached_pic]
     if not moving:
@@ -178,13 +213,16 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     return usable[0]
 
 
-def _check_readable(path: Path) -> None:
-    """Give the plain reasons names; what libav would say of them is vaguer."""
-    if not file_stamp(path)[1]:
+def _check_readable(path: Place) -> tuple[int, int, int]:
+    """Give the plain reasons names, as libav's are vaguer; return the stamp of what is there."""
+    stamp = file_stamp(path)
+    if not stamp[1]:
         raise CorruptVideoError(f"{path.name} is empty", path=str(path))
+    if isinstance(path, Address):
+        return stamp
     try:
         with path.open("rb"):
-            pass
+            return stamp
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -193,7 +231,7 @@ def _unreadable(path: Path, error: OSError) -> VideoError:
     return VideoError(f"{path.name} cannot be read: {error.strerror}", path=str(path))
 
 
-def _turn(path: Path, container: InputContainer, stream: VideoStream) -> Turn:
+def _turn(path: Place, container: InputContainer, stream: VideoStream) -> Turn:
     if "mp4" not in container.format.name:
         return turn_of(None)
     matrices = track_matrices(path)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import inf
-from pathlib import Path
 from typing import Literal, cast
 
 import av
@@ -16,6 +15,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from engine.errors import CorruptVideoError
+from engine.objects.address import Place, place_of
 from engine.video.container import open_video
 from engine.video.gop import Gop, VideoPacket, gop_at, packet_pts, packets_of, raw_step, time_base
 from engine.video.limits import MOST_PIXELS
@@ -78,7 +78,7 @@ class Damage:
 
 
 def decode_range(
-    path: str | Path,
+    path: str | Place,
     start_seconds: float,
     stop_seconds: float,
     *,
@@ -103,7 +103,7 @@ def decode_range(
             packets = _enter(container, stream, gops[entry])
             if packets is None:
                 continue
-            frames = _decode(packets, stream, notes, looked, _stops(gops))
+            frames = _decode(packets, stream, notes, looked, _stops(gops), stop_seconds)
             opening = next(frames, None)
             if entry and (opening is None or opening.seconds > gops[first].start_seconds):
                 del notes[noted:]
@@ -130,7 +130,7 @@ def decode_range(
         return
 
 
-def get_frame_at(path: str | Path, seconds: float, *, gops: Sequence[Gop]) -> Frame:
+def get_frame_at(path: str | Place, seconds: float, *, gops: Sequence[Gop]) -> Frame:
     """Return the frame on screen at an instant; the first or last one outside the video."""
     gop = gops[gop_at(gops, seconds)]
     shown = None
@@ -140,7 +140,7 @@ def get_frame_at(path: str | Path, seconds: float, *, gops: Sequence[Gop]) -> Fr
         shown = frame
     if shown is None:
         raise CorruptVideoError(
-            f"{Path(path).name} shows nothing that can be decoded at {seconds:.3f} s",
+            f"{place_of(path).name} shows nothing that can be decoded at {seconds:.3f} s",
             path=str(path),
         )
     return shown
@@ -189,13 +189,15 @@ def _decode(
     notes: list[Damage],
     looked: Looked | None,
     stops: Mapping[int, float],
+    until: float,
 ) -> Iterator[Frame]:
     num, den = time_base(stream)
     step, following, opening = raw_step(stream), 0, None
     broken, turn = False, None
     context, whole = stream.codec_context, False  # whole: pictures do not come as two fields
     anew, entered = False, None  # entered: the key picture after a gap, until it has come
-    for packet, unseen in chain(_judged(packets, context.name, looked, stops, num, den), [END]):
+    judged = _judged(packets, stream, looked, stops, until)
+    for packet, unseen in chain(judged, [END]):
         pts = packet_pts(packet) if packet else None
         opening = pts if opening is None else opening
         if anew:
@@ -243,20 +245,20 @@ class _NotEnteredError(Exception):
 
 def _judged(
     packets: Iterator[VideoPacket],
-    codec: str,
+    stream: VideoStream,
     looked: Looked | None,
     stops: Mapping[int, float],
-    num: int,
-    den: int,
+    until: float,
 ) -> Iterator[Needed]:
     """Say of each packet whether nobody looks at its picture; leave out those of no use."""
     if looked is None:
         return ((packet, False) for packet in packets)
+    (num, den), codec = time_base(stream), stream.codec_context.name
     judged: Iterator[Judged] = ((packet, False) for packet in packets)
     if codec in SKIPPING:
         judged = skippable(packets, looked, num, den)
     if codec in ENTERING:
-        return needed(judged, looked, stops, num, den)
+        return needed(judged, looked, stops, until, num, den)
     return cast(Iterator[Needed], judged)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import TypeAlias
 
 import av
@@ -14,11 +13,15 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from engine.errors import CorruptVideoError
+from engine.objects.address import Place, place_of
+from engine.objects.remote import RemoteFile
 from engine.video.container import open_video
 from engine.video.limits import HELD_SECONDS, MOST_SECONDS
 
 RAW_FPS = 25  # of a stream that has no times and names no rate, as libav assumes
 DENSE_KEYS = 8  # fewer packets per key picture than this: reading all is cheaper than seeking
+HEAD_BYTES = 4096  # of a packet, that tell how its picture is coded
+FAR_BYTES = 256 << 10  # from one key picture to the next: then reading on costs more than asking
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
 
@@ -112,7 +115,7 @@ class _Timeline:
                 yield (one, two), own, key
 
 
-def index_gops(path: str | Path) -> list[Gop]:
+def index_gops(path: str | Place) -> list[Gop]:
     """Return the groups of pictures of a video, without decoding.
 
     They come from the container's index where it lists every picture, and from reading all packets
@@ -128,7 +131,7 @@ def index_gops(path: str | Path) -> list[Gop]:
                 timeline.add(packet)
     gops = timeline.cut(num, den)
     if not gops:
-        raise CorruptVideoError(f"{Path(path).name} has no pictures", path=str(path))
+        raise CorruptVideoError(f"{place_of(path).name} has no pictures", path=str(path))
     end = gops[0].start_seconds + MOST_SECONDS
     return [
         replace(gop, stop_seconds=min(gop.stop_seconds, end))
@@ -171,6 +174,23 @@ def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Video
         return
 
 
+def _read_little(container: InputContainer, stream: VideoStream, places: Sequence[int]) -> None:
+    """Of an object elsewhere read what `_from_index` looks at, where that is little of it.
+
+    When a key picture is shown stands in the container's own tables, and how its codec is coded at
+    the beginning of its packet; of the first and the last group all packets are looked at.
+    """
+    file = container.file.file if container.file is not None else None
+    if not isinstance(file, RemoteFile) or "mp4" not in container.format.name:
+        return
+    if file.known.size < len(places) * FAR_BYTES:
+        return
+    index = stream.index_entries
+    whole = {*range(places[1] if len(places) > 1 else len(index)), *range(places[-1], len(index))}
+    heads = ((index[at].pos, index[at].pos + min(index[at].size, HEAD_BYTES)) for at in places)
+    file.show_only([*heads, *((index[at].pos, index[at].pos + index[at].size) for at in whole)])
+
+
 def _from_index(container: InputContainer, stream: VideoStream) -> _Timeline | None:
     """Return the timeline by a complete index and the packets of its key pictures, else None.
 
@@ -187,6 +207,7 @@ def _from_index(container: InputContainer, stream: VideoStream) -> _Timeline | N
     places = [place for place, entry in enumerate(index) if entry.is_keyframe]
     if not places or places[0] or len(places) * DENSE_KEYS > len(index):
         return None
+    _read_little(container, stream, places)
     sizes = [stop - start for start, stop in pairwise([*places, len(index)])]
     timeline, delay = _Timeline(raw_step(stream)), 0
     for run, (place, size) in enumerate(zip(places, sizes, strict=True)):

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from engine.errors import UnsupportedCodecError, UsageError
+from engine.objects.address import Place, place_of
 from engine.video.container import open_video, probe
 from engine.video.gop import packet_pts, packets_of, time_base
 from engine.video.sample import Instants
@@ -46,7 +47,7 @@ def load_nvdec() -> ModuleType:
 
 
 def decode_on_gpu(
-    path: str | Path,
+    path: str | Place,
     times: Instants,
     *,
     gpu: int = 0,
@@ -60,7 +61,10 @@ def decode_on_gpu(
     of all its pictures, where they are known already. With `wanted` those pictures alone come, each
     given by a number and its place among all.
     """
-    nvc, path = load_nvdec(), Path(path)
+    nvc, path = load_nvdec(), place_of(path)
+    if not isinstance(path, Path):
+        said = "the GPU's decoder reads files of this machine alone"
+        raise UnsupportedCodecError(said, path=str(path))
     shown = shown_times(path) if shown is None else shown
     rotation = probe(path).rotation
     known = (*(kind for kind in vars(nvc).values() if _is_error(kind)), RuntimeError, ValueError)
@@ -109,7 +113,7 @@ class _Own(threading.local):
 _own = _Own()
 
 
-def shown_times(path: Path) -> list[float]:
+def shown_times(path: Place) -> list[float]:
     """Return the times of all pictures that are shown, rising, from the container's packets."""
     with open_video(path) as (container, stream):
         num, den = time_base(stream)

@@ -14,7 +14,12 @@ Needed: TypeAlias = "tuple[VideoPacket | None, bool]"
 
 
 def needed(
-    judged: Iterator[Judged], looked: Looked, stops: Mapping[int, float], num: int, den: int
+    judged: Iterator[Judged],
+    looked: Looked,
+    stops: Mapping[int, float],
+    until: float,
+    num: int,
+    den: int,
 ) -> Iterator[Needed]:
     """Leave out the packets of a group from where on nobody looks at any of its pictures.
 
@@ -22,7 +27,8 @@ def needed(
     lacks nothing is left out, nor is the first picture of all, by which one sees whether decoding
     could begin there. After a gap comes `(None, False)`: the decoder begins anew at the key picture
     that follows. What that group shows before its key picture was built on the gap, and is left out
-    too; nobody looks at it.
+    too; nobody looks at it. Nobody looks `until` or later either: a group that begins then, after a
+    gap, and what follows it are not even read.
     """
     key: int | None = None
     stop: float | None = None
@@ -30,6 +36,8 @@ def needed(
     for packet, unseen, earliest in _with_earliest(judged):
         pts = packet_pts(packet)
         if packet.is_keyframe and pts is not None and (key is None or pts > key):
+            if gap and pts * num / den >= until:
+                return
             key, stop, entered = pts, stops.get(pts), gap
         elif gap or (entered and pts is not None and key is not None and pts < key):
             continue

@@ -3,12 +3,13 @@
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.objects.address import Place
+from engine.objects.remote import RemoteFile, open_bytes
 from engine.video.boxes import boxes
 
 Matrix = tuple[int, ...]  # nine 16.16 and 2.30 fixed-point numbers, row by row
@@ -66,13 +67,13 @@ def turn_of(matrix: Matrix | None) -> Turn:
     return turn if complete else UPRIGHT
 
 
-def track_matrices(path: Path) -> list[Matrix]:
+def track_matrices(path: Place) -> list[Matrix]:
     """Return the display matrix of each track of an MP4 or QuickTime file, in file order."""
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         return list(_matrices(file, file.seek(0, 2)))
 
 
-def _matrices(file: BinaryIO, size: int) -> Iterator[Matrix]:
+def _matrices(file: BinaryIO | RemoteFile, size: int) -> Iterator[Matrix]:
     for box in boxes(file, 0, size):
         if box.kind == b"tkhd":
             file.seek(box.start)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from math import ceil
-from pathlib import Path
 
 from engine.errors import UsageError
+from engine.objects.address import Place
 from engine.video.decode import Frame, decode_range
 from engine.video.gop import Gop, gop_at
 from engine.video.limits import MOST_FPS
@@ -95,7 +95,7 @@ def sample_frames(frames: Iterable[Frame], times: Instants) -> Iterator[Frame]:
 
 
 def get_frames_at(
-    path: str | Path, seconds: Sequence[float], *, gops: Sequence[Gop], threads: int = 1
+    path: str | Place, seconds: Sequence[float], *, gops: Sequence[Gop], threads: int = 1
 ) -> Iterator[tuple[int, Frame]]:
     """Yield `(i, frame)` for the frame on screen at each `seconds[i]`, in order of time.
 

@@ -1,12 +1,12 @@
 """Pictures at many instants of one video, for the price of few: what a contact strip shows."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import VideoError
+from engine.errors import CorruptVideoError
+from engine.objects.address import Place
 from engine.video.decode import Frame, decode_range
 from engine.video.gop import Gop, gop_at
 from engine.video.skip import CLOCK_SECONDS
@@ -16,7 +16,7 @@ _MOST_DECODED = 4000  # pictures; beyond them a group shows its first one alone
 
 
 def stills(
-    path: str | Path, instants: Sequence[float], *, gops: Sequence[Gop]
+    path: str | Place, instants: Sequence[float], *, gops: Sequence[Gop]
 ) -> Iterator[tuple[int, Image]]:
     """Yield rising instants' numbers with what is shown at them, `[H, W, 3]`.
 
@@ -33,7 +33,7 @@ def stills(
             left -= gop.num_packets
         try:
             shown = list(_shown_at(path, gop, times, gops))
-        except VideoError:
+        except CorruptVideoError:
             continue
         yield from zip(numbers, shown, strict=False)
 
@@ -47,7 +47,7 @@ def _by_group(instants: Sequence[float], gops: Sequence[Gop]) -> Iterator[tuple[
 
 
 def _shown_at(
-    path: str | Path, gop: Gop, times: Sequence[float], gops: Sequence[Gop]
+    path: str | Place, gop: Gop, times: Sequence[float], gops: Sequence[Gop]
 ) -> Iterator[Image]:
     """Yield what is on screen at rising times of one group; its first picture before that."""
     waiting = list(times)

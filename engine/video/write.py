@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UsageError, VideoError
+from engine.objects.address import Place
 from engine.video.decode import Frame, decode_range
 from engine.video.gop import Gop
 
@@ -155,7 +156,7 @@ def _muxer(path: Path) -> dict[str, str]:
 
 
 def cut_clip(
-    path: str | Path,
+    path: str | Place,
     start_seconds: float,
     stop_seconds: float,
     out: str | Path,

@@ -1,18 +1,23 @@
 """What nothing looked at is built on is not decoded, and what is looked at stays as it is."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.video import decode
 from engine.video.decode import decode_range
-from engine.video.gop import index_gops
+from engine.video.gop import index_gops, packets_of
 from engine.video.needed import needed
-from engine.video.sample import sample_frames, sample_times
+from engine.video.sample import get_frames_at, sample_frames, sample_times
+from engine.video.skip import REORDERED
 
 
 @dataclass
@@ -44,7 +49,7 @@ def test_a_group_ends_with_its_last_looked_picture(sizes, instants) -> None:
     def looked(start: float, stop: float) -> bool:
         return any(start <= each < stop for each in times)
 
-    kept = list(needed(((each, False) for each in packets), looked, stops, 1, 25))
+    kept = list(needed(((each, False) for each in packets), looked, stops, inf, 1, 25))
     wanted = [0]  # the first of all is always there
     for start, stop in pairwise(edges):
         own = [each for each in instants if start <= each < stop]
@@ -60,8 +65,34 @@ def test_a_group_ends_with_its_last_looked_picture(sizes, instants) -> None:
 def test_groups_of_unknown_end_are_kept() -> None:
     packets = [Packet(number, number % 10 == 0) for number in range(30)]
     judged = ((each, False) for each in packets)
-    kept = list(needed(judged, lambda *_: False, {10: 0.8}, 1, 25))
+    kept = list(needed(judged, lambda *_: False, {10: 0.8}, inf, 1, 25))
     assert [each.pts for each, _ in kept if each] == [*range(10), *range(20, 30)]
+
+
+@pytest.mark.parametrize("until", [0.5, 0.9, 5.0])
+def test_what_comes_after_all_that_is_looked_at_is_not_read(until: float) -> None:
+    read = iter(range(10_000))
+    judged = ((Packet(number, number % 10 == 0), False) for number in read)
+    stops = {start: (start + 10) / 25 for start in range(0, 10_000, 10)}
+    kept = list(needed(judged, lambda start, stop: start <= 0.2 < stop, stops, until, 1, 25))
+    assert [each.pts for each, _ in kept if each] == [*range(6)]
+    assert next(read) <= until * 25 + 10 + 2 * REORDERED
+
+
+def test_a_group_of_a_long_file_is_read_alone(tmp_path: Path, write_clip, monkeypatch) -> None:
+    path = write_clip(tmp_path / "clip.mp4", "libx264", map(texture, range(400)), g="20")
+    gops = index_gops(path)
+    read = list[int]()
+
+    def counted(*given: Any) -> Iterator[Any]:
+        for packet in packets_of(*given):
+            read.append(packet.pts)
+            yield packet
+
+    monkeypatch.setattr(decode, "packets_of", counted)
+    seconds = [gops[number].start_seconds + 0.2 for number in (2, 5)]
+    assert [at for at, _ in get_frames_at(path, seconds, gops=gops)] == [0, 1]
+    assert len(read) < 2 * (2 * 20 + 2 * REORDERED)
 
 
 CODED = {
