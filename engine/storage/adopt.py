@@ -88,7 +88,8 @@ class Adoption:
         held: list[Holding],
     ) -> Part:
         """Write a part anew whose numbers other videos or parts have by now."""
-        part = self.files.publish(_with_ids(table, ids), space_id, footer.kind, held)
+        own = _with_ids(table, ids)
+        part = self.files.publish(lambda: own, space_id, footer.kind, held)
         set_aside(path, self.layout.lost_and_found)
         return part
 

@@ -1,6 +1,7 @@
 """Backups: a folder that is a store itself, of one moment, made beside a running writer too."""
 
 import shutil
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,25 +43,71 @@ def backup(root: Path, target: Path) -> Copied:
     Files of an earlier backup that are the same are kept, so that the next one costs what changed.
     """
     layout, to = Layout(root.absolute()), Layout(target.absolute())
-    if not layout.root.is_dir():
-        raise NotFoundError(f"no data folder '{root}'")
+    expect_store(layout)
     if _inside(to.root, layout.root):
         raise StoreError(f"{target} lies in the store that it is to be a backup of")
     if to.root.exists() and any(to.root.iterdir()) and not (to.root / _MARK).exists():
         raise StoreError(f"{target} is neither empty nor a backup; nothing was copied")
+
+    def take(copy: Path) -> Copied:
+        _claim(copy, to, target)
+        return _copy_store(layout, copy, to)
+
+    return of_newest(layout, take)
+
+
+def expect_store(layout: Layout) -> None:
+    """Raise NotFoundError where there is nothing to be copied."""
+    if not layout.root.is_dir():
+        raise NotFoundError(f"no data folder '{layout.root}'")
+
+
+def of_newest(layout: Layout, take: Callable[[Path], Copied]) -> Copied:
+    """Take the newest copy of the catalog, once more where a writer drops its files meanwhile."""
     if holder(layout.root) is None and may_write(layout.root):
         Store.open(layout.root).close()  # publishes all; a writer publishes what it does itself
     for _ in range(_TRIES):
         copy = newest_copy(layout)
         if copy is None:
-            raise StoreError(f"nothing has been published in {root} that could be copied")
+            raise StoreError(f"nothing has been published in {layout.root} that could be copied")
+        if damage := copy_damage(layout):
+            mends = f"dejavu-engine store repair --data {layout.root} mends it"
+            raise StoreError(f"{damage}; nothing was copied; {mends}")
         try:
-            _claim(copy, to, target)
-            return _copy_store(layout, copy, to)
+            return take(copy)
         except FileNotFoundError:
             if newest_copy(layout) == copy:
                 raise
-    raise StoreError(f"the files of {root} change too fast to be copied")
+    raise StoreError(f"the files of {layout.root} change too fast to be copied")
+
+
+def files_of(layout: Layout, copy: Path) -> tuple[dict[str, str | None], str]:
+    """Return the files that a catalog names, with how their checksums begin, and whose it is."""
+    with closing(Database(copy, read_only=True)) as database:
+        ledger = Files(layout, database, lambda _: None).ledger
+        named: dict[str, str | None] = {part.path: part.checksum for part in ledger.parts()}
+        named |= ledger.index_checksums()
+        named |= ledger.transcript_checksums()
+        return named, database.identity() or ""
+
+
+def extras_of(layout: Layout) -> list[Path]:
+    """Return the files beside those that a catalog names: uploads and the cards of models."""
+    folders = (folder for folder in (layout.uploads, layout.cards) if folder.is_dir())
+    return [path for folder in folders for path in sorted(folder.glob("*"))]
+
+
+def settle(to: Layout, copy: Path) -> None:
+    """Make the catalog of a store whose other files are there, from its published copy."""
+    with closing(Database(copy, read_only=True)) as database:
+        write_notes(to, database)
+    temporary = to.root / ".catalog.tmp"
+    shutil.copyfile(copy, temporary)
+    sync(temporary)
+    with temporary.open("rb") as file:
+        note_length(to.catalog, file.read(HEADER_BYTES))
+    temporary.replace(to.catalog)
+    sync(to.root)
 
 
 def restore(source: Path, root: Path) -> Copied:
@@ -78,6 +125,9 @@ def restore(source: Path, root: Path) -> Copied:
     copy = newest_copy(layout)
     if copy is None:
         raise StoreError(f"the backup {source} was not finished; nothing was restored")
+    if damage := copy_damage(layout):
+        mends = f"dejavu-engine store repair --data {layout.root} mends it"
+        raise StoreError(f"{damage}; nothing was copied; {mends}")
     begin(to, layout.root)
     done = _copy_store(layout, copy, to)
     end(to)
@@ -122,32 +172,18 @@ def _inside(folder: Path, other: Path) -> bool:
 
 def _copy_store(layout: Layout, copy: Path, to: Layout) -> Copied:
     """Copy the files that a catalog names, then the catalog, then drop what it does not name."""
-    if damage := copy_damage(layout):
-        mends = f"dejavu-engine store repair --data {layout.root} mends it"
-        raise StoreError(f"{damage}; nothing was copied; {mends}")
-    done = Copied()
-    with closing(Database(copy, read_only=True)) as database:
-        ledger = Files(layout, database, lambda _: None).ledger
-        named = {part.path: part.checksum for part in ledger.parts()} | ledger.index_checksums()
-        for path, digest in named.items():
-            try:
-                _copy_file(layout.root / path, to.root / path, digest, done)
-            except FileNotFoundError:
-                if newest_copy(layout) != copy:
-                    raise
-                done.damaged.append(f"{path} is gone")
-    for upload in sorted(layout.uploads.glob("*")) if layout.uploads.is_dir() else ():
-        _copy_file(upload, to.uploads / upload.name, None, done)
+    done, (named, _) = Copied(), files_of(layout, copy)
+    for path, digest in named.items():
+        try:
+            _copy_file(layout.root / path, to.root / path, digest, done)
+        except FileNotFoundError:
+            if newest_copy(layout) != copy:
+                raise
+            done.damaged.append(f"{path} is gone")
+    for extra in extras_of(layout):
+        _copy_file(extra, to.root / layout.relative(extra), None, done)
     _copy_file(copy, to.published / copy.name, hash_of(copy), done)
-    with closing(Database(copy, read_only=True)) as database:
-        write_notes(to, database)
-    temporary = to.root / ".catalog.tmp"
-    shutil.copyfile(to.published / copy.name, temporary)
-    sync(temporary)
-    with temporary.open("rb") as file:
-        note_length(to.catalog, file.read(HEADER_BYTES))
-    temporary.replace(to.catalog)
-    sync(to.root)
+    settle(to, to.published / copy.name)
     _drop_others(to, set(named), copy)
     return done
 
@@ -174,7 +210,7 @@ def _copy_file(source: Path, target: Path, digest: str | None, done: Copied) -> 
 
 def _drop_others(to: Layout, named: set[str], copy: Path) -> None:
     """Delete from a backup what an earlier one needed."""
-    for folder in (to.parts, to.indexes):
+    for folder in (to.parts, to.indexes, to.transcripts):
         for path in sorted(folder.rglob("*")):
             if to.relative(path) not in named and (is_temporary(path) or is_ours(path)):
                 path.unlink()

@@ -1,17 +1,16 @@
 """What is stored, by name: videos, GOPs, spaces, jobs and calibration, in DuckDB."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, get_args
 
-import pyarrow as pa
-
 from engine.errors import NotFoundError, UsageError, check_limit, unknown
-from engine.storage.changes import delete_videos, give_name
+from engine.storage.changes import delete_videos
 from engine.storage.database import Database, insert, next_id, now, update
+from engine.storage.entering import Entrance, Removed
 from engine.storage.jobs import JobRecords, check, parsed
 from engine.storage.records import (
     Calibration,
@@ -20,19 +19,17 @@ from engine.storage.records import (
     StoredSpace,
     StoredStretch,
     Video,
+    VideoEnd,
     VideoStatus,
 )
 from engine.storage.sampling import Sampling
 from engine.storage.standing import StandingRecords
 from engine.storage.user_columns import read_cells
 from engine.storage.vocabulary import KeptVocabulary, SavedViews
-from schemas import tables
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from engine.video.container import VideoInfo
-    from engine.video.gop import Gop
     from engine.vision.backbone.space import Space
 
 _VIDEO_COLUMNS = ", ".join(f.name for f in fields(Video) if f.name not in ("names", "columns"))
@@ -41,90 +38,20 @@ _SPACE_COLUMNS = "space_id, space_key, name, model, revision, weight_hash, prepr
 _COMPARED = 2000  # names, for the nearest: among many more it takes seconds
 
 
-class Catalog(JobRecords, SavedViews, StandingRecords):
+class Catalog(JobRecords, SavedViews, StandingRecords, Entrance):
     """Typed access to the catalog; every method may be called from any thread.
 
     A video is its content: the same bytes under several names are one video. `removed` is told the
     ids of videos that are gone, after the commit.
     """
 
-    def __init__(self, database: Database, removed: Callable[[Sequence[int]], None]) -> None:
+    def __init__(self, database: Database, removed: Removed) -> None:
         super().__init__(database)
         self._removed = removed
         self._measured: dict[tuple[str, str], dict[str, Any]] = {}
         self._vocabulary = KeptVocabulary()
 
     # videos
-
-    def add_video(
-        self,
-        info: "VideoInfo",
-        content_hash: str,
-        name: str,
-        named_time: "datetime | None" = None,
-    ) -> int:
-        """Register a video under a name and return its id; known content only gains the name.
-
-        A name that stood for other content now stands for this one, and content that has lost its
-        last name is removed with all of its rows: names are to be unique per source.
-        It was recorded when its name says (`named_time`), or else its container; what a user has
-        said of that stays.
-        """
-        probed: dict[str, Any] = {
-            "path": info.path,
-            "content_hash": content_hash,
-            "duration_seconds": info.duration_seconds,
-            "fps": info.fps,
-            "width": info.width,
-            "height": info.height,
-            "codec": info.codec,
-            "num_frames": info.num_frames,
-            "size_bytes": info.size_bytes,
-        }
-        if when := named_time or info.recorded_at:
-            probed |= {"recorded_at": when, "recorded_from": "name" if named_time else "metadata"}
-        return self._put(name, probed, "registered", None)
-
-    def quarantine(
-        self, name: str, path: str, error: str, *, content_hash: str | None = None
-    ) -> int:
-        """Register something that cannot be used, with the reason; what its name stood for goes."""
-        return self._put(name, {"path": path, "content_hash": content_hash}, "quarantined", error)
-
-    def _put(
-        self, name: str, known: Mapping[str, Any], status: VideoStatus, error: str | None
-    ) -> int:
-        with self._database.writing:
-            same = self._database.one(
-                "SELECT video_id, status, recorded_from FROM videos WHERE content_hash = ?",
-                [known["content_hash"]],
-            )
-            if same is not None and same[2] == "given":
-                known = {n: value for n, value in known.items() if not n.startswith("recorded")}
-            gone = self._displaced(name, same[0] if same else None)
-            with self._database.transaction() as cursor:
-                delete_videos(cursor, gone)
-                values = {**known, "error": error}
-                if same is None:
-                    video_id = next_id(cursor, "video_ids")
-                    first = {"video_id": video_id, "name": name, "ingested_at": now()}
-                    insert(cursor, "videos", {**first, **values, "status": status})
-                else:
-                    video_id = int(same[0])
-                    if "quarantined" in (status, same[1]):
-                        values["status"] = status
-                    update(cursor, "videos", values, "video_id = ?", [video_id])
-                give_name(cursor, name, video_id, known["path"])
-            self._tell(gone)
-        return video_id
-
-    def _displaced(self, name: str, keep: int | None) -> list[int]:
-        """Return the video that will have no name left once `name` stands for other content."""
-        holder = self._database.one("SELECT video_id FROM aliases WHERE name = ?", [name])
-        if holder is None or holder[0] == keep:
-            return []
-        count = self._database.one("SELECT count(*) FROM aliases WHERE video_id = ?", [holder[0]])
-        return [int(holder[0])] if count == (1,) else []
 
     def rename(self, old: str, new: str) -> None:
         """Change one of a video's names to one that nothing has."""
@@ -141,13 +68,10 @@ class Catalog(JobRecords, SavedViews, StandingRecords):
         """Remove a video with its names, rows, files and index entries."""
         with self._database.writing:
             gone = [self.video(video).video_id]
+            self._database.read_late()
             with self._database.transaction() as cursor:
                 delete_videos(cursor, gone)
             self._tell(gone)
-
-    def _tell(self, gone: Sequence[int]) -> None:
-        if gone:
-            self._removed(gone)
 
     def set_status(
         self,
@@ -158,9 +82,7 @@ class Catalog(JobRecords, SavedViews, StandingRecords):
     ) -> None:
         """Say how far a video has come; `report` (JSON-ready) replaces the stored one if given."""
         check("status", status, get_args(VideoStatus))
-        values: dict[str, Any] = {"status": status, "error": error}
-        if report is not None:
-            values["report"] = json.dumps(report)
+        values = VideoEnd(status, error, report).columns
         with self._database.writing:
             self.require(video_id)
             with self._database.transaction() as cursor:
@@ -181,6 +103,14 @@ class Catalog(JobRecords, SavedViews, StandingRecords):
         where = f"WHERE video_id > ? AND video_id IN ({matching})"
         return self._read_videos(where, [after, pattern, pattern], page)
 
+    def video_ids(self, pattern: str | None = None) -> list[int]:
+        """Return the ids of the videos that `videos` would; cheaper than all about them."""
+        sql, values = "SELECT video_id FROM videos", []
+        if pattern is not None:
+            sql = "SELECT DISTINCT video_id FROM aliases WHERE name GLOB ? OR name = ?"
+            values = [pattern, pattern]
+        return [int(row[0]) for row in self._database.all(f"{sql} ORDER BY video_id", values)]
+
     def videos_of(self, video_ids: Sequence[int]) -> list[Video]:
         """Return the videos with these ids, by id."""
         found = self._read_videos("WHERE video_id IN (SELECT unnest(?::BIGINT[]))", [video_ids])
@@ -188,6 +118,11 @@ class Catalog(JobRecords, SavedViews, StandingRecords):
         if lost:
             raise NotFoundError(self._no_video(min(lost)))
         return found
+
+    def names_of(self, video_ids: Sequence[int]) -> dict[int, str]:
+        """Return the names of those of some videos that there are, by id."""
+        sql = "SELECT video_id, name FROM videos WHERE video_id IN (SELECT unnest(?::BIGINT[]))"
+        return dict(self._database.all(f"{sql} ORDER BY video_id", [list(video_ids)]))
 
     def count_videos(self) -> int:
         """Return how many videos are on record."""
@@ -256,21 +191,6 @@ class Catalog(JobRecords, SavedViews, StandingRecords):
         nearest = f"; nearest: {near[0]}" if near else ""
         return f"no video {video!r} among the {len(names)} stored names{nearest}"
 
-    def add_gops(self, video_id: int, gops: "Sequence[Gop]") -> None:
-        """Set the GOPs of a video, replacing those stored before."""
-        with self._database.transaction() as cursor:
-            cursor.execute("DELETE FROM gops WHERE video_id = ?", [video_id])
-            columns = {
-                "video_id": [video_id] * len(gops),
-                "gop": [gop.index for gop in gops],
-                "start_seconds": [gop.start_seconds for gop in gops],
-                "stop_seconds": [gop.stop_seconds for gop in gops],
-                "num_frames": [gop.num_packets for gop in gops],
-                "key_pts": [gop.key_pts for gop in gops],
-            }
-            cursor.register("given", pa.table(columns).cast(tables.GOPS))
-            cursor.execute("INSERT INTO gops BY NAME SELECT * FROM given")
-
     def gops(self, video_id: int) -> list[StoredGop]:
         """Return the GOPs of a video in order."""
         rows = self._database.all("SELECT * FROM gops WHERE video_id = ? ORDER BY gop", [video_id])
@@ -328,10 +248,13 @@ class Catalog(JobRecords, SavedViews, StandingRecords):
         """Return what was measured of one kind in a space, or None."""
         check("calibration", kind, get_args(Calibration))
         found = self._database.one(
-            "SELECT value FROM calibration WHERE space_id = ? AND kind = ?",
-            [self.space(space_key).space_id, kind],
+            "SELECT value FROM spaces LEFT JOIN (SELECT space_id, value FROM calibration"
+            " WHERE kind = ?) USING (space_id) WHERE space_key = ?",
+            [kind, space_key],
         )
-        return self._measured.get((space_key, kind)) if found is None else parsed(found[0])
+        if found is None:
+            raise NotFoundError(unknown("space", space_key, [each.key for each in self.spaces()]))
+        return parsed(found[0]) if found[0] else self._measured.get((space_key, kind))
 
     def set_calibration(self, space_key: str, kind: Calibration, value: Mapping[str, Any]) -> None:
         """Store what was measured (JSON-ready); other kinds stay as they are.
@@ -343,7 +266,7 @@ class Catalog(JobRecords, SavedViews, StandingRecords):
         if self._database.read_only:
             self._measured[space_key, kind] = dict(value)
             return
-        with self._database.transaction() as cursor:
+        with self._database.transaction(shown=False) as cursor:
             where = "DELETE FROM calibration WHERE space_id = ? AND kind = ?"
             cursor.execute(where, [space_id, kind])
             known = {"space_id": space_id, "kind": kind, "updated_at": now()}

@@ -13,7 +13,7 @@ from schemas import tables
 
 _OF_A_VIDEO = (
     *("stored_frames", "holdings", "stretches", "segments", "gops"),
-    *("aliases", "cells", "videos"),
+    *("aliases", "cells", "transcripts", "videos"),
 )
 STREAM = "video_id = ? AND space_id = ? AND sampling = ? AND strategy = ?"
 
@@ -26,6 +26,11 @@ def row_ids_of(table: pa.Table) -> row_id.Ids:
 def add_part(cursor: Any, part: Part, held: Sequence[Holding]) -> None:
     """Record a part with what it holds."""
     insert(cursor, "parts", values_of(part))
+    if len(held) == 1:  # as of a stretch: a table of Arrow's costs more than one row
+        values = {name: getattr(held[0], name) for name in Holding.__slots__}
+        values |= {"part_id": part.part_id, "sampling": str(held[0].sampling)}
+        insert(cursor, "holdings", values)
+        return
     columns: dict[str, list[Any]] = {"part_id": [part.part_id] * len(held)}
     columns |= {name: [getattr(item, name) for item in held] for name in Holding.__slots__}
     columns |= {"sampling": [str(item.sampling) for item in held]}
@@ -106,10 +111,9 @@ def show(cursor: Any, part: Part, table: pa.Table) -> np.ndarray:
     # the range lets DuckDB leave out what it need not read
     same = "space_id = ? AND row_id BETWEEN ? AND ? AND row_id IN (SELECT row_id FROM given)"
     where = [part.space_id, int(row_ids.min()), int(row_ids.max())]
-    exact = cursor.execute(
-        f"SELECT row_id FROM stored_frames WHERE {same} AND exact", where
-    ).fetchnumpy()["row_id"]
-    wins = table.column("exact").to_numpy() | ~np.isin(row_ids, exact)
+    found = cursor.execute(f"SELECT row_id, exact FROM stored_frames WHERE {same}", where)
+    there = found.fetchnumpy()
+    wins = table.column("exact").to_numpy() | ~np.isin(row_ids, there["row_id"][there["exact"]])
     known, row_ids = table.filter(pa.array(wins)), row_ids[wins]
     columns = {
         "space_id": np.full(len(row_ids), part.space_id, np.int32),
@@ -120,17 +124,21 @@ def show(cursor: Any, part: Part, table: pa.Table) -> np.ndarray:
     own = [name for name in tables.STORED_FRAMES.names if name not in columns]
     columns |= {name: known.column(name) for name in own}
     cursor.register("given", pa.table(columns).select(tables.STORED_FRAMES.names))
-    cursor.execute(f"DELETE FROM stored_frames WHERE {same}", where)
+    if len(there["row_id"]):
+        cursor.execute(f"DELETE FROM stored_frames WHERE {same}", where)
     cursor.execute("INSERT INTO stored_frames BY NAME SELECT * FROM given")
     return row_ids
 
 
 def delete_videos(cursor: Any, video_ids: Sequence[int]) -> None:
     """Take videos out of every table that knows them."""
-    for table in _OF_A_VIDEO if video_ids else ():
+    if not video_ids:
+        return
+    said = "SELECT path FROM transcripts WHERE video_id IN (SELECT unnest(?::BIGINT[]))"
+    cursor.execute(f"INSERT INTO discarded {said}", [list(video_ids)])
+    for table in _OF_A_VIDEO:
         cursor.execute(f"DELETE FROM {table} WHERE video_id IN (SELECT unnest(?))", [video_ids])
-    if video_ids:
-        discard_empty(cursor)
+    discard_empty(cursor)
 
 
 def give_name(cursor: Any, name: str, video_id: int, path: str) -> None:

@@ -18,11 +18,13 @@ from engine.storage.log_length import LogLength
 from engine.storage.notes import notes_damage
 from engine.storage.publishing import copy_damage, hash_of, newest_copy, open_newest
 from engine.storage.restoring import unfinished
+from engine.storage.transcripts import Transcripts
 from engine.storage.verify import (
     PartsRead,
     StoreProblem,
     verify_folder,
     verify_parts,
+    verify_transcripts,
     verify_videos,
 )
 
@@ -120,4 +122,5 @@ def _look(
     catalog = Catalog(database, lambda _: None)
     yield from verify_videos(catalog, database, None)
     yield from verify_parts(files, layout.root, None, until, told)
+    yield from verify_transcripts(Transcripts(layout, database, lambda _: None), None)
     yield from verify_folder(catalog, files, layout, strays=strays)

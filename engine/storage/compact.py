@@ -128,7 +128,7 @@ def _replace(files: Files, old: Sequence[Part], rows: pa.Table, reached: Reached
     holdings = _merged([item for part in old for item in held[part.part_id]], table)
     new = []
     if len(table):
-        part = files.publish(table, old[0].space_id, "compacted", holdings)
+        part = files.publish(lambda: table, old[0].space_id, "compacted", holdings)
         new.append((part, holdings, row_ids_of(table)))
     files.ledger.commit_compaction(old, new)
     reached("compacted: committed")

@@ -1,5 +1,6 @@
 """How much of each video is embedded: the one place that ls, verify, queries and ingests ask."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -44,42 +45,55 @@ def completeness(
     unreadable: Sequence[int] = (),
 ) -> list[VideoCompleteness]:
     """Return how far videos are in a space, by id; rows in `unreadable` parts do not count."""
+    parameters = [space_id, list(unreadable), None if video_ids is None else list(video_ids)]
+    return [_judge(*row) for row in database.all(f"{_EACH} ORDER BY video_id", parameters)]
+
+
+def states(database: Database, space_id: int, unreadable: Sequence[int]) -> dict[State, int]:
+    """Return how many videos are how far in a space; cheaper than all about each."""
     rows = database.all(
-        "WITH seen AS (SELECT video_id, count(*) AS embedded FROM stored_frames WHERE space_id = $1"
-        " AND part_id NOT IN (SELECT unnest($2::BIGINT[])) GROUP BY video_id),"
-        " shown AS (SELECT video_id, any_value(sampling) AS sampling, max(num_frames) AS planned,"
-        " bool_or(finished_at IS NOT NULL) AS finished FROM segments"
-        " WHERE space_id = $1 AND shown GROUP BY video_id),"
-        f" begun AS ({COARSE} = $1)"
-        " SELECT video_id, name, status, error, sampling, planned, coalesce(finished, FALSE),"
-        " coalesce(embedded, 0), video_id IN (FROM begun)"
-        " FROM videos LEFT JOIN shown USING (video_id) LEFT JOIN seen USING (video_id)"
-        " WHERE $3::BIGINT[] IS NULL OR video_id IN (SELECT unnest($3::BIGINT[]))"
-        " ORDER BY video_id",
-        [space_id, list(unreadable), None if video_ids is None else list(video_ids)],
+        "SELECT status, any_value(sampling), coalesce(embedded < planned, FALSE) AS short,"
+        f" finished, begun, count(*) FROM ({_EACH}) GROUP BY status, sampling IS NULL, short,"
+        " finished, begun ORDER BY ALL",
+        [space_id, list(unreadable), None],
     )
-    return [_judge(*row) for row in rows]
+    found = Counter[State]()
+    for status, sampling, short, *done, count in rows:
+        found[_judge(0, "", status, None, sampling, int(short), done[0], 0, done[1]).state] += count
+    return dict(found)
 
 
-def lacking(
-    database: Database, space_id: int, video_ids: Sequence[int], unreadable: Sequence[int]
-) -> list[VideoCompleteness]:
-    """Return those of some videos that give fewer rows than they should.
+_EACH = (
+    "WITH seen AS (SELECT video_id, count(*) AS embedded FROM stored_frames WHERE space_id = $1"
+    " AND part_id NOT IN (SELECT unnest($2::BIGINT[])) AND ($3::BIGINT[] IS NULL OR"
+    " video_id IN (SELECT unnest($3::BIGINT[]))) GROUP BY video_id),"
+    " shown AS (SELECT video_id, any_value(sampling) AS sampling, max(num_frames) AS planned,"
+    " bool_or(finished_at IS NOT NULL) AS finished FROM segments"
+    " WHERE space_id = $1 AND shown GROUP BY video_id),"
+    f" begun AS ({COARSE} = $1)"
+    " SELECT video_id, name, status, error, sampling, planned, coalesce(finished, FALSE) AS"
+    " finished, coalesce(seen.embedded, 0) AS embedded, video_id IN (FROM begun) AS begun"
+    " FROM videos LEFT JOIN shown USING (video_id) LEFT JOIN seen USING (video_id)"
+    " WHERE $3::BIGINT[] IS NULL OR video_id IN (SELECT unnest($3::BIGINT[]))"
+)
 
-    Rows are counted only where that is in doubt: a query asks this each time.
-    """
-    rows = database.all(
-        "SELECT video_id FROM videos ANTI JOIN (SELECT video_id FROM segments"
-        " WHERE space_id = ? AND shown AND finished_at IS NOT NULL) USING (video_id)"
-        " WHERE status NOT IN ('quarantined', 'registered')"
-        " UNION SELECT video_id FROM holdings WHERE part_id IN (SELECT unnest(?::BIGINT[]))",
-        [space_id, list(unreadable)],
-    )
-    doubtful = sorted({row[0] for row in rows}.intersection(video_ids))
-    if not doubtful:
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """The videos that give fewer rows than they should: how many, and what is known of some."""
+
+    count: int
+    first: list[VideoCompleteness]  # those with the least ids
+
+
+def damaged(database: Database, space_id: int, unreadable: Sequence[int]) -> list[int]:
+    """Return the videos that lack rows since these parts cannot be read."""
+    if not unreadable:
         return []
+    holding = "SELECT video_id FROM holdings WHERE part_id IN (SELECT unnest(?::BIGINT[]))"
+    doubtful = [row[0] for row in database.all(holding, [list(unreadable)])]
     found = completeness(database, space_id, video_ids=doubtful, unreadable=unreadable)
-    return [item for item in found if item.lacks_rows]
+    return [item.video_id for item in found if item.lacks_rows]
 
 
 def coarse(database: Database, space_id: int) -> set[int]:

@@ -3,15 +3,16 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from threading import RLock
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
+from weakref import WeakSet
 
 import duckdb
 import pyarrow as pa
@@ -21,6 +22,7 @@ from engine.storage.log_length import HEADER_BYTES, LogLength, note_length
 from engine.storage.migrations import SCHEMA_VERSION, migrate
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 REPAIR = "dejavu-engine store repair takes in what is left"
 _COPY_BYTES = 1 << 22
 _PATIENCE_SECONDS = 2.0  # for readers whose statements keep a checkpoint waiting
@@ -38,6 +40,24 @@ class FormatError(StoreError):
     """A catalog that another version of the program has written, and only it can read."""
 
 
+class Late:
+    """Rows of the moment when this was made, read when somebody first asks for them."""
+
+    def __init__(self, database: "Database", sql: str) -> None:
+        self._database, self._sql = database, sql
+        self._rows: pa.Table | None = None
+        database.late.add(self)
+
+    def read(self) -> pa.Table:
+        """Return the rows; who is about to take any of them away has them read first."""
+        if self._rows is None:
+            with self._database.writing:
+                if self._rows is None:  # nobody did meanwhile
+                    self._rows = self._database.table(self._sql)
+                self._database.late.discard(self)
+        return self._rows
+
+
 class Database:
     """The catalog's connection; `writing` serialises everything that changes the store.
 
@@ -50,6 +70,10 @@ class Database:
         self.writing = RLock()
         self._file: int | None = None
         self.changes = 0  # transactions that were committed
+        self.shown = 0  # those that changed what searches see of videos and rows
+        self.late = WeakSet[Late]()  # what has not been read
+        self._known: dict[Hashable, Any] = {}
+        self._kept: dict[str, tuple[tuple[Path, int], Any]] = {}
         self.lost: str | None = None  # what is known, or feared, to be gone from it
         noted = LogLength.read(path)
         if missing := noted.missing():
@@ -188,8 +212,11 @@ class Database:
             cursor.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[Any]:
-        """Give a connection inside a transaction: committed on leaving, undone on an error."""
+    def transaction(self, *, shown: bool = True) -> Iterator[Any]:
+        """Give a connection inside a transaction: committed on leaving, undone on an error.
+
+        What is not `shown` changes nothing of videos and rows, as jobs and measurements do.
+        """
         with self.writing, self.cursor() as cursor:
             if self.read_only:
                 raise StoreError("the store was opened for reading; another process may write it")
@@ -198,6 +225,7 @@ class Database:
                 yield cursor
                 cursor.commit()
                 self.changes += 1
+                self.shown += shown
                 self._note_length()
             except duckdb.Error as error:
                 cursor.close()
@@ -237,11 +265,34 @@ class Database:
         with self.cursor() as cursor, self._readable():
             return cursor.sql(sql, params=list(parameters)).to_arrow_table()
 
+    def kept(self, name: str, read: Callable[[], T]) -> T:
+        """Return what is read of videos and rows, read anew only where these have changed."""
+        state = (self.path, self.shown)
+        found = self._kept.get(name)
+        if found is None or found[0] != state:
+            self._kept[name] = found = (state, read())
+        value: T = found[1]
+        return value
+
+    def read_late(self) -> None:
+        """Read what statements may ask for yet; to be called, while writing, before it goes."""
+        for late in list(self.late):
+            late.read()
+
+    def known_for_good(self, question: Hashable, read: Callable[[], T]) -> T:
+        """Return what is read once: no commit changes it."""
+        if question not in self._known:
+            self._known[question] = read()
+        value: T = self._known[question]
+        return value
+
     def move_to(self, path: Path) -> None:
         """Read another copy from now on; statements that run end on the former one."""
         assert self.read_only
         other = Database(path, read_only=True)
-        self.path, self._connection = path, other._connection
+        with self.writing:
+            self.read_late()
+            self.path, self._connection = path, other._connection
 
     def close(self) -> None:
         """Write the log into the database file and close it."""
@@ -269,10 +320,11 @@ def insert(cursor: Any, table: str, values: Mapping[str, Any]) -> None:
 
 def update(
     cursor: Any, table: str, values: Mapping[str, Any], where: str, parameters: Sequence[Any]
-) -> None:
-    """Set columns by name in the rows that meet a condition."""
+) -> int:
+    """Set columns by name in the rows that meet a condition; return how many these are."""
     changes = ", ".join(f"{column} = ?" for column in values)
-    cursor.execute(f"UPDATE {table} SET {changes} WHERE {where}", [*values.values(), *parameters])
+    sql = f"UPDATE {table} SET {changes} WHERE {where}"
+    return int(cursor.execute(sql, [*values.values(), *parameters]).fetchall()[0][0])
 
 
 def _line(error: Exception) -> str:

@@ -2,37 +2,88 @@
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import mkstemp
 
 from engine.errors import StoreError
+
+_DESCRIPTORS = Path("/proc/self/fd")
 
 Reached = Callable[[str], None]  # told the name of each commit point as it is passed
 
 
-def publish(path: Path, fill: Callable[[Path], None], *, what: str, reached: Reached) -> None:
+def publish(
+    path: Path,
+    fill: Callable[[Path], None],
+    *,
+    what: str,
+    reached: Reached,
+    read: Callable[[Path], Callable[[], object]] | None = None,
+) -> None:
     """Let `fill` write a temporary file, then give it its name for good.
 
     On return the bytes, the name and the folder are on disk. A file that has the name already is
-    left alone: nothing that was written is ever written over.
+    left alone: nothing that was written is ever written over. `read` may begin to read what was
+    written while it goes to disk; what it returns waits for the end of that.
     """
     make_folder(path.parent)
     if path.exists():
         raise StoreError(f"cannot write {path}: a file has that name; run `store repair`")
     temporary = path.with_name(f".{path.name}.tmp")
     reached(f"{what}: begin")
-    try:
-        fill(temporary)
-    except (OSError, RuntimeError) as error:  # FAISS raises RuntimeError for a full disk
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
+    draft(path, temporary, fill)
     reached(f"{what}: written")
+    finish = read(temporary) if read else None
     sync(temporary)
+    if finish:
+        finish()
     reached(f"{what}: synced")
     temporary.replace(path)
     reached(f"{what}: renamed")
     sync(path.parent)
     reached(f"{what}: published")
+
+
+def draft(path: Path, temporary: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write what is to be at a path under another name, of which no failure leaves one.
+
+    The name begins with a point and ends in `.tmp`: opening a folder deletes such a file.
+    """
+    make_folder(temporary.parent)
+    try:
+        fill(temporary)
+    except (OSError, RuntimeError) as error:  # FAISS raises RuntimeError for a full disk
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def private_file(fill: Callable[[Path], None]) -> Path:
+    """Let `fill` write a file for this process alone, in memory where the system has such files."""
+    if sys.platform == "linux":  # a reader's disk may be read-only
+        path = _DESCRIPTORS / str(os.memfd_create("dejavu"))
+    else:
+        descriptor, name = mkstemp()
+        os.close(descriptor)
+        path = Path(name)
+    try:
+        fill(path)
+    except BaseException:
+        drop_private(path)
+        raise
+    return path
+
+
+def drop_private(path: Path) -> None:
+    """Keep a private file no longer than it is open or mapped."""
+    if path.parent == _DESCRIPTORS:
+        os.close(int(path.name))
+    else:
+        path.unlink()
 
 
 def set_aside(path: Path, folder: Path) -> Path:

@@ -3,8 +3,11 @@
 import hashlib
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from threading import Lock
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +36,8 @@ from engine.storage.records import Holding, Part
 from engine.storage.sampling import Sampling
 
 _log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class SupersededError(StoreError):
@@ -57,26 +62,52 @@ class Files:
         self._noting = Lock()
         self.unreadable: dict[int, str] = {}  # by part, of a process that only reads: why
         self.condemned = 0  # how often the catalog was made to forget a part
+        self._beside = ThreadPoolExecutor(1, "part")
+
+    def close(self) -> None:
+        """End the thread that helps to write."""
+        self._beside.shutdown()
+
+    def beside(self, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> "Future[T]":
+        """Begin a call on the thread that helps to write, after those begun before."""
+        return self._beside.submit(call, *args, **options)
 
     def publish(
-        self, table: pa.Table, space_id: int, kind: str, held: Sequence[Holding], *fresh: Piece
+        self,
+        made: Callable[[], pa.Table],
+        space_id: int,
+        kind: str,
+        held: Sequence[Holding],
+        *fresh: Piece,
     ) -> Part:
-        """Write a part for good; it counts once a ledger commit names it."""
+        """Write a part for good; it counts once a ledger commit names it.
+
+        What it is to be called and to say is looked up while its rows are `made`.
+        """
+        digest = self.beside(lambda: rows_digest(made()))
         part_id = self.ledger.draw("file_ids")
         path = self._layout.part(space_id, part_id)
-        footer = Footer(
-            FORMAT,
-            part_id,
-            kind,
-            describe_space(self._database, space_id),
-            describe(self._database, space_id, held, fresh),
-            rows_digest(table),
-        )
+        space = describe_space(self._database, space_id)
+        contents = describe(self._database, space_id, held, fresh)
+        table = made()
+        sums: list[str] = []
+
+        def footer() -> Footer:
+            return Footer(FORMAT, part_id, kind, space, contents, digest.result())
+
+        def read(written: Path) -> Callable[[], None]:
+            found = self.beside(checksum, written)
+            return lambda: sums.append(found.result())
+
         publish(
-            path, lambda file: write_part(table, footer, file), what=kind, reached=self._reached
+            path,
+            lambda file: write_part(table, footer, file),
+            what=kind,
+            reached=self._reached,
+            read=read,
         )
         relative, size = self._layout.relative(path), path.stat().st_size
-        return Part(part_id, space_id, kind, relative, len(table), size, checksum(path), FORMAT)
+        return Part(part_id, space_id, kind, relative, len(table), size, sums[0], FORMAT)
 
     def read(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
         """Read a part, or some of its columns; DamagedPartError unless it is what was written."""

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from math import isqrt
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,22 @@ import pyarrow.compute as pc
 from engine.errors import StoreError
 from engine.storage import vectors
 from engine.storage.database import Database
-from engine.storage.durable import Reached, checksum, publish
+from engine.storage.durable import (
+    Reached,
+    checksum,
+    draft,
+    drop_private,
+    private_file,
+    publish,
+)
 from engine.storage.files import Files
 from engine.storage.index_file import DamagedIndexError
+from engine.storage.inverted_writer import lists_for
 from engine.storage.layout import Layout
 from engine.storage.records import SavedIndex, StoredSpace
 from engine.storage.snapshot import Snapshot
-from engine.storage.vectors import Base, Tuning
+from engine.storage.tuning import Tuning
+from engine.storage.vectors import Base
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +44,25 @@ class IndexStatus:
     num_delta: int  # rows searched exactly until they are merged
     num_tombstones: int
     state: str  # "ready", or what is the matter and what happens next
+
+
+@dataclass(frozen=True, slots=True)
+class IndexDraft:
+    """An index file under the name that it was written under, and the one that it is to have."""
+
+    temporary: Path
+    path: Path | None  # None: it is a reader's own
+
+    def rename(self, path: Path) -> None:
+        """Give the file another name."""
+        self.temporary.replace(path)
+
+    def drop(self) -> None:
+        """Keep the file no longer."""
+        if self.path is None:
+            drop_private(self.temporary)
+        else:
+            self.temporary.unlink()
 
 
 class Indexes:
@@ -116,23 +143,24 @@ class Indexes:
         with self._writing:
             version, seen = self._ledger.version(space.space_id), self._ledger.seen(space.space_id)
             changes = self._database.changes
-        base = None
+        written = None
         if len(seen):
-            base = vectors.build(
-                space.dimension,
-                len(seen),
-                lambda: self._files.vectors(space.space_id, seen),
-                self._tuning,
+            batches = partial(self._files.vectors, space.space_id, seen)
+            written = self._write(
+                space,
+                lambda path: vectors.build(space.dimension, len(seen), batches, self._tuning, path),
             )
         with self._writing:
-            snapshot = Snapshot(space.dimension, self._tuning, base)
+            snapshot = Snapshot(space.dimension, self._tuning)
             unchanged = self._database.changes == changes
             if not unchanged and not self._ledger.has_space(space.space_id):
+                if written is not None:
+                    written.drop()
                 return snapshot
-            if base is None:
+            if written is None:
                 self._drop_saved(space)
             else:
-                self._save(space, base, version)
+                snapshot = replace(snapshot, base=self._save(space, written, version))
             self._snapshots[space.space_id] = snapshot if unchanged else self._load(space)
             return self._snapshots[space.space_id]
 
@@ -181,7 +209,7 @@ class Indexes:
         path = self._layout.root / saved.path
         try:
             if path in self._damaged:
-                raise DamagedIndexError(f"{saved.path} is damaged")
+                raise DamagedIndexError(path)
             return vectors.load(path, partial(self._found_damaged, space, path))
         except (OSError, StoreError) as error:
             reason = str(error)
@@ -194,26 +222,42 @@ class Indexes:
         base = snapshot.base
         if base is None or self._wants_build(base, snapshot.num_rows):
             return self.build(space)
+        extend = partial(vectors.extend, base)
+        row_ids = np.concatenate([block.row_ids for block in snapshot.delta])
+        found = np.concatenate([block.vectors for block in snapshot.delta])
         try:
-            for block in snapshot.delta:
-                base = vectors.extend(base, block.row_ids, block.vectors)
+            written = self._write(space, lambda path: extend(row_ids, found, path))
         except DamagedIndexError as error:
             _log.warning("index of space %s is built afresh: %s", space.key, error)
             return self.build(space)
-        self._save(space, base, self._ledger.version(space.space_id))
+        base = self._save(space, written, self._ledger.version(space.space_id))
         return replace(snapshot, base=base, delta=())
 
     def _wants_build(self, base: Base, num_rows: int) -> bool:
         """Another type is due, the lists have become long, or many positions are tombstones."""
-        lists = base.index.num_lists
-        outgrown = isqrt(num_rows) > lists if lists else num_rows > self._tuning.flat_rows
-        return outgrown or 4 * (base.index.size - len(base.row_ids)) > base.index.size
+        lists, due = base.index.num_lists, lists_for(num_rows)
+        outgrown = due > 2 * lists if lists else num_rows > self._tuning.flat_rows
+        coded = num_rows > self._tuning.coded_rows and not base.index.is_coded
+        return outgrown or coded or 4 * (base.index.size - len(base.row_ids)) > base.index.size
 
-    def _save(self, space: StoredSpace, base: Base, version: int) -> None:
+    def _write(self, space: StoredSpace, fill: Callable[[Path], None]) -> IndexDraft:
+        """Let an index be written that nothing rests on yet; a reader's is for itself alone."""
         if self._read_only:
-            return
+            return IndexDraft(private_file(fill), None)
         path = self._layout.index(space.space_id, self._ledger.draw("file_ids"))
-        publish(path, base.index.save, what="index", reached=self._reached)
+        temporary = path.with_name(f".{path.name}.new.tmp")
+        draft(path, temporary, fill)
+        return IndexDraft(temporary, path)
+
+    def _save(self, space: StoredSpace, written: IndexDraft, version: int) -> Base:
+        """Let an index that was written be that of its space, and map it."""
+        path = written.path
+        if path is None:
+            base = vectors.load(written.temporary)
+            written.drop()  # what is mapped stays
+            return base
+        publish(path, written.rename, what="index", reached=self._reached)
+        base = vectors.load(path, partial(self._found_damaged, space, path))
         saved = SavedIndex(
             space.space_id,
             self._layout.relative(path),
@@ -224,6 +268,7 @@ class Indexes:
         )
         self._ledger.commit_index(saved)
         self._reached("index: committed")
+        return base
 
     def _found_damaged(self, space: StoredSpace, path: Path) -> None:
         """Use an index file no more: a search has found it damaged."""

@@ -24,7 +24,7 @@ class JobRecords:
         """Queue a job and return its id."""
         job_id = uuid.uuid4().hex
         values = {"job_id": job_id, "kind": kind, "status": "queued", "created_at": now()}
-        with self._database.transaction() as cursor:
+        with self._database.transaction(shown=False) as cursor:
             insert(cursor, "jobs", {**values, "request": json.dumps(request)})
         return job_id
 
@@ -50,7 +50,7 @@ class JobRecords:
         with self._database.writing:
             self.job(job_id)
             if values:
-                with self._database.transaction() as cursor:
+                with self._database.transaction(shown=False) as cursor:
                     update(cursor, "jobs", values, "job_id = ?", [job_id])
 
     def job(self, job_id: str) -> Job:
@@ -96,6 +96,19 @@ class JobRecords:
             [status, None if kinds is None else list(kinds)],
         )
         return int(found[0]) if found else 0
+
+    def drop_ended(self, keep: int) -> int:
+        """Remove jobs that have ended but for the newest `keep` of each kind; return how many."""
+        more = (
+            "SELECT job_id FROM jobs WHERE status IN ('ready', 'failed', 'cancelled') QUALIFY"
+            " row_number() OVER (PARTITION BY kind ORDER BY created_at DESC, job_id) > ?"
+        )
+        with self._database.writing:
+            if not (found := self._database.all(more, [keep])):
+                return 0
+            with self._database.transaction(shown=False) as cursor:
+                cursor.execute(f"DELETE FROM jobs WHERE job_id IN ({more})", [keep])
+        return len(found)
 
     def _read_jobs(self, where: str, parameters: Sequence[Any], page: str = "") -> list[Job]:
         rows = self._database.all(

@@ -20,7 +20,7 @@ class KnownModels:
 
     def note(self, files: str, space_key: str) -> None:
         """Keep which space a model's files give."""
-        with self._database.transaction() as cursor:
+        with self._database.transaction(shown=False) as cursor:
             cursor.execute("DELETE FROM settings WHERE name = ?", [_named(files)])
             cursor.execute("INSERT INTO settings VALUES (?, ?)", [_named(files), space_key])
 

@@ -53,9 +53,33 @@ class Layout:
         return self.root / "indexes"
 
     @property
+    def transcripts(self) -> Path:
+        """The folder of what is said: `transcripts/<thousand>/<part>.parquet`."""
+        return self.root / "transcripts"
+
+    @property
     def lost_and_found(self) -> Path:
         """The folder of files that were set aside: unknown, damaged, or in the way."""
         return self.root / "lost+found"
+
+    @property
+    def cards(self) -> Path:
+        """The folder of the cards of models that were checked: `cards/<space>.json` and `.md`."""
+        return self.root / "cards"
+
+    def card(self, space: str) -> Path:
+        """Return the path of the card of a space."""
+        return self.cards / f"{space}.json"
+
+    @property
+    def texts(self) -> Path:
+        """The folder of the vectors of texts: `texts/<space>/<hash>`, a cache."""
+        return self.root / "texts"
+
+    @property
+    def answers(self) -> Path:
+        """What models replied, and what was asked in sessions; nothing rests on it."""
+        return self.root / "answers.sqlite"
 
     @property
     def uploads(self) -> Path:
@@ -71,6 +95,11 @@ class Layout:
         """Return the path of one part; numbers rise, so only the last folder of a space grows."""
         folder = f"{part_id // _PARTS_OF_A_FOLDER:06d}"
         return self.parts / str(space_id) / folder / f"{part_id:010d}.parquet"
+
+    def transcript(self, part_id: int) -> Path:
+        """Return the path of the lines of one source."""
+        folder = f"{part_id // _PARTS_OF_A_FOLDER:06d}"
+        return self.transcripts / folder / f"{part_id:010d}.parquet"
 
     def index(self, space_id: int, build: int) -> Path:
         """Return the path of one build of a space's index."""

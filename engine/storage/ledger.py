@@ -20,7 +20,7 @@ from engine.storage.changes import (
     values_of,
 )
 from engine.storage.database import Database, insert, next_id, now, update
-from engine.storage.records import Holding, Part, SavedIndex, SegmentKey
+from engine.storage.records import Holding, Part, SavedIndex, SegmentKey, VideoEnd
 from engine.storage.sampling import Sampling
 
 ROW_COLUMNS = (
@@ -30,6 +30,7 @@ ROW_COLUMNS = (
 _OF_A_SPACE = ("stored_frames", "parts", "stretches", "segments", "indexes", "calibration")
 _PART_COLUMNS = "part_id, space_id, kind, path, num_rows, size_bytes, checksum, format"
 _LISTED = "SELECT unnest(?::BIGINT[])"
+_DRAWN = 16  # numbers at a time
 
 
 class Ledger:
@@ -37,6 +38,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._drawn: dict[str, list[int]] = {}  # by sequence, the next last
 
     # what is there
 
@@ -115,13 +117,20 @@ class Ledger:
         return [row[0] for row in self._database.all("SELECT path FROM discarded")]
 
     def rows(
-        self, space_id: int, video_ids: Sequence[int] | None, columns: Sequence[str]
+        self,
+        space_id: int,
+        video_ids: Sequence[int] | None,
+        columns: Sequence[str],
+        within: tuple[float, float] | None = None,
     ) -> pa.Table:
-        """Return columns of the seen rows by row id."""
+        """Return columns of the seen rows by row id, of all or of those in `[start, stop)`."""
         chosen, parameters = "", list[Any]([space_id])
         if video_ids is not None:
             chosen = "AND video_id IN (SELECT unnest(?::BIGINT[]))"
             parameters.append([int(video_id) for video_id in video_ids])
+        if within is not None:
+            chosen += " AND seconds >= ? AND seconds < ?"
+            parameters += within
         return self._database.table(
             f"SELECT {', '.join(columns)} FROM stored_frames WHERE space_id = ? {chosen}"
             " ORDER BY row_id",
@@ -212,18 +221,29 @@ class Ledger:
         """Return the checksum of each saved index by its path."""
         return dict(self._database.all("SELECT path, checksum FROM indexes"))
 
+    def transcript_checksums(self) -> dict[str, str]:
+        """Return the checksum of each file of lines by its path."""
+        return dict(self._database.all("SELECT path, checksum FROM transcripts"))
+
     def paths(self) -> set[str]:
         """Return every file that the catalog knows, those to be deleted included."""
         rows = self._database.all(
             "SELECT path FROM parts UNION ALL SELECT path FROM indexes"
-            " UNION ALL SELECT path FROM discarded"
+            " UNION ALL SELECT path FROM transcripts UNION ALL SELECT path FROM discarded"
         )
         return {row[0] for row in rows}
 
     def draw(self, sequence: str) -> int:
-        """Return a number for a new file; numbers may be left out, never given twice."""
-        with self._database.transaction() as cursor:
-            return next_id(cursor, sequence)
+        """Return a number for a new file; numbers may be left out, never given twice.
+
+        Some are drawn at a time: each draw is a commit.
+        """
+        with self._database.writing:
+            kept = self._drawn.setdefault(sequence, [])
+            if not kept:
+                with self._database.transaction(shown=False) as cursor:
+                    kept += reversed([next_id(cursor, sequence) for _ in range(_DRAWN)])
+            return kept.pop()
 
     # changes
 
@@ -255,23 +275,33 @@ class Ledger:
             show(cursor, part, table)
 
     def commit_finish(
-        self, key: SegmentKey, num_frames: int, hidden: Sequence[tuple[Part, pa.Table]]
+        self,
+        key: SegmentKey,
+        num_frames: int,
+        shown: Sampling | None,
+        hidden: Sequence[tuple[Part, pa.Table]],
+        end: VideoEnd | None = None,
     ) -> None:
-        """Mark a segment as whole and let its sampling be seen; what other samplings had goes."""
+        """Mark a segment as whole and let its sampling be seen; what other samplings had goes.
+
+        `shown` is the sampling that is seen so far, `end` what is said of the video at once.
+        """
         stream = [key.video_id, key.space_id]
         of_it = "video_id = ? AND space_id = ?"
-        shown = self.shown_sampling(key.video_id, key.space_id)
         with self._database.transaction() as cursor:
-            ensure_segment(cursor, key, shown=True)
             finished = {"num_frames": num_frames, "finished_at": now()}
-            update(cursor, "segments", finished, STREAM, key.columns)
+            if not update(cursor, "segments", finished, STREAM, key.columns):
+                ensure_segment(cursor, key, shown=True)
+                update(cursor, "segments", finished, STREAM, key.columns)
             if has_others(cursor, key):
                 discard_others(cursor, key)
-            update(cursor, "segments", {"shown": True}, of_it, stream)
             if shown != key.sampling:
+                update(cursor, "segments", {"shown": True}, of_it, stream)
                 cursor.execute(f"DELETE FROM stored_frames WHERE {of_it}", stream)
             for part, rows in hidden:
                 show(cursor, part, rows)
+            if end is not None:
+                update(cursor, "videos", end.columns, "video_id = ?", [key.video_id])
 
     def commit_compaction(
         self, old: Sequence[Part], new: Sequence[tuple[Part, Sequence[Holding], np.ndarray]]
@@ -292,18 +322,18 @@ class Ledger:
 
     def commit_discarded(self, paths: Sequence[str]) -> None:
         """Forget files that have been deleted."""
-        with self._database.transaction() as cursor:
+        with self._database.transaction(shown=False) as cursor:
             cursor.execute("DELETE FROM discarded WHERE path IN (SELECT unnest(?))", [list(paths)])
 
     def commit_index(self, saved: SavedIndex) -> None:
         """Let a file be the index of its space."""
-        with self._database.transaction() as cursor:
+        with self._database.transaction(shown=False) as cursor:
             discard_index(cursor, saved.space_id)
             insert(cursor, "indexes", {**values_of(saved), "built_at": now()})
 
     def commit_no_index(self, space_id: int) -> None:
         """Forget the saved index of a space."""
-        with self._database.transaction() as cursor:
+        with self._database.transaction(shown=False) as cursor:
             discard_index(cursor, space_id)
 
     def commit_no_space(self, space_id: int) -> None:
@@ -326,6 +356,7 @@ class Ledger:
 
     def commit_numbers(self, sequence: str, used: int) -> None:
         """Give out no number up to `used`, which something has already."""
+        self._drawn.clear()
         with self._database.transaction() as cursor:
             while (last := next_id(cursor, sequence)) < used:
                 steps = min(used - last, 100_000)

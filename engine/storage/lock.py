@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from engine.errors import StoreError
 from engine.storage.layout import Layout
 
-_PROBE_SECONDS = 0.25  # for which a lock may be the one of `holder`, which looks whether it is free
+_PROBE_SECONDS = 10.0  # for which those who look whether it is free may follow each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,12 @@ class Lock:
     def __init__(self, root: Path) -> None:
         path, end = Layout(root).lock, monotonic() + _PROBE_SECONDS
         self._file = _grab(path, fcntl.LOCK_EX)
-        while self._file is None and monotonic() < end:  # who only looks is gone at once
-            sleep(_PROBE_SECONDS / 50)
+        while self._file is None:
+            held = holder(root)
+            if held is not None or monotonic() > end:
+                raise StoreError(_taken(root, held))
+            sleep(0.005)
             self._file = _grab(path, fcntl.LOCK_EX)
-        if self._file is None:
-            raise StoreError(_taken(root, holder(root)))
         self._write(None)
 
     def announce(self, url: str) -> None:

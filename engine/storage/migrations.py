@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-SCHEMA_VERSION: Final = "3"
+SCHEMA_VERSION: Final = "4"
 
 _SHARED_STREAM = "USING (video_id, space_id, sampling)"
 # a part of which no row is seen, hidden or overlaid, is held to have every stretch: too much is
@@ -42,9 +42,16 @@ _FROM_2 = (
     "CREATE TABLE saved_views (name VARCHAR NOT NULL, sql VARCHAR NOT NULL,"
     " created_at TIMESTAMP NOT NULL)",
 )
+_FROM_3 = (
+    "CREATE TABLE transcripts (part_id BIGINT NOT NULL, video_id BIGINT NOT NULL,"
+    " source VARCHAR NOT NULL, language VARCHAR, digest VARCHAR NOT NULL, path VARCHAR NOT NULL,"
+    " num_lines BIGINT NOT NULL, damaged BIGINT NOT NULL, damage VARCHAR,"
+    " size_bytes BIGINT NOT NULL, checksum VARCHAR NOT NULL, added_at TIMESTAMP NOT NULL)",
+)
 _STEPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "1": ("2", _FROM_1),
     "2": ("3", _FROM_2),
+    "3": ("4", _FROM_3),
 }
 
 

@@ -3,7 +3,7 @@
 import errno
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -85,19 +85,24 @@ def _contents(known: dict[str, Any]) -> Contents:
     )
 
 
-def write_part(table: pa.Table, footer: Footer, path: Path) -> None:
-    """Write a part; vectors neither compress nor have bounds, so only the other columns do."""
-    text = footer.as_json().encode()
-    sealed = {_FOOTER: text, _SEAL: hashlib.sha256(text).hexdigest().encode()}
+def write_part(table: pa.Table, footer: Callable[[], Footer], path: Path) -> None:
+    """Write a part; vectors neither compress nor have bounds, so only the other columns do.
+
+    The footer is asked for when the rows are written.
+    """
     others = [name for name in table.schema.names if name != "embedding"]
-    pq.write_table(
-        table.replace_schema_metadata(sealed),
+    with pq.ParquetWriter(
         path,
+        table.schema,
         compression=dict.fromkeys(others, "zstd"),
         use_dictionary=["picture", "strategy"],
         write_statistics=others,
         write_page_checksum=True,
-    )
+    ) as writer:
+        writer.write_table(table)
+        text = footer().as_json().encode()
+        seal = hashlib.sha256(text).hexdigest().encode()
+        writer.add_key_value_metadata({_FOOTER: text, _SEAL: seal})
 
 
 def parse_rows(data: bytes, path: Path, columns: Sequence[str] | None = None) -> pa.Table:

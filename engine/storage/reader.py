@@ -1,13 +1,22 @@
 """What can be asked of a data folder, by the process that writes it and by any other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
 
 from engine.errors import UsageError, unknown
 from engine.storage.catalog import Catalog
-from engine.storage.completeness import VideoCompleteness, completeness, lacking
+from engine.storage.completeness import (
+    Lacking,
+    State,
+    VideoCompleteness,
+    completeness,
+    damaged,
+    states,
+)
 from engine.storage.database import Database
 from engine.storage.durable import Reached
 from engine.storage.embeddings import check_unit, vector_lists
@@ -18,9 +27,16 @@ from engine.storage.ledger import ROW_COLUMNS
 from engine.storage.publishing import newest_copy
 from engine.storage.records import StoredSpace
 from engine.storage.sampling import Sampling
-from engine.storage.snapshot import Hits, Snapshot
-from engine.storage.vectors import Tuning
-from engine.storage.verify import StoreProblem, verify_folder, verify_parts, verify_videos
+from engine.storage.snapshot import Hits, Snapshot, members
+from engine.storage.transcripts import Transcripts
+from engine.storage.tuning import Tuning
+from engine.storage.verify import (
+    StoreProblem,
+    verify_folder,
+    verify_parts,
+    verify_transcripts,
+    verify_videos,
+)
 from engine.storage.view import View, Views
 
 _TRIES = 5  # for a reader, while a writer replaces what it reads
@@ -34,6 +50,7 @@ class Reader:
     ) -> None:
         self.layout = layout
         self.catalog = Catalog(database, self._removed)
+        self.transcripts = Transcripts(layout, database, reached)
         self._database = database
         self._files = Files(layout, database, reached)
         self._ledger = self._files.ledger
@@ -63,8 +80,10 @@ class Reader:
         space_key: str,
         video_ids: Sequence[int] | None = None,
         columns: Sequence[str] = ROW_COLUMNS,
+        *,
+        within: tuple[float, float] | None = None,
     ) -> pa.Table:
-        """Return the seen rows by row id.
+        """Return the seen rows by row id, of all seconds or of those in `[start, stop)`.
 
         Columns: row_id, video_id, frame, seconds, picture, strategy, reuse_rate, drift, exact and,
         only when asked for, embedding (float16).
@@ -74,8 +93,8 @@ class Reader:
             if name not in (*ROW_COLUMNS, "embedding"):
                 raise UsageError(unknown("column", name, (*ROW_COLUMNS, "embedding")))
         if "embedding" not in columns:
-            return self._ledger.rows(space.space_id, video_ids, columns)
-        table = self._ledger.rows(space.space_id, video_ids, ROW_COLUMNS)
+            return self._ledger.rows(space.space_id, video_ids, columns, within)
+        table = self._ledger.rows(space.space_id, video_ids, ROW_COLUMNS, within)
         snapshot = self._snapshot(space)
         # rows that come or go in between are left out
         table = table.filter(pa.array(snapshot.has(table.column("row_id").to_numpy())))
@@ -150,16 +169,42 @@ class Reader:
         chosen = None if video_id is None else [video_id]
         problems = list(verify_videos(self.catalog, self._database, chosen))
         problems += verify_parts(self._files, self.layout.root, video_id)
+        problems += verify_transcripts(self.transcripts, video_id)
         if video_id is None:
             problems += verify_folder(
                 self.catalog, self._files, self.layout, strays=not self.read_only
             )
         return problems
 
-    def lacking(self, space_key: str, video_ids: Sequence[int]) -> list[VideoCompleteness]:
-        """Return those of some videos that give fewer rows than they should."""
-        space_id, unreadable = self._space(space_key).space_id, list(self._files.unreadable)
-        return lacking(self._database, space_id, video_ids, unreadable)
+    def lacking(
+        self,
+        space_key: str,
+        view: View,
+        video_ids: np.ndarray | None,
+        most: int,
+        unread: Mapping[int, str] = MappingProxyType({}),
+    ) -> Lacking:
+        """Return which videos, of some (rising) or of all, give fewer rows than they should.
+
+        `unread` could not be read just now, for these reasons.
+        What is known of at most `most` is read, and of all once a view: a query asks each time.
+        """
+        space_id, unreadable = self._space(space_key).space_id, sorted(self._files.unreadable)
+        bad = view.remembered(
+            ("damaged", *unreadable),
+            lambda: np.array(damaged(self._database, space_id, unreadable), np.int64),
+        )
+        found = np.union1d(view.unfinished, bad) if len(bad) else view.unfinished
+        found = np.union1d(found, np.array([*unread], np.int64)) if unread else found
+        if video_ids is not None:
+            found = found[members(found, video_ids)]
+        first = found[:most].tolist()
+        if not first:
+            return Lacking(0, [])
+        known = completeness(self._database, space_id, video_ids=first, unreadable=unreadable)
+        told = [replace(item, reason=unread.get(item.video_id, item.reason)) for item in known]
+        rest = [item for item in told if item.lacks_rows or item.video_id in unread]
+        return Lacking(len(found), rest)
 
     def embedded_spans(
         self,
@@ -200,6 +245,11 @@ class Reader:
             video_ids=video_ids,
             unreadable=list(self._files.unreadable),
         )
+
+    def states(self, space_key: str) -> dict[State, int]:
+        """Return how many videos are how far in a space."""
+        space_id = self._space(space_key).space_id
+        return states(self._database, space_id, list(self._files.unreadable))
 
     def _snapshot(self, space: StoredSpace) -> Snapshot:
         """Return what a search sees; a reader whose files have gone moves on to the next copy."""

@@ -1,5 +1,7 @@
 """What the catalog returns: one frozen record per row."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -8,10 +10,25 @@ from engine.storage.sampling import Sampling
 
 VideoStatus = Literal["registered", "ingesting", "ready", "quarantined"]
 # what is measured of a space, each by itself
-Calibration = Literal["rates", "null", "residuals", "mean"]
+Calibration = Literal["rates", "null", "residuals", "mean", "passing"]
 ColumnKind = Literal["text", "number", "bool", "timestamp"]
 CellValue = str | float | bool | datetime | None
 JobStatus = Literal["queued", "running", "ready", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoEnd:
+    """How far a video has come: what `set_status` says of it."""
+
+    status: VideoStatus
+    error: str | None = None
+    report: Mapping[str, Any] | None = None  # JSON-ready; None: the stored one stays
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns of its row."""
+        values: dict[str, Any] = {"status": self.status, "error": self.error}
+        return values if self.report is None else {**values, "report": json.dumps(self.report)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +162,24 @@ class Holding:
     sampling: Sampling
     strategy: str | None = None
     stretch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The lines of one source of a video: a file of subtitles, or a stream of its own."""
+
+    part_id: int
+    video_id: int
+    source: str
+    language: str | None
+    digest: str  # of what was read
+    path: str  # below the data folder
+    num_lines: int
+    damaged: int  # cues of which something could not be read
+    damage: str | None  # the first
+    size_bytes: int
+    checksum: str
+    added_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

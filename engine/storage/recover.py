@@ -17,6 +17,7 @@ from engine.storage.durable import set_aside
 from engine.storage.files import Files
 from engine.storage.layout import Layout
 from engine.storage.parts import DamagedPartError, Footer, parse_part
+from engine.storage.transcripts import Transcripts
 
 _log = logging.getLogger(__name__)
 _DIGITS = 10
@@ -37,6 +38,7 @@ def recover_last(layout: Layout, database: Database, files: Files) -> None:
     for path in _temporaries(layout, since):
         path.unlink()
     adoption = Adoption(layout, database, files, creates=False)
+    transcripts = Transcripts(layout, database, lambda _: None)
     strangers: list[str] = []
     unknown = list(unknown_files(layout, files, since))
     if unknown:
@@ -47,7 +49,10 @@ def recover_last(layout: Layout, database: Database, files: Files) -> None:
             path.unlink()  # derived from the parts
             continue
         try:
-            adoption.take_in(path, *parse_part(path))
+            if path.is_relative_to(layout.transcripts):
+                _take_lines(transcripts, layout, path)
+            else:
+                adoption.take_in(path, *parse_part(path))
             _log.warning("took in %s, which was finished but not on record", relative)
         except DamagedPartError as error:
             set_aside(path, layout.lost_and_found)
@@ -69,9 +74,13 @@ def recover_all(layout: Layout, database: Database, files: Files) -> tuple[Recov
     for path in _temporaries(layout, 0):
         path.unlink()
     parts: list[tuple[Path, Footer]] = []
+    said: list[Path] = []
     for path in unknown_files(layout, files, 0):
         if path.suffix == ".faiss":
             path.unlink()
+            continue
+        if path.is_relative_to(layout.transcripts):
+            said.append(path)
             continue
         try:
             parts.append((path, parse_part(path)[0]))
@@ -82,7 +91,22 @@ def recover_all(layout: Layout, database: Database, files: Files) -> tuple[Recov
     for path, footer in sorted(parts, key=lambda item: item[1].part_id):
         adoption.take_in(path, footer, parse_part(path)[1])
         recovered.taken_in.append(layout.relative(path))
+    files.ledger.commit_numbers("file_ids", max((int(path.stem) for path in said), default=0))
+    transcripts = Transcripts(layout, database, lambda _: None)
+    for path in said:  # once their videos are there
+        try:
+            _take_lines(transcripts, layout, path)
+            recovered.taken_in.append(layout.relative(path))
+        except DamagedPartError as error:
+            set_aside(path, layout.lost_and_found)
+            recovered.set_aside.append(str(error))
     return recovered, adoption
+
+
+def _take_lines(transcripts: Transcripts, layout: Layout, path: Path) -> None:
+    """Let the catalog know a file of lines; DamagedPartError where they are of no use to it."""
+    if not transcripts.take_in(path):
+        raise DamagedPartError(f"{layout.relative(path)} has lines that nothing here needs")
 
 
 def unknown_files(layout: Layout, files: Files, since: int) -> Iterator[Path]:
@@ -90,7 +114,7 @@ def unknown_files(layout: Layout, files: Files, since: int) -> Iterator[Path]:
     known = files.ledger.paths()
     found = [
         path
-        for folder in (layout.parts, layout.indexes)
+        for folder in (layout.parts, layout.indexes, layout.transcripts)
         for path in _files(folder, since)
         if is_ours(path) and layout.relative(path) not in known
     ]
@@ -98,9 +122,9 @@ def unknown_files(layout: Layout, files: Files, since: int) -> Iterator[Path]:
 
 
 def stray_files(layout: Layout, files: Files) -> Iterator[Path]:
-    """Yield every file below parts and indexes that the catalog does not know, ours or not."""
+    """Yield every file below our folders that the catalog does not know, ours or not."""
     known = files.ledger.paths()
-    for folder in (layout.parts, layout.indexes):
+    for folder in (layout.parts, layout.indexes, layout.transcripts):
         for path in _files(folder, 0):
             if layout.relative(path) not in known and not is_temporary(path):
                 yield path
@@ -108,7 +132,7 @@ def stray_files(layout: Layout, files: Files) -> Iterator[Path]:
 
 def _temporaries(layout: Layout, since: int) -> Iterator[Path]:
     """Yield what was being written when a process ended."""
-    for folder in (layout.parts, layout.indexes, layout.published):
+    for folder in (layout.parts, layout.indexes, layout.transcripts, layout.published):
         yield from (path for path in _files(folder, since) if is_temporary(path))
 
 
@@ -144,10 +168,12 @@ def _files(folder: Path, since: int) -> Iterator[Path]:
 
 
 def _came_before(folder: Path, since: int) -> bool:
-    """Whether a folder `parts/<space>/<thousand>` holds nothing from a number on.
+    """Whether `parts/<space>/<thousand>` or `transcripts/<thousand>` has nothing from a number on.
 
     Those of format 1, a folder for each video, have a shorter name and never grow.
     """
-    if folder.parent.parent.name != "parts" or not _is_number(folder.name):
+    above = folder.parent
+    ours = above.parent.name == "parts" or above.name == "transcripts"
+    if not ours or not _is_number(folder.name):
         return False
     return len(folder.name) < 6 or int(folder.name) < since // 1000

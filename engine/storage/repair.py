@@ -15,6 +15,7 @@ from engine.storage.parts import DamagedPartError
 from engine.storage.publishing import copy_damage, is_published, newest_copy, publish_copy
 from engine.storage.recover import recover_all, stray_files
 from engine.storage.restoring import must_be_finished
+from engine.storage.transcripts import Transcripts
 
 _log = logging.getLogger(__name__)
 _FROM_PARTS = "from the parts alone"
@@ -133,4 +134,11 @@ def _repair_files(layout: Layout, database: Database, report: Repair) -> None:
         except DamagedPartError as error:
             report.condemned.append(str(error))
             files.condemn(part, str(error))
+    transcripts = Transcripts(layout, database, lambda _: None)
+    for said in transcripts.listed():
+        try:
+            transcripts.read(said)
+        except DamagedPartError as error:
+            report.condemned.append(str(error))
+            transcripts.condemn(said, str(error))
     adoption.settle()

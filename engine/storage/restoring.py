@@ -1,13 +1,12 @@
 """The mark of a restore that has not ended: nothing else may use the folder until it has."""
 
-from pathlib import Path
-
 from engine.errors import StoreError
+from engine.objects.address import Place
 from engine.storage.durable import make_folder, sync
 from engine.storage.layout import Layout
 
 
-def begin(layout: Layout, source: Path) -> None:
+def begin(layout: Layout, source: Place) -> None:
     """Mark a folder as one that is being made of a backup."""
     make_folder(layout.root)
     layout.restoring.write_text(str(source))

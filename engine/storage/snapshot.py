@@ -8,7 +8,8 @@ import numpy as np
 
 from engine.errors import NotFoundError
 from engine.storage import row_id
-from engine.storage.vectors import LEAST_COSINE, Base, IndexChoice, NearestRows, Tuning, products
+from engine.storage.tuning import LEAST_COSINE, IndexChoice, NearestRows, Tuning, products
+from engine.storage.vectors import Base
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Snapshot:
         """Prepare a search among rows (sorted, unique), or among all."""
         if row_ids is None:
             return SearchScope(self.base.everything if self.base else None, self.delta)
-        blocks = (block.only(_members(block.row_ids, row_ids)) for block in self.delta)
+        blocks = (block.only(members(block.row_ids, row_ids)) for block in self.delta)
         merged = None
         if self.base is not None:
             positions = self.base.find(row_ids)
@@ -161,12 +162,12 @@ class Snapshot:
             parts.append(self.base.row_ids)
         found = np.zeros(len(row_ids), bool)
         for own in parts:
-            found |= _members(row_ids, own)
+            found |= members(row_ids, own)
         return found
 
 
-def _members(row_ids: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Return for each row id whether a sorted array has it; cheap where `row_ids` is short."""
+def members(row_ids: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return for each id whether a sorted array has it; cheap where `row_ids` is short."""
     if not len(among):
         return np.zeros(len(row_ids), bool)
     return among[np.searchsorted(among, row_ids).clip(max=len(among) - 1)] == row_ids
@@ -175,7 +176,7 @@ def _members(row_ids: np.ndarray, among: np.ndarray) -> np.ndarray:
 def _marked(own: np.ndarray, row_ids: np.ndarray) -> np.ndarray:
     """Return for each of a sorted array whether it is among a few row ids."""
     marks = np.zeros(len(own), bool)
-    marks[np.searchsorted(own, row_ids[_members(row_ids, own)])] = True
+    marks[np.searchsorted(own, row_ids[members(row_ids, own)])] = True
     return marks
 
 

@@ -20,6 +20,7 @@ class StandingQuery:
     where: str | None = None  # a condition on columns of videos
     url: str | None = None  # None: nobody is told
     secret: str | None = None  # what tells are signed with
+    gap_seconds: float = 5.0  # matches of a camera that follow so soon are one happening
 
 
 class StandingRecords:
@@ -48,7 +49,7 @@ class StandingRecords:
             if query.name not in known and len(known) >= MOST_STANDING:
                 said = f"{len(known)} standing queries are there; allowed: {MOST_STANDING}"
                 raise UsageError(said)
-            with self._database.transaction() as cursor:
+            with self._database.transaction(shown=False) as cursor:
                 cursor.execute("DELETE FROM settings WHERE name = ?", [_PREFIX + query.name])
                 values = [_PREFIX + query.name, json.dumps(asdict(query))]
                 cursor.execute("INSERT INTO settings VALUES (?, ?)", values)
@@ -57,5 +58,5 @@ class StandingRecords:
         """Forget a query."""
         with self._database.writing:
             self.standing_query(name)
-            with self._database.transaction() as cursor:
+            with self._database.transaction(shown=False) as cursor:
                 cursor.execute("DELETE FROM settings WHERE name = ?", [_PREFIX + name])

@@ -1,6 +1,7 @@
 """The data folder: Parquet parts (the truth), the DuckDB catalog and the FAISS index (derived)."""
 
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
@@ -26,13 +27,13 @@ from engine.storage.lock import Lock
 from engine.storage.parts import DamagedPartError, Piece
 from engine.storage.publishing import copy_damage, is_published, open_newest, publish_copy
 from engine.storage.reader import Reader
-from engine.storage.records import Holding, Part, SegmentKey, StoredSpace
+from engine.storage.records import Holding, Part, SegmentKey, StoredSpace, VideoEnd
 from engine.storage.recover import recover_last
 from engine.storage.restoring import must_be_finished
 from engine.storage.sampling import Sampling
 from engine.storage.snapshot import Hits as Hits
 from engine.storage.snapshot import Snapshot
-from engine.storage.vectors import Tuning
+from engine.storage.tuning import Tuning
 from engine.storage.verify import StoreProblem as StoreProblem
 
 _log = logging.getLogger(__name__)
@@ -137,6 +138,7 @@ class Store(Reader, Closing):
                 self._release()
 
     def _release(self) -> None:
+        self._files.close()
         self._database.close()
         if self._lock is not None:
             self._lock.release()
@@ -172,11 +174,12 @@ class Store(Reader, Closing):
             self.catalog.require(video_id)
             if stretch in self._ledger.committed(key):
                 return
-            table, part = to_table(rows, video_id, strategy), None
-            if len(table):
-                piece = Piece(strategy, stretch, start_seconds, stop_seconds, len(table))
+            made, part = self._files.beside(to_table, rows, video_id, strategy).result, None
+            if len(rows.frame):
+                piece = Piece(strategy, stretch, start_seconds, stop_seconds, len(rows.frame))
                 held = [Holding(video_id, sampling, strategy, stretch)]
-                part = self._files.publish(table, space.space_id, "stretch", held, piece)
+                part = self._files.publish(made, space.space_id, "stretch", held, piece)
+            table = made()
             seen = self._ledger.commit_stretch(
                 key, (stretch, start_seconds, stop_seconds), table, part
             )
@@ -185,20 +188,28 @@ class Store(Reader, Closing):
             self.settle(now=False)
 
     def finish_segment(
-        self, video_id: int, space_key: str, sampling: Sampling, strategy: str, num_frames: int
+        self,
+        video_id: int,
+        space_key: str,
+        sampling: Sampling,
+        strategy: str,
+        num_frames: int,
+        end: VideoEnd | None = None,
     ) -> None:
         """Say that all stretches are there and how many frames the sampling gives in all.
 
-        From now on queries see this sampling; rows of any other sampling of the video go.
+        From now on queries see this sampling; rows of any other sampling of the video go. With an
+        `end` the video is at it.
         """
         space = self._space(space_key)
         key = SegmentKey(video_id, space.space_id, sampling, strategy)
         with self._database.writing:
             self.catalog.require(video_id)
-            switching = self._ledger.shown_sampling(video_id, space.space_id) != sampling
+            shown = self._ledger.shown_sampling(video_id, space.space_id)
+            switching = shown != sampling
             hidden = self._unseen(video_id, space.space_id, sampling) if switching else []
             tables = [(part, self._hidden(part, video_id)) for part in hidden]
-            self._ledger.commit_finish(key, num_frames, tables)
+            self._ledger.commit_finish(key, num_frames, shown, tables, end)
             self._reached("finish: committed")
             if switching:
                 self._indexes.follow(space, lambda held: self._switched(held, space, video_id))
@@ -233,10 +244,12 @@ class Store(Reader, Closing):
         return rest.adding(row_ids, np.concatenate([rows for _, rows in found]))
 
     def _follow(self, space: StoredSpace, table: pa.Table, seen: np.ndarray) -> None:
-        row_ids = row_ids_of(table)
-        chosen = np.isin(row_ids, seen)
-        vectors = vectors_of(table)[chosen]
-        self._indexes.follow(space, lambda held: held.adding(row_ids[chosen], vectors))
+        def change(held: Snapshot) -> Snapshot:
+            row_ids = row_ids_of(table)
+            chosen = np.isin(row_ids, seen)
+            return held.adding(row_ids[chosen], vectors_of(table)[chosen])
+
+        self._indexes.follow(space, change)
 
     def committed_stretches(
         self, video_id: int, space_key: str, sampling: Sampling, strategy: str
@@ -280,7 +293,7 @@ class Store(Reader, Closing):
             assert sampling is not None
             holding = Holding(video_id, sampling)
             table = to_table(rows, video_id, "dense")
-            part = self._files.publish(table, space.space_id, "overlay", [holding])
+            part = self._files.publish(lambda: table, space.space_id, "overlay", [holding])
             self._ledger.commit_overlay(part, table, holding)
             self._reached("overlay: committed")
             self._follow(space, table, row_ids_of(table))
@@ -296,6 +309,7 @@ class Store(Reader, Closing):
             self._spaces.pop(space_key)
             self._indexes.forget(space.space_id)
             self._views.forget(space.space_id)
+            shutil.rmtree(self.layout.texts / space_key, ignore_errors=True)
             self.settle(now=False)
 
     def _removed(self, video_ids: Sequence[int]) -> None:

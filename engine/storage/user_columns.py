@@ -44,6 +44,16 @@ class UserColumns:
         """Return all videos by id, as SQL on videos sees them."""
         return wide_videos(self._database)
 
+    def video_names(self) -> Mapping[int, str]:
+        """Return the names of all videos by their ids, in the order of these."""
+
+        def read() -> dict[int, str]:
+            rows = wide_videos(self._database)
+            columns = (rows.column(name).to_pylist() for name in ("video_id", "name"))
+            return dict(zip(*columns, strict=True))
+
+        return self._database.kept("names", read)
+
     def set_values(
         self,
         video_ids: Sequence[int],
@@ -94,7 +104,11 @@ def read_cells(text: str | None, kinds: Mapping[str, ColumnKind]) -> dict[str, A
 
 
 def wide_videos(database: Database) -> pa.Table:
-    """Read all videos by id with their folder and users' columns, as SQL on videos sees them."""
+    """Return all videos by id with their folder and users' columns, as SQL on videos sees them."""
+    return database.kept("videos", lambda: _wide_videos(database))
+
+
+def _wide_videos(database: Database) -> pa.Table:
     kinds = dict(database.all("SELECT name, kind FROM user_columns ORDER BY name"))
     chosen, joined = [], []
     for place, (name, kind) in enumerate(kinds.items()):

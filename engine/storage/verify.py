@@ -20,6 +20,7 @@ from engine.storage.layout import Layout
 from engine.storage.parts import DamagedPartError
 from engine.storage.records import Part, StoredSpace
 from engine.storage.recover import stray_files
+from engine.storage.transcripts import Transcripts
 
 _TAKE_IN = "`store repair` takes it in or sets it aside"
 
@@ -136,6 +137,18 @@ def _part(files: Files, path: Path, part: Part, wanted: np.ndarray) -> tuple[str
         text = f"the file {part.path} has {len(table)} of {part.num_rows} rows, {lost} are missed"
         return "missing", text
     return None
+
+
+def verify_transcripts(transcripts: Transcripts, video_id: int | None) -> Iterator[StoreProblem]:
+    """Yield the files of lines that are not what was written."""
+    for part in transcripts.listed(None if video_id is None else [video_id]):
+        try:
+            transcripts.read(part, afresh=True)
+        except DamagedPartError as error:
+            if part in transcripts.listed([part.video_id]):  # else a writer has replaced it
+                kind = "missing" if "is gone" in str(error) else "damaged"
+                text = f"the transcript {error}; `transcripts scan` reads its source again"
+                yield StoreProblem(part.video_id, kind, text)
 
 
 def verify_folder(

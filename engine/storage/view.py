@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from engine.errors import NotFoundError
 from engine.storage import row_id
 from engine.storage.completeness import coarse, settled
-from engine.storage.database import Database
+from engine.storage.database import Database, Late
 from engine.storage.ledger import ROW_COLUMNS
 from engine.storage.recorded_times import RecordedTimes
 from engine.storage.records import StoredSpace
-from engine.storage.snapshot import Hits, SearchScope, Snapshot
+from engine.storage.snapshot import Hits, SearchScope, Snapshot, members
+from engine.storage.tuning import LEAST_COSINE, products
 from engine.storage.user_columns import wide_videos
-from engine.storage.vectors import LEAST_COSINE, products
 from schemas.tables import FRAMES
 
 Ids = NDArray[np.int64]
@@ -30,11 +30,19 @@ _MOST_KNOWN = 64
 _FEW = 16  # one in so many rows are unpacked one by one rather than found in a scan
 _CODED = ("picture", "strategy")  # few values: kept as codes
 _ROWS = f"SELECT {', '.join(ROW_COLUMNS)} FROM stored_frames WHERE space_id = ?"
+_GOPS = "SELECT * FROM gops ORDER BY video_id, gop"
 _STRETCHES = (
     "SELECT s.video_id, start_seconds, stop_seconds FROM stretches s JOIN segments"
     " USING (video_id, space_id, sampling, strategy) WHERE shown AND space_id = ?"
     " AND NOT list_contains(?::BIGINT[], s.video_id) ORDER BY s.video_id, stretch"
 )
+
+
+def runs(starts: Places, stops: Places) -> Places:
+    """Return the numbers of each `[start, stop)`, one after the other, without a loop over them."""
+    counts = stops - starts
+    shifts = np.repeat(starts - np.cumsum(counts) + counts, counts)
+    return np.arange(int(counts.sum()), dtype=np.int64) + shifts
 
 
 @dataclass(frozen=True)
@@ -108,14 +116,12 @@ class FrameTable:
 
     def of_videos(self, video_ids: Sequence[int] | Ids) -> Places | None:
         """Return the places of all rows of some videos, rising; None where that is every row."""
-        videos = np.unique(np.asarray(video_ids, np.int64))
+        videos = np.asarray(video_ids, np.int64)
+        if not (videos[1:] > videos[:-1]).all():
+            videos = np.unique(videos)
         starts = np.searchsorted(self.row_ids, row_id.pack(videos, 0))
-        counts = np.searchsorted(self.row_ids, row_id.pack(videos + 1, 0)) - starts
-        if counts.sum() == len(self):
-            return None
-        # runs of following numbers, without a loop over the videos
-        shifts = np.repeat(starts - np.cumsum(counts) + counts, counts)
-        return np.arange(int(counts.sum()), dtype=np.int64) + shifts
+        stops = np.searchsorted(self.row_ids, row_id.pack(videos + 1, 0))
+        return None if (stops - starts).sum() == len(self) else runs(starts, stops)
 
     def table(self, names: Sequence[str], places: Places | None = None) -> pa.Table:
         """Return columns of the rows at places, or of all, as queries name and type them.
@@ -254,15 +260,39 @@ class View:
     settled: Ids  # videos that cannot or need not be embedded, rising
     coarse: Ids  # of the other videos those with a row of each group of pictures, rising
     stretches: pa.Table  # of the other videos, by video
-    database: Database
-    changes: int  # of the catalog, up to that moment
+    all_gops: Late
+    shown: int  # of the catalog, up to that moment
     dimension: int  # of the space's vectors
     known: dict[Hashable, Ids] = field(default_factory=dict)  # by what was asked of the catalog
 
     @cached_property
     def has_unsettled(self) -> bool:
         """Whether there is a video of which frames may be missing."""
-        return bool((~np.isin(self.videos.column("video_id").to_numpy(), self.settled)).any())
+        return bool(len(self.unsettled))
+
+    @cached_property
+    def unsettled(self) -> Ids:
+        """The videos of which frames may be missing, rising."""
+        own = self.videos.column("video_id").to_numpy()
+        return own[~members(own, self.settled)]
+
+    @cached_property
+    def unfinished(self) -> Ids:
+        """Those of them that were to be embedded, rising: they give fewer rows than they should."""
+        own = self.videos.column("video_id").to_numpy()
+        registered = pc.equal(self.videos.column("status"), "registered").to_numpy()
+        return own[~registered & ~members(own, self.settled)]
+
+    @cached_property
+    def open_gops(self) -> pa.Table:
+        """The GOPs of the videos of which frames may be missing."""
+        return self.gops_of(self.unsettled)
+
+    def gops_of(self, videos: Ids) -> pa.Table:
+        """Return the GOPs of some videos (rising), by video and number."""
+        own = self.gops.column("video_id").to_numpy()
+        starts, stops = (np.searchsorted(own, videos, side) for side in ("left", "right"))
+        return self.gops.take(pa.array(runs(starts, stops)))
 
     @cached_property
     def names(self) -> Mapping[int, str]:
@@ -272,9 +302,10 @@ class View:
 
     @cached_property
     def gops(self) -> pa.Table:
-        """The GOPs of the videos, by video and number; those of a video never change."""
-        rows = self.database.table("SELECT * FROM gops ORDER BY video_id, gop")
-        return rows.filter(pc.is_in(rows.column("video_id"), self.videos.column("video_id")))
+        """The GOPs of the videos, by video and number."""
+        rows = self.all_gops.read()
+        own = self.videos.column("video_id").to_numpy()
+        return rows.filter(pa.array(members(rows.column("video_id").to_numpy(), own)))
 
     def remembered(self, question: Hashable, ask: Callable[[], Ids]) -> Ids:
         """Return what the catalog of this moment answers, asked once for all statements on it."""
@@ -304,7 +335,7 @@ class Views:
         What the catalog says of rows is true also where their file turns out to be damaged.
         """
         held = self._held.get(space.space_id)
-        if held is not None and held.changes == self._database.changes:
+        if held is not None and held.shown == self._database.shown:
             if held.rows is None and not vectors:
                 return held
             if held.rows is not None and vectors and held.rows.snapshot is self._snapshot(space):
@@ -350,7 +381,7 @@ class Views:
             np.array(done, np.int64),
             np.array(begun, np.int64),
             stretches,
-            database,
-            database.changes,
+            Late(database, _GOPS),
+            database.shown,
             space.dimension,
         )

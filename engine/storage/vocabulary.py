@@ -1,6 +1,6 @@
-"""What users have added to the relations: columns of videos and views, as one value."""
+"""What users have added to the relations: columns of videos, views and zones, as one value."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
@@ -9,6 +9,7 @@ from engine.errors import NotFoundError, UsageError, unknown
 from engine.storage.database import insert, now
 from engine.storage.records import ColumnKind
 from engine.storage.user_columns import UserColumns
+from engine.zones import Zone
 
 MOST_VIEWS: Final = 200
 
@@ -19,6 +20,7 @@ class Vocabulary:
 
     columns: tuple[tuple[str, ColumnKind], ...] = ()  # of videos, by name
     views: tuple[tuple[str, str], ...] = ()  # with their SELECT, by name
+    zones: tuple[tuple[str, Zone], ...] = ()  # of pictures, by name
 
     @property
     def selects(self) -> Mapping[str, str]:
@@ -49,7 +51,7 @@ class SavedViews(UserColumns):
             known = self.views()
             if name not in known and len(known) >= MOST_VIEWS:
                 raise UsageError(f"{len(known)} views are there; allowed: {MOST_VIEWS}")
-            with self._database.transaction() as cursor:
+            with self._database.transaction(shown=False) as cursor:
                 cursor.execute("DELETE FROM saved_views WHERE name = ?", [name])
                 insert(cursor, "saved_views", {"name": name, "sql": sql, "created_at": now()})
 
@@ -58,8 +60,20 @@ class SavedViews(UserColumns):
         with self._database.writing:
             if name not in self.views():
                 raise NotFoundError(unknown("view", name, self.views()))
-            with self._database.transaction() as cursor:
+            with self._database.transaction(shown=False) as cursor:
                 cursor.execute("DELETE FROM saved_views WHERE name = ?", [name])
+
+    def change_as_checked(self, among: Vocabulary, change: Callable[[], None]) -> bool:
+        """Make a change that was checked among some names; False, and nothing, if others are now.
+
+        So of two that make or drop views at once the second is checked against the first.
+        """
+        with self._database.writing:
+            known = self.vocabulary()
+            if (known.columns, known.views) != (among.columns, among.views):
+                return False
+            change()
+            return True
 
     def vocabulary(self) -> Vocabulary:
         """Return what users have added; it is read again only where the catalog has changed."""

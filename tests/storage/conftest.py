@@ -8,13 +8,15 @@ import pytest
 
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
-from engine.storage.vectors import Tuning
+from engine.storage.tuning import Tuning
 from engine.video.container import VideoInfo
 from engine.video.gop import Gop
 from engine.vision.backbone.space import Space
 
 DIMENSION = 8
-SMALL = Tuning(flat_rows=60, probe_share=1.0, exact_rows=10, delta_rows=25)
+SMALL = Tuning(
+    flat_rows=60, coded_rows=200, probe_share=1.0, coded_share=0.99, exact_rows=10, delta_rows=25
+)
 
 MakeRows = Callable[..., Rows]
 MakeInfo = Callable[[str], VideoInfo]

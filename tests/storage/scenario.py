@@ -18,13 +18,15 @@ from engine.storage.records import Video
 from engine.storage.repair import repair
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
-from engine.storage.vectors import Tuning
+from engine.storage.tuning import Tuning
 from engine.video.container import VideoInfo
 from engine.vision.backbone.space import Space
 
 DIMENSION = 6
 SPACE = Space("tiny", "local/tiny", "local", "0" * 64, "{}", DIMENSION)
-TUNING = Tuning(flat_rows=30, probe_share=1.0, exact_rows=4, delta_rows=10)
+TUNING = Tuning(
+    flat_rows=24, coded_rows=30, probe_share=1.0, coded_share=1.0, exact_rows=4, delta_rows=10
+)
 STRETCH = 6
 
 

@@ -16,6 +16,7 @@ from engine.storage.check import check
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.vision.backbone.space import Space
+from tests.waiting import LONG
 
 MakeRows = Callable[..., Rows]
 Act = Callable[[Store, Space, MakeRows], Any]
@@ -57,7 +58,7 @@ class Meanwhile:
         self.done = True
         thread = Thread(target=self.act, daemon=True)
         thread.start()
-        thread.join(60)
+        thread.join(LONG)
         assert not thread.is_alive(), "the lock is held"
 
 

@@ -123,6 +123,23 @@ def test_gops_are_replaced_as_a_whole(empty_store: Store, make_info: MakeInfo) -
     ]
 
 
+def test_a_video_enters_at_once_with_its_gops(empty_store: Store, make_info: MakeInfo) -> None:
+    catalog, database = empty_store.catalog, empty_store._database
+    gops, info = [Gop(i, i * 2.0, i * 2.0 + 2, 60, i * 1000) for i in range(3)], make_info("/a.mp4")
+    before = database.changes
+    entered = catalog.enter(info, "hash", "a", gops=gops, status="ingesting")
+    assert database.changes == before + 1
+    assert entered.fresh
+    assert catalog.video("a").status == "ingesting"
+    again = catalog.enter(info, "hash", "b", gops=gops[:2], status="ingesting")
+    assert (again.video_id, again.fresh) == (entered.video_id, False)
+    assert len(catalog.gops(entered.video_id)) == 2
+    catalog.set_status(entered.video_id, "ready")
+    catalog.enter(info, "hash", "a", status="ingesting")
+    assert catalog.video("b").status == "ready"
+    assert len(catalog.gops(entered.video_id)) == 2
+
+
 def test_spaces_lie_side_by_side(empty_store: Store, space: Space) -> None:
     catalog = empty_store.catalog
     other = replace(space, name="other")

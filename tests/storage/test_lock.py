@@ -63,7 +63,7 @@ def test_who_looks_holds_nobody_up(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("a+") as looking:
         fcntl.flock(looking, fcntl.LOCK_SH)  # what `holder` holds while it looks
         assert holder(tmp_path) is None
-        end = Timer(0.05, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
+        end = Timer(0.5, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
         end.start()
         Store.open(tmp_path).close()
         end.join()

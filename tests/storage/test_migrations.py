@@ -73,6 +73,19 @@ def test_format_2(tmp_path: Path) -> None:
         assert store.catalog.video("2026/e.mp4").columns == {"camera": "north"}
 
 
+def test_format_3(tmp_path: Path) -> None:
+    """As format 2, opened by the code of format 3, with a column of a user's."""
+    with tarfile.open(FIXTURES / "store-v3.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    expected = pq.read_table(FIXTURES / "store-v2-rows.parquet")
+    with Store.open(tmp_path / "store") as store:
+        assert store.rows(TINY, columns=expected.schema.names).equals(expected)
+        assert store.catalog.video("2026/e.mp4").columns == {"camera": "north"}
+        assert store.transcripts.listed() == []
+        assert {problem.kind for problem in store.verify()} == {"incomplete"}
+    assert (tmp_path / "store" / "catalog.duckdb.former").exists()
+
+
 def test_compaction_gives_the_parts_of_format_1_a_footer(former: Path) -> None:
     with Store.open(former) as store:
         store.compact()
@@ -104,9 +117,9 @@ def test_a_later_format_is_refused(tmp_path: Path) -> None:
     with database.transaction() as cursor:
         cursor.execute("UPDATE settings SET value = '99' WHERE name = 'schema'")
     database.close()
-    with pytest.raises(StoreError, match="has layout 99; allowed: 3"):
+    with pytest.raises(StoreError, match="has layout 99; allowed: 4"):
         Database(tmp_path / "catalog.duckdb")
-    with pytest.raises(StoreError, match="has layout 99; allowed: 3"):
+    with pytest.raises(StoreError, match="has layout 99; allowed: 4"):
         repair(tmp_path)
     names = ["catalog.duckdb", "catalog.duckdb.committed", "lock"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names

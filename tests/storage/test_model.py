@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
-from engine.storage.vectors import Tuning
+from engine.storage.tuning import Tuning
 from engine.storage.view import View
 from engine.video.container import VideoInfo
 from engine.vision.backbone.space import Space
@@ -19,9 +19,12 @@ from engine.vision.backbone.space import Space
 DIMENSION = 6
 SPACE = Space("tiny", "local/tiny", "local", "0" * 64, "{}", DIMENSION)
 # all lists are probed, so every search is exact and can be compared
-TUNING = Tuning(flat_rows=12, probe_share=1.0, exact_rows=4, delta_rows=6)
+TUNING = Tuning(
+    flat_rows=12, coded_rows=24, probe_share=1.0, coded_share=1.0, exact_rows=4, delta_rows=6
+)
 INFO = VideoInfo("/v.mp4", "h264", 64, 48, 0, 30.0, 10.0, 0.0, 300, 1234, "yuv420p", False)
 STRETCH = 4
+Rowset = dict[int, tuple[np.ndarray, bool]]  # the vector of each row, and whether it is exact
 
 
 class StoreAgainstDictionary(RuleBasedStateMachine):
@@ -37,7 +40,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         self.written: set[tuple[int, str, str, int]] = set()
         self.hidden: dict[int, dict[int, tuple[np.ndarray, bool]]] = {}
         self.draw = np.random.default_rng(0)
-        self.pinned: tuple[View, dict[int, tuple[np.ndarray, bool]]] | None = None
+        self.pinned: tuple[View, Rowset, Rowset] | None = None
 
     def vectors(self, count: int) -> np.ndarray:
         drawn = self.draw.standard_normal((count, DIMENSION))
@@ -153,21 +156,21 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
 
     @rule()
     def pin(self) -> None:
-        self.pinned = self.store.view(SPACE.key), dict(self.seen)
+        self.pinned = self.store.view(SPACE.key), dict(self.seen), dict(self.seen)
 
     @precondition(lambda self: self.seen)
     @rule(data=st.data())
     def make_exact_here(self, data: st.DataObject) -> None:
-        view, seen = self.store.view(SPACE.key), dict(self.seen)
-        chosen = data.draw(st.lists(st.sampled_from(sorted(seen)), min_size=1, unique=True))
+        view, read = self.store.view(SPACE.key), dict(self.seen)
+        chosen = data.draw(st.lists(st.sampled_from(sorted(read)), min_size=1, unique=True))
         vectors = self.vectors(len(chosen))
-        seen |= {row: (vector, True) for row, vector in zip(chosen, vectors, strict=True)}
-        self.pinned = view.made_exact(np.array(chosen, np.int64), vectors), seen
+        seen = read | {row: (vector, True) for row, vector in zip(chosen, vectors, strict=True)}
+        self.pinned = view.made_exact(np.array(chosen, np.int64), vectors), seen, read
 
     @invariant()
     def a_view_is_that_of_its_moment(self) -> None:
-        views = [(self.store.view(SPACE.key), self.seen)]
-        for view, seen in [*views, *([self.pinned] if self.pinned else [])]:
+        views = [(self.store.view(SPACE.key), self.seen, self.seen)]
+        for view, seen, read in [*views, *([self.pinned] if self.pinned else [])]:
             ids, query = np.array(sorted(seen), np.int64), self.vectors(1)[0]
             every = [seen[row][0].astype(np.float16) for row in sorted(seen)]
             scores = np.array(every, np.float32).reshape(-1, DIMENSION) @ query
@@ -189,7 +192,8 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
                 assert hits.exact
             table = view.frames.table(["row_id", "exact", "drift"], few)
             assert table.column("row_id").to_pylist() == ids[few].tolist()
-            assert table.column("exact").to_pylist() == [seen[row][1] for row in ids[few]]
+            # columns say what was so when the view was read
+            assert table.column("exact").to_pylist() == [read[row][1] for row in ids[few]]
 
     @invariant()
     def files_are_sound(self) -> None:

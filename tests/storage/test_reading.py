@@ -15,6 +15,8 @@ from engine.errors import StoreError
 from engine.storage.check import check
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
+from engine.video.container import VideoInfo
+from engine.video.gop import Gop
 from engine.vision.backbone.space import Space
 from tests.storage.conftest import SMALL
 
@@ -88,10 +90,63 @@ def test_a_reader_leaves_damaged_rows_out_and_says_so(
     with Store.read(store.layout.root) as reader:
         assert len(reader.search(space.key, make_rows(0, 1).embeddings[0], 99).row_ids) == 30
         assert len(reader.rows(space.key, columns=["row_id", "embedding"])) == 30
-        [lacking] = reader.lacking(space.key, [1, 2])
+        found = reader.lacking(space.key, reader.view(space.key), np.array([1, 2]), 9)
+        [lacking] = found.first
+        assert found.count == 1
         assert (lacking.embedded, lacking.planned, lacking.state) == (10, 20, "partial")
         assert [problem.kind for problem in reader.verify(lacking.video_id)] == ["damaged"]
     assert part.exists()
+
+
+def test_a_view_stays_until_what_it_shows_changes(
+    store_with_two_videos: Store, make_rows: MakeRows, space: Space
+) -> None:
+    store, catalog = store_with_two_videos, store_with_two_videos.catalog
+    held, names = store.view(space.key), catalog.video_names()
+    catalog.update_job(catalog.add_job("ingest", {}), progress={"done": 1})
+    catalog.set_calibration(space.key, "passing", {"passed": {}})
+    catalog.save_view("some", "SELECT 1")
+    catalog.drop_view("some")
+    assert store.view(space.key) is held
+    assert catalog.video_names() is names
+    assert "camera" not in catalog.video_table().schema.names
+    for change in (
+        lambda: catalog.set_values([1], {"camera": "north"}),
+        lambda: store.supersede(space.key, 1, np.array([3]), make_rows(0, 1, 99).embeddings),
+        lambda: catalog.set_status(1, "ingesting"),
+        lambda: catalog.remove_video(2),
+    ):
+        change()
+        now = store.view(space.key)
+        assert now is not held
+        assert now.videos.equals(catalog.video_table())
+        held = now
+    assert catalog.video_table().column("camera").to_pylist() == ["north"]
+    assert list(catalog.video_names()) == [1]
+
+
+@pytest.mark.parametrize("change", ["removed", "name taken", "entered again", "moved on"])
+def test_groups_of_pictures_are_those_of_the_moment(
+    change: str, store_with_two_videos: Store, make_info: Callable[[str], VideoInfo], space: Space
+) -> None:
+    store, catalog = store_with_two_videos, store_with_two_videos.catalog
+    gops = [Gop(number, number, number + 1.0, 30, number) for number in range(3)]
+    info = make_info("/videos/c.mp4")
+    video = catalog.enter(info, "c" * 64, "c.mp4", gops=gops).video_id
+    store.settle()
+    with Store.read(store.layout.root) as reader:
+        view = (reader if change == "moved on" else store).view(space.key, vectors=False)
+        if change == "name taken":
+            catalog.enter(info, "d" * 64, "c.mp4", gops=gops[:1])
+        elif change == "entered again":
+            catalog.enter(info, "c" * 64, "c.mp4", gops=gops[:1])
+        else:
+            catalog.remove_video(video)
+        if change == "moved on":
+            store.compact()  # publishes, and deletes the files that the reader has not read yet
+            reader.search(space.key, np.eye(8, dtype=np.float32)[0], 5)
+            assert video not in reader.catalog.video_ids()
+        assert view.gops_of(np.array([video])).column("gop").to_pylist() == [0, 1, 2]
 
 
 def test_an_index_is_followed_in_memory(

@@ -9,7 +9,7 @@ import pytest
 from engine.errors import NotFoundError, StoreError, UsageError
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
-from engine.storage.vectors import Tuning
+from engine.storage.tuning import Tuning
 from engine.vision.backbone.space import Space
 
 MakeRows = Callable[..., Rows]
@@ -242,7 +242,7 @@ def test_the_index_type_follows_the_number_of_rows(
         kinds.append(empty_store.index_status()[0].kind)
         found = empty_store.search(space.key, rows.embeddings[0], 1)
         assert found.row_ids.tolist() == [(video_id << 32) + stretch * 10]
-    assert list(dict.fromkeys(kinds)) == ["none", "flat", "ivf18,fp16", "ivf38,fp16"]
+    assert list(dict.fromkeys(kinds)) == [*("none", "flat", "ivf18,fp16", "ivf28,2bit,fp16")]
     empty_store.finish_segment(video_id, space.key, Sampling(2), "dense", 400)
     assert empty_store.verify() == []
 
