@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
+from engine.cage.ending import check_awaited
 from engine.operators.base import Context, Operator, Reply
 
 REPLY = pa.struct(
@@ -43,6 +44,7 @@ class VideoAnswer:
             return None
         key = (video, self.question, self.choices)
         if key not in context.replies:
+            check_awaited()
             context.replies[key] = context.respond(*key)
         return context.replies[key]
 

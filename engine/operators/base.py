@@ -1,18 +1,20 @@
 """What every operator is, and what it may reach while it runs."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.cage.ending import is_ended
+from engine.cage.ending import check_awaited
 from engine.cage.sandbox import Sandbox
-from engine.errors import ExecutionError, LimitError, UsageError
+from engine.errors import ExecutionError, UsageError
 from engine.search.context import SearchContext
 from engine.storage import row_id
+from engine.storage.vocabulary import Vocabulary
+from engine.zones import Zone
 
 
 class Operator(Protocol):
@@ -47,6 +49,10 @@ class Actions(Protocol):
     def labels(self) -> tuple[str, ...]:
         """What it tells apart."""
 
+    @property
+    def space(self) -> str:
+        """The key of the space that its answers are kept in."""
+
     def place(self, label: str) -> int:
         """Return a label's place; raises UsageError for one that the model does not know."""
 
@@ -72,8 +78,16 @@ class Detections(Protocol):
     def caution(self) -> str | None:
         """What has to be known before a box is relied on."""
 
-    def place(self, label: str) -> int:
-        """Return a label's place; raises UsageError for one that the model does not know."""
+    @property
+    def space(self) -> str:
+        """The key of the space that its boxes are kept in."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the model tells apart."""
+
+    def places(self, label: str) -> tuple[int, ...]:
+        """Return where a label or what a word stands for is; unknown ones raise UsageError."""
 
     def stored(self, gops: pa.Table, context: "Context") -> NDArray[np.bool_]:
         """Tell which groups of pictures have been looked at before."""
@@ -81,7 +95,9 @@ class Detections(Protocol):
     def found(self, gops: pa.Table, context: "Context") -> Iterator[pa.Table]:
         """Yield the boxes in groups of pictures, some groups at a time; what lacks is made."""
 
-    def best(self, frames: pa.RecordBatch, place: int, context: "Context") -> NDArray[np.float64]:
+    def best(
+        self, frames: pa.RecordBatch, places: Sequence[int], context: "Context"
+    ) -> NDArray[np.float64]:
         """Return the best score of a label in each frame, 0 without one, NaN if not looked."""
 
 
@@ -90,8 +106,19 @@ def no_detections() -> Detections:
     raise UsageError("this statement needs a detector, and there is none here")
 
 
+def no_looks(video_id: int, frames: Sequence[int], question: str) -> list[bool]:  # noqa: ARG001
+    """Stand in where nothing looks at pictures."""
+    raise UsageError("AI_FILTER needs something that looks at pictures, and there is none here")
+
+
+Looked = tuple[int, int, str]  # video, frame, question
 Question = tuple[int, str, tuple[str, ...] | None]  # video, text, choices
 Responder = Callable[[int, str, tuple[str, ...] | None], Reply | None]  # None: no frames
+
+
+def none_answered(video: int, question: str, choices: tuple[str, ...] | None) -> bool:  # noqa: ARG001
+    """Stand in where no answers are kept."""
+    return False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,11 +127,20 @@ class Context(SearchContext):
 
     sandbox: Sandbox
     respond: Responder
+    is_answered: Callable[[int, str, tuple[str, ...] | None], bool] = none_answered
     actions: Callable[[], Actions] = no_actions
     detections: Callable[[], Detections] = no_detections
+    zones: tuple[tuple[str, Zone], ...] = ()
+    look: Callable[[int, Sequence[int], str], list[bool]] = no_looks  # at frames of a video
+    looked: dict[Looked, bool] = field(default_factory=dict)  # what was said before
     batch_rows: int = 65_536
     shared: dict[str, pa.Table] = field(default_factory=dict)  # inputs that have been read
+    passing: object | None = None  # what was learned of conditions, looked up once
     replies: dict[Question, Reply | None] = field(default_factory=dict)  # each asked just once
+
+    def vocabulary(self) -> Vocabulary:
+        """Return what users have added to what statements may name."""
+        return replace(self.store.catalog.vocabulary(), zones=self.zones)
 
 
 def read_table(operator: Operator, context: Context) -> pa.Table:
@@ -119,8 +155,7 @@ def read_table(operator: Operator, context: Context) -> pa.Table:
 def _awaited(operator: Operator, context: Context) -> Iterator[pa.RecordBatch]:
     """Yield an operator's batches for as long as somebody waits for them."""
     for batch in operator.batches(context):
-        if is_ended():
-            raise LimitError("the query was ended: nobody waits for it", kind="ended")
+        check_awaited()
         yield batch
 
 

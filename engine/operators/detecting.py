@@ -30,12 +30,13 @@ class Detecting:
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Check the label before anything is read."""
         detections = context.detections()
-        if self.label is not None:
-            detections.place(self.label)
+        known = detections.labels
+        places = () if self.label is None else detections.places(self.label)
+        meant = pa.array([known[place] for place in places], pa.string())
         for rows in detections.found(read_table(self.source, context), context):
             kept = rows
             if self.label is not None:
-                kept = kept.filter(pc.equal(kept.column("label"), self.label))
+                kept = kept.filter(pc.is_in(kept.column("label"), meant))
             if self.min_score is not None:
                 kept = kept.filter(pc.greater_equal(kept.column("score"), self.min_score))
             yield from kept.to_batches()
@@ -57,8 +58,8 @@ class Spotting:
     def batches(self, context: Context) -> Iterator[pa.RecordBatch]:
         """Check the label before anything is read."""
         detections = context.detections()
-        place = detections.place(self.label)
+        places = detections.places(self.label)
         for batch in self.source.batches(context):
-            scores = detections.best(batch, place, context)
+            scores = detections.best(batch, places, context)
             column = pa.array(scores, mask=np.isnan(scores))
             yield pa.RecordBatch.from_arrays([*batch.columns, column], schema=self.schema)

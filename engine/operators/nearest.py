@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from engine.cage.ending import check_awaited
 from engine.operators.base import Context, Operator
 from engine.operators.frame_rows import FrameRows, frames_given
 from engine.search.nearest import settle_scores
@@ -43,6 +44,7 @@ class NearFrames:
             part = ids[start : start + context.batch_rows]
             vectors = context.reading.rows.vectors(part)
             for one, vector in zip(part.tolist(), vectors, strict=True):
+                check_awaited()
                 yield self._near(context, one, vector, among)
 
     def _near(

@@ -40,7 +40,7 @@ class Relational:
             answer = self.plain.answer(tables[self.plain.input], max_rows=self.max_rows)
         if answer is None:
             answer = context.sandbox.run(self.sql, tables, max_rows=self.max_rows)
-        return answer.rename_columns(self.columns.names).cast(self.columns)
+        return typed(answer, self.columns)
 
     def read_inputs(self, context: Context) -> dict[str, pa.Table]:
         """Read the inputs as of one moment: again where one had frames embedded in between."""
@@ -54,3 +54,14 @@ class Relational:
             if context.reading.renewals == before:
                 break
         return {name: context.shared[name] for name, _ in self.inputs}
+
+
+def typed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return rows with the names and types of a schema.
+
+    A column that has its type already is left alone: where a type holds nulls alone, as that of an
+    empty map does, Arrow's cast ends the process.
+    """
+    pairs = zip(rows.columns, schema, strict=True)
+    columns = [each if each.type == field.type else each.cast(field.type) for each, field in pairs]
+    return pa.Table.from_arrays(columns, schema=schema)

@@ -43,6 +43,12 @@ class Replies:
                 self._kept.popitem(last=False)
         return reply
 
+    def has(self, store: Store, space: str, asked: Question) -> bool:
+        """Tell whether an answer is kept that still holds."""
+        key = _key(store, space, asked)
+        with self._lock:
+            return key in self._kept
+
     def __len__(self) -> int:
         return len(self._kept)
 
@@ -55,7 +61,7 @@ def _key(store: Store, space: str, asked: Question) -> Hashable:
 
 
 def _file_state(path: str) -> tuple[int, int] | None:
-    """Size and time of a file, None where there is none."""
+    """Size and time of a file, None where there is none, and of objects elsewhere."""
     try:
         found = Path(path).stat()
     except OSError:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.caller import sees_folders
 from engine.errors import ExecutionError
@@ -20,7 +21,7 @@ _TIMES = {"start_at": "start_seconds", "stop_at": "stop_seconds"}
 class Scan:
     """Read a relation as it was at the statement's moment; of `frames`, those of its space."""
 
-    relation: Literal["videos", "gops", "frames", "clips"]
+    relation: Literal["videos", "gops", "frames", "clips", "transcript"]
     columns: pa.Schema
     predicates: Sequence[str] = ()
 
@@ -50,6 +51,10 @@ class Scan:
         view = context.reading.view
         if self.relation == "clips":
             return keep_rows(context.actions().clips(view.gops), self.predicates, context)
+        if self.relation == "transcript":
+            said = context.words().table
+            here = pc.is_in(said.column("video_id"), view.videos.column("video_id"))
+            return keep_rows(said.filter(here), self.predicates, context)
         rows = view.videos if self.relation == "videos" else view.gops
         rows = as_caller_sees(rows) if self.relation == "videos" else rows
         if self.relation == "gops":

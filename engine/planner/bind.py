@@ -4,23 +4,26 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
-from engine.errors import BindError
+from engine.errors import BindError, ParseError, UsageError
 from engine.planner.block import FromItem, Scope, own_nodes
 from engine.planner.bounds import check_planning
 from engine.planner.facts import gather
-from engine.planner.handle import carry, resolve_handle
+from engine.planner.handle import WITH_TIME, carry, resolve_any, resolve_handle
 from engine.planner.hide import hide
 from engine.planner.logical import (
     Classify,
     Embed,
     Filter,
     Input,
+    Judge,
     Plan,
     Relational,
     Scan,
     Score,
     Spot,
+    TextMatch,
     VideoAnswer,
 )
 from engine.planner.needs import find_needs
@@ -31,6 +34,7 @@ from engine.planner.relations import FORMS
 from engine.planner.safety import check_safe
 from engine.planner.scope import Scopes
 from engine.planner.spans import bind_detections, bind_moments, bind_nearest, lift_sequence
+from engine.planner.targets import read_targets
 from engine.planner.truth import is_predicate
 from engine.search.scores import Match
 
@@ -42,6 +46,8 @@ class Calls:
     matches: list[Match] = field(default_factory=list)
     answers: list[VideoAnswer] = field(default_factory=list)
     acts: list[Classify | Spot] = field(default_factory=list)
+    said: list[TextMatch] = field(default_factory=list)
+    judges: list[Judge] = field(default_factory=list)
 
 
 def bind(statement: Statement, *, false_match_rate: float) -> Relational:
@@ -78,7 +84,16 @@ class _Binder:
         needs = tuple(find_needs(self.scopes))
         joins, spans = tuple(facts.joins), tuple(facts.spans)
         kept = tuple(dict.fromkeys(facts.kept))
-        return Relational(self.query, tuple(inputs), joins, needs, spans, kept)
+        text = self._written()
+        return Relational(self.query, tuple(inputs), joins, needs, spans, kept, text)
+
+    def _written(self) -> str:
+        """Write the rest as DuckDB reads it; what was parsed but cannot be written is none."""
+        try:
+            return self.query.sql("duckdb")
+        except (ValueError, SqlglotError) as error:
+            said = f"cannot be run: {str(error).lower()}"
+            raise ParseError(said, sql=self.statement.sql) from error
 
     def _name(self, block: Scope, source: FromItem) -> None:
         """Let DuckDB's rest of the statement read an input under the statement's name for it."""
@@ -102,6 +117,14 @@ class _Binder:
         wanted = {"video_qa": "video_id", "action": "clip"}.get(kind, "frame")
         if not arguments or not isinstance(arguments[0], exp.Column):
             self._fail(call, f"expected {FORMS[kind]}")
+        if kind == "ai_filter":
+            source, path = resolve_handle(block, arguments[0], "frame", self.statement.sql)
+            judged = carry(path, self._judge(source, call))
+            call.replace(exp.paren(exp.EQ(this=judged, expression=exp.true())))
+            return
+        if kind == "text_match":
+            self._replace_said(block, call, arguments[0])
+            return
         source, path = resolve_handle(block, arguments[0], wanted, self.statement.sql)
         if kind == "video_qa":
             column = self._answer(source, call)
@@ -120,6 +143,36 @@ class _Binder:
                 call.replace(above if alone else exp.paren(above))
                 return
         call.replace(carry(path, column))
+
+    def _replace_said(self, block: Scope, call: exp.Anonymous, column: exp.Column) -> None:
+        """Put a score in the place of TEXT_MATCH, or where a truth value is meant, whether any."""
+        text = self._text(call, 1)
+        if len(call.expressions) != 2:
+            self._fail(call, f"expected {FORMS['text_match']}")
+        source, path = resolve_any(block, column, WITH_TIME, self.statement.sql)
+        said = self._wanted(source).said
+        name = next((known.name for known in said if known.text == text), None)
+        if name is None:
+            name = self._column("text")
+            said.append(TextMatch(Scan("frames"), name, text))
+        value, bare = carry(path, name), is_predicate(call)
+        above = exp.paren(exp.GT(this=value, expression=exp.Literal.number(0)))
+        call.replace(above if bare else value)
+
+    def _judge(self, source: FromItem, call: exp.Anonymous) -> str:
+        """Return the column of an equal question, or a new one."""
+        question = self._text(call, 1)
+        try:
+            targets, most = read_targets(call.expressions[2:])
+        except UsageError as error:
+            self._fail(call, str(error))
+        judges = self._wanted(source).judges
+        for known in judges:
+            if (known.question, known.targets, known.max_calls) == (question, targets, most):
+                return known.name
+        name = self._column("judge")
+        judges.append(Judge(Scan("frames"), name, question, targets, most))
+        return name
 
     def _match(self, source: FromItem, match: Match) -> str:
         """Return the column of an equal match, or a new one."""
@@ -198,25 +251,29 @@ class _Binder:
         if source.relation in ("moments", "detections", "nearest"):
             plan = self.called[source.name]
         elif source.relation == "frames":
-            asked = wanted.matches or wanted.acts
+            asked = wanted.matches or wanted.acts or wanted.judges
             plan = Embed(Scan("gops")) if asked else Scan("frames")
-        elif source.relation in ("gops", "clips"):
-            plan = Scan("clips" if source.relation == "clips" else "gops")
+        elif source.relation in ("gops", "clips", "transcript"):
+            plan = Scan(source.relation)  # type: ignore[arg-type]
         else:
             plan = Scan("videos", columns=self.statement.vocabulary.columns)
+        for said in wanted.said:
+            plan = replace(said, source=plan)
         if wanted.matches:
             plan = Score(plan, tuple(wanted.matches))
         for answer in wanted.answers:
             plan = VideoAnswer(plan, answer.name, answer.question, answer.choices)
         for act in wanted.acts:
             plan = replace(act, source=plan)
+        for judge in wanted.judges:  # last: what they promise is of the rows that all else leaves
+            plan = replace(judge, source=plan)
         return plan
 
     def _wanted(self, source: FromItem) -> Calls:
         return self.wanted.setdefault(source.name, Calls())
 
     def _column(self, kind: str) -> str:
-        lists = {"match": "matches", "answer": "answers"}
+        lists = {"match": "matches", "answer": "answers", "text": "said", "judge": "judges"}
         count = sum(len(getattr(w, lists.get(kind, "acts"))) for w in self.wanted.values())
         return f"__{kind}_{count + 1}"
 

@@ -25,7 +25,8 @@ _LEFT_VALUE = frozenset({"inner", "semi", "anti", "asof", "left", "asof left"}) 
 
 _MADE = {
     "__match": pa.float64(), "__action": pa.float64(), "__label": pa.string(),
-    "__detect": pa.float64(),
+    "__detect": pa.float64(), "__text": pa.float64(),
+    "__judge": pa.bool_(),
 }  # fmt: skip
 
 
@@ -166,7 +167,7 @@ class Scope:
                 return part
             return exp.paren(self.expand(meant, depth + 1))
 
-        return node.copy().transform(put)
+        return node.transform(put)
 
     def conditions(self) -> Iterator[Condition[FromItem]]:
         """Yield what WHERE, every ON, and whoever reads this query's rows ask of them."""

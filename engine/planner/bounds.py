@@ -53,7 +53,7 @@ def check_tokens(tokens: Sequence[Token], sql: str) -> None:
             raise ParseError(said, sql=sql, position=token.start)
 
 
-_EACH = 16  # times that it is asked the clock is read once: that is a call of the system
+_EACH = 64  # times that it is asked the clock is read once: that is a call of the system
 
 
 class _Planning(local):

@@ -1,5 +1,6 @@
 """Statements that are no SELECT: views are made and dropped, relations and results described."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -8,8 +9,10 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from engine.errors import ParseError, UsageError
 from engine.planner.grammar import tokens_of
+from engine.planner.letters import BLANK
 from engine.planner.relations import RELATIONS
 
+_FIRST = re.compile(rf"{BLANK}*([A-Za-z]+)", re.DOTALL)
 _BEGINS = ("CREATE", "DROP", "DESCRIBE", "DESC", "SHOW")
 
 
@@ -49,8 +52,8 @@ Command: TypeAlias = CreateView | DropView | Describe | Show
 
 def read_command(sql: str) -> Command | None:
     """Return what a statement commands; None where it is to be read as a SELECT."""
-    head = sql.lstrip()[:16].upper()
-    if not head.startswith((*_BEGINS, "--", "/*")):
+    first = _FIRST.match(sql)
+    if first and first[1].upper() not in _BEGINS:
         return None
     try:
         tokens = tokens_of(sql)

@@ -14,6 +14,7 @@ from engine.planner.cuts import MATCH, cuts_of
 from engine.planner.logical import (
     Cut,
     Filter,
+    Judge,
     Limit,
     Plan,
     Relational,
@@ -21,6 +22,7 @@ from engine.planner.logical import (
     SemiJoin,
     Settle,
     Spot,
+    TextMatch,
     Top,
     VideoAnswer,
 )
@@ -79,7 +81,10 @@ def _mark(plan: Plan, uses: Uses) -> Plan:
             cuts = tuple(dict.fromkeys(cut for cut in uses.cuts if cut.name in names))
             exact = bool(names & uses.valued)
             return replace(plan, source=_mark(source, uses), cuts=cuts, exact=exact)
-        case SemiJoin(source) | VideoAnswer(source) | Spot(source) | Limit(source):
+        case (
+            SemiJoin(source) | VideoAnswer(source) | Spot(source) | TextMatch(source)
+            | Judge(source) | Limit(source)
+        ):  # fmt: skip
             return replace(plan, source=_mark(source, uses))
         case _:  # what makes no scores, or makes its own exact
             return plan
@@ -94,7 +99,7 @@ def _open(plan: Plan) -> Iterator[Match]:
             yield from _open(source)
         case (
             Filter(source) | Top(source) | SemiJoin(source) | VideoAnswer(source) | Spot(source)
-            | Limit(source)
+            | TextMatch(source) | Judge(source) | Limit(source)
         ):  # fmt: skip
             yield from _open(source)
 

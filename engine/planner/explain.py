@@ -5,10 +5,13 @@ from functools import singledispatch
 
 from engine.operators.base import Context
 from engine.planner import logical
+from engine.planner.arrange import Reasons
 from engine.planner.cost import Cost, estimate_all
 from engine.planner.logical import Plan, children
 from engine.planner.reasons import not_done
-from engine.search.work import Embedded, Run, Work
+from engine.planner.steps import asked_by
+from engine.search.guarantee import Targets
+from engine.search.work import Embedded, Passed, Run, Work
 
 
 @singledispatch
@@ -114,6 +117,17 @@ def _(plan: logical.Spot) -> str:
 
 
 @describe.register
+def _(plan: logical.TextMatch) -> str:
+    return f"TextMatch {plan.name} = {plan.text!r}"
+
+
+@describe.register
+def _(plan: logical.Judge) -> str:
+    targets = ", ".join(f"{name} {getattr(plan.targets, name):g}" for name in Targets.__slots__)
+    return f"Judge {plan.name} = {plan.question!r}, {targets}"
+
+
+@describe.register
 def _(plan: logical.Hold) -> str:  # noqa: ARG001
     return "Hold spans with a row in them"
 
@@ -130,7 +144,7 @@ def _(plan: logical.Shared) -> str:
 
 @describe.register
 def _(plan: logical.Relational) -> str:
-    return f"Relational {plan.query.sql('duckdb')}"
+    return f"Relational {plan.text}"
 
 
 def tree(plan: Plan, depth: int = 0) -> list[tuple[Plan, str]]:
@@ -159,6 +173,7 @@ def explain_text(
     *,
     costs: Sequence[Cost] | None = None,
     analyzed: float | None = None,
+    reasons: Reasons = (),
 ) -> str:
     """Explain a plan, and after it ran for `analyzed` seconds also what it did.
 
@@ -169,10 +184,12 @@ def explain_text(
     own = own_seconds(plan, context.work.runs)
     width = min(max(len(line) for _, line in lines[1:] or lines), 72)
     text = []
-    for place, ((_, line), cost) in enumerate(zip(lines, costs, strict=True)):
+    for place, ((node, line), cost) in enumerate(zip(lines, costs, strict=True)):
         did = "" if analyzed is None else f" | {_did(context.work.runs.get(place), own[place])}"
+        did += "" if analyzed is None else _passed(tested_of(node, context))
         text.append(f"{line:<{width}}  {_cost(cost)}{did}")
     text.append("rules: " + (", ".join(rules) or "none"))
+    text += [f"order of {name}: {', then '.join(map(str, found))}" for name, found in reasons]
     text += not_done(plan)
     text.append(f"estimated: {sum(cost.seconds for cost in costs):.3f} s")
     if analyzed is not None:
@@ -206,6 +223,18 @@ def _did(run: Run | None, own: float) -> str:
     return f"{run.rows} rows, {run.seconds:.3f} s, {own:.3f} s of its own"
 
 
+def tested_of(plan: Plan, context: Context) -> Passed | None:
+    """How many rows came to the conditions of a node on what is computed below it."""
+    asked = asked_by(plan)
+    return None if asked is None else context.work.tested.get(asked.text)
+
+
+def _passed(tested: Passed | None) -> str:
+    if tested is None or not tested.rows:
+        return ""
+    return f", {100 * tested.passed / tested.rows:.3g} % of {tested.rows} passed"
+
+
 def _done(work: Work, seconds: float) -> list[str]:
     """Say what the plan did: frames decoded, encoded, reused and refined, indexes searched."""
     lines = [f"took: {seconds:.3f} s"]
@@ -224,6 +253,12 @@ def _done(work: Work, seconds: float) -> list[str]:
         ]
         lines += [f"strategy: {item.choice}"] if item.choice else []
         lines += [] if item.complete else ["not everything that was asked for could be embedded"]
+    lines += [
+        f"{column} asked: {item.calls} of {item.rows} frames, {item.known} known from before,"
+        f" in {item.seconds:.2f} s: recall {item.recall:.3f} and precision {item.precision:.3f} at"
+        f" least; ranked by {'what was learnt from their vectors' if item.learnt else 'the score'}"
+        for column, item in work.looks.items()
+    ]
     if work.actions:
         stored, made = (sum(getattr(item, n) for item in work.actions) for n in ("stored", "made"))
         seconds = sum(item.seconds for item in work.actions)

@@ -5,8 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from engine.operators.base import Context
+from engine.planner.arrange import Reasons
 from engine.planner.cost import Cost, estimate_all
-from engine.planner.explain import describe, own_seconds
+from engine.planner.explain import describe, own_seconds, tested_of
 from engine.planner.logical import Plan, Relational, children
 from engine.planner.reasons import not_done
 
@@ -18,6 +19,7 @@ def explain_json(
     *,
     costs: Sequence[Cost] | None = None,
     analyzed: float | None = None,
+    reasons: Reasons = (),
 ) -> dict[str, Any]:
     """Explain a plan as `schemas.explain.ExplainOut` says; the arguments are `explain_text`'s."""
     costs = estimate_all(plan, context) if costs is None else costs
@@ -30,7 +32,9 @@ def explain_json(
         below = list(children(part))
         actual = None
         if analyzed is not None and run is not None:
-            actual = {**asdict(run), "own_seconds": own[place]}
+            tested = tested_of(part, context)
+            passing = {"tested": asdict(tested) if tested else None}
+            actual = {**asdict(run), "own_seconds": own[place], **passing}
         return {
             "operator": type(part).__name__,
             "detail": describe(part),
@@ -45,6 +49,7 @@ def explain_json(
     return {
         "plan": node(plan, None),
         "rules": list(rules),
+        "order": {name: [asdict(one) for one in found] for name, found in reasons},
         "not_done": not_done(plan),
         "estimated_seconds": sum(cost.seconds for cost in costs),
         "took_seconds": analyzed,

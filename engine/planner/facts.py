@@ -333,7 +333,7 @@ def _key_type(source: FromItem, column: str) -> object:
 
 def put_columns(node: exp.Expr, put: Callable[[exp.Column], exp.Expr]) -> exp.Expr:
     """Return a copy of an expression in which every column is replaced."""
-    return node.copy().transform(lambda part: put(part) if isinstance(part, exp.Column) else part)
+    return node.transform(lambda part: put(part) if isinstance(part, exp.Column) else part)
 
 
 def _by_position(source: FromItem, node: exp.Expr) -> exp.Expr:

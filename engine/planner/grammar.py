@@ -1,33 +1,90 @@
 """Tokens to syntax trees: DuckDB's grammar, with what the engine adds to it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.tokenizer_core import Token, TokenType
 
+from engine.errors import ParseError
+from engine.planner.letters import plain_letters
 from engine.planner.patterns import lower_patterns
 from engine.planner.sequence import made_token, rewrite_sequences
 
 _DIALECT = DuckDB()
 _PIVOTS = (TokenType.PIVOT, TokenType.UNPIVOT)
 _BEHIND = (TokenType.ORDER_BY, TokenType.LIMIT, TokenType.OFFSET)
+_BEFORE_VALUES = (
+    TokenType.SELECT, TokenType.COMMA, TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.COLON,
+    TokenType.THEN, TokenType.ELSE, TokenType.DISTINCT,
+)  # fmt: skip
 _READ_FROM = (
     (TokenType.SELECT, "SELECT"), (TokenType.STAR, "*"), (TokenType.FROM, "FROM"),
     (TokenType.L_PAREN, "("),
 )  # fmt: skip
 
 
+class _Words(DuckDB.Tokenizer):
+    HEREDOC_STRINGS: ClassVar[list[str | tuple[str, str]]] = []  # `$q,$` would open one
+
+
+_WORDS = _Words(dialect=_DIALECT)
+
+
 def tokens_of(text: str) -> list[Token]:
     """Split a text into words and signs."""
-    return _with_patterns(list(_DIALECT.tokenize(text)))
+    plain, said = plain_letters(text)
+    tokens: list[Token] = []
+    for token in _WORDS.tokenize(plain):
+        token.comments.clear()  # they would stand in names of columns
+        if token.token_type == TokenType.STRING:
+            token.text = said.get(token.start, token.text)
+            if tokens and _goes_on(tokens[-1], token, plain, said):
+                tokens[-1].text += token.text
+                tokens[-1].end = token.end
+                continue
+        elif tokens and tokens[-1].token_type == TokenType.BYTE_STRING:
+            tokens[-1].token_type = TokenType.STRING  # E'…', its escapes read already
+        tokens.append(token)
+    if tokens and tokens[-1].token_type == TokenType.BYTE_STRING:
+        tokens[-1].token_type = TokenType.STRING
+    return _with_patterns(tokens)
+
+
+def _goes_on(before: Token, token: Token, plain: str, said: Mapping[int, str]) -> bool:
+    """Whether a text on the next line is a part of the one before it."""
+    texts = before.token_type == TokenType.STRING and not {before.start, token.start} & said.keys()
+    between = plain[before.end + 1 : token.start]
+    return texts and ("\n" in between or "\r" in between)
 
 
 def trees_of(tokens: Sequence[Token], sql: str, text: str) -> list[exp.Expr | None]:
     """Parse tokens of a text; `sql` is the statement as errors show it."""
+    _check_rows(tokens, sql)
     known = _whole_pivot(rewrite_sequences(tokens, sql))
     trees = _DIALECT.parser().parse(known, text)
     return [tree and lower_patterns(tree, sql) for tree in trees]
+
+
+def _check_rows(tokens: Sequence[Token], sql: str) -> None:
+    """Refuse `(value,)` where a value stands: to DuckDB a row of one, to sqlglot the value."""
+    opened: list[int] = []  # for each bracket, how many commas stand in it
+    for at, token in enumerate(tokens):
+        if token.token_type == TokenType.L_PAREN:
+            before = tokens[at - 1].token_type if at else None
+            opened.append(0 if before in _BEFORE_VALUES else 2)
+        elif token.token_type in (TokenType.L_BRACKET, TokenType.L_BRACE):
+            opened.append(2)
+        elif token.token_type in (TokenType.R_BRACKET, TokenType.R_BRACE) and opened:
+            opened.pop()
+        elif token.token_type == TokenType.COMMA and opened:
+            opened[-1] += 1
+        elif token.token_type == TokenType.R_PAREN and opened:
+            alone = opened.pop() == 1 and tokens[at - 1].token_type == TokenType.COMMA
+            if alone:
+                said = "a row of one value is written row(value)"
+                raise ParseError(said, sql=sql, position=tokens[at - 1].start)
 
 
 def _with_patterns(tokens: list[Token]) -> list[Token]:

@@ -1,7 +1,9 @@
 """Finds the relation that a handle (`frame`, `video_id`) comes from, through derived tables."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from sqlglot import exp
 
@@ -9,6 +11,11 @@ from engine.errors import BindError
 from engine.planner.block import FromItem, Scope
 from engine.planner.place import position_of
 
+# by relation, the column that stands for a row with the time in which something may be said
+WITH_TIME: Final = {
+    "videos": "video_id", "frames": "frame", "clips": "clip", "gops": "gop",
+    "moments": "start_seconds", "transcript": "line",
+}  # fmt: skip
 _NO_HANDLES = ("detections", "nearest")  # whose `frame` is a number alone
 _CLOSED = ("group", "distinct", "pivots")
 
@@ -40,6 +47,24 @@ def resolve_handle(
         "come from one unchanged, not through GROUP BY, DISTINCT or a set operation",
         sql,
     )
+
+
+def resolve_any(
+    block: Scope, column: exp.Column, handles: Mapping[str, str], sql: str
+) -> tuple[FromItem, Path]:
+    """Find the relation of which `column` is the handle that it has among some."""
+    for relation, wanted in handles.items():
+        with suppress(BindError):
+            source, path = resolve_handle(block, column, wanted, sql)
+            if source.relation == relation:
+                return source, path
+    wanted = next((h for h in handles.values() if h == column.name.lower()), "frame")
+    source, _ = resolve_handle(block, column, wanted, sql)
+    expected = handles.get(source.relation)
+    said = f"a row of {source.relation} is meant by {expected}"
+    if expected is None:
+        said = f"{source.relation} have no rows in whose time something is said"
+    raise _error(column, f"{said}, got {column.name!r}", sql)
 
 
 def carry(path: Path, name: str) -> exp.Column:

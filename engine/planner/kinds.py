@@ -11,6 +11,8 @@ from typing import Literal, TypeAlias
 import pyarrow as pa
 from sqlglot import exp
 
+from engine.planner.instants import NUMBERS, READ, instant_of, period_of, rising
+
 Kind: TypeAlias = Literal["number", "text", "bool", "time"]
 TypeOf: TypeAlias = Callable[[str], pa.DataType | None]  # of a column, by its name
 
@@ -47,6 +49,8 @@ def cannot_fail(node: exp.Expr, type_of: TypeOf) -> bool:
         if isinstance(part, _PARTIAL):
             return False
         if type(part) is exp.Cast and not _can_cast(part, type_of):
+            return False
+        if isinstance(part, READ) and not _is_of_instant(part, type_of):
             return False
         if type(part) is exp.Mul and not _stays_in_range(part, type_of):
             return False
@@ -86,6 +90,13 @@ def _stays_in_range(node: exp.Mul, type_of: TypeOf) -> bool:
     return not columns or any(kind and pa.types.is_floating(kind) for kind in columns)
 
 
+def _is_of_instant(node: exp.Expr, type_of: TypeOf) -> bool:
+    """Whether a function of an instant is given one: of a text it may fail."""
+    known = rising(node) is not None or period_of(node) is not None
+    instant = instant_of(node)
+    return known and instant is not None and kind_of(instant, type_of) == "time"
+
+
 def _can_cast(node: exp.Cast, type_of: TypeOf) -> bool:
     given, wanted = _bare(node.this), _kind_of_type(node.to)
     if wanted == "text" or isinstance(given, exp.Null):
@@ -111,6 +122,8 @@ def kind_of(node: exp.Expr, type_of: TypeOf) -> Kind | None:
         return _REPLY.get(node.expression.name.lower())
     if isinstance(node, (exp.Cast, exp.TryCast)):
         return _kind_of_type(node.to)
+    if isinstance(node, READ):
+        return "number" if isinstance(node, NUMBERS) else "time"
     for kinds, kind in ((_TRUTHS, "bool"), (_TEXTS, "text")):
         if isinstance(node, kinds):
             return kind  # type: ignore[return-value]

@@ -1,13 +1,14 @@
 """What a statement asks for, as immutable nodes; how it is done stands in the operators."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from sqlglot import exp
 
 from engine.planner.bounds import check_planning
 from engine.planner.relations import Columns
+from engine.search.guarantee import Targets
 from engine.search.moments import Step
 from engine.search.scores import Match, ScoreRange
 
@@ -18,7 +19,7 @@ Predicates: TypeAlias = tuple[exp.Expr, ...]
 class Scan:
     """Rows of the catalog's `videos` or `gops`, or of the stored `frames`."""
 
-    relation: Literal["videos", "gops", "frames", "clips"]
+    relation: Literal["videos", "gops", "frames", "clips", "transcript"]
     predicates: Predicates = ()
     columns: Columns = ()  # that users have added
     timed: bool = False  # with when GOPs were recorded: `start_at`, `stop_at`
@@ -185,6 +186,26 @@ class Spot:
 
 
 @dataclass(frozen=True, slots=True)
+class TextMatch:
+    """The source with a column that says how well what is said in each row's time holds words."""
+
+    source: "Plan"
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """The source with a column that says which frames pass a question, within targets."""
+
+    source: "Plan"
+    name: str
+    question: str
+    targets: Targets
+    max_calls: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Rows of the source in whose span lies the second of some row of the other's."""
 
@@ -249,6 +270,7 @@ class Relational:
     needs: tuple[Need, ...] = ()
     spans: tuple[Within, ...] = ()
     kept: tuple[str, ...] = ()  # conditions that DuckDB alone applies, and why
+    text: str = field(default="", compare=False)  # the query as DuckDB reads it
 
 
 Plan: TypeAlias = (
@@ -268,6 +290,8 @@ Plan: TypeAlias = (
     | Classify
     | Detect
     | Spot
+    | TextMatch
+    | Judge
     | Hold
     | Shared
     | Relational
@@ -304,7 +328,7 @@ def transform(plan: Plan, rewrite: Callable[[Plan], Plan]) -> Plan:
 
 def reads_vectors(plan: Plan) -> bool:
     """Whether anything of a plan looks at vectors, not only at what the catalog says."""
-    kinds = (Score, Settle, Search, Moments, Nearest, VideoAnswer)
+    kinds = (Score, Settle, Search, Moments, Nearest, VideoAnswer, Judge)
     return any(isinstance(node, kinds) for node in walk(plan))
 
 

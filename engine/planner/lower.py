@@ -8,10 +8,12 @@ import pyarrow as pa
 from engine.operators.act import Acting
 from engine.operators.answer import VideoAnswer
 from engine.operators.base import Operator
+from engine.operators.counted import Counted
 from engine.operators.detecting import Detecting, Spotting
 from engine.operators.embed import Embed
 from engine.operators.exact import Exact
 from engine.operators.filter import Filter
+from engine.operators.judge import Judging
 from engine.operators.limit import Limit
 from engine.operators.moments import Moments
 from engine.operators.nearest import NearFrames
@@ -23,12 +25,14 @@ from engine.operators.score import Score
 from engine.operators.search import Search
 from engine.operators.semi_join import SemiJoin
 from engine.operators.spanning import Spanning
+from engine.operators.text_match import TextMatching
 from engine.operators.timed import Timed
 from engine.operators.top import Top
 from engine.planner import logical
 from engine.planner.logical import Plan
 from engine.planner.plain import read_plain
 from engine.planner.relations import schema_of
+from engine.planner.steps import asked_by
 
 
 @dataclass(slots=True)
@@ -40,13 +44,17 @@ class Build:
     timed: bool = False
     place: int = 0
     schemas: dict[str, pa.Schema] = field(default_factory=dict)  # of the inputs built so far
+    asked: dict[int, str] = field(default_factory=dict)  # conditions to which a node's rows come
 
     def operator(self, plan: Plan) -> Operator:
         """Return the operator of a node."""
         place = self.place
         self.place += 1
+        condition = self.asked.pop(id(plan), None)
         operator = lower(plan, self)
-        return Timed(operator, place) if self.timed else operator
+        if self.timed:
+            operator = Timed(operator, place)
+        return operator if condition is None else Counted(operator, condition, passed=False)
 
 
 @singledispatch
@@ -68,7 +76,13 @@ def _(plan: logical.Embed, build: Build) -> Operator:
 
 @lower.register
 def _(plan: logical.Filter, build: Build) -> Operator:
-    return Filter(build.operator(plan.source), _sql(plan.predicates))
+    asked = asked_by(plan)
+    if asked is None:
+        return Filter(build.operator(plan.source), _sql(plan.predicates))
+    below = next(logical.children(plan.source))
+    build.asked[id(below)] = asked.text
+    found = Filter(build.operator(plan.source), _sql(plan.predicates))
+    return Counted(found, asked.text, passed=True)
 
 
 @lower.register
@@ -139,6 +153,17 @@ def _(plan: logical.Spot, build: Build) -> Operator:
 
 
 @lower.register
+def _(plan: logical.TextMatch, build: Build) -> Operator:
+    return TextMatching(build.operator(plan.source), plan.name, plan.text)
+
+
+@lower.register
+def _(plan: logical.Judge, build: Build) -> Operator:
+    source = build.operator(plan.source)
+    return Judging(source, plan.name, plan.question, plan.targets, plan.max_calls)
+
+
+@lower.register
 def _(plan: logical.Hold, build: Build) -> Operator:
     source = build.operator(plan.source)
     return Spanning(source, build.operator(plan.other), plan.open_end)
@@ -163,8 +188,7 @@ def _(plan: logical.Relational, build: Build) -> Operator:
         build.schemas[item.name] = operator.schema
         inputs.append((item.name, operator))
     plain = read_plain(plan.query, build.schemas)
-    sql = plan.query.sql("duckdb")
-    return Relational(sql, tuple(inputs), build.columns, build.max_rows, plain)
+    return Relational(plan.text, tuple(inputs), build.columns, build.max_rows, plain)
 
 
 def _sql(predicates: logical.Predicates) -> tuple[str, ...]:

@@ -42,6 +42,8 @@ def bind_parameters(
         else:
             bound.append(token)
             continue
+        if name not in named:  # as DuckDB, which tells no capitals apart
+            name = next((each for each in named if each.lower() == name.lower()), name)
         value = _look_up(name, sql, token, positional, named)
         used.add(name)
         if isinstance(value, (bytes, bytearray, memoryview)):
@@ -81,10 +83,16 @@ def _look_up(
 
 def _literal(value: Any, anchor: Token, sql: str) -> list[Token]:
     """Write a value as the words of a literal."""
-    if isinstance(value, (np.generic, np.ndarray)):
-        value = value.tolist()
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        value = _instant(value)
+    elif isinstance(value, np.ndarray):
+        value = list(value) if value.dtype.kind in "mM" else value.tolist()
+    elif isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, (list, tuple)):
         return _listed([_literal(item, anchor, sql) for item in value], anchor)
+    if isinstance(value, dict) and value and all(isinstance(name, str) for name in value):
+        return _struct({name: _literal(item, anchor, sql) for name, item in value.items()}, anchor)
     if value is None:
         return [made_token(TokenType.NULL, "NULL", anchor)]
     if isinstance(value, bool):
@@ -99,13 +107,17 @@ def _literal(value: Any, anchor: Token, sql: str) -> list[Token]:
     if isinstance(value, float) and not isfinite(value):
         return _cast(str(value), "DOUBLE", anchor)
     if isinstance(value, (int, float)):
-        number = made_token(TokenType.NUMBER, repr(abs(value)), anchor)
-        return [made_token(TokenType.DASH, "-", anchor), number] if value < 0 else [number]
+        text = repr(abs(value))
+        if isinstance(value, float) and "e" not in text:
+            text += "e0"  # a DOUBLE: 0.1 would be a DECIMAL
+        number = made_token(TokenType.NUMBER, text, anchor)
+        below = repr(value).startswith("-")  # as -0.0 is too
+        return [made_token(TokenType.DASH, "-", anchor), number] if below else [number]
     typed = _typed(value)
     if typed is None:
         raise BindError(
-            "a parameter may be a text, number, boolean, date, time, duration, UUID, list, bytes"
-            f" or None, got {value!r}",
+            "a parameter may be a text, number, boolean, date, time, duration, UUID, list, dict"
+            f" with names, bytes or None, got {value!r}",
             sql=sql,
             position=anchor.start,
         )
@@ -122,8 +134,10 @@ def _typed(value: Any) -> tuple[str, str] | None:
         case time():
             return value.isoformat(), "TIME" if value.tzinfo is None else "TIMETZ"
         case timedelta():
-            micros = value // timedelta(microseconds=1)
-            return f"{micros} microseconds", "INTERVAL"
+            micros = (value - timedelta(value.days)) // timedelta(microseconds=1)
+            return f"{value.days} days {micros} microseconds", "INTERVAL"
+        case np.datetime64():
+            return str(value), "TIMESTAMP_NS"
         case UUID():
             return str(value), "UUID"
         case Decimal() if value.is_finite():
@@ -132,6 +146,29 @@ def _typed(value: Any) -> tuple[str, str] | None:
             width = max(len(digits) + max(0, int(exponent)), scale, 1)
             return (f"{value:f}", f"DECIMAL({width}, {scale})") if width <= _DECIMAL else None
     return None
+
+
+def _instant(value: np.datetime64 | np.timedelta64) -> Any:
+    """Return a time of numpy as one of Python, but where that would leave nanoseconds out."""
+    if np.isnat(value):
+        return None
+    unit = np.datetime_data(value.dtype)[0]
+    if isinstance(value, np.timedelta64) and unit in ("Y", "M"):
+        return value  # of which Python has none
+    if unit not in ("ns", "ps", "fs", "as"):
+        return value.item()
+    coarse = value.astype(value.dtype.str.replace(unit, "us"))
+    return coarse.item() if coarse == value else value
+
+
+def _struct(items: dict[str, list[Token]], anchor: Token) -> list[Token]:
+    inner: list[Token] = []
+    for name, words in items.items():
+        inner += [comma(anchor)] if inner else []
+        named = made_token(TokenType.STRING, name, anchor)
+        inner += [named, made_token(TokenType.COLON, ":", anchor), *words]
+    opening = made_token(TokenType.L_BRACE, "{", anchor)
+    return [opening, *inner, made_token(TokenType.R_BRACE, "}", anchor)]
 
 
 def _listed(items: list[list[Token]], anchor: Token) -> list[Token]:

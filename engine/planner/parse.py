@@ -14,7 +14,10 @@ from sqlglot.tokenizer_core import Token, TokenType
 from engine.errors import BindError, ParseError, UsageError
 from engine.planner.bounds import check_length, check_tokens
 from engine.planner.grammar import as_select, tokens_of, trees_of
+from engine.planner.letters import BLANK
 from engine.planner.parameters import bind_parameters, comma
+from engine.planner.place import keep_places
+from engine.planner.spatial import expand_spatial
 from engine.planner.views import expand_views
 from engine.search.options import Options
 from engine.storage.vocabulary import Vocabulary
@@ -22,9 +25,9 @@ from engine.storage.vocabulary import Vocabulary
 Explain = Literal["no", "plan", "analyze"]
 ExplainForm = Literal["text", "json"]
 _EXPLAIN = re.compile(
-    r"\s*explain\b(?P<analyze>\s+analyze\b)?"
-    r"(?:\s*\((?P<words>\s*(?:analyze|format)\b[\w\s,]*)\))?",
-    re.IGNORECASE,
+    rf"{BLANK}*explain\b(?P<analyze>{BLANK}+analyze\b)?"
+    rf"(?:{BLANK}*\((?P<words>\s*(?:analyze|format)\b[\w\s,]*)\))?",
+    re.IGNORECASE | re.DOTALL,
 )
 _NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _BEGINNINGS = (
@@ -78,6 +81,8 @@ def parse(
     if not isinstance(query, exp.Query):
         raise _not_a_select(tokens, sql)
     query = expand_views(query, vocabulary.selects, sql)
+    query = expand_spatial(query, dict(vocabulary.zones), sql)
+    keep_places(query)
     _check_images(query, images, sql)
     return Statement(sql, query, options, explain, images, vocabulary, form)
 

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from typing import Any, Self
 
 from sqlglot import exp
 
@@ -16,6 +17,20 @@ _BETWEEN = frozenset({"as", "and", "or", "from", "where", "group", "order", "lim
 _NAMED = re.compile(
     r'(?:column|table|named|name) "?([\w.]+)"?(?: not found| does not exist|$)', re.IGNORECASE
 )
+
+
+class _Place(dict[str, Any]):
+    """Where a node stands in the text: all copies of the node have the same."""
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+def keep_places(tree: exp.Expr) -> None:
+    """Let copies of the nodes share what is known of their places: a plan is copied many times."""
+    for node in tree.walk():
+        if node._meta is not None:
+            node._meta = _Place(node._meta)
 
 
 def position_of(node: exp.Expr) -> int | None:

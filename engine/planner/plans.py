@@ -28,11 +28,15 @@ class Planned:
     columns: pa.Schema
     operator: Operator  # keeps nothing of a run, so any number may use it at once
     shown: str  # the plan as text
+    choice: bool = False  # whether what is dear in it could be computed in another order
 
 
 @dataclass(slots=True)
 class Plans:
-    """The plans used last, for any thread; no row of a store enters a plan, so none grows old."""
+    """The plans used last, for any thread; no row of a store enters a plan, so none grows old.
+
+    Orders in which what is dear in one is computed are kept as plans of their own.
+    """
 
     _kept: OrderedDict[Hashable, Planned] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)

@@ -5,19 +5,29 @@ from typing import TypeVar
 
 from sqlglot import exp
 
+from engine.planner.instants import READ
+
 T = TypeVar("T")
 
 KEYS = "__in_keys"  # (column, 'relation', 'key'): the column's value is among another input's keys
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
 _ARITHMETIC = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Paren)
-_NULL_IN_NULL_OUT = (*_ARITHMETIC, exp.Column, exp.Literal, exp.Identifier, exp.Boolean)
+_NULL_IN_NULL_OUT = (
+    *_ARITHMETIC,
+    *READ,
+    exp.Var,
+    exp.Column,
+    exp.Literal,
+    exp.Identifier,
+    exp.Boolean,
+)
 _BY_ROW = (
     *_COMPARISONS, *_NULL_IN_NULL_OUT, exp.And, exp.Or, exp.Not, exp.Is, exp.Null, exp.Between,
     exp.In, exp.Like, exp.ILike, exp.SimilarTo, exp.RegexpLike, exp.StartsWith, exp.EndsWith,
     exp.Contains, exp.Lower, exp.Upper, exp.Length, exp.Substring, exp.Trim, exp.Concat, exp.DPipe,
     exp.Abs, exp.Round, exp.Floor, exp.Ceil, exp.Sqrt, exp.Pow, exp.Sign, exp.Greatest, exp.Least,
     exp.Coalesce, exp.Nullif, exp.Case, exp.If, exp.Cast, exp.TryCast, exp.DataType, exp.Interval,
-    exp.Var, exp.Dot, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Escape, exp.Tuple,
+    exp.Var, exp.Dot, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Escape, exp.Tuple, *READ,
 )  # fmt: skip
 
 

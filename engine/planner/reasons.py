@@ -2,7 +2,19 @@
 
 from collections.abc import Iterator
 
-from engine.planner.logical import Plan, Relational, Score, Search, walk
+from sqlglot import exp
+
+from engine.planner.logical import (
+    Filter,
+    Judge,
+    Plan,
+    Relational,
+    Scan,
+    Score,
+    Search,
+    SemiJoin,
+    walk,
+)
 
 
 def not_done(plan: Plan) -> list[str]:
@@ -15,6 +27,41 @@ def not_done(plan: Plan) -> list[str]:
             f"index not used for {item.name}: {why}" for why in _without_index(plan, item.name)
         ]
     return lines
+
+
+def beyond_promise(plan: Plan) -> list[str]:
+    """Return what drops frames of which AI_FILTER has already promised something."""
+    judges = [node for node in walk(plan) if isinstance(node, Judge)]
+    if not judges or not isinstance(plan, Relational):
+        return []
+    free = {
+        item.name
+        for item in plan.inputs
+        if any(isinstance(node, Judge) for node in walk(item.plan))
+        or all(_of_catalog(node) for node in walk(item.plan))
+    }
+    clause = plan.query.args.get("with_")
+    for cte in clause.expressions if clause else ():
+        free |= {cte.alias} if _names(cte) & free else set()
+    found = list(plan.kept)
+    for select in plan.query.find_all(exp.Select):
+        joins, first = select.args.get("joins") or (), select.args.get("from_")
+        for part in (first, *joins) if first and joins else ():
+            source = part.this
+            if not _names(source) & free:
+                found.append(f"the join with {source.alias_or_name}")
+    return [*found, "another AI_FILTER"] if len(judges) > 1 else found
+
+
+def _of_catalog(node: Plan) -> bool:
+    """Whether a node reads `videos` or `gops`, whose joins come before what is asked."""
+    if isinstance(node, Scan):
+        return node.relation in ("videos", "gops")
+    return isinstance(node, (Filter, SemiJoin))
+
+
+def _names(node: exp.Expr) -> set[str]:
+    return {table.name for table in node.find_all(exp.Table)}
 
 
 def _without_index(plan: Relational, name: str) -> Iterator[str]:

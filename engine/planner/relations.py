@@ -8,7 +8,16 @@ import pyarrow as pa
 
 from engine.storage.records import ColumnKind
 from engine.storage.user_columns import ARROW
-from schemas.tables import CLIPS, DETECTIONS, FRAMES, GOPS, MOMENTS, NEAREST, VIDEOS
+from schemas.tables import (
+    CLIPS,
+    DETECTIONS,
+    FRAMES,
+    GOPS,
+    MOMENTS,
+    NEAREST,
+    TRANSCRIPT,
+    VIDEOS,
+)
 
 _VIDEOS = (
     "video_id name path duration_seconds fps width height codec num_frames ingested_at status error"
@@ -30,6 +39,7 @@ RELATIONS: Final = MappingProxyType(
         "detections": DETECTIONS,
         "moments": MOMENTS,
         "nearest": NEAREST,
+        "transcript": TRANSCRIPT,
     }
 )
 
@@ -59,6 +69,9 @@ FORMS: Final = MappingProxyType(
         "image_match": "IMAGE_MATCH(frame, $image)",
         "action": "ACTION(clip [, 'label'])",
         "detect": "DETECT(frame, 'label')",
+        "ai_filter": "AI_FILTER(frame, 'question' [, recall := 0.95, precision := 0.9,"
+        " confidence := 0.95, max_calls := 1000])",
+        "text_match": "TEXT_MATCH(frame, 'words')",
         "video_qa": "VIDEO_QA(video_id, 'question' [, ['a', 'b', …]])",
     }
 )

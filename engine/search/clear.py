@@ -25,17 +25,18 @@ def are_clear(
     match = Match("", subject, "probability")
     cutoff = cosine_at(context, match, 1 - context.options.false_match_rate)
     vector = line_of(context, match).vector
-    return [
-        bool((cosines(context, vector, _rows(context, item)) >= cutoff).any()) for item in spans
-    ]
+    found: list[bool | None] = []
+    for item in spans:
+        ids = frames_of(context, item.video_id, item.span.start_seconds, item.span.stop_seconds)
+        found.append(bool((cosines(context, vector, ids) >= cutoff).any()))
+    return found
 
 
-def _rows(context: SearchContext, item: VideoSpan) -> NDArray[np.int64]:
-    """Return the ids of a span's frames."""
+def frames_of(
+    context: SearchContext, video_id: int, start_seconds: float, stop_seconds: float
+) -> NDArray[np.int64]:
+    """Return the ids of the stored frames in a span of a video."""
     frames = context.reading.view.frames
-    first, stop = np.searchsorted(
-        frames.row_ids, row_id.pack([item.video_id, item.video_id + 1], 0)
-    )
+    first, stop = np.searchsorted(frames.row_ids, row_id.pack([video_id, video_id + 1], 0))
     ids, seconds = frames.row_ids[first:stop], frames.seconds[first:stop]
-    span = item.span
-    return ids[(seconds >= span.start_seconds - 1e-6) & (seconds < span.stop_seconds)]
+    return ids[(seconds >= start_seconds - 1e-6) & (seconds < stop_seconds)]

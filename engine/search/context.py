@@ -8,9 +8,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.cage.ending import check_awaited
 from engine.search.options import Options
 from engine.search.reading import Reading
 from engine.search.refiner import Redecode
+from engine.search.words import Words
 from engine.search.work import Embedded, Work
 from engine.storage.store import Store
 
@@ -52,6 +54,11 @@ class Null:
     width: float
 
 
+def nothing_said() -> Words:
+    """Stand in where there are no transcripts."""
+    return Words(())
+
+
 Embedder = Callable[[Sequence[Range], Options], Embedded]
 
 
@@ -63,6 +70,8 @@ class SearchContext:
     encoder: QueryEncoder
     background: Callable[[], Background]  # called only where a match must be calibrated
     embed: Embedder  # decodes and embeds what is missing of the given ranges, and stores it
+    spoken: Callable[[], Words] = nothing_said  # what is said in the store's videos, as it is now
+    said: tuple[int, Words] | None = None  # the same at the moment of so many renewals
     redecode: Redecode | None = None  # pictures of stored frames; None: nothing decodes
     options: Options = field(default_factory=Options)
     started: float = field(default_factory=monotonic)
@@ -73,6 +82,12 @@ class SearchContext:
     device: str = "auto"  # on which frames are embedded, as it was asked for
     content: str = "unnamed"  # what `background` shows: a null of other content is measured anew
     caution: str | None = None  # what has to be known before the model is relied on
+
+    def words(self) -> Words:
+        """Return what is said in the store's videos: the same until the reading is renewed."""
+        if self.said is None or self.said[0] != self.reading.renewals:
+            self.said = self.reading.renewals, self.spoken()
+        return self.said[1]
 
     @property
     def store(self) -> Store:
@@ -86,6 +101,7 @@ class SearchContext:
 
     def embed_missing(self, missing: Sequence[Range]) -> None:
         """Decode, embed and store what is missing, within what is left of the budgets."""
+        check_awaited()
         started, allowed = monotonic(), self.options.embed_seconds
         left = None if allowed is None else max(0.0, allowed - self.embedding_seconds)
         options = replace(
@@ -94,7 +110,8 @@ class SearchContext:
             embed_seconds=left,
             budget_frames=self.frames_left,
         )
-        done = Embedded(complete=False) if self.frames_left == 0 else self.embed(missing, options)
+        spent = self.frames_left == 0
+        done = Embedded(complete=False, budget=True) if spent else self.embed(missing, options)
         self.work.embedded.append(done)
         self.embedding_seconds += monotonic() - started
         self.reading.renew()

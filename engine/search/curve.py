@@ -15,6 +15,7 @@ _SMOOTH_SECONDS = 0.2
 _STEP_FRAMES = 2  # on each side of a step
 _FEW = 4  # rows that may be the floor, made exact before looking again
 _REACH = 8.0  # standard deviations beyond which nothing weighs
+_EVEN = 1e-11  # seconds by which frame times may miss even ones: rounding alone
 _CLEAR, _LARGE = 8.0, 0.1  # times the usual change between frames; share of peak over average
 
 
@@ -131,8 +132,12 @@ def smooth(seconds: Floats, values: Floats, width_seconds: float) -> Floats:
     """
     if width_seconds <= 0 or len(values) < 2:
         return values
+    even = seconds[0] + np.arange(len(seconds)) * ((seconds[-1] - seconds[0]) / (len(seconds) - 1))
+    if even[1] > even[0] and np.abs(seconds - even).max() <= _EVEN:
+        return _smooth_even(float(even[1] - even[0]), values, width_seconds)
     shown, reach = np.gradient(seconds), _REACH * width_seconds
-    total, weight = values * shown, shown.copy()
+    lasting = values * shown
+    total, weight = lasting.copy(), shown.copy()
     for step in range(1, len(values)):  # all pairs of frames that far apart at once
         apart = seconds[step:] - seconds[:-step]
         if apart.min() > reach:
@@ -140,8 +145,19 @@ def smooth(seconds: Floats, values: Floats, width_seconds: float) -> Floats:
         kernel = np.exp(-0.5 * (apart / width_seconds) ** 2)
         for here, there in ((slice(step, None), slice(-step)), (slice(-step), slice(step, None))):
             weight[here] += kernel * shown[there]
-            total[here] += kernel * (shown * values)[there]
+            total[here] += kernel * lasting[there]
     averaged: Floats = total / weight
+    return averaged
+
+
+def _smooth_even(step: float, values: Floats, width_seconds: float) -> Floats:
+    """Average values whose times lie a `step` apart: one kernel serves for all of them."""
+    num = min(len(values) - 1, int(_REACH * width_seconds / step))
+    kernel = np.exp(-0.5 * (np.arange(-num, num + 1) * (step / width_seconds)) ** 2)
+    own = slice(num, num + len(values))
+    averaged: Floats = (
+        np.convolve(values, kernel)[own] / np.convolve(np.ones(len(values)), kernel)[own]
+    )
     return averaged
 
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from engine.search.context import Range, SearchContext
 from engine.search.missing import covered, ranges_of, spans_of
+from engine.storage.snapshot import members
 
 ROUND = 8  # groups of pictures embedded before it is judged again which are likely
 MOST = 16  # in one query, unless it says
@@ -36,9 +36,8 @@ class Deepening:
 
     def __post_init__(self) -> None:
         view = self.context.reading.view
-        own = pc.is_in(view.gops.column("video_id"), pa.array(self.videos))
         order = [("video_id", "ascending"), ("start_seconds", "ascending")]
-        self.gops = view.gops.filter(own).sort_by(order)
+        self.gops = view.gops_of(self.videos).sort_by(order)
         self.guess = self._best()
 
     def run(self) -> None:
@@ -47,12 +46,7 @@ class Deepening:
         left = MOST if most is None else most
         while left > 0 and len(chosen := self._likely(min(left, ROUND))):
             left -= len(chosen)
-            videos, starts, stops = spans_of(self.gops.take(pa.array(chosen)))
-            wanted = [
-                each
-                for video in np.unique(videos).tolist()
-                for each in ranges_of(video, starts[videos == video], stops[videos == video])
-            ]
+            wanted = ranges_of(*spans_of(self.gops.take(pa.array(chosen))))
             self.context.embed_missing(wanted)
             if not self.context.work.embedded[-1].complete:
                 return
@@ -61,15 +55,8 @@ class Deepening:
     @property
     def left(self) -> list[Range]:
         """What only first frames were looked at of, as ranges."""
-        videos, starts, stops = spans_of(self.gops)
         still = ~covered(self.context.reading.view, self.gops)
-        return [
-            each
-            for video in np.unique(videos).tolist()
-            for each in ranges_of(
-                video, starts[still & (videos == video)], stops[still & (videos == video)]
-            )
-        ]
+        return ranges_of(*(values[still] for values in spans_of(self.gops)))
 
     def _likely(self, most: int) -> NDArray[np.int64]:
         """Return the likeliest groups that are not embedded and could be among the best."""
@@ -102,12 +89,16 @@ class Deepening:
         return found
 
 
-def deepen(context: SearchContext, vector: NDArray[np.float32], videos: list[int], k: int) -> bool:
-    """Embed of the coarse ones among some videos what may be among the `k` best moments.
+def deepen(
+    context: SearchContext, vector: NDArray[np.float32], videos: NDArray[np.int64] | None, k: int
+) -> bool:
+    """Embed of the coarse ones among some videos or all what may be among the `k` best moments.
 
     Returns whether there are rows that were not there before.
     """
-    coarse = np.intersect1d(context.reading.view.coarse, np.array(videos, np.int64))
+    coarse = context.reading.view.coarse
+    if videos is not None:
+        coarse = coarse[members(coarse, videos)]
     if not len(coarse) or context.reading.final:
         return False
     deepening = Deepening(context, vector, k, coarse)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.search.error_bounds import ErrorSpread, Residuals
+from engine.search.ordered import best_in_order
 from engine.search.refiner import Ids, Query, Refiner
 from engine.search.stopping import may_cross, may_enter
 from engine.search.work import Refined
@@ -45,7 +46,7 @@ def refine_top_k(
     error bound reaches the k-th best exact score. `exact`: they come from a scan of all rows.
     """
     if not (residuals := _needed(refiner, places)):
-        hits = refiner.reading.rows.search(query, k, places, exact=exact)
+        hits = best_in_order(refiner.reading.rows, query, k, places, exact=exact)
         return hits, refiner.report()
     count = max(4 * k, 64)
     hits = refiner.reading.rows.search(query, count, places, exact=exact)
@@ -88,7 +89,8 @@ def refine_cutoff(
     left = ~found.exact
     certain = _certainty(found, left, np.abs(found.scores - cutoff)[left])
     complete = not waiting.any() and not refiner.unreadable
-    report = Refined(refiner.refined, refiner.seconds, complete, certain)
+    ended = bool(waiting.any())
+    report = Refined(refiner.refined, refiner.seconds, complete, certain, ended)
     return Hits(*_ordered(found, over_count), "exact scan"), report
 
 
@@ -139,7 +141,7 @@ def _report(refiner: Refiner, found: _Candidates, k: int, waiting: NDArray[np.bo
     threshold = np.sort(found.scores)[-min(k, len(found.scores))]
     certain = _certainty(found, left, threshold - found.scores[left])
     complete = not waiting.any() and not refiner.unreadable
-    return Refined(refiner.refined, refiner.seconds, complete, certain)
+    return Refined(refiner.refined, refiner.seconds, complete, certain, bool(waiting.any()))
 
 
 def _certainty(found: _Candidates, left: NDArray[np.bool_], margins: NDArray[np.float64]) -> float:

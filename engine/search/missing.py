@@ -1,27 +1,31 @@
 """Which parts of videos have no embeddings yet."""
 
-from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from engine.search.context import Range, SearchContext
 from engine.search.rates import learn_from
 from engine.search.work import Embedded
+from engine.storage.snapshot import members
 from engine.storage.view import View
 
 
-def embed_videos(context: SearchContext, videos: Iterable[int]) -> None:
-    """Embed what is missing of these videos, whole videos at a time; coarse ones where asked to."""
+def embed_videos(context: SearchContext, videos: NDArray[np.int64] | None) -> None:
+    """Embed what is missing of some videos or all, whole videos; coarse ones where asked to."""
     view = context.reading.view
-    listed = np.setdiff1d(np.fromiter(videos, np.int64), view.settled)
+    if not view.has_unsettled:
+        return
+    gops = view.open_gops
+    if videos is not None:
+        gops = gops.filter(pa.array(members(gops.column("video_id").to_numpy(), videos)))
     if context.options.exact is not True:  # else coarse ones too, whole
-        listed = np.setdiff1d(listed, view.coarse)
-    if len(listed):
-        own = pc.is_in(view.gops.column("video_id"), pa.array(listed))
-        embed_gops(context, view.gops.filter(own))
+        coarse = members(gops.column("video_id").to_numpy(), view.coarse)
+        gops = gops.filter(pa.array(~coarse))
+    if len(gops):
+        embed_gops(context, gops)
 
 
 def embed_gops(context: SearchContext, gops: pa.Table) -> None:
@@ -35,31 +39,32 @@ def embed_gops(context: SearchContext, gops: pa.Table) -> None:
         missing = find_missing(context, gops)
         if missing:
             context.embed_missing(missing)
-            if context.work.embedded[-1].complete:
-                learn_from(context, missing, context.work.embedded[-1])
-            else:
-                _note_missing(context, gops)
+            done = context.work.embedded[-1]
+            if not done.complete and not _note_missing(context, gops):
+                # the budget ended as the last of it was done: it ended nothing
+                done = replace(done, complete=True, budget=False)
+                context.work.embedded[-1] = done
+            if done.complete:
+                learn_from(context, missing, done)
 
 
-def _note_missing(context: SearchContext, gops: pa.Table) -> None:
+def _note_missing(context: SearchContext, gops: pa.Table) -> bool:
+    """Note what is left to embed; return whether that is anything."""
     left = find_missing(context, gops)
     context.work.missing_seconds += sum(item.stop_seconds - item.start_seconds for item in left)
+    return bool(left)
 
 
 def find_missing(context: SearchContext, gops: pa.Table) -> list[Range]:
     """The GOPs that no committed stretch of the space covers, adjacent ones as one range."""
     view = context.reading.view
-    if not view.has_unsettled:
+    if not (len(gops) and view.has_unsettled):
         return []
-    open_gops = gops.filter(pc.invert(pc.is_in(gops.column("video_id"), pa.array(view.settled))))
+    may_lack = members(gops.column("video_id").to_numpy(), view.unsettled)
+    open_gops = gops.filter(pa.array(may_lack))
     open_gops = open_gops.sort_by([("video_id", "ascending"), ("start_seconds", "ascending")])
-    videos, starts, stops = spans_of(open_gops)
     left = ~covered(view, open_gops)
-    missing: list[Range] = []
-    for video_id in np.unique(videos).tolist():
-        own = left & (videos == video_id)
-        missing += ranges_of(video_id, starts[own], stops[own])
-    return missing
+    return ranges_of(*(values[left] for values in spans_of(open_gops)))
 
 
 def covered(view: View, gops: pa.Table) -> NDArray[np.bool_]:
@@ -67,7 +72,7 @@ def covered(view: View, gops: pa.Table) -> NDArray[np.bool_]:
     videos, starts, stops = spans_of(gops)
     of_stretch, first, last = spans_of(view.stretches)
     found = np.zeros(len(starts), bool)
-    for video_id in np.unique(videos).tolist():
+    for video_id in np.intersect1d(videos, of_stretch).tolist():
         own = slice(*np.searchsorted(videos, [video_id, video_id + 1]))
         for stretch in range(*np.searchsorted(of_stretch, [video_id, video_id + 1]).tolist()):
             inside = (starts[own] >= first[stretch] - 1e-6) & (stops[own] <= last[stretch] + 1e-6)
@@ -82,15 +87,14 @@ def spans_of(rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return videos, starts, stops
 
 
-def ranges_of(video_id: int, starts: np.ndarray, stops: np.ndarray) -> list[Range]:
-    """Join spans of one video that follow each other."""
-    ranges: list[Range] = []
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        if ranges and start <= ranges[-1].stop_seconds + 1e-6:
-            ranges[-1] = Range(video_id, ranges[-1].start_seconds, stop)
-        else:
-            ranges.append(Range(video_id, start, stop))
-    return ranges
+def ranges_of(videos: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> list[Range]:
+    """Join spans, by video and time, that follow each other in one video."""
+    if not len(videos):
+        return []
+    apart = (videos[1:] != videos[:-1]) | (starts[1:] > stops[:-1] + 1e-6)
+    first, last = np.flatnonzero(np.append(True, apart)), np.flatnonzero(np.append(apart, True))
+    found = zip(videos[first].tolist(), starts[first].tolist(), stops[last].tolist(), strict=True)
+    return [Range(*each) for each in found]
 
 
 def stands_until(
@@ -102,8 +106,7 @@ def stands_until(
     """
     if video not in view.coarse:
         return None
-    gops = view.gops.filter(pc.equal(view.gops.column("video_id"), video))
-    gops = gops.sort_by("start_seconds")
+    gops = view.gops_of(np.array([video])).sort_by("start_seconds")
     _, starts, stops = spans_of(gops)
     group = (np.searchsorted(starts, seconds + 1e-6, "right") - 1).clip(min=0)
     return np.where(covered(view, gops)[group], seconds, stops[group])

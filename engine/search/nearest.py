@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from engine.search.context import SearchContext
 from engine.search.exactness import refine_cutoff, refine_top_k
+from engine.search.ordered import best_in_order
 from engine.search.refiner import Refiner
 from engine.search.scores import Match, cosine_at, line_of
 from engine.search.work import Refined
@@ -28,7 +29,7 @@ def find_best(
         hits, refined = refine_top_k(refiner, vector, count, places=places, exact=exact)
         _note(context, refined)
     else:
-        hits = context.reading.rows.search(vector, count, places, exact=exact)
+        hits = best_in_order(context.reading.rows, vector, count, places, exact=exact)
         note_inexact(context, places)
     context.work.note_search(hits)
     return hits

@@ -6,6 +6,7 @@ lead. The width of the null is that of its upper half; but some background texts
 frames, so it is held against the lower half, where no true match lies.
 """
 
+from dataclasses import dataclass
 from math import erf, sqrt
 from statistics import NormalDist
 from typing import Any
@@ -15,12 +16,34 @@ from numpy.typing import NDArray
 
 from engine.errors import ExecutionError
 from engine.search.context import Background, Null, QueryEncoder, SearchContext
+from engine.storage.store import Store
 
 _SAMPLE = 1024
 _TAIL = 0.01  # the quantiles, from below and above, that set the width
 _HEAVIER = 1.5  # how much wider the upper half may be than the lower before matches explain it
 _GROWTH = 4  # so many times more rows ask for a new null
 _erf = np.vectorize(erf, otypes=[np.float64])
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredNull:
+    """The null of a space as it is on record: about a normal distribution."""
+
+    middle: float
+    width: float  # the standard deviation
+    num_rows: int  # of the store when it was measured
+
+    def quantile(self, share: float) -> float:
+        """The centred score that this share of unrelated pairs stays below."""
+        return self.middle + self.width * NormalDist().inv_cdf(share)
+
+
+def measured_null(store: Store, space: str) -> MeasuredNull | None:
+    """Return the null of a space, where it was measured."""
+    known = store.catalog.calibration(space, "null")
+    if known is None:
+        return None
+    return MeasuredNull(known["middle"], known["width"], known["rows"])
 
 
 def probability(null: Null, scores: NDArray[np.float64]) -> NDArray[np.float64]:

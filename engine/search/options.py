@@ -23,13 +23,21 @@ class Options:
     max_drift: float | Literal["none"] | None = None  # "none": no bound
     exact: bool | None = None  # None: the order of a top-k, True: cut-offs too, False: neither
     refine_frames: int | None = None  # None: as many as it takes
-    refine_seconds: float | None = None
+    refine_seconds: float | None = (
+        None  # None: as the engine is set, with `exact` as long as needed
+    )
     deepen_gops: int | None = None  # of coarse videos, that a query embeds at most; None: 16
     budget_seconds: float | None = None
     budget_frames: int | None = None  # embedded or made exact for it
     embed_seconds: float | None = None  # of it for embedding; None: as the engine is set
     false_match_rate: float = 0.01
     gap_seconds: float = 1.0
+
+    @property
+    def bounds_refining(self) -> bool:
+        """Whether it is said how many rows may be made exact: so many, so long, or all."""
+        given = self.refine_frames, self.refine_seconds, self.budget_seconds, self.budget_frames
+        return self.exact is True or given != (None,) * len(given)
 
     def override(self, given: Mapping[str, Any]) -> "Options":
         """Return the options with some replaced; names and types are checked."""

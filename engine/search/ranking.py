@@ -11,10 +11,11 @@ from engine.search.average import MeanFrame, mean_frame
 from engine.search.context import SearchContext
 from engine.search.grouping import Grouping, VideoSpan
 from engine.search.nearest import refiner_of
+from engine.search.ordered import best_in_order
 from engine.search.refiner import Refiner
 from engine.search.selection import Selection
 from engine.search.work import Refined
-from engine.storage.view import Places
+from engine.storage.view import Places, View
 
 _DEPTH = 8  # hits looked at first, per result asked for
 _DEEPER = 4  # so many times more hits are looked at next
@@ -45,6 +46,8 @@ class Ranking:
     num_duplicates: int = field(init=False, default=0)
     settled: bool = field(init=False)
     mean: MeanFrame | None = field(init=False)  # None: edges do not rest on it
+    grouping: Grouping | None = field(init=False, default=None)  # of the moment `seen`
+    seen: View | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.settled = not self.selection.count
@@ -55,9 +58,9 @@ class Ranking:
 
     def deepen(self) -> None:
         """Rank what the best hits give; then look deeper, or make exact what is undecided."""
-        grouping = self._grouping()
+        grouping = self._at_present()
         rows, exact = self.context.reading.rows, self.context.options.exact is True
-        hits = rows.search(self.vector, self.depth, self.selection.places, exact=exact)
+        hits = best_in_order(rows, self.vector, self.depth, self.selection.places, exact=exact)
         self.context.work.note_search(hits)
         self.spans, self.index = grouping.group(hits), hits.index
         self.num_duplicates = grouping.num_duplicates
@@ -65,7 +68,9 @@ class Ranking:
         bar = -inf if short else self.spans[self._most - 1].span.score
         if len(hits.row_ids) == self.depth and (short or grouping.may_miss(hits, bar)):
             self.depth *= _DEEPER
-        elif self.refiner is None or not (
+            return
+        self.grouping = None  # also what cannot be read is known only now
+        if self.refiner is None or not (
             self.refiner.refine_first(grouping.undecided_rows(bar)) or self._settle_edges()
         ):
             self._settle()
@@ -104,6 +109,12 @@ class Ranking:
         if self.wanted.group_by == "video":
             return min(self.wanted.top_k, len(self.selection.names))
         return self.wanted.top_k
+
+    def _at_present(self) -> Grouping:
+        """Return what groups hits; it is kept while nothing but the depth changes."""
+        if self.grouping is None or self.seen is not self.context.reading.view:
+            self.seen, self.grouping = self.context.reading.view, self._grouping()
+        return self.grouping
 
     def _grouping(self) -> Grouping:
         return Grouping(

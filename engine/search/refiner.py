@@ -8,6 +8,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.cage.ending import check_awaited
 from engine.errors import NotFoundError, VideoError
 from engine.search.error_bounds import Residuals
 from engine.search.reading import Reading
@@ -64,6 +65,7 @@ class Refiner:
 
     def refine(self, row_ids: Ids) -> None:
         """Decode and embed these rows densely, and store the exact vectors."""
+        check_awaited()
         videos: list[tuple[int, Ids]] = []
         images: list[NDArray[np.uint8]] = []
         for video_id in np.unique(row_id.videos_of(row_ids)).tolist():
@@ -105,7 +107,7 @@ class Refiner:
         complete = not self.stopped and not self.unreadable
         if complete and not self.refined:
             return Refined()  # there was nothing to do
-        return Refined(self.refined, self.seconds, complete, confidence)
+        return Refined(self.refined, self.seconds, complete, confidence, self.stopped)
 
     def error_bounds(self, query: Query, row_ids: Ids) -> NDArray[np.float64]:
         """How far the scores of these rows may be off; 0 where they are exact or cannot be read."""

@@ -1,5 +1,6 @@
 """What a query did: rows per operator, what was decoded and encoded, how rows were found."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from engine.storage.snapshot import Hits
@@ -21,8 +22,10 @@ class Embedded:
     decode_seconds: float = 0.0
     encode_seconds: float = 0.0
     saved_seconds: float | None = None  # against dense, where that was measured
-    complete: bool = True  # False: the budget ended first
+    complete: bool = True  # False: a budget ended first, or a video could not be read
     choice: str = ""  # the strategy and why
+    budget: bool = False  # whether it was a budget
+    unread: Mapping[int, str] = field(default_factory=dict)  # videos that were not, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Refined:
     seconds: float = 0.0
     complete: bool = True
     confidence: float = 1.0
+    budget: bool = False  # whether a budget ended it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class ActionWork:
     made: int = 0
     seconds: float = 0.0  # of decoding and classifying
     complete: bool = True  # False: a clip could not be decoded, or not within the budget
+    budget: bool = False  # whether it was the budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,33 @@ class DetectionWork:
     frames: int = 0  # looked at now
     seconds: float = 0.0  # of decoding and looking
     complete: bool = True  # False: a group could not be decoded, or not within the budget
+    budget: bool = False  # whether it was the budget
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerWork:
+    """What asking videos took, those apart whose answers were kept."""
+
+    asked: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LookWork:
+    """What filtering frames by something that looks at pictures took."""
+
+    rows: int  # that came to it
+    calls: int  # of them of which it was asked
+    fresh: int  # of these that were not known from before
+    recall: float  # at least, with the confidence asked for
+    precision: float
+    seconds: float
+    learnt: bool = False  # whether frames were ranked by what was learnt from their vectors
+
+    @property
+    def known(self) -> int:
+        """Of how many nothing had to be asked, as that was known."""
+        return max(0, self.calls - self.fresh)
 
 
 @dataclass(slots=True)
@@ -65,6 +97,14 @@ class Run:
 
 
 @dataclass(slots=True)
+class Passed:
+    """How many rows came to a condition on what was computed for them, and how many passed."""
+
+    rows: int = 0
+    passed: int = 0
+
+
+@dataclass(slots=True)
 class Work:
     """Gathered while a plan runs."""
 
@@ -73,6 +113,9 @@ class Work:
     refined: list[Refined] = field(default_factory=list)
     actions: list[ActionWork] = field(default_factory=list)
     detections: list[DetectionWork] = field(default_factory=list)
+    answers: list[AnswerWork] = field(default_factory=list)
+    looks: dict[str, LookWork] = field(default_factory=dict)  # by the column of what was asked
+    tested: dict[str, Passed] = field(default_factory=dict)  # by what the condition asks
     found: list[str] = field(default_factory=list)  # how each search went: index used or why not
     stored_frames: int = 0  # frames whose embedding was there already
     approximate: bool = False  # an index chose which rows to look at, and may have missed some
@@ -83,16 +126,36 @@ class Work:
     def forget_reading(self) -> None:
         """Forget what an earlier reading of the same inputs has noted."""
         self.runs.clear()
+        self.tested.clear()
         self.found.clear()
         self.stored_frames, self.approximate = 0, False
         self.inexact, self.missing_seconds = 0, 0.0
         # what was made then is in the store by now, and is told as made
         self.actions = [
-            replace(item, stored=-item.made, complete=True) for item in self.actions if item.made
+            replace(item, stored=-item.made, complete=True, budget=False)
+            for item in self.actions
+            if item.made
         ]
-        self.detections = [replace(item, complete=True) for item in self.detections if item.frames]
+        self.detections = [
+            replace(item, complete=True, budget=False) for item in self.detections if item.frames
+        ]
+
+    def note_looks(self, column: str, done: LookWork) -> None:
+        """Note a filter's last reading; what earlier ones looked at, and how long, adds up."""
+        if before := self.looks.get(column):
+            took = before.seconds + done.seconds
+            done = replace(done, fresh=before.fresh + done.fresh, seconds=took)
+        self.looks[column] = done
 
     def note_search(self, hits: Hits) -> None:
         """Note how rows were found."""
         self.found.append(hits.index)
         self.approximate |= not hits.exact
+
+    def note_rows(self, condition: str, count: int, *, passed: bool) -> None:
+        """Note rows that come to a condition, or pass it."""
+        tested = self.tested.setdefault(condition, Passed())
+        if passed:
+            tested.passed += count
+        else:
+            tested.rows += count

@@ -1,6 +1,7 @@
 """Frames that are not embedded yet, moments and answers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from engine.operators.limit import Limit
 from engine.operators.moments import Moments
 from engine.operators.scan import Scan
 from engine.planner.relations import RELATIONS
+from engine.rows import Completeness
 from engine.search.context import Range
 from engine.search.moments import Step
 from engine.search.options import Options
@@ -67,6 +69,33 @@ def test_frames_that_were_embedded_or_refined_are_spent(videos: Videos, sandbox:
     assert seen == [26, 13]
     assert context.frames_left == 0
     assert [item.complete for item in context.work.embedded] == [False] * 4
+
+
+WHAT_ENDED = {  # what embedding does, with what is said of it: complete, a budget ended it
+    "all, and the budget ended just then": (True, False),
+    "a part, then the budget ended": (False, True),
+    "nothing, as the file has gone": (False, False),
+}
+
+
+@pytest.mark.parametrize("what", WHAT_ENDED)
+def test_a_budget_is_named_only_where_it_ended_something(
+    what: str, videos: Videos, sandbox: Sandbox
+) -> None:
+    context = videos.context(sandbox, budget_seconds=100.0)
+    embed = context.embed
+
+    def ended(missing: Sequence[Range], options: Options) -> Embedded:
+        if what.startswith("nothing"):
+            return Embedded(complete=False)
+        part = missing if what.startswith("all") else [replace(missing[0], stop_seconds=14.0)]
+        return replace(embed(part, options), complete=False, budget=True)
+
+    context.embed = ended
+    read_table(Embed(gops()), context)
+    found = Completeness.of_work(context.work)
+    assert (found.complete, found.budget) == WHAT_ENDED[what]
+    assert found.missing_seconds == {"all": 0, "a p": 6, "not": 10}[what[:3]]
 
 
 def test_what_is_left_of_the_budget_goes_to_the_ingest(videos: Videos, sandbox: Sandbox) -> None:

@@ -13,7 +13,7 @@ from engine.errors import EngineError
 from engine.sql import run_sql
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
-from engine.storage.vectors import Tuning
+from engine.storage.tuning import Tuning
 from engine.video.container import VideoInfo
 from engine.video.gop import Gop
 from tests.asking import hash_vector

@@ -1,5 +1,6 @@
 """The two worlds, each made once."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,10 +28,19 @@ def approximate_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worl
     made.close()
 
 
+@pytest.fixture(scope="session")
+def approximate_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a store, closed, to be copied."""
+    made = World(tmp_path_factory.mktemp("closed") / "data", approximate=True)
+    made.close()
+    return made.root
+
+
 @pytest.fixture
-def fresh_approximate_world(tmp_path: Path) -> Iterator[World]:
+def fresh_approximate_world(approximate_store: Path, tmp_path: Path) -> Iterator[World]:
     """Such a store of which no row has been made exact."""
-    made = World(tmp_path / "data", approximate=True)
+    root = Path(shutil.copytree(approximate_store, tmp_path / "data"))
+    made = World(root, approximate=True)
     made.add_views(VIEWS)
     yield made
     made.close()

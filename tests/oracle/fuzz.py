@@ -3,12 +3,16 @@
 import argparse
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from tests.oracle.generator import Generator
 from tests.oracle.judge import judge
 from tests.oracle.matcher import judge_pattern
+from tests.oracle.prepared import prepared
 from tests.oracle.shrink import shrink
 from tests.oracle.words import VIEWS
 from tests.oracle.world import World
@@ -32,31 +36,36 @@ def main() -> int:
             world.add_views(VIEWS)
         generator = Generator(given.seed * 1_000_003 + number)
         if number % 20 == 19:
-            sql, verdict = "", judge_pattern(world, generator.seed, options=options)
+            sql, given_values = "", {}
+            verdict = judge_pattern(world, generator.seed, options=options)
             generator.note("MATCH_RECOGNIZE")
         else:
-            sql = generator.statement()
-            verdict = judge(world, sql, options=options)
+            sql, given_values = generator.statement(), {}
+            if number % 4 == 1:
+                sql, given_values = prepared(sql, Random(generator.seed))
+                generator.used |= {"parameter": 1} if given_values else {}
+            verdict = judge(world, sql, options=options, given=given_values)
         used.update(generator.used.keys())  # a statement counts once for each
         kinds[verdict.kind] += 1
         kinds["without rows"] += verdict.why == "0 rows"
         if verdict.kind not in ("same", "invalid"):
             wrong += 1
-            small = shrink(sql, lambda s: _fails(s, verdict.kind, options), tries=80)  # noqa: B023
+            fails = partial(_fails, kind=verdict.kind, options=options, given=given_values)
+            small = shrink(sql, fails, tries=80)
             said = f"{given.seed * 1_000_003 + number}: {verdict.kind}, {verdict.why}"
-            sys.stdout.write(f"{said}\n  {small}\n  out of {sql}\n")
+            sys.stdout.write(f"{said}\n  {small}\n  out of {sql}\n  with {given_values}\n")
             sys.stdout.flush()
     sys.stdout.write(told(kinds, used))
     return 1 if wrong else 0
 
 
-def _fails(sql: str, kind: str, options: str) -> bool:
+def _fails(sql: str, *, kind: str, options: str, given: dict[str, Any]) -> bool:
     """Whether a statement fails in a world on which nothing else has run."""
     with TemporaryDirectory() as folder:
         world = World(Path(folder) / "data", bool(options))
         world.add_views(VIEWS)
         try:
-            return judge(world, sql, options=options).kind == kind
+            return judge(world, sql, options=options, given=given).kind == kind
         finally:
             world.close()
 

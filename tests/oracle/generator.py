@@ -6,6 +6,7 @@ Every LIMIT stands behind an order that leaves no choice, so each statement has 
 from dataclasses import dataclass, field
 from random import Random
 
+from tests.oracle import words
 from tests.oracle.whole import pivot, recursive, set_operation
 from tests.oracle.words import OF_VIEWS, RELATIONS, SHADOWS, TEXTS, VALUES, Table, all_columns
 
@@ -94,6 +95,9 @@ class Generator:
         self.note(kind)
         written, name, of = self.column(tables)
         value = self.value(name, of)
+        if of == "d" and kind == "compare" and self.chance(0.5):
+            self.note("part of an instant")
+            written, value = words.of_instant(self.random, written, value)
         operator = self.pick("=", "<>", "<", ">", "<=", ">=") if of != "b" else self.pick("=", "<>")
         if kind == "in":
             return f"{written} {self.pick('IN', 'IN', 'NOT IN')} ({value}, {self.value(name, of)})"

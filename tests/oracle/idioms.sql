@@ -574,3 +574,8 @@ SELECT v.name, x.frame, x.s FROM videos v LEFT JOIN ((SELECT frame, video_id, CL
 SELECT count(*) FROM (((SELECT * FROM videos) a JOIN (SELECT * FROM frames) b USING (video_id)) LEFT JOIN gops g ON g.video_id = a.video_id AND g.gop = 1)
 SELECT * FROM ((SELECT video_id, name FROM videos) a CROSS JOIN (SELECT max(CLIP_MATCH(frame, 'a cat')) AS m FROM frames) b)
 SELECT d.frame FROM ((SELECT frame FROM frames ORDER BY CLIP_MATCH(frame, 'a dog') DESC LIMIT 3) d JOIN frames f ON f.frame = d.frame AND f.seconds >= 0)
+SELECT MAP {} AS a, [NULL, NULL] AS b, {'c': [MAP {}]} AS c, [] AS d, NULL AS e
+SELECT v.video_id, MAP {} AS m, [NULL] AS n FROM videos v WHERE EXISTS (SELECT 1 FROM frames f WHERE f.video_id = v.video_id AND CLIP_MATCH(f.frame, 'a dog') > 0.1)
+WITH frames AS (SELECT * FROM frames WHERE seconds < 1) SELECT count(*), max(CLIP_MATCH(frame, $$a dog$$)) FROM frames
+SELECT f.frame FROM frames f WHERE CLIP_MATCH(f.frame, E'a dog') > 0.1 AND f.picture = 'I' -- what
+SELECT "F"."FRAME" AS "a$b", CLIP_MATCH(frame, 'a cat')AS s FROM "Frames"AS f ORDER BY s DESC LIMIT 2

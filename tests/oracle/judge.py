@@ -1,6 +1,7 @@
 """Whether the engine answers a statement as the stock DuckDB does."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isclose
 from typing import Any
@@ -9,6 +10,7 @@ import duckdb
 
 from engine.errors import EngineError
 from engine.sql import run_sql
+from tests.oracle.prepared import used_of
 from tests.oracle.world import World
 
 Row = tuple[Any, ...]
@@ -25,11 +27,14 @@ class Verdict:
     why: str = ""
 
 
-def judge(world: World, sql: str, *, options: str = "") -> Verdict:
-    """Run a statement on both; IS_MATCH stands for a bare CLIP_MATCH."""
+def judge(
+    world: World, sql: str, *, options: str = "", given: Mapping[str, Any] | None = None
+) -> Verdict:
+    """Run a statement on both, with parameters; IS_MATCH stands for a bare CLIP_MATCH."""
     world.follow()
+    named = used_of(sql, dict(given or {}))
     try:
-        cursor = world.twin.execute(sql)
+        cursor = world.twin.execute(sql, named or None)
         expected = cursor.fetchall()
         names = [column[0] for column in cursor.description]
     except duckdb.Error as error:
@@ -37,9 +42,10 @@ def judge(world: World, sql: str, *, options: str = "") -> Verdict:
     if len(expected) > MOST_ROWS:
         return Verdict("invalid", "the answer is larger than any may be")
     try:
-        table = run_sql(world.context(), engine_text(sql) + options, max_rows=MOST_ROWS).table
+        text = engine_text(sql) + options
+        table = run_sql(world.context(), text, (), named, max_rows=MOST_ROWS).table
     except EngineError as error:
-        if _fails_without_statistics(world, sql):
+        if _fails_without_statistics(world, sql, named):
             return Verdict("invalid", "whether it fails is a matter of DuckDB's statistics")
         return Verdict("refused", str(error))
     if len(table.schema.names) != len(names):
@@ -51,17 +57,17 @@ def judge(world: World, sql: str, *, options: str = "") -> Verdict:
         return Verdict("wrong", f"columns of the engine's own leak: {table.schema.names}")
     ordered = is_ordered(sql)
     problem = differ(given, expected, ordered=ordered)
-    if problem and not differ(given, _as_written(world, sql), ordered=ordered):
+    if problem and not differ(given, _as_written(world, sql, named), ordered=ordered):
         return Verdict("invalid", "DuckDB's optimizer changes its answer, and not to this one")
     return Verdict("wrong", problem) if problem else Verdict("same", f"{len(expected)} rows")
 
 
-def _as_written(world: World, sql: str) -> list[Row]:
+def _as_written(world: World, sql: str, named: Mapping[str, Any]) -> list[Row]:
     """What the stock DuckDB answers without its optimizer, which is wrong at times."""
     with world.twin.cursor() as cursor:
         cursor.execute("PRAGMA disable_optimizer")
         try:
-            found: list[Row] = cursor.execute(sql).fetchall()
+            found: list[Row] = cursor.execute(sql, named or None).fetchall()
         except duckdb.Error:
             return []
         finally:
@@ -69,7 +75,7 @@ def _as_written(world: World, sql: str) -> list[Row]:
         return found
 
 
-def _fails_without_statistics(world: World, sql: str) -> bool:
+def _fails_without_statistics(world: World, sql: str, named: Mapping[str, Any]) -> bool:
     """Whether the stock DuckDB fails too where the same rows come as Arrow's, as the engine's do.
 
     By the statistics of its own tables it may see that no row is left, and then compares none.
@@ -78,7 +84,7 @@ def _fails_without_statistics(world: World, sql: str) -> bool:
         for name in ("videos", "gops", "frames"):
             cursor.register(name, world.twin.sql(f"FROM {name}").to_arrow_table())
         try:
-            cursor.execute(sql).fetchall()
+            cursor.execute(sql, named or None).fetchall()
         except duckdb.Error:
             return True
     return False

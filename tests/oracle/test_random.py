@@ -1,12 +1,14 @@
 """Random statements of fixed seeds against a stock DuckDB; `make fuzz` asks thousands."""
 
 from collections import Counter
+from random import Random
 
 import pytest
 
 from engine.sql import run_sql
 from tests.oracle.generator import Generator
 from tests.oracle.judge import judge
+from tests.oracle.prepared import prepared
 from tests.oracle.shrink import shrink
 from tests.oracle.world import World
 
@@ -33,6 +35,18 @@ def test_random_statements(block: int, world: World) -> None:
             pytest.fail(f"seed {seed}: {verdict.kind}, {verdict.why}\n{small}\nout of {sql}")
     assert found["invalid"] <= 1
     assert found["answered"] >= SIZE // 3
+
+
+def test_statements_with_parameters(world: World) -> None:
+    found: Counter[str] = Counter()
+    for seed in range(BLOCKS * SIZE, BLOCKS * SIZE + 24):
+        sql, given = prepared(Generator(seed).statement(), Random(seed))
+        verdict = judge(world, sql, given=given)
+        found[verdict.kind] += 1
+        found["given"] += len(given)
+        assert verdict.kind in ("same", "invalid"), f"{verdict.why}\n{sql}\n{given}"
+    assert found["same"] >= 18
+    assert found["given"] >= 24
 
 
 def test_what_fails_by_statistics_alone_is_no_mismatch(world: World) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from engine import commands
 from engine.errors import EngineError, NotFoundError, ParseError, UsageError
-from engine.planner.prepare import prepare
+from engine.planner.prepare import Prepared, prepare
 from engine.sql import run_sql
 from tests.oracle.judge import judge
 from tests.oracle.world import World
@@ -117,6 +119,33 @@ def test_the_place_of_an_error_is_in_the_whole_statement(viewing: World) -> None
     assert (caught.value.sql, caught.value.position) == (sql, sql.index("secnds"))  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("meanwhile", "said"),
+    [
+        ("DROP VIEW a", "unknown relation 'a'"),
+        ("CREATE OR REPLACE VIEW a AS SELECT 1 AS y", '"x" not found'),
+        ("CREATE VIEW b AS SELECT 2 AS z", "view b is there"),
+    ],
+)
+def test_a_view_is_checked_among_those_that_are_there_when_it_is_made(
+    meanwhile: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path / "data")
+    run_sql(world.context(), "CREATE VIEW a AS SELECT 1 AS x", max_rows=10)
+
+    def prepare_late(*given: Any, **more: Any) -> Prepared:
+        planned = prepare(*given, **more)
+        monkeypatch.undo()
+        run_sql(world.context(), meanwhile, max_rows=10)
+        return planned
+
+    monkeypatch.setattr(commands, "prepare", prepare_late)
+    with pytest.raises(EngineError, match=said):
+        run_sql(world.context(), "CREATE VIEW b AS SELECT x FROM a", max_rows=10)
+    assert world.store.catalog.views().get("b") in (None, "SELECT 2 AS z")
+    world.close()
+
+
 def test_views_are_listed_replaced_and_dropped(tmp_path: Path) -> None:
     world = World(tmp_path / "data")
 
@@ -131,6 +160,7 @@ def test_views_are_listed_replaced_and_dropped(tmp_path: Path) -> None:
         ("gops",),
         ("moments",),
         ("nearest",),
+        ("transcript",),
         ("videos",),
     ]
     assert ask("SHOW TABLES") == relations

@@ -1,6 +1,7 @@
 """What random statements are made of: relations, columns that shadow, values, tables at hand."""
 
 from dataclasses import dataclass
+from random import Random
 from typing import Final
 
 TEXTS = ("a dog", "a cat", "a red car")
@@ -66,6 +67,17 @@ class Table:
     alias: str
     columns: dict[str, str]
     handle: bool = False
+
+
+def of_instant(random: Random, written: str, value: str) -> tuple[str, str]:
+    """Return a part of an instant, and what it may be compared with."""
+    unit = random.choice(("year", "month", "day", "hour", "minute", "second"))
+    if random.random() < 0.5:
+        bare = value.removeprefix("TIMESTAMP ")
+        cut = f"date_trunc('{unit}', TIMESTAMP {bare})"
+        return f"date_trunc('{unit}', {written})", random.choice((cut, cut, value))
+    part = random.choice((f"{unit}({written})", f"extract({unit} FROM {written})"))
+    return part, str(random.choice((0, 1, 2, 3, 8, 23, 59, 2026)))
 
 
 def all_columns(tables: list[Table]) -> str:

@@ -91,7 +91,13 @@ class World:
 
     def __post_init__(self) -> None:
         self.store = Store.open(self.root)
-        self.sandbox = Sandbox(seconds=20)
+        self.sandbox = Sandbox()
+        if not self.store.catalog.videos():
+            self._fill()
+        self.twin = self._twin()
+        load_null(self.context())  # measured on the rows as they are now, as `chances` is
+
+    def _fill(self) -> None:
         self.store.catalog.add_space(SPACE)
         self.store.catalog.use_space(SPACE.key)
         for number in range(1, VIDEOS + 1):
@@ -100,8 +106,6 @@ class World:
             self.store.catalog.set_values([number], values)
         lost = self._video(7)
         self.store.catalog.set_status(lost, "quarantined", "no video stream")
-        self.twin = self._twin()
-        load_null(self.context())  # measured on the rows as they are now, as `chances` is
 
     def add_views(self, views: Mapping[str, str]) -> None:
         """Make views in the store and for the twin."""

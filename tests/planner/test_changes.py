@@ -23,14 +23,16 @@ from engine.search.work import Embedded
 from engine.sql import run_sql
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
-from engine.storage.vectors import Tuning
+from engine.storage.tuning import Tuning
 from engine.video.container import VideoInfo
 from engine.video.gop import Gop
 from tests.asking import HashEncoder, hash_vector
 from tests.search.test_nearest import SPACE
 
 # all lists are probed, so every search is exact and can be compared
-TUNING = Tuning(flat_rows=12, probe_share=1.0, exact_rows=4, delta_rows=6)
+TUNING = Tuning(
+    flat_rows=12, coded_rows=24, probe_share=1.0, coded_share=1.0, exact_rows=4, delta_rows=6
+)
 INFO = VideoInfo("/v.mp4", "h264", 64, 48, 0, 30.0, 4.0, 0.0, 120, 1234, "yuv420p", False)
 DOG = "CLIP_MATCH(f.frame, 'a dog')"
 STATEMENTS = {

@@ -30,6 +30,7 @@ def test_examples_run(videos: Videos, sandbox: Sandbox) -> None:
         context = videos.context(sandbox)
         context.actions = TwoSecondActions
         context.detections = TwoSecondDetections
+        context.look = lambda _video, frames, _question: [True] * len(frames)
         result = run_sql(context, sql, max_rows=1000)
         assert result.table.column_names, sql
 

@@ -1,9 +1,14 @@
 """What EXPLAIN says: one line per node, costs, rules, and what really happened."""
 
+from dataclasses import replace
+
 import pytest
 
 from engine.cage.sandbox import Sandbox
 from engine.errors import ParseError
+from engine.operators.base import Context
+from engine.operators.scan import Scan
+from engine.planner import logical
 from engine.planner.bind import bind
 from engine.planner.cost import estimate_all
 from engine.planner.explain import describe, explain_text, show, tree
@@ -55,6 +60,27 @@ def test_costs_follow_the_work(videos: Videos, sandbox: Sandbox) -> None:
     videos.store.catalog.set_calibration(videos.space.key, "rates", rates)
     costs = estimate_all(optimize(plan(sql.format(3)))[0], videos.context(sandbox))
     assert sum(cost.seconds for cost in costs) < 2 * seconds[0]
+
+
+def test_the_catalog_is_read_once_for_all_estimates(
+    shared_videos: Videos, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    scanned = Scan._read
+
+    def noting(scan: Scan, context: Context) -> object:
+        read.append(scan.relation)
+        return scanned(scan, context)
+
+    monkeypatch.setattr(Scan, "_read", noting)
+    made = optimize(plan(SQL))[0]
+    costs = estimate_all(made, shared_videos.context(sandbox))
+    scans = [node.relation for node in walk(made) if isinstance(node, logical.Scan)]
+    assert sorted(read) == sorted(scans) == ["gops", "videos", "videos"]
+    rows = {
+        type(node).__name__: cost.rows for (node, _), cost in zip(tree(made), costs, strict=True)
+    }
+    assert rows["SemiJoin"] == 6  # GOPs that begin within three seconds, of three videos
 
 
 def test_what_happened_is_told(shared_videos: Videos, sandbox: Sandbox) -> None:
@@ -110,7 +136,7 @@ def test_rules_that_undo_one_another_are_an_error() -> None:
     def toggle(plan: Plan) -> Plan:
         assert isinstance(plan, Relational)
         needs = () if plan.needs else (Need("frames_1", 1),)
-        return Relational(plan.query, plan.inputs, plan.joins, needs)
+        return replace(plan, needs=needs)
 
     with pytest.raises(AssertionError, match="undo one another"):
         optimize(plan("SELECT * FROM frames"), [toggle])

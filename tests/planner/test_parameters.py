@@ -22,6 +22,7 @@ def value_of(sql: str, *positional: Any, **named: Any) -> Any:
 @pytest.mark.parametrize(
     "value",
     [
+        {"a": 1, "b": {"c'": [1.5, None]}}, [{"a": 1}, {"a": 2}], -0.0,
         "it's", "", 3, -3, 2**40, 0.25, -1e-9, 1e300, True, False, None, [1, 2], ["a", None], [],
         date(2020, 2, 29), datetime(2020, 1, 2, 3, 4, 5, 678), time(1, 2, 3, 4),
         timedelta(days=-1, microseconds=5), timedelta(hours=30), UUID(int=7),
@@ -42,6 +43,28 @@ def test_a_float_that_is_not_finite_comes_back(value: float) -> None:
     assert value_of("SELECT 1e300 < ?", value) is (value != float("-inf"))  # NaN is the largest
 
 
+@pytest.mark.parametrize(
+    "value",
+    [0.1, 1.0, -2.5, 1e22, [0.5], {"a": 0.5}, 3, 2**40, "a", True, None, Decimal("0.10"),
+     date(2020, 1, 2), timedelta(days=2, hours=1), datetime(2020, 1, 2)],
+    ids=repr,
+)  # fmt: skip
+def test_a_value_has_the_type_that_a_prepared_one_has(value: Any) -> None:
+    for sql in ("SELECT typeof($x)", "SELECT [$x]::VARCHAR", "SELECT $x IS NULL OR $x = $x"):
+        assert value_of(sql, x=value) == duckdb.execute(sql, {"x": value}).fetchall()[0][0]
+    if isinstance(value, float):
+        sql = "SELECT $x + 0.2, typeof($x * 2)"
+        assert value_of(sql, x=value) == duckdb.execute(sql, {"x": value}).fetchall()[0][0]
+
+
+@pytest.mark.parametrize(
+    "value", [{}, {1: 2}, np.timedelta64(5, "M"), np.timedelta64(5001, "ns")], ids=repr
+)
+def test_what_has_no_type_is_refused(value: Any) -> None:
+    with pytest.raises(BindError, match="a parameter may be"):
+        parse("SELECT ?", (value,))
+
+
 def test_a_time_zone_stays() -> None:
     at = datetime(2020, 1, 2, 3, tzinfo=timezone(timedelta(hours=2)))
     assert "TIMESTAMPTZ" in parse("SELECT ?", (at,)).query.sql("duckdb")
@@ -57,6 +80,9 @@ def test_a_time_zone_stays() -> None:
         (np.float64(0.5), 0.5), (np.float32(0.5), 0.5), (np.int64(-7), -7), (np.bool_(True), True),
         (np.str_("a"), "a"), (np.array([1, 2]), [1, 2]),
         (np.datetime64("2020-01-02"), date(2020, 1, 2)),
+        (np.datetime64("2020-01-02T03", "ns"), datetime(2020, 1, 2, 3)),
+        (np.timedelta64(90, "s"), timedelta(seconds=90)), (np.datetime64("NaT"), None),
+        (np.array(["2020-01-02"], "M8[ns]"), [datetime(2020, 1, 2)]),
     ],
     ids=repr,
 )  # fmt: skip

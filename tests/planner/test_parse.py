@@ -16,7 +16,10 @@ from engine.planner.parse import parse
     ("sql", "positional", "named", "expected"),
     [
         ("SELECT ?", ("o'x",), {}, "SELECT 'o''x'"),
-        ("SELECT ?, ?", (1, -2.5), {}, "SELECT 1, -2.5"),
+        ("SELECT ?, ?", (1, -2.5), {}, "SELECT 1, -2.5e0"),
+        ("SELECT $q,$r", (), {"q": 1, "r": 2}, "SELECT 1, 2"),
+        ("SELECT $Q, $q", (), {"q": 1}, "SELECT 1, 1"),
+        ("SELECT $s", (), {"s": {"a": 1}}, "SELECT {'a': 1}"),
         ("SELECT $a, $b", (), {"a": None, "b": True}, "SELECT NULL, TRUE"),
         ("SELECT $1, $2, $1", ("x", "y"), {}, "SELECT 'x', 'y', 'x'"),
         ("SELECT $l", (), {"l": ["a", 2]}, "SELECT ['a', 2]"),
@@ -110,6 +113,8 @@ def test_explain_is_a_prefix() -> None:
     assert parse("SELECT 1").explain == "no"
     assert parse(" explain SELECT 1").explain == "plan"
     assert parse("EXPLAIN\nANALYZE SELECT 1").explain == "analyze"
+    assert parse("-- why\n/* so */EXPLAIN/**/ANALYZE SELECT 1").explain == "analyze"
+    assert parse("/* a */ explain (format json) SELECT 1").form == "json"
     assert parse("SELECT 1 AS explain").explain == "no"
 
 

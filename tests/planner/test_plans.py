@@ -58,7 +58,7 @@ def test_the_same_statement_is_planned_once_and_answers_alike(
 def test_parameters_and_settings_are_part_of_it(world: World, planned: list[str]) -> None:
     sql = "SELECT typeof(?) AS t"
     assert [_rows(world, sql, value)[0]["t"] for value in (1, 1.0, True, "1")] == [
-        "INTEGER", "DECIMAL(2,1)", "BOOLEAN", "VARCHAR",
+        "INTEGER", "DOUBLE", "BOOLEAN", "VARCHAR",
     ]  # fmt: skip
     bare = "SELECT count(*) AS n FROM frames WHERE CLIP_MATCH(frame, 'a dog')"
     few, many = (_rows(world, bare, false_match_rate=rate)[0]["n"] for rate in (0.001, 0.49))

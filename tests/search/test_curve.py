@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.search.curve import Curve, MomentRule, level_of
+from engine.search.curve import Curve, MomentRule, level_of, smooth
 
 AVERAGE = 0.1  # of the text over the store
 
@@ -110,3 +110,14 @@ def test_where_a_frame_hangs_on_the_level_the_floor_is_made_exact() -> None:
     assert 3 in found
     scores[28] = 0.2
     assert not rule.undecided_rows(stored, 0.3).any()  # below any level
+
+
+@pytest.mark.parametrize("shake", [0.0, 0.004], ids=["even times", "uneven times"])
+@pytest.mark.parametrize(("count", "step"), [(2, 0.5), (7, 0.5), (120, 1 / 30), (90, 0.001)])
+def test_scores_are_smoothed_as_all_pairs_say(count: int, step: float, shake: float) -> None:
+    drawn = np.random.default_rng(count)
+    seconds = 3.0 + np.arange(count) * step + np.sort(drawn.uniform(0, shake, count))
+    values, lasts = drawn.normal(0, 1, count), np.gradient(seconds)
+    near = np.exp(-0.5 * ((seconds[:, None] - seconds) / 0.2) ** 2) * lasts
+    told = (near * values).sum(1) / near.sum(1)
+    np.testing.assert_allclose(smooth(seconds, values, 0.2), told, rtol=0, atol=1e-12)

@@ -187,8 +187,7 @@ def test_budget_ends_it_and_says_so(archive: Archive) -> None:
     query = archive.exact[1][70]
     refine_top_k(archive.refiner(), archive.exact[5][0], 1)  # draws the audit
     hits, said = refine_top_k(archive.refiner(max_frames=3), query, 10)
-    assert said.rows == 3
-    assert not said.complete
+    assert (said.rows, said.complete, said.budget) == (3, False, True)
     assert len(hits.row_ids) == 10
     _, said = refine_top_k(archive.refiner(max_seconds=0.0), query, 10)
     assert said.rows == 0
@@ -200,15 +199,16 @@ def test_a_budget_without_room_for_the_audit_leaves_rows_as_they_are(archive: Ar
     for budget in ({"max_frames": 40}, {"max_seconds": 0.0}):
         hits, said = refine_top_k(archive.refiner(**budget), archive.exact[1][70], 10)
         assert (said.rows, said.complete, len(hits.row_ids)) == (0, False, 10)
+        assert said.budget
         hits, said = refine_cutoff(archive.refiner(**budget), archive.exact[1][70], 0.8)
-        assert (said.rows, said.complete) == (0, False)
+        assert (said.rows, said.complete, said.budget) == (0, False, True)
     assert archive.decoded == 0
 
 
 def test_unreadable_videos_stay_approximate_and_are_told(archive: Archive) -> None:
     archive.broken = {1}
     hits, said = refine_top_k(archive.refiner(), archive.exact[1][30], 10)
-    assert not said.complete
+    assert (said.complete, said.budget) == (False, False)
     assert len(hits.row_ids) == 10
     rows = archive.store.rows(KEY, [1], ["exact"])
     assert not any(rows.column("exact").to_pylist())

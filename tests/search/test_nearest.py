@@ -18,14 +18,17 @@ from engine.search.work import Embedded
 from engine.sql import run_sql
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
-from engine.storage.vectors import Tuning
+from engine.storage.tuning import Tuning
 from engine.video.container import VideoInfo
 from engine.video.gop import Gop
 from engine.vision.backbone.space import Space
 from tests.asking import HashEncoder, hash_vector
 
 SPACE = Space("hash", "hash", "local", "0" * 64, "{}", 32)
-FEW_PROBES = Tuning(flat_rows=100, probe_share=0.01, exact_rows=5)
+FEW_PROBES = {
+    "ivf76,fp16": Tuning(flat_rows=100, probe_share=0.01, exact_rows=5),
+    "ivf76,2bit,fp16": Tuning(flat_rows=100, coded_rows=100, coded_share=0.01, exact_rows=5),
+}
 COUNT = 1500
 INFO = VideoInfo("/v.mp4", "h264", 64, 48, 0, 30.0, 750.0, 0.0, 22_500, 1, "yuv420p", False)
 
@@ -36,11 +39,13 @@ def made_vectors() -> np.ndarray:
     return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
 
 
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+@pytest.fixture(scope="module", params=FEW_PROBES)
+def large(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Store]:
     """A store whose index is an inverted file of which a search looks at little."""
     folder: Path = tmp_path_factory.mktemp("large") / "data"
-    with Store.open(folder, tuning=FEW_PROBES) as store:
+    with Store.open(folder, tuning=FEW_PROBES[request.param]) as store:
         store.catalog.add_space(SPACE)
         video_id = store.catalog.add_video(INFO, "hash", "v")
         store.catalog.add_gops(video_id, [Gop(0, 0.0, 750.0, 22_500, 0)])
@@ -49,7 +54,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         rows = Rows(frame, frame / 2, ["P"] * COUNT, vectors, flat, flat, exact)
         store.write_part(video_id, SPACE.key, Sampling(2), "dense", 0, 0.0, 750.0, rows)
         store.finish_segment(video_id, SPACE.key, Sampling(2), "dense", COUNT)
-        store.build_index(SPACE.key)
+        assert store.build_index(SPACE.key).kind == request.param
         yield store
 
 
@@ -78,7 +83,9 @@ def test_exact_is_a_full_scan_at_any_size(large: Store, sandbox: Sandbox, count:
     assert (hits.row_ids & 0xFFFFFFFF).tolist() == best(count)
     assert hits.exact
     assert not context.work.approximate
-    assert context.work.found == ["ivf76,fp16, exact scan"]
+    kind = large.index_status()[0].kind
+    assert kind in FEW_PROBES
+    assert context.work.found == [f"{kind}, exact scan"]
 
 
 def test_what_an_index_may_miss_is_said(large: Store, sandbox: Sandbox) -> None:

@@ -45,6 +45,21 @@ def test_after_ten_queries_estimates_are_within_twice(most_videos: int, least: f
     assert np.mean([share_within(seed, most_videos) for seed in range(25)]) >= least
 
 
+@pytest.mark.parametrize("opening", [0.0, 0.01, 0.05])
+def test_opening_a_file_does_not_spoil_it(opening: float) -> None:
+    """Queries of every shape, at 0.02 s for a second of video and so much more for each range."""
+    within = []
+    for seed in range(25):
+        draw, rates = np.random.default_rng(seed), WorkRates(0.05)
+        for number in range(20):
+            spans = draw.choice([2.0, 4.0, 6.0, 20.0, 40.0], draw.integers(1, 5))
+            took = float(0.02 * spans.sum() + opening * len(spans)) * np.exp(draw.normal(0, 0.15))
+            if number >= 10:
+                within.append(0.5 <= rates.expected({"h264 of 2^18": spans.sum()}) / took <= 2)
+            rates = rates.learn({"h264 of 2^18": float(spans.sum())}, took)
+    assert np.mean(within) >= 0.9
+
+
 def test_an_unknown_kind_costs_as_the_nearest_by_its_pixels() -> None:
     rates = WorkRates(0.05).learn({"h264 of 2^18": 10.0}, 2.0)
     assert rates.rate("h264 of 2^18") == pytest.approx(0.2)

@@ -10,6 +10,7 @@ from engine.planner.logical import (
     Filter,
     Hold,
     Input,
+    Judge,
     Overlap,
     Plan,
     Relational,
@@ -24,6 +25,8 @@ from engine.planner.logical import (
 from engine.planner.predicates import reads
 
 _CATALOG = ("videos", "gops")
+
+_ASKING = (VideoAnswer, Classify, Spot, Judge)  # a model, of each row that is left
 
 
 def apply_joins(plan: Plan) -> Plan:
@@ -109,12 +112,12 @@ def _awaited(item: Input) -> set[str]:
 
 def _without_answers(plan: Plan) -> Plan:
     """The rows there are before a question is asked: more than will be left."""
-    names = {node.name for node in walk(plan) if isinstance(node, (VideoAnswer, Classify, Spot))}
+    names = {node.name for node in walk(plan) if isinstance(node, _ASKING)}
     if not names:
         return plan
 
     def drop(node: Plan) -> Plan:
-        if isinstance(node, (VideoAnswer, Classify, Spot)):
+        if isinstance(node, _ASKING):
             return node.source
         if isinstance(node, Filter):
             kept = tuple(part for part in node.predicates if not reads(part) & names)

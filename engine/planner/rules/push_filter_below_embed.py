@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeGuard
 
 from sqlglot import exp
 
+from engine.planner.instants import instant_of, period_of, rising
 from engine.planner.joins import conjuncts
 from engine.planner.logical import (
     Detect,
@@ -70,6 +71,8 @@ def _bound(predicate: exp.Expr) -> exp.Expr | None:
     """What must hold of a GOP for some frame in it to satisfy the predicate; None: nothing."""
     if reads(predicate) == {"video_id"}:
         return predicate.copy()
+    if (period := _period(predicate)) is not None:
+        return _at_an_end(predicate, period)
     match predicate:
         case exp.Paren():
             return _bound(predicate.this)
@@ -114,17 +117,50 @@ def _side(kind: Comparison, left: exp.Expr, time: exp.Column, right: exp.Expr) -
         return kind(this=_put(left, start), expression=right.copy())
     if left is time:
         return exp.GT(this=stop, expression=right.copy())
-    last = exp.Sub(this=stop, expression=exp.Interval(this=exp.Literal.string("1 microsecond")))
-    return kind(this=_put(left, last), expression=right.copy())
+    return kind(this=_put(left, _last()), expression=right.copy())
 
 
-def _put(left: exp.Expr, value: exp.Expr) -> exp.Expr:
-    return exp.cast(value, left.to) if isinstance(left, exp.Cast) else value
+def _last() -> exp.Expr:
+    """The last instant of a GOP."""
+    moment = exp.Interval(this=exp.Literal.string("1 microsecond"))
+    return exp.Sub(this=exp.column(_SPANS["at"][1]), expression=moment)
+
+
+def _put(node: exp.Expr, value: exp.Expr) -> exp.Expr:
+    """Put a value in the place of the time that an expression reads."""
+    return node.copy().transform(lambda part: value if isinstance(part, exp.Column) else part)
 
 
 def _time(node: exp.Expr) -> exp.Column | None:
-    """The time of a frame that is compared: `seconds`, `at`, or the day of `at`."""
-    if type(node) is exp.Cast and node.to.this == exp.DType.DATE:
-        day = _time(node.this.unnest())
-        return day if day is not None and day.name.lower() == "at" else None
-    return node if isinstance(node, exp.Column) and node.name.lower() in _SPANS else None
+    """The time of a frame that is compared: `seconds`, `at`, or its day, hour or year."""
+    if isinstance(node, exp.Column):
+        return node if node.name.lower() in _SPANS else None
+    instant = rising(node)
+    return instant if _is_at(instant) else None
+
+
+def _is_at(node: exp.Expr | None) -> TypeGuard[exp.Column]:
+    return isinstance(node, exp.Column) and node.name.lower() == "at"
+
+
+def _period(predicate: exp.Expr) -> int | None:
+    """For how long a comparison of a part of `at`, as its hour, certainly stays as it is."""
+    match predicate:
+        case exp.Between() | exp.In() if not predicate.args.get("query"):
+            sides = [predicate.this]
+        case exp.EQ() | exp.NEQ() | exp.GT() | exp.GTE() | exp.LT() | exp.LTE():
+            sides = [predicate.this, predicate.expression]
+        case _:
+            return None
+    parts = [side.unnest() for side in sides if _is_at(instant_of(side.unnest()))]
+    if len(parts) != 1 or len(list(predicate.find_all(exp.Column))) != 1:
+        return None
+    return period_of(parts[0])
+
+
+def _at_an_end(predicate: exp.Expr, period: int) -> exp.Expr:
+    """What holds of some frame holds of the GOP's first instant or its last, if it is not long."""
+    start, stop = (exp.column(name) for name in _SPANS["at"])
+    length = exp.Interval(this=exp.Literal.string(f"{period} seconds"))
+    long = exp.GTE(this=exp.Sub(this=stop, expression=start.copy()), expression=length)
+    return exp.or_(_put(predicate, start), _put(predicate, _last()), long)

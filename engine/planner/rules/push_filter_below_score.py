@@ -5,11 +5,13 @@ from dataclasses import replace
 from engine.planner.logical import (
     Classify,
     Filter,
+    Judge,
     Plan,
     Predicates,
     Scan,
     Score,
     Spot,
+    TextMatch,
     VideoAnswer,
     transform,
     walk,
@@ -27,7 +29,7 @@ def push_filter_below_score(plan: Plan) -> Plan:
 
 def _push(plan: Plan) -> Plan:
     if not isinstance(plan, Filter) or not isinstance(
-        plan.source, (Score, VideoAnswer, Classify, Spot)
+        plan.source, (Score, VideoAnswer, Classify, Spot, TextMatch, Judge)
     ):
         return plan
     source = plan.source

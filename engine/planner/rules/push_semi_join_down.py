@@ -8,6 +8,7 @@ from engine.planner.logical import (
     Embed,
     Filter,
     Hold,
+    Judge,
     Moments,
     Nearest,
     Plan,
@@ -15,9 +16,12 @@ from engine.planner.logical import (
     Score,
     SemiJoin,
     Spot,
+    TextMatch,
     VideoAnswer,
     transform,
 )
+
+_ADDING = (Score, VideoAnswer, Classify, Spot, TextMatch, Judge)  # a column to each row
 
 
 def push_semi_join_down(plan: Plan) -> Plan:
@@ -43,6 +47,6 @@ def _push(plan: Plan) -> Plan:
         return plan
     if isinstance(source, Filter) and isinstance(source.source, Scan):
         return plan
-    if isinstance(source, (Filter, Score, VideoAnswer, Classify, Spot, Embed, Detect, Moments)):
+    if isinstance(source, (*_ADDING, Filter, Embed, Detect, Moments)):
         return replace(source, source=replace(plan, source=source.source))
     return plan

@@ -12,6 +12,7 @@ from engine.planner.logical import (
     Plan,
     Score,
     Spot,
+    TextMatch,
     Top,
     VideoAnswer,
     transform,
@@ -39,7 +40,7 @@ def _push(plan: Plan) -> Plan:
             counted = replace(frames, count=plan.count, predicates=told)
             return replace(plan, source=replace(source, source=counted))
     if isinstance(source, VideoAnswer) or (
-        isinstance(source, (Score, Classify, Spot)) and not _makes(source, plan)
+        isinstance(source, (Score, Classify, Spot, TextMatch)) and not _makes(source, plan)
     ):
         return replace(source, source=replace(plan, source=source.source))
     if isinstance(plan, Top) and isinstance(source, Score) and len(source.matches) > 1:
@@ -51,7 +52,7 @@ def _push(plan: Plan) -> Plan:
     return plan
 
 
-def _makes(source: Score | Classify | Spot, plan: Top | Limit) -> bool:
+def _makes(source: Score | Classify | Spot | TextMatch, plan: Top | Limit) -> bool:
     made = source.matches if isinstance(source, Score) else (source,)
     return isinstance(plan, Top) and any(each.name == plan.column for each in made)
 
