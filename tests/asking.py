@@ -1,5 +1,6 @@
 """Made-up videos in a real store, and an encoder that hashes: what queries are tested on."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +15,7 @@ from engine.operators.base import Context, Reply
 from engine.search.context import Background, Range
 from engine.search.options import Options
 from engine.search.reading import Reading
+from engine.search.words import Spoken
 from engine.search.work import Embedded
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
@@ -50,10 +52,11 @@ class Videos:
     def __init__(self, root: Path) -> None:
         self.space = Space("hash", "hash", "local", "0" * 64, "{}", 32)
         self.store = Store.open(root)
-        self.store.catalog.add_space(self.space)
         self.asked: list[Range] = []
-        for number in (1, 2, 3):
-            self.add(number)
+        if not self.store.catalog.videos():
+            self.store.catalog.add_space(self.space)
+            for number in (1, 2, 3):
+                self.add(number)
 
     def add(self, number: int) -> None:
         """Put a video on record with its frames."""
@@ -113,6 +116,7 @@ class Videos:
                 (choices or (question,))[0], 0.5, 0.0, float(video)
             ),
             options=Options().override(options),
+            spoken=Spoken(self.store.transcripts).words,
         )
 
 
@@ -123,10 +127,18 @@ def sandbox() -> Iterator[Sandbox]:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def three_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed store with three videos, to be copied."""
+    made = Videos(tmp_path_factory.mktemp("three") / "data")
+    made.store.close()
+    return made.store.layout.root
+
+
 @pytest.fixture
-def videos(tmp_path: Path) -> Iterator[Videos]:
+def videos(three_videos: Path, tmp_path: Path) -> Iterator[Videos]:
     """A fresh store with three videos."""
-    made = Videos(tmp_path / "data")
+    made = Videos(Path(shutil.copytree(three_videos, tmp_path / "data")))
     with made.store:
         yield made
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from engine.answering import head
 from engine.answering.candidates import candidates
 from engine.answering.choose import Chosen, choose, statements
-from engine.answering.ground import Grounded, ground
+from engine.answering.ground import Grounded, ground, hold
 from engine.answering.head import VectorReader
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
@@ -28,6 +28,7 @@ class Answered:
     relevance: NDArray[np.float64]  # of each frame for the answer, [F]
     how: str  # `trained head`, `similarity`, or what was looked at
     strength: float = 0.0  # the highest of several videos' answers is the likeliest one
+    looked: int = 0  # frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,9 @@ def answer_all(
 ) -> list[Answered]:
     """Answer questions on videos, read together.
 
+    A trained head says of each frame how likely it shows the answer, so its evidence is where that
+    is likelier than not; similarities have no such scale, and are cut at a share of their peak.
+
     Args:
         asked: the questions with their videos.
         embed_texts: the model's text tower.
@@ -60,10 +64,12 @@ def answer_all(
     if reader is not None and all(len(each.frames) for each in asked):
         read = [head.ReaderInput(each.seconds, each.frames, texts) for each, texts in pairs]
         chosen = reader.read_all(read)
+        span: Callable[..., Grounded] = hold
     else:
         chosen = [choose(each.frames, texts) for each, texts in pairs]
+        span = ground
     how = "similarity" if reader is None else "trained head"
-    return [tell(*each, how) for each in zip(asked, listed, chosen, strict=True)]
+    return [tell(*each, how, span) for each in zip(asked, listed, chosen, strict=True)]
 
 
 def tell(

@@ -62,6 +62,19 @@ def hold(
     return _span(seconds, probability >= min(0.5, probability[peak]), peak, duration_seconds)
 
 
+def overlap(predicted: tuple[float, float], truth: tuple[float, float]) -> tuple[float, float]:
+    """Intersection over prediction and over the hull of both; never negative.
+
+    A prediction of no length has IoP 1 inside the truth and IoU 0.
+    """
+    start, stop = predicted
+    shared = min(stop, truth[1]) - max(start, truth[0])
+    if stop == start:
+        return (1.0 if truth[0] <= start <= truth[1] else 0.0), 0.0
+    hull = max(stop, truth[1]) - min(start, truth[0])
+    return max(shared / (stop - start), 0.0), max(shared / hull, 0.0)
+
+
 def _span(
     seconds: Curve, high: NDArray[np.bool_], peak: int, duration_seconds: float | None
 ) -> Grounded:

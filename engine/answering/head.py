@@ -1,25 +1,23 @@
 """A small trained reader of a video's vectors: which choice is right, and which frames say so."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from engine.answering.choose import Chosen
 from engine.answering.clock import VALUES, clock
-from engine.errors import ModelError
 from engine.vision.backbone.locate import BUILTIN
+from engine.vision.backbone.trained import NetworkKind, load_trained, save_trained
 from engine.vision.model import Model
 
+KIND = NetworkKind("answers", "answering head", "reads vectors", "answers", unnamed=True)
 _ROOM = 1 << 15  # tokens read at once
 
 
@@ -157,24 +155,13 @@ class VectorReader:
 
 def save_reader(reader: VectorReader, path: Path) -> None:
     """Write a head in half precision, with its shape and the model it belongs to."""
-    tensors = {name: value.half() for name, value in reader.head.state_dict().items()}
-    meta = {"config": json.dumps(asdict(reader.head.config)), "weight_hash": reader.weight_hash}
-    save_file(tensors, path, metadata=meta)
+    save_trained(path, reader.head, reader.head.config, KIND, reader.weight_hash, torch.float16)
 
 
 def load_reader(path: Path, weight_hash: str) -> VectorReader:
-    """Read a head; one that was trained on another model's vectors is an error."""
-    with safe_open(path, framework="pt") as opened:
-        meta = opened.metadata() or {}
-        tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118
-    if meta.get("weight_hash") != weight_hash:
-        raise ModelError(
-            f"{path.name} reads vectors of model {meta.get('weight_hash', 'unknown')[:12]}, not of "
-            f"{weight_hash[:12]}; train one with `dejavu-engine train answers`"
-        )
-    head = AnswerHead(HeadConfig(**json.loads(meta["config"])))
-    head.load_state_dict(tensors)
-    return VectorReader(head.eval().requires_grad_(False), weight_hash)
+    """Read a head; one of another kind, or of another model's vectors, is an error."""
+    head = load_trained(path, lambda told: AnswerHead(HeadConfig(**told)), KIND, weight_hash)
+    return VectorReader(head, weight_hash)
 
 
 def shipped_reader(model: Model) -> VectorReader | None:

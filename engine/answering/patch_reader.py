@@ -1,23 +1,22 @@
 """Looks at frames again to answer: which choice is right, and which of the frames say so."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.answering.choose import Chosen
 from engine.answering.patch_network import PatchNetwork, PatchNetworkConfig
-from engine.errors import ModelError
 from engine.vision.backbone.locate import BUILTIN
+from engine.vision.backbone.trained import NetworkKind, load_trained, save_trained
 from engine.vision.model import Model
 
+KIND = NetworkKind("patches", "patch reader", "looks at patches", "patch-reader", unnamed=True)
 _FRAMES = 16  # that the tower is given at once
 
 
@@ -68,26 +67,17 @@ def spoken(ids: Tensor, end: int) -> Tensor:
 
 def save_patch_network(network: PatchNetwork, weight_hash: str, path: Path) -> None:
     """Write a network in half precision, with its shape and the model it belongs to."""
-    tensors = {name: value.half().contiguous() for name, value in network.state_dict().items()}
-    meta = {"config": json.dumps(asdict(network.config)), "weight_hash": weight_hash}
-    save_file(tensors, path, metadata=meta)
+    save_trained(path, network, network.config, KIND, weight_hash, torch.float16)
 
 
 def load_patch_reader(path: Path, model: Model) -> PatchReader:
-    """Read a network; one that was trained on another model's patches is an error."""
-    with safe_open(path, framework="pt") as opened:
-        meta = opened.metadata() or {}
-        tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118
-    known = model.space.weight_hash
-    if meta.get("weight_hash") != known:
-        raise ModelError(
-            f"{path.name} looks at patches of model {meta.get('weight_hash', 'unknown')[:12]}, not "
-            f"of {known[:12]}; train one with `dejavu-engine train patch-reader`"
-        )
-    config = PatchNetworkConfig(**json.loads(meta["config"]))
-    network = PatchNetwork(config, model.tower.config, model.text.config)
-    network.load_state_dict(tensors)
-    return PatchReader(model, network.eval().requires_grad_(False).to(model.device))
+    """Read a network; one of another kind, or of another model's patches, is an error."""
+
+    def build(told: Mapping[str, Any]) -> PatchNetwork:
+        return PatchNetwork(PatchNetworkConfig(**told), model.tower.config, model.text.config)
+
+    network = load_trained(path, build, KIND, model.space.weight_hash)
+    return PatchReader(model, network.to(model.device))
 
 
 def shipped_patch_reader(model: Model) -> PatchReader | None:

@@ -1,6 +1,6 @@
 """From a question to an answer by looking at the frames where vectors say it may be shown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -37,13 +37,9 @@ def answer_from_frames(
     choices = tuple(asked.choices) if asked.choices else candidates(asked.question)
     texts = statements(asked.question, choices)
     stretches = cut(asked.seconds)
-    likely = list(range(len(stretches)))
-    if len(stretches) > most:
-        sought = question_vector(asked.question, choices, embed)
-        likely.sort(key=lambda number: -support(asked.frames[stretches[number]], sought))
     found = {
-        number: patch_reader.judge(see(places), asked.seconds[places], texts)
-        for number, places in ((number, stretches[number]) for number in likely[:most])
+        number: patch_reader.judge(see(stretches[number]), asked.seconds[stretches[number]], texts)
+        for number in likeliest(asked, stretches, embed, most)
     }
     best = max(found, key=lambda number: found[number].strength)
     beside = _beside(best, set(found))
@@ -56,7 +52,18 @@ def answer_from_frames(
         asked.question, choices, asked.seconds[places], asked.frames[places], _end(asked, places)
     )
     seen = sum(len(stretches[number]) for number in found)
-    return tell(part, choices, chosen, f"looked at {seen} frames", partial(hold, peak=peak))
+    told = tell(part, choices, chosen, f"looked at {seen} frames", partial(hold, peak=peak))
+    return replace(told, looked=seen)
+
+
+def likeliest(asked: Asked, stretches: Sequence[Places], embed: Embed, most: int) -> list[int]:
+    """Return the numbers of the stretches to look at, the likeliest by their vectors first."""
+    numbers = list(range(len(stretches)))
+    if len(stretches) > most:
+        choices = tuple(asked.choices) if asked.choices else candidates(asked.question)
+        sought = question_vector(asked.question, choices, embed)
+        numbers.sort(key=lambda number: -support(asked.frames[stretches[number]], sought))
+    return numbers[:most]
 
 
 def _beside(best: int, looked: set[int]) -> range:

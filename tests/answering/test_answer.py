@@ -1,9 +1,13 @@
 """From a question to an answer with evidence."""
 
+from dataclasses import replace
+
 import numpy as np
+import torch
 
 from engine.answering.answer import Asked, answer_all
 from engine.answering.candidates import COLOURS, DOINGS, THINGS, candidates
+from engine.answering.head import AnswerHead, HeadConfig, VectorReader
 
 AXES = np.eye(20, dtype=np.float32)
 WORDS = {word: index for index, word in enumerate(("colour", *COLOURS))}
@@ -28,6 +32,30 @@ def test_the_answer_comes_with_its_seconds() -> None:
     assert (found.text, found.choice, found.how) == ("red", 1, "similarity")
     assert found.evidence.start_seconds >= 3.5
     assert found.evidence.stop_seconds <= 6.5
+
+
+def test_a_trained_head_s_evidence_is_where_the_answer_is_likelier_seen_than_not() -> None:
+    torch.manual_seed(0)
+    frames = frames_of(*(["red"] * 3 + ["blue"] * 5) * 2)
+    reader = VectorReader(AnswerHead(HeadConfig(20, 32, 1, 2)).eval(), "x")
+    asked = Asked("What colour flashes?", ["blue", "red"], np.arange(16) / 2, frames, 8.0)
+    [found] = answer_all([asked], embed, reader=reader)
+    for level in np.quantile(found.relevance, (0.3, 0.6, 0.9)):  # each taken for one half in turn
+        bias = float(np.log(level / (1 - level)))
+        moved = AnswerHead(HeadConfig(20, 32, 1, 2)).eval()
+        moved.load_state_dict(reader.head.state_dict())
+        moved.relevance.bias.data -= bias
+        [said] = answer_all([asked], embed, reader=replace(reader, head=moved))
+        first = last = int(said.relevance.argmax())
+        while first > 0 and said.relevance[first - 1] >= 0.5:
+            first -= 1
+        while last < 15 and said.relevance[last + 1] >= 0.5:
+            last += 1
+        assert (said.evidence.start_seconds, said.evidence.stop_seconds) == (
+            first / 2,
+            (last + 1) / 2,
+        )
+        assert (said.choice, said.how) == (found.choice, "trained head")
 
 
 def test_without_choices_common_answers_are_tried() -> None:

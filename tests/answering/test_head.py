@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.distributions import Bernoulli, Categorical, kl_divergence
 
 from engine.answering.head import (
     AnswerHead,
@@ -142,6 +143,31 @@ def test_training_beside_a_strategy_s_vectors_says_the_same_of_both() -> None:
     assert found["all"] == found["shape"]
     assert 0 <= found["by strategies"] <= 100
     assert found["same"] >= 90
+
+
+@pytest.mark.parametrize("silent", ["score", "relevance"])
+def test_how_far_apart_two_readings_are_is_their_mean_divergence(silent) -> None:
+    torch.manual_seed(1)
+    random = np.random.default_rng(6)
+    frames, stored, texts = (rows(random, *shape) for shape in ((5, 7), (5, 7), (5, 4)))
+    half = [each.astype(np.float16) for each in (frames, texts, stored)]
+    seconds = np.arange(7, dtype=np.float32) / 2
+    examples = [
+        Example(half[0][at], seconds, half[1][at], at % 4, ((0, 2),), "shape", half[2][at])
+        for at in range(5)
+    ]
+    head = AnswerHead(SMALL).eval()
+    torch.nn.init.zeros_(getattr(head, silent).weight)  # so that the other alone counts
+    picked = Questions.of(examples, torch.device("cpu"))
+    told = losses(head, picked, AnswerTraining(frame_noise=0.0)).agreement
+    args = picked.seconds[picked.clip], picked.shown[picked.clip], picked.statements.float()
+    both = [head(each[picked.clip].float(), *args) for each in (picked.frames, picked.stored)]
+    if silent == "score":
+        held = [Bernoulli(logits=relevance[range(5), picked.answers]) for _, relevance in both]
+    else:
+        held = [Categorical(logits=scores) for scores, _ in both]
+    apart = kl_divergence(held[0], held[1]) + kl_divergence(held[1], held[0])
+    assert told.item() == pytest.approx(apart.mean().item() / 2, rel=0.05)  # read in bfloat16
 
 
 def test_reading_many_at_once_is_reading_each(head) -> None:
