@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import has_magic
 from pathlib import Path
+from typing import ClassVar
 
 from engine.errors import NotFoundError, UsageError
+from engine.objects.address import Address, Place, place_of
+from engine.objects.listing import objects_of
 
 log = logging.getLogger(__name__)
 SUFFIXES = re.compile(
@@ -23,7 +26,9 @@ SUFFIXES = re.compile(
 class Found:
     """A file to ingest; `name` is how it is called: its path below the folder that was given."""
 
-    path: Path
+    WORDS: ClassVar = "what was found"
+
+    path: Place
     name: str
 
     @property
@@ -32,21 +37,21 @@ class Found:
         return readable(str(self.path))
 
 
-def discover(paths: Sequence[str | Path | Found]) -> list[Found]:
+def discover(paths: Sequence[str | Place | Found]) -> list[Found]:
     """Return the files that `paths` mean, each once, in a stable order.
 
     A file is taken whatever it is called, as is what a glob matches; of a folder's files those that
     are called like videos. Links are followed; a folder that contains itself is entered once; one
     below the given that cannot be read is left out, with a warning.
     """
-    found: dict[Path, Found] = {}
+    found: dict[Place, Found] = {}
     for given in paths:
         if isinstance(given, Found):
             found.setdefault(given.path, given)
             continue
         if not str(given).strip():  # a variable of a shell that is not set is not this folder
             raise UsageError("an empty path; allowed: files, folders, globs, `.` for this folder")
-        for item in _given(Path(given).expanduser()):
+        for item in _given(place_of(given)):
             found.setdefault(item.path, item)
     return list(found.values())
 
@@ -80,7 +85,11 @@ def _matches(name: str, glob: str) -> bool:
     return any(fnmatchcase(part, glob) for part in parts)
 
 
-def _given(path: Path) -> Iterator[Found]:
+def _given(path: Place) -> Iterator[Found]:
+    if isinstance(path, Address):
+        yield from (Found(each, name) for each, name in objects_of(path) if _takes(each, path))
+        return
+    path = path.expanduser()
     if os.path.isdir(path):  # noqa: PTH112  # unlike Path's, these raise nothing
         yield from _folder(path)
     elif os.path.lexists(path):
@@ -94,6 +103,11 @@ def _given(path: Path) -> Iterator[Found]:
             raise NotFoundError(f"nothing matches {str(path)!r}")
         for match in matches:
             yield from _folder(match) if os.path.isdir(match) else [_found(match, match.name)]  # noqa: PTH112
+
+
+def _takes(found: Address, given: Address) -> bool:
+    """What a glob matches is taken whatever it is called, as is what is named itself."""
+    return found == given or has_magic(given.key) or bool(SUFFIXES.fullmatch(found.suffix))
 
 
 def _found(path: Path, name: str) -> Found:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -77,8 +76,9 @@ class StretchEncoder:
             self.gate = DecodeGate(
                 partial(_embed_exactly, self.model), share * bound, share * (1 - CONFIDENCE)
             )
-        if name != "auto" or self.few:
-            self.strategy = dense if self.few else self._build(name, dense)
+        if name != "auto" or self.few or self.model.tower.foreign:
+            whole = self.few or (name == "auto" and self.model.tower.foreign)
+            self.strategy = dense if whole else self._build(name, dense)
             return
         names = fitting(self.model.space, self.options.parts, self.model.device.type)
         candidates = {each: self._build(each, dense) for each in names}
@@ -95,6 +95,8 @@ class StretchEncoder:
         """The strategy and why, in words."""
         if self.auto:
             return self.auto.choice
+        if self.model.tower.foreign:
+            return f"dense: {self.model.tower.foreign}"
         if self.options.coverage == "keys":
             return "dense: first frames of groups of pictures, far apart"
         if self.few:
@@ -133,6 +135,7 @@ class StretchEncoder:
             frames=SHORT_FRAMES if ended else LANE_FRAMES,
             lookahead=1,
             ended=ended or (lambda: False),
+            clock=self.options.clock,
         )
         waiting: dict[int, Decoded] = {}
 
@@ -160,9 +163,9 @@ class StretchEncoder:
 
     def _finish(self, pairs: Iterable[tuple[Decoded, Encoded]], seconds: float) -> list[Done]:
         """Bring results to the host, and share the seconds out by frames."""
-        started = perf_counter()
+        started = self.options.clock()
         found = [(each, _rows(each, encoded, self.model), encoded) for each, encoded in pairs]
-        seconds += perf_counter() - started
+        seconds += self.options.clock() - started
         frames = max(sum(len(each.frames) for each, _, _ in found), 1)
         return [
             self._done(each, rows, encoded, seconds * len(each.frames) / frames)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from engine.errors import VideoError
@@ -11,6 +10,7 @@ from engine.ingesting.identify import stored_gops, stored_rate
 from engine.ingesting.plan import Source, Stretch, cut, cut_coarsely
 from engine.ingesting.report import IngestOptions, VideoReport
 from engine.ingesting.tasks import lacking, lacking_coarsely
+from engine.objects.address import Place
 from engine.search.context import SearchContext
 from engine.search.rates import EmbeddingRates, encoding_by, encoding_of, kind_of, kinds_of
 from engine.storage.store import Store
@@ -80,7 +80,7 @@ class _Work:
 
 
 def forecast(
-    paths: Sequence[str | Path | Found], options: IngestOptions, known: BeforeIngest | None = None
+    paths: Sequence[str | Place | Found], options: IngestOptions, known: BeforeIngest | None = None
 ) -> Forecast:
     """Tell what an ingest of these files would do; without a store all of them are new.
 
@@ -172,7 +172,7 @@ def _lacking(known: BeforeIngest | None, source: Source, options: IngestOptions)
     return lacking(known.store, source, known.space, options.strategy)
 
 
-def _size(path: Path) -> int | None:
+def _size(path: Place) -> int | None:
     try:
         return file_stamp(path)[1]
     except VideoError:  # said where the file is looked at

@@ -1,13 +1,15 @@
 """Identify a file by its content, and find which of its rows are stored already."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 
-from engine.errors import VideoError
+from engine.errors import UnreachedError, VideoError
 from engine.ingesting.discover import Found
 from engine.ingesting.plan import Source, Stretch
 from engine.ingesting.report import Missing
+from engine.objects.address import place_of
+from engine.storage.records import CellValue, VideoStatus
 from engine.storage.store import Store
 from engine.video.container import VideoInfo, content_hash, file_stamp, probe
 from engine.video.gop import Gop, index_gops
@@ -25,12 +27,21 @@ class Identified:
     stamp: tuple[int, int, int]
     gops: tuple[Gop, ...]
     info: VideoInfo
+    fresh: bool  # nothing was known of it before
 
 
-def identify(store: Store, found: Found, name: str, recorded_pattern: str | None) -> Identified:
+def identify(
+    store: Store,
+    found: Found,
+    name: str,
+    recorded_pattern: str | None,
+    columns: Mapping[str, CellValue],
+    status: VideoStatus = "registered",
+) -> Identified:
     """Register a file by its content; the same content under another name stays one video.
 
-    By the pattern its name tells when it was recorded, else its container does.
+    By the pattern its name tells when it was recorded, else its container does. It is given values
+    of users' columns before anything of it can be found; a new one has the `status` given.
 
     Raises VideoError, after the file was put on record with the reason, where it cannot be used.
     """
@@ -44,15 +55,19 @@ def identify(store: Store, found: Found, name: str, recorded_pattern: str | None
         known = store.catalog.id_of_content(content)
         on_record = () if known is None else stored_gops(store, known)
         gops = on_record or tuple(index_gops(found.path))
+    except UnreachedError:  # nothing is known of it, so nothing on record of it changes
+        raise
     except VideoError as error:
         store.catalog.quarantine(name, found.address, str(error), content_hash=content)
         raise
     pattern = None if recorded_pattern is None else NamePattern.read(recorded_pattern)
     named_time = None if pattern is None else pattern.time_of(name)
-    video_id = store.catalog.add_video(info, content, name, named_time)
-    if not on_record:
-        store.catalog.add_gops(video_id, gops)
-    return Identified(video_id, stamp, gops, info)
+    entered = store.catalog.enter(
+        info, content, name, named_time, gops=None if on_record else gops, status=status
+    )
+    if columns:
+        store.catalog.set_values([entered.video_id], columns)
+    return Identified(entered.video_id, stamp, gops, info, entered.fresh)
 
 
 def stored_gops(store: Store, video_id: int) -> tuple[Gop, ...]:
@@ -70,8 +85,8 @@ def names_for(store: Store, found: Sequence[Found]) -> Iterator[str]:
     """
     taken = store.catalog.paths_by_name()
     for item in found:
-        path, parts = item.address, Path(item.address).parts
-        depth = len(Path(item.name).parts)
+        path, parts = item.address, place_of(item.address).parts
+        depth = len(PurePosixPath(item.name).parts)
         name = item.name
         while taken.get(name, path) != path and depth < len(parts):
             depth += 1

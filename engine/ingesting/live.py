@@ -6,14 +6,15 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 from threading import Condition, Thread
-from time import monotonic
 from typing import Self
 
 import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from engine.errors import UsageError
@@ -22,13 +23,16 @@ from engine.video.limits import MOST_PIXELS
 
 log = logging.getLogger(__name__)
 SCHEMES = ("rtsp", "rtsps", "http", "https", "tcp", "udp", "srt")
+DEVICES = {"v4l2": Path("/dev")}  # by the scheme: libav's name too, and where they lie
 _OPTIONS = {
     "protocol_whitelist": "rtsp,rtsps,rtp,rtcp,srtp,http,https,httpproxy,tcp,udp,tls,crypto,srt",
     "format_whitelist": f"{FORMATS},rtsp,sdp,rtp,hls",
     "rtsp_transport": "tcp",
     "max_pixels": str(MOST_PIXELS),
+    "fpsprobesize": "0",  # else pictures of a second or more are held back to measure their pace
 }
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds before another attempt to connect
+_SMOOTHED = 1.0  # seconds by which a picture may be dated before the one it follows
 _SECRET = re.compile(r"//[^/@]*@")
 
 
@@ -37,7 +41,7 @@ class LiveSegment:
     """A file that holds what came of a stream in some seconds."""
 
     path: Path
-    recorded_at: datetime  # of its first picture, by the clock here: UTC without a zone
+    recorded_at: datetime  # its first picture, by the clock here: UTC without a zone
     seconds: float
 
 
@@ -65,9 +69,13 @@ class LiveRecorder:
     """
 
     def __init__(self, url: str, folder: Path, name: str, bounds: LiveBounds) -> None:
-        scheme = url.partition("://")[0]
-        if scheme not in SCHEMES or "://" not in url:
-            raise UsageError(f"{shown_url(url)!r} is no stream; allowed: {', '.join(SCHEMES)}")
+        scheme, _, place = url.partition("://")
+        if scheme not in (*SCHEMES, *DEVICES) or not place:
+            allowed = ", ".join((*SCHEMES, *DEVICES))
+            raise UsageError(f"{shown_url(url)!r} is no stream; allowed: {allowed}")
+        self._device = scheme if scheme in DEVICES else None
+        if self._device is not None:
+            check_device(DEVICES[scheme], place)
         if not re.fullmatch(r"[\w.-]{1,80}", name):
             raise UsageError(f"name {name!r}; allowed: letters, digits, `_`, `.` and `-`")
         self._url, self._bounds = url, bounds
@@ -75,6 +83,7 @@ class LiveRecorder:
         self._changed = Condition()
         self._waiting: deque[LiveSegment] = deque()
         self._ended = False
+        self._newest = datetime.min  # when a segment was recorded
         self.lost = self.dropped = 0
         self.fault: str | None = None  # why there is no connection now
         self._thread = Thread(target=self._run, name=f"live {name}", daemon=True)
@@ -103,7 +112,7 @@ class LiveRecorder:
     def _run(self) -> None:
         wait = _FIRST_WAIT
         while True:
-            began = monotonic()
+            newest = self._newest
             try:
                 with self._connect() as source:
                     self.fault = None
@@ -115,7 +124,7 @@ class LiveRecorder:
                 return
             self.lost += 1
             log.info("%s: %s; trying again", self.name, self.fault)
-            wait = _FIRST_WAIT if monotonic() - began > _LONGEST_WAIT else wait
+            wait = _FIRST_WAIT if self._newest > newest else wait  # it brought something
             with self._changed:
                 self._changed.wait_for(self._is_ended, wait)
             if self._is_ended():
@@ -127,12 +136,16 @@ class LiveRecorder:
 
     def _connect(self) -> InputContainer:
         silence = self._bounds.silence_seconds
+        if self._device is not None:
+            place = self._url.partition("://")[2]
+            return av.open(place, format=self._device, timeout=(silence, silence))
         return av.open(self._url, options=dict(_OPTIONS), timeout=(silence, silence))
 
     def _record(self, source: InputContainer) -> None:
         if not source.streams.video:
             raise ValueError("the stream has no video")
         stream = source.streams.video[0]
+        how = _RawWriting if stream.codec_context.name == "rawvideo" else _Writing
         writing: _Writing | None = None
         try:
             for packet in source.demux(stream):
@@ -144,7 +157,7 @@ class LiveRecorder:
                     self._finish(writing)
                     writing = None
                 if writing is None and packet.is_keyframe:
-                    writing = _Writing.begin(self.folder, self.name, stream)
+                    writing = how.begin(self.folder, self.name, stream)
                 if writing is not None:
                     writing.put(packet)
         finally:
@@ -157,9 +170,10 @@ class LiveRecorder:
         return packet.is_keyframe and writing.lasts(packet) >= self._bounds.segment_seconds
 
     def _finish(self, writing: "_Writing") -> None:
-        segment = writing.close()
+        segment = writing.close(after=self._newest)
         if segment is None:
             return
+        self._newest = segment.recorded_at
         with self._changed:
             self._waiting.append(segment)
             while len(self._waiting) > self._bounds.waiting:
@@ -173,8 +187,11 @@ class LiveRecorder:
 class _Writing:
     """A segment that is being written, under a name that nobody looks for."""
 
-    def __init__(self, path: Path, out: OutputContainer, copy: VideoStream, since: datetime):
-        self._path, self._out, self._copy, self._since = path, out, copy, since
+    def __init__(
+        self, path: Path, name: str, out: OutputContainer, copy: VideoStream, since: datetime
+    ) -> None:
+        self._path, self._name, self._out, self._copy = path, name, out, copy
+        self._since = since  # by the picture that came least late: those that waited come at once
         self._first: int | None = None
         self._last = 0
         self._seconds = 0.0
@@ -183,12 +200,14 @@ class _Writing:
     @classmethod
     def begin(cls, folder: Path, name: str, stream: VideoStream) -> Self:
         """Begin a file for a stream that is copied as it is."""
-        since = datetime.now(UTC).replace(tzinfo=None)
-        while (path := _path_of(folder, name, since)).exists():
-            since += timedelta(microseconds=1)
-        path = path.with_name(f".{path.name}")
+        since = _now()
+        path = folder / f".{_name_of(name, since)}"
         out = av.open(str(path), "w", format="matroska")
-        return cls(path, out, out.add_stream_from_template(stream), since)
+        return cls(path, name, out, cls._stream_in(out, stream), since)
+
+    @staticmethod
+    def _stream_in(out: OutputContainer, stream: VideoStream) -> VideoStream:
+        return out.add_stream_from_template(stream)
 
     def lasts(self, packet: "Packet[VideoStream]") -> float:
         """How long it would be with a packet."""
@@ -197,40 +216,96 @@ class _Writing:
         return float((packet.dts - (self._first or 0)) * packet.time_base)
 
     def jumps(self, packet: "Packet[VideoStream]") -> bool:
-        """Whether the clock of the stream was set back, or far ahead: that is another segment."""
+        """Whether the clock of the stream was set back, or far ahead: that is another segment.
+
+        What is late by little, or at the same time as the picture before it, is not.
+        """
         assert packet.dts is not None
         assert packet.time_base is not None
         if self._first is None:
             return False
         step = float((packet.dts - self._last) * packet.time_base)
-        return step <= 0 or step > 60
+        return step < -_SMOOTHED or step > 60
 
     def put(self, packet: "Packet[VideoStream]") -> None:
         """Write a packet, with times that begin at zero."""
         assert packet.dts is not None
-        self._first = packet.dts if self._first is None else self._first
+        if self._first is None:
+            self._first, self._last = packet.dts, packet.dts - 1
+        packet.dts = max(packet.dts, self._last + 1)  # times rise
+        packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
         self._last = packet.dts
         self._seconds = self.lasts(packet)
-        self.size += packet.size
+        self._since = min(self._since, _now() - timedelta(seconds=self._seconds))
         packet.pts = (packet.dts if packet.pts is None else packet.pts) - self._first
         packet.dts -= self._first
+        self._write(packet)
+
+    def _write(self, packet: "Packet[VideoStream]") -> None:
+        self.size += packet.size
         packet.stream = self._copy
         self._out.mux_one(packet)
 
-    def close(self) -> LiveSegment | None:
-        """End the file and give it its name; None where nothing came."""
+    def close(self, after: datetime) -> LiveSegment | None:
+        """End the file and give it its name, of a later time than one; None where nothing came."""
         with suppress(av.FFmpegError):
+            self._end()
             self._out.close()
         if self._first is None or not self._path.exists():
             self._path.unlink(missing_ok=True)
             return None
-        path = self._path.with_name(self._path.name[1:])
+        self._since = max(self._since, after + timedelta(microseconds=1))
+        while (path := self._path.with_name(_name_of(self._name, self._since))).exists():
+            self._since += timedelta(microseconds=1)
         self._path.replace(path)
         return LiveSegment(path, self._since, self._seconds)
 
+    def _end(self) -> None:
+        """Write what is still to be written."""
 
-def _path_of(folder: Path, name: str, since: datetime) -> Path:
-    return folder / f"{name}-{since.strftime('%Y-%m-%dT%H-%M-%S.%f')}Z.mkv"
+
+class _RawWriting(_Writing):
+    """One of raw pictures, as H.264 with a key picture each second."""
+
+    @staticmethod
+    def _stream_in(out: OutputContainer, stream: VideoStream) -> VideoStream:
+        rate = stream.average_rate or 30
+        made = out.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
+        made.codec_context.time_base = Fraction(1, 1000)  # cameras keep no even pace
+        made.codec_context.gop_size = max(1, round(rate))
+        made.codec_context.max_b_frames = 0
+        made.width, made.height = stream.width // 2 * 2, stream.height // 2 * 2
+        made.pix_fmt = "yuv420p"
+        return made
+
+    def _write(self, packet: "Packet[VideoStream]") -> None:
+        for frame in packet.decode():
+            frame.pict_type = PictureType.NONE  # raw ones are all key pictures
+            self._mux(self._copy.encode(frame.reformat(self._copy.width, self._copy.height)))
+
+    def _end(self) -> None:
+        self._mux(self._copy.encode(None))
+
+    def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
+        for packet in packets:
+            self.size += packet.size
+            self._out.mux_one(packet)
+
+
+def check_device(folder: Path, place: str) -> None:
+    """Raise UsageError unless there is a camera of that name in a folder."""
+    there = sorted(map(str, folder.glob("video[0-9]*")))
+    if place not in there:
+        known = ", ".join(there) or f"none, there is no {folder}/video0"
+        raise UsageError(f"no camera {place[:80]!r}; allowed: {known}")
+
+
+def _name_of(camera: str, since: datetime) -> str:
+    return f"{camera}-{since.strftime('%Y-%m-%dT%H-%M-%S.%f')}Z.mkv"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def shown_url(url: str) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
-from pathlib import Path
 
 from engine.errors import VideoError
+from engine.objects.address import Place
 from engine.storage.sampling import Sampling
 from engine.video.container import file_stamp
 from engine.video.gop import Gop, gop_at
@@ -42,7 +42,7 @@ class Stretch:
 class Source:
     """A video as it was when it was planned."""
 
-    path: Path
+    path: Place
     stamp: tuple[int, int, int]
     video_id: int
     name: str

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import groupby, islice
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -16,7 +15,8 @@ from torch import Tensor
 
 from engine.errors import UnsupportedCodecError, UsageError
 from engine.ingesting.plan import TOLERANCE_SECONDS, Stretch, Task
-from engine.ingesting.report import IngestOptions, Missing
+from engine.ingesting.report import Clock, IngestOptions, Missing
+from engine.objects.address import Place
 from engine.video.container import reading
 from engine.video.decode import Damage, Frame, decode_range
 from engine.video.hardware import BLOCK, DeviceFrame, decode_on_gpu, load_nvdec, shown_times
@@ -37,6 +37,7 @@ class Preparation:
     gpu: int | None = None  # decode there, by its own decoder
     decoder: str = "pyav"  # which, and why
     strict: bool = False  # whether what the GPU cannot decode is an error
+    clock: Clock = perf_counter
 
 
 def preparation_of(options: IngestOptions, model: Model, cue_side: int | None) -> Preparation:
@@ -63,7 +64,8 @@ def preparation_of(options: IngestOptions, model: Model, cue_side: int | None) -
     gpu = None if without else model.device.index or 0
     said = f"pyav: {without}" if without else f"nvdec on cuda:{gpu}"
     logger.info("decoder %s", said)
-    return Preparation(model.preprocessing, cue_side, gpu, said, asked == "nvdec")
+    strict = asked == "nvdec"
+    return Preparation(model.preprocessing, cue_side, gpu, said, strict, options.clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +264,11 @@ def _prepare_by_pyav(
     groups = groupby(sampled, key=place)
     at, group = -1, iter(list[Frame]())
     for index, stretch in enumerate(task.stretches):
-        started, before = perf_counter(), watch.decoded
+        started, before = preparation.clock(), watch.decoded
         if at < index:
             at, group = next(groups, (len(task.stretches), iter(list[Frame]())))
         ready = [ready_frame(frame, preparation) for frame in (group if at == index else ())]
-        seconds = perf_counter() - started
+        seconds = preparation.clock() - started
         missing, watch.missing = watch.missing, []
         nothing = not (ready or missing or watch.shown)
         if nothing and len(source.times(stretch.start_seconds, stretch.stop_seconds)):
@@ -283,11 +285,11 @@ def _prepare_on_gpu(
     """Decode, resize and keep the pictures on the GPU; their types are not known there."""
     shown = _shown(task.source.path, task.source.stamp)
     for stretch in task.stretches:
-        started = perf_counter()
+        started = preparation.clock()
         times = task.source.times(stretch.start_seconds, stretch.stop_seconds)
         frames = decode_on_gpu(task.source.path, times, gpu=gpu, shown=shown)
         ready = ready_on_gpu(preparation, frames, tick)
-        seconds = perf_counter() - started
+        seconds = preparation.clock() - started
         yield PreparedStretch(task, stretch, ready, [], len(ready), seconds, preparation.decoder)
     task.source.check_unchanged()
 
@@ -308,7 +310,7 @@ def ready_on_gpu(
 
 
 @lru_cache(8)
-def _shown(path: Path, _stamp: tuple[int, int, int]) -> list[float]:
+def _shown(path: Place, _stamp: tuple[int, int, int]) -> list[float]:
     """Return the times of a file's pictures, read once for all of its tasks."""
     return shown_times(path)
 

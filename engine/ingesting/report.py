@@ -1,11 +1,13 @@
 """What an ingest is asked for, what it says while it runs and what it did."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Literal, Protocol, get_args
 
 from engine.errors import UsageError, unknown
+from engine.storage.records import CellValue
 from engine.video.sample import check_fps
 from engine.vision.registry import check_named
 from engine.vision.strategies import check_strategy
@@ -13,6 +15,7 @@ from engine.vision.strategies import check_strategy
 Stage = Literal["decode", "encode", "write"]
 Decoder = Literal["auto", "pyav", "nvdec"]
 Coverage = Literal["all", "keys", "none"]
+Clock = Callable[[], float]
 DECODERS = get_args(Decoder)
 COVERAGES = get_args(Coverage)
 Outcome = Literal["ready", "known", "quarantined", "interrupted"]
@@ -47,6 +50,8 @@ class IngestOptions:
     coverage: Coverage = "all"  # keys: of each group of pictures one frame, densely; none: no rows
     replace: bool = False  # stored rows by coarser ones; else finer rows are kept
     recorded_pattern: str | None = None  # in a name, when it was recorded
+    columns: Mapping[str, CellValue] = field(default_factory=dict)  # said of each of the videos
+    clock: Clock = perf_counter  # that times decoding and encoding, each in a thread of its own
     weigh_from: int = (
         1000  # frames; with fewer `auto` is dense: weighing takes longer than it saves
     )
@@ -120,6 +125,7 @@ class VideoReport:
     reason: str | None = None  # why it was quarantined
     fps: float | None = None  # that its rows are sampled at
     note: str | None = None  # what became of rows that were there at another rate
+    transcript: str | None = None  # what is said in it, and what of that is damaged
     strategy: str | None = None
     choice: str | None = None  # why that strategy
     decoder: str | None = None  # which, and why

@@ -1,10 +1,9 @@
 """What is to be decoded: for files that are ingested, for parts that a query needs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from math import ceil
-from pathlib import Path
 from time import perf_counter
 
 from engine.errors import VideoError
@@ -21,9 +20,15 @@ from engine.ingesting.identify import (
 from engine.ingesting.plan import Source, Stretch, Task, cut, cut_coarsely, tasks_for, uncovered
 from engine.ingesting.report import IngestOptions, IngestReport, VideoReport
 from engine.ingesting.tracker import Tracker
+from engine.ingesting.transcribe import take_in, told
+from engine.objects.address import Address, Place, place_of
 from engine.search.context import Range
+from engine.storage.records import CellValue
 from engine.storage.store import Store
-from engine.video.container import file_stamp
+from engine.video.container import content_hash, file_stamp
+from engine.video.subtitles.beside import Folders
+
+_TINY = 48  # frames
 
 
 def plan_files(tracker: Tracker, files: Sequence[Found]) -> Iterator[Task]:
@@ -33,34 +38,43 @@ def plan_files(tracker: Tracker, files: Sequence[Found]) -> Iterator[Task]:
     unless they are to be replaced.
     """
     store, options = tracker.store, tracker.options
-    entered: set[int] = set()
+    entered, folders = set[int](), Folders()
     for found, name in zip(files, names_for(store, files), strict=True):
         report = VideoReport(name, found.address, "interrupted")
         tracker.reports.append(report)
         try:
-            known = identify(store, found, name, options.recorded_pattern)
+            known = identify(
+                store, found, name, options.recorded_pattern, options.columns, "ingesting"
+            )
         except VideoError as error:
             report.outcome, report.reason = "quarantined", str(error)
             continue
         report.video_id = known.video_id
+        said = take_in(store, known.video_id, found.path, folders, fresh=known.fresh)
+        report.transcript = told(said)
         if known.video_id in entered:
             report.outcome = "known"  # the same content as a file before it
             continue
         entered.add(known.video_id)
-        stored = stored_rate(store, known.video_id, tracker.space_key)
+        fresh = known.fresh
+        stored = None if fresh else stored_rate(store, known.video_id, tracker.space_key)
         fps = options.fps if options.replace else max(stored or 0.0, options.fps)
         report.note = _said(stored, fps, options.fps)
         source = Source(found.path, known.stamp, known.video_id, name, known.gops, fps)
         if options.coverage == "keys":
             yield from _coarsely(tracker, source, report)
             continue
-        todo = lacking(store, source, tracker.space_key, options.strategy)
+        if fresh:
+            todo = cut(source.gops, source.fps)
+        else:
+            todo = lacking(store, source, tracker.space_key, options.strategy)
         if todo:
             gap = shortfall(known.info, source.gops)
             report.missing += [gap] if gap else []
-            store.catalog.set_status(source.video_id, "ingesting")
+            if not fresh:
+                store.catalog.set_status(source.video_id, "ingesting")
         source = _audited(source, todo, options)
-        tracker.open(source, report, todo)
+        tracker.open(source, report, todo, fresh=fresh)
         yield from tasks_for(source, todo)
 
 
@@ -70,31 +84,40 @@ class Plan:
 
     tasks: Iterator[Task]
     few: bool  # all together they have fewer frames than `auto` weighs strategies for
+    tiny: bool  # and so few that starting a process for them takes longer than they do
 
     @classmethod
     def ahead(cls, tasks: Iterator[Task], options: IngestOptions) -> "Plan":
         """Plan as far ahead as it takes to know whether the frames are few."""
+        weighs = options.strategy == "auto"
+        enough = max(options.weigh_from if weighs else 0, _TINY if options.apart else 0)
         seen: list[Task] = []
         frames = 0
-        while options.strategy == "auto" and frames < options.weigh_from:
+        while frames < enough:
             if (task := next(tasks, None)) is None:
-                return cls(iter(seen), few=True)
+                return cls(iter(seen), weighs and frames < options.weigh_from, frames < _TINY)
             seen.append(task)
             frames += sum(task.source.frames(part) for part in task.stretches)
-        return cls(chain(seen, tasks), few=False)
+        return cls(chain(seen, tasks), few=False, tiny=False)
 
 
 def register(
-    store: Store, paths: Sequence[str | Path | Found], recorded_pattern: str | None = None
+    store: Store,
+    paths: Sequence[str | Place | Found],
+    recorded_pattern: str | None = None,
+    columns: Mapping[str, CellValue] | None = None,
 ) -> IngestReport:
     """Put videos on record without embedding them; queries embed what they need of them."""
-    started, reports = perf_counter(), list[VideoReport]()
+    started, reports, folders = perf_counter(), list[VideoReport](), Folders()
     files = discover(paths)
     for found, name in zip(files, names_for(store, files), strict=True):
         report = VideoReport(name, found.address, "known")
         reports.append(report)
         try:
-            report.video_id = identify(store, found, name, recorded_pattern).video_id
+            known = identify(store, found, name, recorded_pattern, columns or {})
+            report.video_id = known.video_id
+            said = take_in(store, known.video_id, found.path, folders, fresh=known.fresh)
+            report.transcript = told(said)
         except VideoError as error:
             report.outcome, report.reason = "quarantined", str(error)
     return IngestReport(reports, perf_counter() - started)
@@ -180,8 +203,9 @@ def stored_source(store: Store, video_id: int, fps: float) -> Source:
     Raises VideoError if its file has gone or changed.
     """
     video = store.catalog.video(video_id)
-    path = Path(video.path)
+    path = place_of(video.path)
     stamp = file_stamp(path)
-    if stamp[1] != video.size_bytes:
+    changed = stamp[1] != video.size_bytes
+    if changed or (isinstance(path, Address) and content_hash(path) != video.content_hash):
         raise VideoError(f"{video.name} has changed since it was ingested", path=video.path)
     return Source(path, stamp, video_id, video.name, stored_gops(store, video_id), fps)

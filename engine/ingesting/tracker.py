@@ -7,7 +7,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Any
 
-from engine.errors import VideoError
+from engine.errors import UnreachedError, VideoError
 from engine.ingesting.encode import Done
 from engine.ingesting.plan import Source, Stretch
 from engine.ingesting.pool import Failed
@@ -23,6 +23,7 @@ from engine.ingesting.report import (
 )
 from engine.knowledge import caution
 from engine.search.work import Embedded
+from engine.storage.records import VideoEnd
 from engine.storage.store import Store
 from engine.vision.model import Model
 
@@ -37,6 +38,7 @@ class TrackedVideo:
     report: VideoReport
     left: set[Stretch]  # not yet committed, nor given up
     whole: bool  # False: only parts of the video were asked for
+    fresh: bool = False  # all that is stored of it was stored by this run
     given: set[Stretch] = field(default_factory=set)  # came from the decoder
     drifts: list[float] = field(default_factory=list)
 
@@ -67,9 +69,10 @@ class Tracker:
         stretches: Sequence[Stretch],
         *,
         whole: bool = True,
+        fresh: bool = False,
     ) -> None:
         """Take up a video of which these stretches are to be done."""
-        entry = TrackedVideo(source, report, set(stretches), whole)
+        entry = TrackedVideo(source, report, set(stretches), whole, fresh)
         report.fps = source.fps
         with self._lock:
             self._entries[source.video_id] = entry
@@ -143,6 +146,9 @@ class Tracker:
         source, report, catalog = entry.source, entry.report, self.store.catalog
         try:
             source.check_unchanged()
+        except UnreachedError as error:  # its rows stay; the next ingest looks again
+            report.outcome, report.reason = "quarantined", str(error)
+            return
         except VideoError as error:
             catalog.remove_video(source.video_id)
             catalog.quarantine(source.name, str(source.path), str(error))
@@ -152,27 +158,31 @@ class Tracker:
         if source.coarse:
             self._finish_coarsely(entry)
             return
-        report.rows = self.store.embedded_frames(
-            source.video_id,
-            self.space_key,
-            source.sampling,
-            None if self.options.strategy == "auto" else strategy,
-        )
+        report.rows = report.frames
+        if not entry.fresh:  # else all rows that there are were made just now
+            report.rows = self.store.embedded_frames(
+                source.video_id,
+                self.space_key,
+                source.sampling,
+                None if self.options.strategy == "auto" else strategy,
+            )
         report.outcome = "ready" if strategy else "known"
         if not entry.whole:
             return
-        if strategy:
-            self.store.finish_segment(
-                source.video_id, self.space_key, source.sampling, strategy, report.rows
-            )
         if not report.rows:
             before = catalog.video(source.video_id).report or {}
             reasons = [gap.reason for gap in report.missing]
             report.outcome = "quarantined"
             report.reason = next(iter(reasons), before.get("reason")) or "nothing to sample"
-            catalog.set_status(source.video_id, "quarantined", report.reason, asdict(report))
-        elif strategy:
-            catalog.set_status(source.video_id, "ready", _spoken(report.missing), asdict(report))
+            end = VideoEnd("quarantined", report.reason, asdict(report))
+        else:
+            end = VideoEnd("ready", _spoken(report.missing), asdict(report))
+        if strategy:
+            self.store.finish_segment(
+                source.video_id, self.space_key, source.sampling, strategy, report.rows, end
+            )
+        elif not report.rows:
+            catalog.set_status(source.video_id, end.status, end.error, end.report)
         logger.debug("%s: %d rows", source.name, report.rows)
 
     def _finish_coarsely(self, entry: TrackedVideo) -> None:
@@ -225,8 +235,8 @@ class Tracker:
             caution=caution(model.space.model),
         )
 
-    def embedded(self, saved_seconds: float | None, *, choice: str, complete: bool) -> Embedded:
-        """Return what this run did, as a query tells it."""
+    def embedded(self, saved_seconds: float | None, *, choice: str, budget: bool) -> Embedded:
+        """Return what this run did, as a query tells it; `budget`: one ended before it was done."""
         sums = [report for report in self.reports if report.frames]
         frames = sum(report.frames for report in sums)
         whole = all(report.outcome in ("ready", "known") for report in self.reports)
@@ -243,8 +253,14 @@ class Tracker:
             decode_seconds=sum(report.decode_seconds for report in sums),
             encode_seconds=sum(report.encode_seconds for report in sums),
             saved_seconds=None if saved_seconds is None else saved_seconds * frames,
-            complete=complete and whole,
+            complete=whole and not budget,
             choice=choice if frames else "",
+            budget=budget,
+            unread={
+                report.video_id: report.reason
+                for report in self.reports
+                if report.video_id is not None and report.reason
+            },
         )
 
     def _entry(self, source: Source) -> TrackedVideo:

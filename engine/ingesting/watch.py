@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from engine.errors import UsageError, VideoError
 from engine.ingesting.discover import Found
+from engine.objects.address import Place
+from engine.objects.remote import is_there
 from engine.video.container import file_stamp
 
 
@@ -40,18 +41,18 @@ class FolderWatch:
         self,
         look: Callable[[], Sequence[Found]],
         rest_seconds: float,
-        stored: Mapping[Path, str] | None = None,
+        stored: Mapping[Place, str] | None = None,
     ) -> None:
         if not rest_seconds > 0:
             raise UsageError(f"a file rests for {rest_seconds:g} s; allowed: more than 0")
         self._look = look
         self._rest = rest_seconds
         self._stored = dict(stored or {})
-        self._seen: dict[Path, _Seen] = {}
+        self._seen: dict[Place, _Seen] = {}
 
     def changes(self, now: float) -> list[SourceChange]:
         """Look, and return what is new since the last look; `now` is in seconds of any clock."""
-        found: dict[Path, _Seen] = {}
+        found: dict[Place, _Seen] = {}
         told: list[SourceChange] = []
         for each in self._look():
             try:
@@ -71,12 +72,12 @@ class FolderWatch:
         self._seen = found
         return told
 
-    def _departed(self, found: Mapping[Path, _Seen]) -> list[SourceChange]:
+    def _departed(self, found: Mapping[Place, _Seen]) -> list[SourceChange]:
         """Return which files have gone or were moved."""
         told = [
             SourceChange("gone", Found(path, name))
             for path, name in self._stored.items()
-            if path not in found and not path.exists()
+            if path not in found and not is_there(path)
         ]
         self._stored.clear()
         came = {each.stamp: each for path, each in found.items() if path not in self._seen}

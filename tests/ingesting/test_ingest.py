@@ -57,6 +57,19 @@ def test_the_same_content_costs_nothing(store, model, clips, tmp_path) -> None:
     assert [video.rows for video in report.videos[:3]] == [200, 20, 5]
 
 
+def test_a_new_file_takes_three_changes_of_the_catalog(store, model, make_clip, tmp_path) -> None:
+    for number in range(6):
+        make_clip(tmp_path / f"{number}.mp4", 2, seed=number)
+    options = IngestOptions(strategy="dense")
+    ingest(store, model, [tmp_path / "0.mp4"], options)
+    before = store._database.changes
+    report = ingest(store, model, [tmp_path], options)
+    assert [video.outcome for video in report.videos] == ["known", *["ready"] * 5]
+    assert [video.rows for video in report.videos] == [4] * 6
+    # each enters, its rows come, it is at its end; the one that is known gains its name
+    assert store._database.changes <= before + 3 * 5 + 1
+
+
 def test_changed_content_is_a_new_version(store, model, make_clip, tmp_path) -> None:
     path = make_clip(tmp_path / "clip.mp4", 5, seed=1)
     first = ingest(store, model, [path], DENSE).videos[0]

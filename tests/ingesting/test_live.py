@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from engine.errors import UsageError
+from engine.ingesting import live
 from engine.ingesting.live import Keep, LiveBounds, LiveRecorder, LiveSegment, shown_url
 from engine.video.write import write_h264
+from tests.waiting import LONG, until
 
 FFMPEG = shutil.which("ffmpeg")
 needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="no ffmpeg")
@@ -29,6 +31,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = [np.full((64, 64, 3), 16 + 3 * n, np.uint8) for n in range(FRAMES)]
     write_h264(path, images, FPS, gop=FPS, bframes=2)
     return path
+
+
+@pytest.fixture(autouse=True)
+def attempts_follow_each_other_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many fail before the other side is there."""
+    monkeypatch.setattr(live, "_FIRST_WAIT", 0.1)
+    monkeypatch.setattr(live, "_LONGEST_WAIT", 0.1)
 
 
 def free_port() -> int:
@@ -48,9 +57,9 @@ def ffmpeg(clip: Path, to: str, *options: str) -> Iterator[subprocess.Popen[byte
             served.kill()
 
 
-def taken(recorder: LiveRecorder, frames: int, seconds: float = 30) -> list[LiveSegment]:
+def taken(recorder: LiveRecorder, frames: int) -> list[LiveSegment]:
     """Take segments until so many frames are in them."""
-    stop, found, seen = time.monotonic() + seconds, list[LiveSegment](), 0
+    stop, found, seen = time.monotonic() + LONG, list[LiveSegment](), 0
     while seen < frames and time.monotonic() < stop:
         segment = recorder.take(0.2)
         if segment is not None:
@@ -69,7 +78,7 @@ def greys(path: Path) -> list[int]:
 
 @needs_ffmpeg
 def test_every_picture_comes_once_also_after_a_drop(clip: Path, tmp_path: Path) -> None:
-    port, bounds = free_port(), LiveBounds(segment_seconds=2.0, silence_seconds=5)
+    port, bounds = free_port(), LiveBounds(segment_seconds=2.0, silence_seconds=LONG)
     whole = greys(clip)
     with LiveRecorder(f"tcp://127.0.0.1:{port}", tmp_path, "gate", bounds) as recorder:
         found: list[LiveSegment] = []
@@ -91,7 +100,43 @@ def test_every_picture_comes_once_also_after_a_drop(clip: Path, tmp_path: Path) 
         assert segment.seconds <= 3.0
     times = [segment.recorded_at for segment in found]
     assert times == sorted(times)
-    assert abs(times[-1] - datetime.now(UTC).replace(tzinfo=None)) < timedelta(minutes=2)
+    assert abs(times[-1] - datetime.now(UTC).replace(tzinfo=None)) < timedelta(minutes=20)
+
+
+@needs_ffmpeg
+def test_a_clock_that_is_set_back_begins_another_segment(clip: Path, tmp_path: Path) -> None:
+    assert FFMPEG
+    told = [FFMPEG, "-v", "error", "-i", clip, "-c", "copy", "-f", "mpegts", "-"]
+    once = subprocess.run(told, check=True, capture_output=True).stdout
+    bounds = LiveBounds(segment_seconds=60, silence_seconds=LONG)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        with LiveRecorder(url, tmp_path, "gate", bounds) as recorder:
+            peer, _ = listener.accept()
+            with peer:
+                peer.sendall(2 * once)
+            listener.close()  # or the next connection would be one that is silent
+            found = taken(recorder, 2 * FRAMES)
+    assert [len(greys(segment.path)) for segment in found] == [FRAMES, FRAMES]
+    times = [segment.recorded_at for segment in found]
+    assert times == sorted(times)
+
+
+def test_pictures_at_the_same_time_are_one_segment(clip: Path, tmp_path: Path) -> None:
+    """As a server dates those that it sends at once, after it was stopped for a while."""
+    with av.open(str(clip)) as source:
+        stream = source.streams.video[0]
+        packets = [packet for packet in source.demux(stream) if packet.size]
+        for packet in packets[FPS : 3 * FPS]:
+            packet.pts = packet.dts = packets[FPS].dts
+        writing = live._Writing.begin(tmp_path, "gate", stream)
+        for packet in packets[: 3 * FPS]:
+            assert not writing.jumps(packet)
+            writing.put(packet)
+        segment = writing.close(datetime.min)
+    assert segment is not None
+    with av.open(str(segment.path)) as made:
+        assert sum(packet.size > 0 for packet in made.demux(video=0)) == 3 * FPS
 
 
 @needs_ffmpeg
@@ -99,11 +144,8 @@ def test_who_is_slow_loses_the_oldest(clip: Path, tmp_path: Path) -> None:
     port, bounds = free_port(), LiveBounds(segment_seconds=0.5, waiting=2)
     with LiveRecorder(f"tcp://127.0.0.1:{port}", tmp_path, "gate", bounds) as recorder:
         with ffmpeg(clip, f"tcp://127.0.0.1:{port}?listen=1") as served:
-            served.wait(30)
-            stop = time.monotonic() + 30
-            while not recorder.dropped or recorder.fault is None:  # until all was read
-                assert time.monotonic() < stop
-                time.sleep(0.05)
+            served.wait(LONG)
+            until(lambda: recorder.dropped and recorder.fault)  # all was read
         left = [recorder.take(0), recorder.take(0)]
         assert recorder.take(0) is None
     assert recorder.dropped >= FRAMES // FPS - 2
@@ -116,12 +158,31 @@ def test_silence_is_a_lost_connection(clip: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port, bounds = mute.getsockname()[1], LiveBounds(silence_seconds=0.3)
         with LiveRecorder(f"tcp://127.0.0.1:{port}", tmp_path, "gate", bounds) as recorder:
-            stop = time.monotonic() + 20
-            while not recorder.lost:
-                assert time.monotonic() < stop
-                time.sleep(0.05)
+            until(lambda: recorder.lost)
             assert recorder.fault
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_ffmpeg
+def test_raw_pictures_of_a_device_are_encoded(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the way of v4l2: libav's reader of raw pictures in its place, which needs no camera."""
+    monkeypatch.setitem(live.DEVICES, "yuv4mpegpipe", tmp_path)
+    assert FFMPEG
+    raw = ["-f", "yuv4mpegpipe", "-pix_fmt", "yuv420p", tmp_path / "video0"]
+    subprocess.run([FFMPEG, "-v", "error", "-i", clip, *raw], check=True)
+    bounds = LiveBounds(segment_seconds=2.0)
+    url = f"yuv4mpegpipe://{tmp_path}/video0"
+    with LiveRecorder(url, tmp_path / "out", "gate", bounds) as recorder:
+        found = taken(recorder, FRAMES)
+    pictures = [grey for segment in found for grey in greys(segment.path)]
+    assert np.abs(np.array(pictures) - np.array(greys(clip))).max() <= 3
+    assert [round(segment.seconds, 2) for segment in found] == [1.9, 1.9, 1.9]
+    with av.open(str(found[0].path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    assert packets[0].stream.codec_context.name == "h264"
+    assert [packet.is_keyframe for packet in packets] == [n % FPS == 0 for n in range(2 * FPS)]
 
 
 def test_a_stream_may_not_read_files(tmp_path: Path) -> None:
@@ -133,16 +194,14 @@ def test_a_stream_may_not_read_files(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/live.m3u8"
         out = tmp_path / "out"
-        with LiveRecorder(url, out, "gate", LiveBounds(silence_seconds=1)) as recorder:
-            listener.settimeout(10)
+        with LiveRecorder(url, out, "gate", LiveBounds(silence_seconds=LONG)) as recorder:
+            listener.settimeout(LONG)
             peer, _ = listener.accept()
             with peer:
                 peer.recv(4096)
                 peer.sendall((head + body).encode())
-            stop = time.monotonic() + 20
-            while not recorder.lost:
-                assert time.monotonic() < stop
-                time.sleep(0.05)
+            listener.close()  # or the next connection would be one that is silent
+            until(lambda: recorder.lost)
             assert recorder.take(0) is None
     assert list(out.iterdir()) == []
 
@@ -152,6 +211,8 @@ def test_a_stream_may_not_read_files(tmp_path: Path) -> None:
     [
         ("file:///etc/passwd", "gate", "is no stream; allowed: rtsp"),
         ("/dev/video0", "gate", "is no stream"),
+        ("v4l2:///dev/video77", "gate", "no camera '/dev/video77'; allowed: "),
+        ("v4l2:///etc/passwd", "gate", "no camera '/etc/passwd'; allowed: "),
         ("concat:a|b", "gate", "is no stream"),
         ("rtsp://a", "../gate", "name '../gate'; allowed"),
         ("rtsp://a", "", "allowed: letters"),

@@ -4,6 +4,7 @@ import pytest
 
 from engine.errors import UsageError
 from engine.ingest import IngestOptions, ingest
+from engine.ingesting import pipeline, tasks
 from engine.storage.store import Store
 from engine.vision.model import load_model, pick_devices
 
@@ -15,8 +16,9 @@ def builtin():
 
 @pytest.mark.slow
 def test_rows_do_not_depend_on_the_number_of_devices(
-    builtin, make_clip, stored, listener, tmp_path
+    builtin, make_clip, stored, listener, tmp_path, monkeypatch
 ) -> None:
+    monkeypatch.setattr(tasks, "_TINY", 0)
     for seed in range(3):
         make_clip(tmp_path / f"{seed}.mp4", 4, seed=seed)
     found = []
@@ -34,15 +36,33 @@ def test_rows_do_not_depend_on_the_number_of_devices(
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.parametrize(("seconds", "apart"), [(10, False), (20, True)])
+def test_few_frames_are_not_worth_a_process(
+    builtin, make_clip, tmp_path, monkeypatch, seconds: int, apart: bool
+) -> None:
+    """A live camera brings a few at a time: starting a process takes longer than all of them."""
+    made = []
+    monkeypatch.setattr(pipeline, "spread", lambda *_, **__: iter(made.append("process") or ()))
+    make_clip(tmp_path / "one.mp4", seconds)
+    options = IngestOptions(fps=4.0, strategy="dense", apart=True)
+    with Store.open(tmp_path / "data") as store:
+        report = ingest(store, builtin, [tmp_path / "one.mp4"], options)
+    assert made == ["process"] * apart
+    assert report.rows == (0 if apart else 40)
+
+
 @pytest.mark.slow
-def test_auto_chooses_by_itself_in_a_process_of_its_own(builtin, make_clip, tmp_path) -> None:
-    for seed in range(5):
+def test_auto_chooses_by_itself_in_a_process_of_its_own(
+    builtin, make_clip, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(tasks, "_TINY", 0)
+    for seed in range(2):
         make_clip(tmp_path / f"{seed}.mp4", 8, seed=seed)
-    options = IngestOptions(apart=True, workers=1, streams=1, weigh_from=80)
+    options = IngestOptions(apart=True, workers=1, streams=1, weigh_from=32)
     with Store.open(tmp_path / "data") as store:
         report = ingest(store, builtin, [tmp_path], options)
         assert store.verify() == []
-    assert report.rows == 80
+    assert report.rows == 32
     assert report.choices
     named = {each["strategy"] for choice in report.choices for each in choice["weighed"]}
     assert set(report.strategy.split(", ")) <= named
@@ -51,13 +71,13 @@ def test_auto_chooses_by_itself_in_a_process_of_its_own(builtin, make_clip, tmp_
 
 @pytest.mark.slow
 def test_auto_is_decided_once_for_all_devices(builtin, make_clip, tmp_path) -> None:
-    for seed in range(5):
+    for seed in range(2):
         make_clip(tmp_path / f"{seed}.mp4", 8, seed=seed)
-    options = IngestOptions(devices=("cpu", "cpu"), workers=1, streams=1, weigh_from=80)
+    options = IngestOptions(devices=("cpu", "cpu"), workers=1, streams=1, weigh_from=32)
     with Store.open(tmp_path / "data") as store:
         report = ingest(store, builtin, [tmp_path], options)
     assert {video.outcome for video in report.videos} == {"ready"}
-    assert report.rows == 80
+    assert report.rows == 32
     [choice] = report.choices  # by the engine's own device alone
     assert set(report.strategy.split(", ")) <= {each["strategy"] for each in choice["weighed"]}
     assert report.choice.startswith(f"{choice['strategy']} for {choice['kind']} content: ")

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from engine.ingesting.plan import Source, Stretch, Task
 from engine.ingesting.pool import DecodePool, Failed
 from engine.ingesting.prepare import PreparedStretch
 from engine.video.gop import Gop
+from tests.waiting import until
 
 
 def make_task(number: int, stretches: int = 2, pictures: int = 10) -> Task:
@@ -72,7 +74,7 @@ def test_no_more_than_a_few_wait() -> None:
 def test_what_is_ready_is_had_without_waiting() -> None:
     with make_pool([make_task(n) for n in range(5)]) as pool:
         first = next(iter(pool))
-        time.sleep(0.2)
+        until(lambda: pool._done.full())
         assert isinstance(first, PreparedStretch)
         assert len(pool.ready(2)) == 2
         assert pool.ready(0) == []
@@ -105,13 +107,22 @@ def test_a_mistake_of_ours_is_raised() -> None:
     assert threads() == set()
 
 
-def test_a_decoder_that_hangs_is_given_up() -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the pool takes for the time; it goes on where a test says so."""
+    now = [0.0]
+    monkeypatch.setattr("engine.ingesting.pool.monotonic", lambda: now[0])
+    return now
+
+
+def test_a_decoder_that_hangs_is_given_up(clock: list[float]) -> None:
     released = threading.Event()
 
     def hanging(task, tick):
         items = simple(task, tick)
         yield next(items)
         if task.source.video_id == 2:
+            clock[0] += 0.4
             released.wait()
         yield from items
 
@@ -125,15 +136,15 @@ def test_a_decoder_that_hangs_is_given_up() -> None:
     released.set()
 
 
-def test_a_decoder_that_moves_but_never_ends_is_given_up() -> None:
+def test_a_decoder_that_moves_but_never_ends_is_given_up(clock: list[float]) -> None:
     def creeping(task, tick):
         while task.source.video_id == 1:
             tick()
-            time.sleep(0.01)
+            clock[0] += 0.01
         yield from simple(task, tick)
 
     tasks = [make_task(n, pictures=0) for n in range(3)]
-    with make_pool(tasks, creeping, stall_seconds=0.3) as pool:
+    with make_pool(tasks, creeping, workers=1, stall_seconds=0.3) as pool:
         items = list(pool)
     [failed] = [item for item in items if isinstance(item, Failed)]
     assert failed.task.source.video_id == 1
@@ -141,12 +152,21 @@ def test_a_decoder_that_moves_but_never_ends_is_given_up() -> None:
     assert len(items) == 5
 
 
-def test_a_slow_reader_is_no_stall() -> None:
-    tasks = [make_task(n, pictures=0) for n in range(4)]
-    with make_pool(tasks, ahead=1, stall_seconds=0.3) as pool:
-        for item in pool:
+def test_a_slow_reader_is_no_stall(clock: list[float]) -> None:
+    made = list[PreparedStretch]()
+
+    def counting(task, tick):
+        for item in simple(task, tick):
+            made.append(item)
+            yield item
+
+    tasks = [make_task(n, pictures=0) for n in range(9)]
+    with make_pool(tasks, counting, ahead=1, stall_seconds=0.3) as pool:
+        for taken, item in zip(range(1, 9), pool, strict=False):
             assert isinstance(item, PreparedStretch)
-            time.sleep(0.2)
+            most = taken + 3  # one that is ready, and one that each thread holds
+            until(lambda most=most: len(made) == most and {w.beat for w in pool._crew} == {inf})
+            clock[0] += 0.4
 
 
 def test_stopping_leaves_decoders_in_the_middle() -> None:
