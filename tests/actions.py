@@ -17,6 +17,7 @@ class TwoSecondActions:
 
     labels = LABELS
     caution = None
+    space = "arithmetic"
 
     def __init__(self, lost: frozenset[tuple[int, int]] = frozenset()) -> None:
         self.asked: list[tuple[int, int]] = []

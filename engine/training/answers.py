@@ -1,6 +1,5 @@
 """Train the answering head on the made-up world, over vectors as dense and others store them."""
 
-import csv
 import json
 import logging
 import time
@@ -26,9 +25,11 @@ from engine.answering.head import (
     load_reader,
     save_reader,
 )
+from engine.training.fit import FitPlan, draw_alike, fit
+from engine.training.vectors import SIDE_BY_SIDE, chunks, unit_vectors
 from engine.vision.model import Model
 from engine.vision.registry import build_strategy
-from engine.vision.streaming.strategy import Chunk, Strategy
+from engine.vision.streaming.strategy import Strategy
 from engine.world.ahead import render_ahead
 from engine.world.clip import make_clip
 from engine.world.render import instants
@@ -36,7 +37,6 @@ from engine.world.scene import Clip
 from engine.world.splits import Split
 
 log = logging.getLogger(__name__)
-SIDE_BY_SIDE = {"cuda": 256, "cpu": 8}  # clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,10 @@ class HeadLosses:
         relevance = config.relevance_weight * self.relevance
         return self.choice + relevance + config.agreement_weight * self.agreement
 
+    def terms(self, config: AnswerTraining) -> dict[str, Tensor]:
+        """Return their weighted sum, and each."""
+        return {"loss": self.total(config)} | {f.name: getattr(self, f.name) for f in fields(self)}
+
 
 def train_head(
     model: Model,
@@ -102,40 +106,24 @@ def train_head(
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     made = strategies or {}
-    examples = list(make_examples(model, config, "train", config.clips, config.seed, made))
-    log.info("%d questions in %.0f s", len(examples), time.monotonic() - began)
     head = AnswerHead(HeadConfig(model.space.dimension))
     if start is not None:
         head.load_state_dict(load_reader(start, model.space.weight_hash).head.state_dict())
-    head = head.requires_grad_().train().to(model.device)
-    optimiser = torch.optim.AdamW(
-        head.parameters(), config.learning_rate, weight_decay=config.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, config.steps, pct_start=0.05
-    )
+    examples = list(make_examples(model, config, "train", config.clips, config.seed, made))
+    log.info("%d questions in %.0f s", len(examples), time.monotonic() - began)
+    head = head.requires_grad_().to(model.device)
     questions = Questions.of(examples, model.device)
-    random = torch.Generator().manual_seed(config.seed)
-    with (out / "answers.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", "loss", "choice", "relevance", "agreement", "seconds"])
-        for step in range(config.steps):
-            picked = torch.randint(len(examples), (config.batch,), generator=random)
-            found = losses(head, questions.take(picked.to(model.device)), config)
-            loss = found.total(config)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            if step % 100 == 0 or step + 1 == config.steps:
-                terms = (loss, found.choice, found.relevance, found.agreement)
-                values = [round(v.item(), 5) for v in terms]
-                writer.writerow([step, *values, round(time.monotonic() - began, 1)])
-                file.flush()
-                log.info("step %d: loss %.3f, choice %.3f, relevance %.3f, agreement %.3f",
-                         step, *values)  # fmt: skip
-    reader = VectorReader(head.float().eval().requires_grad_(False), model.space.weight_hash)
+    lengths = torch.tensor([len(each.frames) for each in examples])
+
+    def step(random: torch.Generator) -> Mapping[str, Tensor]:
+        picked = draw_alike(lengths, config.batch, random)
+        return losses(head, questions.take(picked.to(model.device)), config).terms(config)
+
+    fitting = FitPlan(
+        config.steps, config.learning_rate, config.weight_decay, config.seed, warmup=0.05
+    )
+    fit(head, step, fitting, out / "answers.csv")
+    reader = VectorReader(head.requires_grad_(False), model.space.weight_hash)
     save_reader(reader, out / "answers.safetensors")
     checks = make_examples(model, config, "val", config.validation_clips, config.seed, made)
     scores = score(reader, list(checks))
@@ -146,35 +134,63 @@ def train_head(
 def losses(head: AnswerHead, picked: "Questions", config: AnswerTraining) -> HeadLosses:
     """Cross-entropy of the choices, and of the right choice's relevance against its spans.
 
-    Where a strategy's vectors stand beside dense ones both count, and how far apart they are read:
-    the mean divergence of either's choices from the other's.
+    Where a strategy's vectors stand beside dense ones both count, and how far apart they are read.
     """
     own = _read(head, picked, picked.frames, config)
     if picked.stored is None:
-        return HeadLosses(*own[:2], own[0].new_zeros(()))
+        return HeadLosses(own.choice, own.relevance, own.choice.new_zeros(()))
     theirs = _read(head, picked, picked.stored, config)
-    both = [F.log_softmax(each[2], 1) for each in (own, theirs)]
+    choice, relevance = (
+        (getattr(own, k) + getattr(theirs, k)) / 2 for k in ("choice", "relevance")
+    )
+    return HeadLosses(choice, relevance, _apart(theirs, own))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a head makes of some questions, and its losses."""
+
+    scores: Tensor  # [B, C]
+    held: Tensor  # logits of the right choice's relevance, [B, F]
+    shown: Tensor  # bool [B, F]
+    choice: Tensor
+    relevance: Tensor
+
+
+def _apart(theirs: _Reading, own: _Reading) -> Tensor:
+    """Mean divergence, of either from the other, of the choices and of the right one's relevance.
+
+    Neither is held fixed: one network reads both, so drawing one after the other moves both.
+    """
+    both = [each.scores.log_softmax(1) for each in (own, theirs)]
     apart = [F.kl_div(a, b, reduction="batchmean", log_target=True) for a, b in (both, both[::-1])]
-    choice, relevance = ((a + b) / 2 for a, b in zip(own[:2], theirs[:2], strict=True))
-    return HeadLosses(choice, relevance, (apart[0] + apart[1]) / 2)
+    held = (own.held.sigmoid() - theirs.held.sigmoid()) * (own.held - theirs.held)
+    return (apart[0] + apart[1] + (held * own.shown).sum() / own.shown.sum()) / 2
 
 
 def _read(
     head: AnswerHead, picked: "Questions", frames: Tensor, config: AnswerTraining
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses of choices and of relevance, and the scores `[B, C]`."""
-    frames = frames[picked.clip].float()
+) -> _Reading:
+    clip, inside = picked.clip, picked.inside
+    longest = int(picked.shown[clip].sum(1).max())
+    frames, shown = frames[clip, :longest].float(), picked.shown[clip, :longest]
     frames = F.normalize(frames + config.frame_noise * torch.randn_like(frames), dim=-1)
-    shown = picked.shown[picked.clip]
     with torch.autocast(frames.device.type, torch.bfloat16):
         scores, relevance = head(
-            frames, picked.seconds[picked.clip], shown, picked.statements.float()
+            frames, picked.seconds[clip, :longest], shown, picked.statements.float()
         )
     scores = scores.float()
-    own = relevance[torch.arange(len(scores), device=scores.device), picked.answers].float()
-    per_frame = F.binary_cross_entropy_with_logits(own, picked.inside.float(), reduction="none")
-    choice_loss = F.cross_entropy(scores, picked.answers, label_smoothing=0.02)
-    return choice_loss, (per_frame * shown).sum() / shown.sum(), scores
+    held = relevance[torch.arange(len(scores), device=scores.device), picked.answers].float()
+    per_frame = F.binary_cross_entropy_with_logits(
+        held, inside[:, :longest].float(), reduction="none"
+    )
+    return _Reading(
+        scores,
+        held,
+        shown,
+        choice=F.cross_entropy(scores, picked.answers, label_smoothing=0.02),
+        relevance=(per_frame * shown).sum() / shown.sum(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,19 +314,10 @@ def make_examples(
     size = model.tower.config.image_size
     rendered = render_ahead(made, fps=config.fps, size=size, workers=config.workers)
     while batch := list(islice(rendered, SIDE_BY_SIDE[model.device.type])):
-        chunks = [
-            Chunk(torch.from_numpy(planes).to(model.device), last=True) for _, planes in batch
-        ]
-        own = _encode(dense, chunks)
-        stored = _encode(next(turns), chunks) if turns else [None] * len(batch)
+        whole = chunks(model, (planes for _, planes in batch))
+        own = unit_vectors(dense, whole)
+        stored = unit_vectors(next(turns), whole) if turns else [None] * len(batch)
         yield from _ask(model, config.fps, [clip for clip, _ in batch], own, stored)
-
-
-def _encode(strategy: Strategy, chunks: Sequence[Chunk]) -> list[NDArray[np.float16]]:
-    return [
-        F.normalize(found.embeddings.float(), dim=-1).half().cpu().numpy()
-        for found in strategy.encode(chunks)
-    ]
 
 
 def _ask(

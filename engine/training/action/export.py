@@ -1,12 +1,11 @@
 """A trained video classifier as a folder in Hugging Face's format."""
 
-import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+from engine.vision.backbone.folder import write_folder
 from engine.vision.backbone.video import VideoTower
 
 _LAYER = {
@@ -27,7 +26,6 @@ def export_action(
 ) -> None:
     """Write configuration, processor and weights."""
     shape = tower.config
-    folder.mkdir(parents=True, exist_ok=True)
     config = {
         "model_type": "videomae",
         "architectures": ["VideoMAEForVideoClassification"],
@@ -57,13 +55,7 @@ def export_action(
         "image_mean": list(shape.mean),
         "image_std": list(shape.std),
     }
-    for name, told in (("config", config), ("preprocessor_config", processor)):
-        (folder / f"{name}.json").write_text(json.dumps(told, indent=2) + "\n")
-    save_file(
-        {name: tensor.to(dtype).contiguous() for name, tensor in _renamed(tower).items()},
-        folder / "model.safetensors",
-        {"format": "pt"},
-    )
+    write_folder(folder, config, processor, _renamed(tower), dtype)
 
 
 def _renamed(tower: VideoTower) -> dict[str, Tensor]:

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
 
 from engine.errors import ModelError
+from engine.vision.backbone.published import read_published
 from engine.vision.backbone.video import VideoConfig, VideoTower, sine_positions
 from engine.vision.backbone.weights import fill
 
@@ -35,7 +35,8 @@ def read_videomae(path: Path, *, frames: int, size: int) -> VideoTower:
 
     Raises ModelError naming a tensor that is missing, left over or of another shape.
     """
-    state = _state(path)
+    named = read_published(path, ("module", "model"))
+    state = {name.removeprefix("module."): tensor for name, tensor in named.items()}
     for name in ("patch_embed.proj.weight", "head.weight", "blocks.0.mlp.fc1.weight"):
         if name not in state:
             raise ModelError(f"{path} lacks {name}; allowed: a fine-tuned VideoMAE classifier")
@@ -61,19 +62,6 @@ def read_videomae(path: Path, *, frames: int, size: int) -> VideoTower:
 
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
-
-
-def _state(path: Path) -> Mapping[str, Tensor]:
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
-        raise ModelError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    for wrapper in ("module", "model"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, Mapping) or not all(isinstance(t, Tensor) for t in loaded.values()):
-        raise ModelError(f"{path} holds no tensors by name")
-    return {str(name).removeprefix("module."): tensor for name, tensor in loaded.items()}
 
 
 def _renamed(state: Mapping[str, Tensor], shape: VideoConfig) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from engine.errors import UsageError, unknown
 from engine.training.action.data import MOTIONS, batches, render_pool
 from engine.training.action.export import export_action
+from engine.training.action.merged import merging, score_merged
 from engine.training.schedule import warm_cosine
 from engine.vision.backbone.video import VideoConfig, VideoTower, sine_positions
 from engine.vision.runlength.joint import BUDGET, RunLengthVideo, packs
@@ -22,7 +23,7 @@ from engine.world.splits import Split
 
 log = logging.getLogger(__name__)
 RATE, WARMUP, DECAY = 1e-3, 0.05, 0.05
-TOKENS = ("all", "runlength", "random")
+TOKENS = ("all", "runlength", "random", "merged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,9 @@ class ActionTraining:
     frames: int = 8
     fps: float = 4.0
     size: int = 64
-    tokens: str = "all"  # of each clip: all, those that begin a run, or as many at random
+    tokens: str = "all"  # of each clip: all, those that begin a run, some at random, or merged
     threshold: float = THRESHOLD  # of change, from which a token begins a run
-    keep: float = 0.5  # share of the tokens that is kept at random
+    keep: float = 0.5  # share of the tokens that is kept at random, or left by merging
 
     def __post_init__(self) -> None:
         if self.tokens not in TOKENS:
@@ -113,7 +114,10 @@ def learn(
     total = 0.0
     for part in parts:
         with half:
-            if kept is None:
+            if training.tokens == "merged":
+                rule = merging(tower.config, training.keep)
+                scores = score_merged(tower, clips[part], rule)
+            elif kept is None:
                 scores = tower(tower.normalise(clips[part]))
             else:
                 scores = RunLengthVideo(tower).score(clips[part], kept[part])
@@ -129,11 +133,11 @@ def learn(
 def choose_tokens(
     clips: Tensor, config: VideoConfig, training: ActionTraining, generator: torch.Generator
 ) -> Tensor | None:
-    """Which tokens of clips are computed, bool `[B, steps, rows, columns]`; None: all.
+    """Which tokens of clips are embedded, bool `[B, steps, rows, columns]`; None: all.
 
     At random as many of each clip are.
     """
-    if training.tokens == "all":
+    if training.tokens in ("all", "merged"):
         return None
     if training.tokens == "runlength":
         return begins_run(

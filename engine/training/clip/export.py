@@ -1,16 +1,15 @@
 """Write both towers as an ordinary CLIP in Hugging Face's format."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from engine.training.texts import END, START, token_id
+from engine.vision.backbone.folder import write_folder, write_json
 from engine.vision.backbone.text import TextConfig, TextTower
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 
@@ -27,16 +26,12 @@ def save_clip(
     folder: Path, tower: VisionTower, text: TextTower, tokenizer: Tokenizer, logit_scale: float
 ) -> None:
     """Write the model's files, weights in float16; `logit_scale` is the logarithm, as CLIP's is."""
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = dict(_vision_tensors(tower)) | dict(_text_tensors(text))
     tensors["logit_scale"] = torch.tensor(logit_scale)
-    halves = {name: t.detach().to("cpu", torch.float16).contiguous() for name, t in tensors.items()}
-    save_file(halves, folder / "model.safetensors", metadata={"format": "pt"})
+    config = _config(tower.config, text.config, token_id(tokenizer, START))
+    write_folder(folder, config, _preprocessor(tower.config), tensors)
     tokenizer.save(str(folder / "tokenizer.json"))
-    start = token_id(tokenizer, START)
-    _write(folder / "config.json", _config(tower.config, text.config, start))
-    _write(folder / "preprocessor_config.json", _preprocessor(tower.config))
-    _write(
+    write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -48,10 +43,6 @@ def save_clip(
             "clean_up_tokenization_spaces": False,
         },
     )
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def _layer_tensors(prefix: str, layer: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -66,7 +57,7 @@ def _layer_tensors(prefix: str, layer: torch.nn.Module) -> Iterator[tuple[str, T
 
 def _vision_tensors(tower: VisionTower) -> Iterator[tuple[str, Tensor]]:
     base, patch = "vision_model", tower.config.patch
-    kernel = tower.patch.weight.view(-1, 3, patch, patch)
+    kernel = tower.product.weight.view(-1, 3, patch, patch)
     yield f"{base}.embeddings.patch_embedding.weight", kernel
     yield f"{base}.embeddings.position_embedding.weight", tower.position
     yield f"{base}.embeddings.class_embedding", tower.class_token

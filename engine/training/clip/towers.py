@@ -96,7 +96,7 @@ def initialise(tower: VisionTower | TextTower) -> None:
             ends = name.endswith(("out.weight", "down.weight"))
             nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * layers) if ends else 0.02)
     if isinstance(tower, VisionTower):
-        nn.init.normal_(tower.patch.weight, std=0.05)
+        nn.init.normal_(tower.product.weight, std=0.05)
 
 
 def run_layer(layer: nn.Module, h: Tensor) -> Tensor:

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,12 @@ logger = logging.getLogger(__name__)
 AIM = 0.6  # of the bound: what the mean drift of the sample is brought to
 START = 0.2  # threshold of every layer to begin with
 STEPS = (1.6, 1.25)  # factors tried on a group of layers, one round each
+
+Tell = Callable[[int, int, str], None]
+
+
+def _nobody(*_: object) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +65,17 @@ class Sample:
         digest = hashlib.sha256(b"".join(stream.numpy().tobytes() for stream in self.streams))
         self.key = digest.hexdigest()[:16]
         self.known: dict[str, list[float]] = {}
+        self.done = 0  # trials; those that are spared count too
+        self.tell: Tell = _nobody
+        self.most = 0
         if memo and memo.exists():
             stored = json.loads(memo.read_text())
             self.known = stored["trials"] if stored["sample"] == self.key else {}
+
+    def reach(self, done: int, note: str = "") -> None:
+        """So many trials are done, or spared."""
+        self.done = done
+        self.tell(done, self.most, note)
 
     def try_out(self, thresholds: Sequence[float]) -> Trial:
         """Encode the sample with these thresholds, unless that was done before."""
@@ -104,6 +118,7 @@ def calibrate(
     aim: float = AIM,
     rounds: int = 2,
     memo: Path | None = None,
+    tell: Tell = _nobody,
 ) -> Calibrated:
     """Search thresholds with the least arithmetic whose mean drift is near the bound.
 
@@ -119,25 +134,31 @@ def calibrate(
         aim: share of the bound that the sample's mean drift is brought to.
         rounds: passes over the groups of layers.
         memo: file of trials.
+        tell: is told after each trial how many are done, of at most how many, and what it gave.
     """
     sample, aim = Sample(gate, streams, memo), aim * max_drift
     limits = gate.limits
     base = limits.base if isinstance(limits, LearnedLimits) else limits
     shape = [threshold * base.scale for threshold in base.thresholds]
-    best, trial = bisect(sample, shape, aim)
-    for factor in STEPS[:rounds]:
-        for group in layer_groups(len(shape)):
-            for change in (factor, 1 / factor):
-                tilted = [t * (change if at in group else 1.0) for at, t in enumerate(best)]
-                candidate, found = bisect(sample, tilted, aim, steps=4)
-                if found.share < trial.share and found.drift <= max(aim, trial.drift):
-                    best, trial = candidate, found
-                    break
+    groups = layer_groups(len(shape))
+    whole, part = 7, 4  # trials of a bisection
+    sample.tell, sample.most = tell, 1 + whole + len(STEPS[:rounds]) * len(groups) * 2 * part
+    best, trial = bisect(sample, shape, aim, steps=whole)
+    for number, (factor, group) in enumerate(product(STEPS[:rounds], groups)):
+        begun = 1 + whole + number * 2 * part
+        for place, change in enumerate((factor, 1 / factor)):
+            sample.reach(begun + place * part)
+            tilted = [t * (change if at in group else 1.0) for at, t in enumerate(best)]
+            candidate, found = bisect(sample, tilted, aim, steps=part)
+            if found.share < trial.share and found.drift <= max(aim, trial.drift):
+                best, trial = candidate, found
+                break
+    sample.reach(sample.most)
     return Calibrated(with_thresholds(limits, best), trial, _report(sample, best))
 
 
 def bisect(
-    sample: Sample, shape: Sequence[float], aim: float, *, steps: int = 7
+    sample: Sample, shape: Sequence[float], aim: float, *, steps: int
 ) -> tuple[list[float], Trial]:
     """Scale thresholds of this shape until the drift is at most `aim`, and near it."""
     low, high = 0.0, 0.0
@@ -146,6 +167,7 @@ def bisect(
     for _ in range(steps):
         thresholds = [threshold * factor for threshold in shape]
         trial = sample.try_out(thresholds)
+        sample.reach(sample.done + 1, f"drift {trial.drift:.4f} at {trial.share:.3f} of dense")
         if trial.drift <= aim:
             low, kept = factor, (thresholds, trial)
             if trial.drift >= 0.93 * aim:

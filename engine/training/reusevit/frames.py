@@ -1,7 +1,7 @@
 """Where training frames come from: the made-up world, memory, or anything with `windows`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -24,11 +24,29 @@ class Window:
     cues: Tensor | None = None  # raw codec cues [F, 4, side, side]
 
 
+@dataclass(frozen=True, slots=True)
+class EachOf:
+    """What one of several processes takes: each so many-th."""
+
+    rank: int = 0
+    of: int = 1
+
+    def has(self, number: int) -> bool:
+        """Whether it is its own."""
+        return number % self.of == self.rank
+
+
+WHOLE = EachOf()
+
+
 class FrameSource(Protocol):
     """Videos to learn from, cut into windows."""
 
     def windows(self, span: int, epoch: int) -> Iterator[Window]:
         """Windows of `span` frames; the same ones in the same order for the same epoch."""
+
+    def shared(self, share: EachOf) -> "FrameSource":
+        """Return the source of one of several processes, which makes its own windows alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +56,21 @@ class StoredFrames:
     pixels: Tensor  # uint8 [W, F, 3, S, S]
     seed: int = 0
     turned: bool = False  # each pass anew, half of them mirrored and half of them backwards
+    share: EachOf = WHOLE
+
+    def shared(self, share: EachOf) -> "StoredFrames":
+        """Return a share of each pass."""
+        return replace(self, share=share)
 
     def windows(self, span: int, epoch: int) -> Iterator[Window]:
         """All windows, cut to `span` frames."""
         draw = torch.Generator().manual_seed(self.seed * 1009 + epoch)
         order = torch.randperm(len(self.pixels), generator=draw).tolist()
         turns = torch.randint(0, 2, (len(order), 2), generator=draw).tolist()
-        for at, (mirror, backwards) in zip(order, turns, strict=True):
+        for number, (at, (mirror, backwards)) in enumerate(zip(order, turns, strict=True)):
             axes = [-1] * mirror + [0] * backwards if self.turned else []
-            yield Window(self.pixels[at, :span].flip(axes))
+            if self.share.has(number):
+                yield Window(self.pixels[at, :span].flip(axes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +83,17 @@ class WorldFrames:
     seed: int = 0
     fps: float = 2.0
     fresh: bool = True  # other clips each epoch
+    share: EachOf = WHOLE
+
+    def shared(self, share: EachOf) -> "WorldFrames":
+        """Return a share of each pass."""
+        return replace(self, share=share)
 
     def windows(self, span: int, epoch: int) -> Iterator[Window]:
         """Render one window after the other."""
-        yield from (Window(torch.from_numpy(_render(job))) for job in self._jobs(span, epoch))
+        for number, job in enumerate(self._jobs(span, epoch)):
+            if self.share.has(number):
+                yield Window(torch.from_numpy(_render(job)))
 
     def _jobs(self, span: int, epoch: int) -> "list[_Job]":
         draw = Draw("reuse", self.seed, epoch if self.fresh else 0)

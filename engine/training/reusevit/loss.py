@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.training.crew import ALONE, Crew
 from engine.training.reusevit.config import ReuseTraining
 from engine.training.reusevit.soft import SoftReused
 from engine.vision.backbone.tower import VisionTower
@@ -43,16 +44,23 @@ def teach(tower: VisionTower, values: Tensor) -> Teacher:
 
 
 def reuse_loss(
-    result: SoftReused, teacher: Teacher, config: ReuseTraining, scored: int
+    result: SoftReused,
+    teacher: Teacher,
+    config: ReuseTraining,
+    scored: int,
+    crew: Crew = ALONE,
 ) -> ReuseLosses:
-    """Score the last `scored` slots of the clips, against the teacher's view of those."""
+    """Score the last `scored` slots of the clips, against the teacher's view of those.
+
+    Whether too little is reused is asked of the clips of the whole crew.
+    """
     similarity = worst_frame(result.embeddings[:, -scored:], teacher.embeddings)
     hidden = torch.zeros_like(similarity)
     states = zip([*result.hidden, result.last][::-1], teacher.hidden[::-1], strict=True)
     for weight, (ours, theirs) in zip(config.weight_hidden, states, strict=False):
         if weight:
             hidden = hidden + weight * worst_frame(ours[:, -scored:], theirs)
-    rate = reuse_rate(result.shares[:, -scored:], config.cap)
+    rate = crew.mean(reuse_rate(result.shares[:, -scored:], config.cap))
     reuse = (config.target - rate).relu()
     total = config.weight_similarity * similarity + hidden + config.weight_reuse * reuse
     return ReuseLosses(total, similarity, hidden, reuse, rate)

@@ -7,25 +7,32 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
 from engine.errors import ModelError
+from engine.training.crew import ALONE, Crew
 from engine.training.reusevit.calibrate import calibrate, shift
 from engine.training.reusevit.clips import ClipBatch, batches
 from engine.training.reusevit.config import ReuseTraining
-from engine.training.reusevit.frames import FrameSource, Window
+from engine.training.reusevit.frames import EachOf, FrameSource, Window
 from engine.training.reusevit.graph import Recorded
 from engine.training.reusevit.loss import ReuseLosses, reuse_loss, teach
 from engine.training.reusevit.pattern import pattern
 from engine.training.reusevit.soft import encode_clips
-from engine.training.reusevit.validate import Validation, layer_drift, validate
+from engine.training.reusevit.validate import (
+    REPORT,
+    Validation,
+    layer_drift,
+    read_validation,
+    validate,
+)
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
 from engine.vision.reusevit.file import Card, load_modules, save_modules
@@ -54,10 +61,12 @@ class Trainer:
         *,
         space: Space | None = None,
         start: Path | None = None,
+        crew: Crew = ALONE,
     ) -> None:
         """Begin a run, or take up the one whose state lies in `out`.
 
-        With `start` it begins from those modules, moved to the target's rate.
+        With `start` it begins from those modules, moved to the target's rate. A crew shares each
+        batch, and does what one process does with all of it; its leader writes.
         """
         torch.manual_seed(config.seed)
         self.tower = tower.requires_grad_(False).eval()
@@ -66,7 +75,10 @@ class Trainer:
         self.space = space
         self.start = start
         self.pattern = pattern(config.pattern)
+        self.crew = crew
+        self.batch = crew.share(config.batch)
         self.modules = ReuseModules(tower.config, config.modules).to(tower.device)
+        self.learner: nn.Module = Learner(self.modules, self._losses)
         on_gpu = tower.device.type == "cuda"
         groups = parameter_groups(self.modules, config)
         self.rates = [float(group["lr"]) for group in groups]
@@ -74,14 +86,18 @@ class Trainer:
             group["lr"] = torch.tensor(group["lr"], device=tower.device)
         self.optimizer = AdamW(groups, weight_decay=0.0, capturable=on_gpu)
         self.noise = torch.tensor(config.noise[0], device=tower.device)
-        self.take_step = Recorded(self.train_step) if on_gpu else self.train_step
+        alone = crew.size == 1  # recorded steps know nothing of other processes
+        self.take_step = Recorded(self.train_step) if on_gpu and alone else self.train_step
         self.epoch = self.step_in_epoch = self.step = self.stale = 0
         self.spent = 0.0  # seconds trained by earlier processes
         self.began = time.perf_counter()
         self.best = float("inf")
         self.figures: dict[str, Any] = {}
         self.out.mkdir(parents=True, exist_ok=True)
-        self.board = None if SummaryWriter is None else SummaryWriter(str(out))
+        tells = SummaryWriter is not None and crew.leads
+        self.board = SummaryWriter(str(out)) if tells else None
+        if not crew.leads:
+            torch.manual_seed(config.seed + crew.rank)
 
     @property
     def checkpoint(self) -> Path:
@@ -97,27 +113,34 @@ class Trainer:
         """Train from where the run stands to its last epoch; return the best validation."""
         if self.state_file.exists():
             self._resume()
-        elif self.start or self.config.init == "calibrated":
+        elif self.crew.leads and (self.start or self.config.init == "calibrated"):
             self._set_out(source)
             self._judge(held_out)
+        self.learner = self.crew.join(self.learner)
+        own = source.shared(EachOf(self.crew.rank, self.crew.size))
         while self.progress < 1 and self.stale < self.config.patience:
-            self._train_epoch(source)
+            self._train_epoch(own)
             self.epoch, self.step_in_epoch = self.epoch + 1, 0
             if self.progress == 1 or self.epoch % self.config.judge_every == 0:
-                self._judge(held_out)
+                if self.crew.leads:
+                    self._judge(held_out)
+                self.stale = int(self.crew.told(self.stale))
             self._save_state()
         if self.board:
             self.board.close()
-        best = self.figures["validation"]
-        return Validation(**{**best, "gate_reuse": tuple(best["gate_reuse"])})
+        return read_validation(self.out)
 
     @property
     def progress(self) -> float:
-        """How far the run is, from 0 to 1: by its epochs or its time, whichever ends it first."""
+        """How far the run is, from 0 to 1: by its epochs or its time, whichever ends it first.
+
+        A crew goes by its leader's clock.
+        """
         config = self.config
         done = self.epoch / config.epochs if config.epochs else 1.0
         if config.seconds:
-            done = max(done, (self.spent + time.perf_counter() - self.began) / config.seconds)
+            spent = self.spent + time.perf_counter() - self.began
+            done = max(done, self.crew.told(spent / config.seconds))
         return min(done, 1.0)
 
     def train_step(self, batch: ClipBatch) -> ReuseLosses:
@@ -125,7 +148,7 @@ class Trainer:
         self.modules.train()
         self.optimizer.zero_grad(set_to_none=True)
         with self._precision():
-            losses = self._losses(batch)
+            losses: ReuseLosses = self.learner(batch)
         losses.total.backward()
         clip_grad_norm_(self.modules.parameters(), self.config.clip_norm)
         self.optimizer.step()
@@ -142,11 +165,12 @@ class Trainer:
             self.tower, self.modules, values, cues, self.pattern, lambda _gate, _slot: decide
         )
         scored = self.pattern.num_scored
-        return reuse_loss(result, teach(self.tower, values[:, -scored:]), self.config, scored)
+        teacher = teach(self.tower, values[:, -scored:])
+        return reuse_loss(result, teacher, self.config, scored, self.crew)
 
     def _set_out(self, source: FrameSource) -> None:
         """Bring the modules to the target's rate on the first batch that there is."""
-        found = next(self._batches(source), None)
+        found = next(self._batches(source, self.config.batch), None)
         if found is None:
             raise ModelError(f"the source has no {self.config.batch} clips to make a batch of")
         reach = calibrate
@@ -157,14 +181,14 @@ class Trainer:
             reach = shift
         reach(self.tower, self.modules, found, self.pattern, self.config.target)
 
-    def _batches(self, source: FrameSource) -> Iterator[ClipBatch]:
-        """What is left of this epoch."""
+    def _batches(self, source: FrameSource, batch: int) -> Iterator[ClipBatch]:
+        """What is left of this epoch, so many clips at a time."""
         return batches(
             source,
             self.pattern,
             self.modules,
             epoch=self.epoch,
-            batch=self.config.batch,
+            batch=batch,
             skip=self.step_in_epoch,
             patch=self.tower.config.patch,
             device=self.tower.device,
@@ -174,7 +198,11 @@ class Trainer:
         """Train on one pass over the source, or what the time leaves of it."""
         started = time.perf_counter()
         self.modules.train()
-        for batch in self._batches(source):
+        waiting = self._batches(source, self.batch)
+        while True:
+            batch = next(waiting, None)
+            if not self.crew.all(batch is not None) or batch is None:
+                break  # what one has left over and another lacks is dropped
             self._pace()
             losses = self.take_step(batch)
             self.step, self.step_in_epoch = self.step + 1, self.step_in_epoch + 1
@@ -220,7 +248,7 @@ class Trainer:
             }
             save_modules(self.checkpoint, self.modules, self._card(), dtype=torch.float16)
             report = {"config": dataclasses.asdict(self.config), **self.figures}
-            (self.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+            (self.out / REPORT).write_text(json.dumps(report, indent=2) + "\n")
 
     def _card(self) -> Card:
         return Card(
@@ -235,7 +263,9 @@ class Trainer:
     def _log(self, losses: ReuseLosses, seconds: float) -> None:
         names = COLUMNS[2:-1]
         numbers = torch.stack([losses.total, *(getattr(losses, name) for name in names[1:])])
-        values = [round(value, 6) for value in numbers.detach().tolist()]
+        values = [round(value, 6) for value in self.crew.mean(numbers.detach()).tolist()]
+        if not self.crew.leads:
+            return
         path = self.out / "log.csv"
         new = not path.exists()
         with path.open("a", newline="") as file:
@@ -254,6 +284,11 @@ class Trainer:
 
     def _save_state(self) -> None:
         """Write all that a resumed run needs, under a temporary name first."""
+        on_gpu = self.tower.device.type == "cuda"
+        random = self.crew.gathered(torch.get_rng_state())
+        drawn = self.crew.gathered(torch.cuda.get_rng_state(self.tower.device)) if on_gpu else []
+        if not self.crew.leads:
+            return
         state = {
             "config": json.dumps(dataclasses.asdict(self.config), sort_keys=True),
             "parts": self.modules.state_dict(),
@@ -262,10 +297,9 @@ class Trainer:
             "spent": self.spent + time.perf_counter() - self.began,
             "best": self.best,
             "figures": json.dumps(self.figures),
-            "random": torch.get_rng_state(),
+            "random": random,
+            "random_cuda": drawn,
         }
-        if self.tower.device.type == "cuda":
-            state["random_cuda"] = torch.cuda.get_rng_state(self.tower.device)
         temporary = self.state_file.with_suffix(".tmp")
         torch.save(state, temporary)
         temporary.replace(self.state_file)
@@ -274,6 +308,11 @@ class Trainer:
         state = torch.load(self.state_file, map_location="cpu", weights_only=True)
         if state["config"] != json.dumps(dataclasses.asdict(self.config), sort_keys=True):
             raise ModelError(f"{self.state_file}: a run with other settings; choose another folder")
+        if len(state["random"]) != self.crew.size:
+            raise ModelError(
+                f"{self.state_file}: a run of {len(state['random'])} processes, not of"
+                f" {self.crew.size}; go on with as many or choose another folder"
+            )
         self.modules.load_state_dict(state["parts"])
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:
@@ -281,9 +320,22 @@ class Trainer:
         self.epoch, self.step_in_epoch, self.step, self.stale = state["place"]
         self.best, self.spent = state["best"], state["spent"]
         self.figures = json.loads(state["figures"])
-        torch.set_rng_state(state["random"])
-        if "random_cuda" in state:
-            torch.cuda.set_rng_state(state["random_cuda"], self.tower.device)
+        torch.set_rng_state(state["random"][self.crew.rank])
+        if state["random_cuda"]:
+            torch.cuda.set_rng_state(state["random_cuda"][self.crew.rank], self.tower.device)
+
+
+class Learner(nn.Module):
+    """The modules with their loss as one network's output, for processes that train together."""
+
+    def __init__(self, parts: ReuseModules, losses: Callable[[ClipBatch], ReuseLosses]) -> None:
+        super().__init__()
+        self.parts = parts
+        self._losses = losses
+
+    def forward(self, batch: ClipBatch) -> ReuseLosses:
+        """Return the losses of a batch."""
+        return self._losses(batch)
 
 
 def parameter_groups(modules: ReuseModules, config: ReuseTraining) -> list[dict[str, Any]]:

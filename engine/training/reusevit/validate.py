@@ -1,7 +1,9 @@
 """Validation as served: hard gates, long streams, drift against dense."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,6 +22,8 @@ from engine.vision.streaming.dense import Dense
 from engine.vision.streaming.schedule import Schedule
 from engine.vision.streaming.strategy import Chunk, reuse_rate
 
+REPORT = "report.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Validation:
@@ -35,6 +39,12 @@ class Validation:
     def loss(self, target: float, weight: float) -> float:
         """What decides which epoch was best: drift, and the reuse rate that is missing."""
         return self.drift + weight * max(target - self.reuse, 0.0)
+
+
+def read_validation(folder: Path) -> Validation:
+    """Return the best validation of the run in a folder."""
+    best = json.loads((folder / REPORT).read_text())["validation"]
+    return Validation(**{**best, "gate_reuse": tuple(best["gate_reuse"])})
 
 
 @torch.inference_mode()

@@ -84,8 +84,8 @@ def test_a_short_run_writes_what_transformers_reads_alike(tmp_path: Path) -> Non
     torch.testing.assert_close(model.classify(clips), exact, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("tokens", ["runlength", "random"])
-def test_it_also_learns_from_packed_tokens(tmp_path: Path, tokens: str) -> None:
+@pytest.mark.parametrize("tokens", ["runlength", "random", "merged"])
+def test_it_also_learns_from_fewer_tokens(tmp_path: Path, tokens: str) -> None:
     run = ActionTraining(
         str(tmp_path), seconds=1, clips=9, batch=9, held=9, workers=0, size=32, tokens=tokens
     )
@@ -128,7 +128,9 @@ def test_tokens_are_chosen_as_asked() -> None:
     assert runs[:, 0].all()
     assert not runs.all()
     assert choose_tokens(clips, config, replace(run, tokens="all"), generator) is None
-    with pytest.raises(UsageError, match="unknown tokens 'tome'; allowed: all, random, runlength"):
+    with pytest.raises(
+        UsageError, match="unknown tokens 'tome'; allowed: all, merged, random, runlength"
+    ):
         replace(run, tokens="tome")
     with pytest.raises(UsageError, match="keep 0; allowed: above 0, at most 1"):
         replace(run, keep=0)

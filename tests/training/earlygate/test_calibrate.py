@@ -1,5 +1,6 @@
 """Calibration keeps the drift asked for, resumes, and says what it found."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,16 @@ def stream(seed: int, moved: float) -> Tensor:
 def test_calibration_keeps_the_drift_and_resumes(gate: EarlyGate, tmp_path: Path) -> None:
     streams = [stream(seed, 0.05) for seed in range(3)] + [stream(9, 1.0)]
     memo = tmp_path / "trials.json"
-    found = calibrate(gate, streams, max_drift=0.004, rounds=1, memo=memo)
+    told = list[tuple[int, int, str]]()
+    found = calibrate(
+        gate, streams, max_drift=0.004, rounds=1, memo=memo, tell=lambda *step: told.append(step)
+    )
+    done = [step[0] for step in told]
+    assert done == sorted(done)
+    assert done[-1] == told[0][1]  # it ends where it said that it would
+    assert len({step[1] for step in told}) == 1
+    assert len(json.loads(memo.read_text())["trials"]) <= told[0][1]
+    assert sum(step[2].startswith("drift 0.0") for step in told) > 5
     assert found.trial.drift <= AIM * 0.004
     assert found.trial.share < 0.95
     assert found.report["drift"] == pytest.approx(found.trial.drift, abs=1e-5)
