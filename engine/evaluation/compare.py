@@ -87,7 +87,7 @@ class Comparison:
         known = {point.family for point in self.points}
         added = [point for point in other.points if point.family not in known]
         names = ", ".join(dict.fromkeys(point.family for point in added))
-        notes = tuple(f"{names}: {note}" for note in other.notes)
+        notes = tuple(f"{names}: {note}" for note in other.notes) if added else ()
         return Comparison(self.title, self.notes + notes, [*self.points, *added])
 
     def untimed(self) -> "Comparison":

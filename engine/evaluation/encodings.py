@@ -39,6 +39,12 @@ class Vectors:
     frames: NDArray[np.float32]  # [F, E]
     duration_seconds: float
     macs: float = 0.0  # multiply-accumulates done for all frames
+    scales: NDArray[np.float32] | None = None  # [F], lengths before they were made unit vectors
+
+    @property
+    def lengths(self) -> NDArray[np.float32]:
+        """How long each frame's vector was as the tower gave it, `[F]`; one where not known."""
+        return np.ones(len(self.frames), np.float32) if self.scales is None else self.scales
 
     @property
     def mean(self) -> NDArray[np.float32]:
@@ -119,11 +125,16 @@ def encode(
         ]
         start, used = time.perf_counter(), time.process_time()
         results = strategy.encode(chunks)
-        vectors = [F.normalize(result.embeddings.float(), dim=-1).cpu() for result in results]
+        given = [result.embeddings.float() for result in results]
+        vectors = [F.normalize(each, dim=-1).cpu() for each in given]
         found.turns.append(TimedTurn(time.perf_counter() - start, time.process_time() - used))
-        for video, result, rows in zip(batch, results, vectors, strict=True):
+        for at, (video, result) in enumerate(zip(batch, results, strict=True)):
             found.videos[video.name] = Vectors(
-                video.seconds, rows.numpy(), video.duration_seconds, float(result.macs.sum())
+                video.seconds,
+                vectors[at].numpy(),
+                video.duration_seconds,
+                float(result.macs.sum()),
+                given[at].norm(dim=-1).cpu().numpy(),
             )
             _count(found, result, strategy)
     return found

@@ -13,12 +13,15 @@ from engine.errors import NotFoundError, UsageError
 from engine.evaluation.datasets.base import Dataset
 from engine.evaluation.datasets.world import world_dataset
 from engine.evaluation.encodings import Encodings, Pixels, encode, render_pool
+from engine.evaluation.heads import TrainedHeads
 from engine.evaluation.report import Report
 from engine.evaluation.tasks import Scores, embed_dataset, score, tabulate
 from engine.vision.model import Model
 from engine.vision.streaming.strategy import Strategy
 from engine.world.scene import Clip
 from engine.world.splits import Split
+
+NO_HEADS = TrainedHeads()
 
 
 def evaluate_world(
@@ -32,6 +35,7 @@ def evaluate_world(
     workers: int = 2,
     streams: int = 8,
     reader: VectorReader | None = None,
+    heads: TrainedHeads = NO_HEADS,
 ) -> Report:
     """Judge strategies on a pool of made-up clips with distinct captions; the first is dense."""
     pool: list[Clip] = []
@@ -45,14 +49,15 @@ def evaluate_world(
             yield frames
 
     encodings = encode_by_all(strategies, pixels(), streams=streams)
-    scores = judge(world_dataset(pool), encodings, model, reader)
+    scores, more = judge(world_dataset(pool), encodings, model, reader, heads)
     notes = (
         f"{clips} {split} clips, seed {seed}, {fps:g} frames/s, rendered frames before coding; "
         f"{torch.get_num_threads()} threads on {model.device}",
         "acc: multiple choice, chance 25; × is dense over this strategy: multiply-accumulates, "
         "processor time of all threads, time by the clock",
     )
-    return tabulate("The made-up world", scores, notes)
+    report = tabulate("The made-up world", scores, notes)
+    return replace(report, more=report.more + more)
 
 
 def evaluate_files(
@@ -63,6 +68,7 @@ def evaluate_files(
     *,
     streams: int = 8,
     reader: VectorReader | None = None,
+    heads: TrainedHeads = NO_HEADS,
 ) -> Report:
     """Judge strategies on an annotated set of real videos; annotations without a video go.
 
@@ -79,7 +85,9 @@ def evaluate_files(
         raise NotFoundError(f"none of the {len(dataset.videos)} videos of {dataset.name} was found")
     missing = len(dataset.videos) - len(kept.videos)
     notes = (f"{len(kept.videos)} videos, {missing} of the annotated ones missing",)
-    return tabulate(dataset.name, judge(kept, encodings, model, reader), notes)
+    scores, more = judge(kept, encodings, model, reader, heads)
+    report = tabulate(dataset.name, scores, notes)
+    return replace(report, more=report.more + more)
 
 
 def encode_by_all(
@@ -97,12 +105,20 @@ def encode_by_all(
 
 
 def judge(
-    dataset: Dataset, encodings: Mapping[str, Encodings], model: Model, reader: VectorReader | None
-) -> list[Scores]:
-    """Score every strategy's vectors on every task; the first one is the reference."""
+    dataset: Dataset,
+    encodings: Mapping[str, Encodings],
+    model: Model,
+    reader: VectorReader | None,
+    heads: TrainedHeads = NO_HEADS,
+) -> tuple[list[Scores], tuple[Report, ...]]:
+    """Score every strategy's vectors on every task, the first one being the reference.
+
+    Trained heads get a table each.
+    """
     dense = next(iter(encodings.values()))
     texts = embed_dataset(dataset, model.embed_texts)
-    return [score(dataset, found, dense, texts, reader=reader) for found in encodings.values()]
+    scores = [score(dataset, found, dense, texts, reader=reader) for found in encodings.values()]
+    return scores, heads.compare(dataset, encodings, texts, reader)
 
 
 def at_most(pixels: Pixels, frames: int) -> Pixels:

@@ -23,13 +23,16 @@ def sample_file(
     *,
     threads: int = 2,
     cue_side: int | None = None,
+    most: int | None = None,
 ) -> Pixels:
-    """Decode a file and prepare the frames on screen at `fps` instants a second.
+    """Decode a file and prepare the frames on screen at `fps` instants a second, the first `most`.
 
     With `cue_side` what its codec says of them, too, so many cells along a map.
     """
     gops = index_gops(path)
     start, stop = gops[0].start_seconds, gops[-1].stop_seconds
+    if most is not None:
+        stop = min(stop, start + most / fps)
     times = sample_times(start, stop, fps)
     frames = decode_range(
         path, start, stop, gops=gops, threads=threads, looked=times.any_in,

@@ -14,7 +14,17 @@ FEWEST = 300  # questions, of which 2 % can be told
 FAR = 0.04  # at most by the far end of the 95 % interval
 COSTS = np.arange(0.25, 0.601, 0.025)  # where drift is compared with interpolation's
 CHANCE = 25.0  # percent, of one choice among four
+SAVED = ((REUSEVIT, 2.6), (GATE, 4.5))  # families, and how many times less arithmetic
 Value = Callable[[Point], float]
+_ABOUT_LOSS = (
+    "loss: of retrieval, multiple choice and grounded answers alike, the far end of each"
+    f" 95 % interval at most 4 %; sure: at most 2 %; few: under {FEWEST} questions"
+)
+_ABOUT_BRIEF = "brief gain: over chance, on questions about what is there for a moment"
+_ABOUT_COSTS = (
+    "drift, p5 and brief gain: at equal cost, .25 to .6 of dense's multiply-accumulates; in"
+    " brackets from which cost up there are figures"
+)
 
 
 def families(points: Sequence[Point]) -> list[str]:
@@ -38,24 +48,23 @@ def at_costs(
 
 
 def judge_goals(points: Sequence[Point]) -> Report:
-    """Hold the points against the goals."""
-    gates = [name for name in families(points) if name.startswith(GATE)]
-    rows: list[list[Cell]] = []
-    for name in gates:
-        rows += [_drift(points, name), _tail(points, name)]
-    notes = [
-        "drift, p5 and brief gain: at equal cost, .25 to .6 of dense's multiply-accumulates; in"
-        " brackets from which cost up there are figures"
-    ]
+    """Hold the points against the goals of the families that are among them."""
+    present = families(points)
+    gates = [name for name in present if name.startswith(GATE)]
+    compared = gates if INTERPOLATE in present else []
+    rows = [row for name in compared for row in (_drift(points, name), _tail(points, name))]
+    notes = []
     if points[0].tasks:
-        saved = [_reduction(points, REUSEVIT, 2.6), _reduction(points, GATE, 4.5)]
-        rows = [*saved, *rows, *(_brief(points, name) for name in (*gates, DENSE))]
-        notes.insert(
-            0,
-            "loss: of retrieval, multiple choice and grounded answers alike, the far end of each"
-            f" 95 % interval at most 4 %; sure: at most 2 %; few: under {FEWEST} questions",
-        )
-        notes.append("brief gain: over chance, on questions about what is there for a moment")
+        briefly = [*compared, DENSE] if INTERPOLATE in present else []
+        saved = [each for each in SAVED if any(name.startswith(each[0]) for name in present)]
+        rows = [
+            *(_reduction(points, prefix, wanted) for prefix, wanted in saved),
+            *rows,
+            *(_brief(points, name) for name in briefly),
+        ]
+        notes += [_ABOUT_LOSS] if saved else []
+        notes += [_ABOUT_BRIEF] if briefly else []
+    notes += [_ABOUT_COSTS] if rows and INTERPOLATE in present else []
     return Report("Goals", ("strategy", "goal", "wanted", "found", "met"), rows, tuple(notes))
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.answering.ground import overlap as overlap
+
 Span = tuple[float, float]
 
 
@@ -97,19 +99,6 @@ def accuracy_by_kind(
     for guess, answer, kind in zip(predicted, answers, kinds, strict=True):
         groups.setdefault(kind, []).append(guess == answer)
     return {kind: _percent(np.asarray(hits)) for kind, hits in sorted(groups.items())}
-
-
-def overlap(predicted: Span, truth: Span) -> tuple[float, float]:
-    """Intersection over prediction and over the hull of both; never negative.
-
-    A prediction of no length has IoP 1 inside the truth and IoU 0.
-    """
-    start, stop = predicted
-    shared = min(stop, truth[1]) - max(start, truth[0])
-    if stop == start:
-        return (1.0 if truth[0] <= start <= truth[1] else 0.0), 0.0
-    hull = max(stop, truth[1]) - min(start, truth[0])
-    return max(shared / (stop - start), 0.0), max(shared / hull, 0.0)
 
 
 def grounding(

@@ -23,7 +23,7 @@ class Paired:
 
 
 def compare_paired(
-    hits: NDArray[np.bool_], dense: NDArray[np.bool_], groups: Sequence[str]
+    hits: NDArray[np.generic], dense: NDArray[np.generic], groups: Sequence[str]
 ) -> Paired:
     """Compare two strategies on the same items.
 
@@ -31,7 +31,7 @@ def compare_paired(
     groups. The loss is a ratio of two sums, its error that of the sums' linear combination.
 
     Args:
-        hits: items that the strategy gets right.
+        hits: items that the strategy gets right, or how far it gets each, from 0 to 1.
         dense: items that dense gets right.
         groups: the video of each item.
     """

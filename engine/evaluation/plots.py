@@ -74,11 +74,13 @@ def _draw_tasks(found: Comparison) -> Figure:
     grid = figure.subplots(len(PANELS) if timed else 2, 2).flat
     columns = list(SAVED) if timed else [ARITHMETIC]
     for task, title in PANELS:
-        dense = found.points[0].tasks[task]
+        dense = found.points[0].tasks.get(task)
+        if dense is None:  # no question of the kind
+            continue
         for saved in columns:
             axes = next(grid)
             _line(axes, 100 * (1 - LOSS), "2 % lost")
-            if task == BRIEF:
+            if task == BRIEF and dense.score:
                 _line(axes, 100 * CHANCE / dense.score, "chance")
             axes.set_title(f"{title} (dense {dense.score:.1f} %, n = {dense.items:,})", size=10)
             axes.set_ylabel("% of dense's score, bars: 95 %")
@@ -108,18 +110,24 @@ def _draw_drift(found: Comparison) -> Figure:
         )  # fmt: skip
     left.set(yscale="log", ylabel="mean drift, 1 − cosine")
     left.set_title("Mean, lower is better", size=10)
-    costs = np.linspace(min(p.macs for p in found.points if p.family == INTERPOLATE), 0.97, 200)
-    half = at_costs(found.points, INTERPOLATE, lambda point: point.drift, costs) / 2
-    left.plot(1 / costs, half, color=COLOURS[INTERPOLATE], ls="--", lw=1)
-    left.annotate(
-        "half of interpolation", (1 / costs[100], half[100]), (6, -12), textcoords="offset points",
-        color=COLOURS[INTERPOLATE], size=8,
-    )  # fmt: skip
+    if INTERPOLATE in families(found.points):
+        _halve(left, found.points)
     _curves(left, found.points[1:], lambda point: point.drift)
     right.set_ylabel("cosine to dense")
     right.set_title("5th percentile of the cosine, higher is better", size=10)
     _curves(right, found.points, lambda point: point.p5)
     return figure
+
+
+def _halve(axes: Axes, points: Sequence[Point]) -> None:
+    """Draw what half of interpolation's drift would be."""
+    costs = np.linspace(min(p.macs for p in points if p.family == INTERPOLATE), 0.97, 200)
+    half = at_costs(points, INTERPOLATE, lambda point: point.drift, costs) / 2
+    axes.plot(1 / costs, half, color=COLOURS[INTERPOLATE], ls="--", lw=1)
+    axes.annotate(
+        "half of interpolation", (1 / costs[100], half[100]), (6, -12), textcoords="offset points",
+        color=COLOURS[INTERPOLATE], size=8,
+    )  # fmt: skip
 
 
 def _draw_agreement(found: Comparison) -> Figure:

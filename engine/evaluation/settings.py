@@ -17,7 +17,7 @@ from engine.vision.earlygate.learned import LearnedLimits
 from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.strategy import EarlyGate
 from engine.vision.emulated.build import THRESHOLD
-from engine.vision.merging.rates import targets_of
+from engine.vision.merging.rates import SHIPPED, targets_of
 from engine.vision.model import Model
 from engine.vision.registry import build_strategy, check_named, find_trained, options_of
 from engine.vision.reusevit.build import shipped_targets
@@ -136,8 +136,10 @@ def model_settings(
 ) -> list[Setting]:
     """All that needs no parts, what ships for the model, and what is in the files given."""
     tower, space = model.tower, model.space
+    if space.model == "builtin" and rates is None:
+        rates, rates_model = SHIPPED, "builtin"
     found = plain_settings(tower)
-    if tower.config.class_token:
+    if tower.config.by_class:
         found += published_settings(tower, rates, rates_model)
     if space.model == "builtin":
         if (BUILTIN / "earlygate.safetensors").exists():
@@ -154,10 +156,10 @@ def chosen_settings(settings: Sequence[Setting], names: Sequence[str]) -> list[S
     """Dense, and those of the families or with the labels that are named; all without names."""
     if not names:
         return list(settings)
-    known = {name for each in settings for name in (each.family, each.label)}
+    families, labels = ({getattr(s, kind) for s in settings} for kind in ("family", "label"))
     for name in names:
-        if name not in known:
-            raise UsageError(unknown("setting", name, sorted(known)))
+        if name not in families | labels:
+            raise UsageError(unknown("family or setting", name, families, more=labels))
     return [each for each in settings if {DENSE, *names} & {each.family, each.label}]
 
 

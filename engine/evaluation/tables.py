@@ -20,7 +20,8 @@ def tabulate_comparison(found: Comparison) -> Report:
     columns = (*COSTS, *AGREEMENT) if natural else COSTS
     rows = [[*_costs(point), *(_agreement(point) if natural else [])] for point in points]
     goals = judge_goals(points)
-    more = (goals,) if natural else (_scores(points), _losses(points), goals)
+    told = (goals,) if natural else (_scores(points), _losses(points), goals)
+    more = tuple(each for each in told if each.rows)
     notes = (
         *found.notes,
         "× is dense over the strategy in one run: MACs, multiply-accumulates, ± 95 % over videos;",

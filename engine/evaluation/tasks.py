@@ -39,6 +39,7 @@ class Scores:
     video_to_text: Retrieval | None
     accuracy: float | None
     accuracy_by_kind: dict[str, float]
+    num_questions: int
     grounding: Grounding | None
     drift: Drift
     reuse: float
@@ -88,8 +89,8 @@ def outcomes(
     retrieved = np.empty(0, np.bool_)
     if names:
         similarity = texts.captions @ stack_means(encodings, names).T
-        retrieved = ranks(similarity, _truth(dataset, names))[0] < 1
-    asked = [_asked(each, encodings.videos[each.video]) for each in dataset.questions]
+        retrieved = ranks(similarity, retrieval_truth(dataset, names))[0] < 1
+    asked = [asked_of(each, encodings.videos[each.video]) for each in dataset.questions]
     answers = answer_all(asked, texts.look_up, reader=reader)
     right = [a.choice == q.answer for q, a in zip(dataset.questions, answers, strict=True)]
     spans = [_within(q, a) for q, a in zip(dataset.questions, answers, strict=True)]
@@ -109,7 +110,9 @@ def score(
     found = outcomes(dataset, encodings, texts, reader)
     forward = backward = None
     if dataset.captions:
-        truth = _truth(dataset, list(dict.fromkeys(item.video for item in dataset.captions)))
+        truth = retrieval_truth(
+            dataset, list(dict.fromkeys(item.video for item in dataset.captions))
+        )
         forward = retrieval(found.similarity, truth)
         backward = video_to_text(found.similarity, truth)
     chosen, right = [a.choice for a in found.answers], [q.answer for q in dataset.questions]
@@ -120,6 +123,7 @@ def score(
         video_to_text=backward,
         accuracy=accuracy(chosen, right) if right else None,
         accuracy_by_kind=accuracy_by_kind(chosen, right, kinds),
+        num_questions=len(right),
         grounding=_ground(dataset.questions, found.answers),
         drift=drift(encodings, dense),
         reuse=encodings.reuse,
@@ -174,12 +178,14 @@ def _rounded(percent: float | None) -> Cell:
     return None if percent is None else round(percent, 1)
 
 
-def _truth(dataset: Dataset, names: Sequence[str]) -> list[int]:
+def retrieval_truth(dataset: Dataset, names: Sequence[str]) -> list[int]:
+    """Place of each caption's video among the names."""
     places = {name: place for place, name in enumerate(names)}
     return [places[item.video] for item in dataset.captions]
 
 
-def _asked(question: Question, video: Vectors) -> Asked:
+def asked_of(question: Question, video: Vectors) -> Asked:
+    """Ask a question of the frames that it is about."""
     seconds, frames = video.seconds, video.frames
     if question.clip is not None:
         inside = (seconds >= question.clip[0]) & (seconds < question.clip[1])

@@ -1,7 +1,7 @@
 """A user's own videos as what training and calibration learn from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.errors import NotFoundError, VideoError
 from engine.evaluation.files import video_files
-from engine.training.reusevit.frames import Window
+from engine.training.reusevit.frames import WHOLE, EachOf, Window
 from engine.video.decode import decode_range
 from engine.video.gop import index_gops
 from engine.video.hints import codec_hints
@@ -30,16 +30,25 @@ class FileFrames:
     fps: float = 2.0
     threads: int = 2
     cue_side: int | None = None
+    share: EachOf = WHOLE  # of the files
+
+    def shared(self, share: EachOf) -> "FileFrames":
+        """Return a share of the files, so that none is decoded twice."""
+        return replace(self, share=share)
 
     def windows(self, span: int, epoch: int) -> Iterator[Window]:
         """Windows of `span` frames, each epoch starting elsewhere in every video."""
         found = False
-        for path in video_files(self.folder):
-            for window in self._stretches(path, span, epoch):
+        for number, path in enumerate(video_files(self.folder)):
+            for window in self._stretches(path, span, epoch) if self.share.has(number) else ():
                 found = True
                 yield window
         if not found:
-            raise NotFoundError(f"no video below {self.folder} has {span} frames at {self.fps}/s")
+            begin = epoch * 5 % span
+            raise NotFoundError(
+                f"no video below {self.folder} has {span + begin} frames at {self.fps:g}/s, to take"
+                f" {span} of"
+            )
 
     def _stretches(self, path: Path, span: int, epoch: int) -> Iterator[Window]:
         try:

@@ -7,8 +7,9 @@ import torch
 from engine.errors import UsageError
 from engine.evaluation.bench import end_to_end
 from engine.evaluation.bench.cameras import CODINGS, write_camera
-from engine.evaluation.bench.end_to_end import DECODE_DENSE, DENSE, PLAIN, run
+from engine.evaluation.bench.end_to_end import DECODE_DENSE, DENSE, PLAIN, PLAIN_BF16, run
 from engine.evaluation.bench.plain_ingest import plain_ingest
+from engine.evaluation.ingest_plot import draw_ingests, read_ingests
 from engine.video.coded import read_coded
 from engine.video.decode import decode_range
 from engine.video.gop import index_gops
@@ -40,12 +41,15 @@ def test_the_plain_loop_samples_the_frames_that_an_ingest_does(camera, tmp_path)
     assert (tmp_path / "x.parquet").is_file()
 
 
-def test_every_way_in_one_table(camera, monkeypatch) -> None:
+def test_every_way_in_one_table(camera, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(end_to_end.shutil, "which", lambda _: None)
-    report = run([camera], rounds=1, ways=(PLAIN, DENSE, DECODE_DENSE), device="cpu")
+    ways = (PLAIN, DENSE, DECODE_DENSE)
+    report = run([camera], rounds=1, ways=ways, device="cpu", precision="bf16")
     rows = {row[0]: dict(zip(report.columns, row, strict=True)) for row in report.rows}
     assert rows[PLAIN]["pictures"] == 408
-    assert rows[PLAIN]["drift"] < 1e-3
+    assert 1e-7 < rows[PLAIN]["drift"] < 1e-2  # float32 beside bf16
+    assert rows[PLAIN_BF16]["drift"] < rows[PLAIN]["drift"]
+    assert rows[PLAIN_BF16]["pictures"] == 408
     assert rows[DENSE]["drift"] == pytest.approx(0, abs=1e-6)
     assert rows[DECODE_DENSE]["pictures"] < rows[DENSE]["pictures"] < 408
     assert 0 < rows[DECODE_DENSE]["drift"] <= 0.02
@@ -53,6 +57,18 @@ def test_every_way_in_one_table(camera, monkeypatch) -> None:
     events = rows[DENSE]["brief"]
     assert events is None or events.split(" of ")[0] == events.split(" of ")[1]
     assert any("frames carried" in note for note in report.notes)
+
+    report.write_json(tmp_path / "ingest.json")
+    table = read_ingests(tmp_path / "ingest.json")
+    assert table is not None
+    told = draw_ingests(table, tmp_path / "ingest.png").read_text()
+    assert (tmp_path / "ingest.png").read_bytes().startswith(b"\x89PNG")
+    assert [line.split(" | ")[0] for line in told.splitlines()[2:6]] == [
+        f"| {way}" for way in (PLAIN, PLAIN_BF16, DENSE, DECODE_DENSE)
+    ]
+    assert f"| {rows[DENSE]['pictures']} |" in told
+    (tmp_path / "other.json").write_text('{"rows": [{"way": "dense"}]}')
+    assert read_ingests(tmp_path / "other.json") is None
 
 
 def test_brief_events_are_counted_by_their_own_vectors() -> None:

@@ -1,25 +1,33 @@
 """SQL beside its peers, on a store that is small enough for a test."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from engine.evaluation.bench import peers, query, query_goals, search
+from engine.evaluation.bench import peers, query, query_bed, query_goals, search
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "VIDEO_ROWS", 300)
-    monkeypatch.setattr(query, "_SECONDS", 150)
     monkeypatch.setattr(query, "TUNED", 2)
     monkeypatch.setattr(peers, "find_spec", lambda _: None)
 
 
 @pytest.mark.usefixtures("small")
 def test_every_statement_is_measured_with_its_parts(tmp_path: Path) -> None:
-    search.write(tmp_path / "ours", 600, None)
-    done = query.measure(tmp_path, 600, 2)
+    asked: list[str] = []
+
+    def run(step: query_bed.Step, *args: Any) -> Any:
+        asked.append(step.__name__)
+        return step(*args)
+
+    taken = query_bed.lay(tmp_path, 600, 5, run)
+    assert query_bed.lay(tmp_path, 600, 5, run) == taken  # nothing is written twice
+    assert len(asked) == 5
+    done = query.measure(tmp_path, 600, 2, 5, taken)
     assert [each.statement for each in done.figures] == ["top 10"] * 4 + [
         *("cut-off", "best per video", "moments", "Engine.query")
     ]
@@ -27,9 +35,18 @@ def test_every_statement_is_measured_with_its_parts(tmp_path: Path) -> None:
         row = dict(zip(query_goals.COLUMNS, each.row(), strict=True))
         for name in ("SQL p50", "plan", "read", "rest", "EXPLAIN", "index p50", "DuckDB p50"):
             assert row[name] > 0  # type: ignore[operator]
-        assert row["recall"] == 1.0  # a flat index is exact
+        assert row["recall"] == row["at 100"] == 1.0  # a flat index is exact
         assert row["LanceDB p50"] is row["LanceDB's"] is None
     assert done.notes == ["LanceDB is not installed: pip install lancedb"]
+
+
+def test_the_nearest_rows_of_several_batches() -> None:
+    draw = np.random.default_rng(0)
+    scores, ids = draw.standard_normal((3, 500)), draw.permutation(500)
+    best = query_bed.NearestSoFar.of_none(3)
+    for start in range(0, 500, 70):
+        best = best.with_rows(ids[start : start + 70], scores[:, start : start + 70])
+    assert np.array_equal(best.ids, ids[np.argsort(-scores, axis=1)[:, : query_bed.MOST]])
 
 
 def test_a_peer_is_tuned_to_the_same_recall() -> None:

@@ -8,13 +8,13 @@ from engine.evaluation.bench.simulate import STREAMS, run
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_streams_keep_the_bound_on_average_or_change(name: str) -> None:
-    levels = STREAMS[name](200)
+    levels = STREAMS[name].levels(200)
     assert levels.shape == (200,)
     assert 0 <= levels.min() <= levels.max() <= 0.2
 
 
 def test_bursts_take_the_share_they_are_named_by() -> None:
-    high = STREAMS["burst of 7 %"](200) > 0.05
+    high = STREAMS["burst of 7 %"].levels(200) > 0.05
     assert 12 <= int(high.sum()) <= 15
     assert int(np.diff(high.astype(int)).clip(min=0).sum()) == 1
 

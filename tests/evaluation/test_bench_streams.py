@@ -8,7 +8,7 @@ from engine.evaluation.bench.streams import NAMES, run
 
 @pytest.mark.slow
 def test_every_strategy_is_held_against_dense() -> None:
-    report = run(device="cpu", clips=3, lanes=2, frames=16, rounds=1, workers=0)
+    report = run(device="cpu", clips=2, lanes=2, frames=16, rounds=1, workers=0)
     rows = {
         str(row[0]): dict(zip(report.columns, row, strict=True)) for row in report.rows
     }  # fmt: skip

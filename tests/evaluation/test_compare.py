@@ -127,6 +127,15 @@ def test_goals_are_read_from_the_points() -> None:
     assert found["gate trained", "brief gain ÷ interp.'s"][1] == "yes"
 
 
+def test_goals_of_families_that_are_not_there_are_left_out() -> None:
+    dense, gate = point("dense", 1.0, 0.0, 0.0, 65), point("gate trained", 0.25, 0.01, 0.015, 55)
+    other = point("interpolate", 0.2, 0.08, 0.1, 30)
+    told = [[row[:2] for row in judge_goals(some).rows] for some in ([dense, gate], [dense, other])]
+    assert told == [[["gate", "MACs × at ≤ 2 % loss"]], [["dense", "brief gain ÷ interp.'s"]]]
+    bare = replace(gate, tasks={})
+    assert not judge_goals([replace(dense, tasks={}), bare]).rows
+
+
 def test_families_of_another_run_stand_beside_and_times_come_from_a_third() -> None:
     dense, gate = point("dense", 1.0, 0.0, 0.0, 65), point("gate trained", 0.25, 0.01, 0.015, 55)
     reuse = point("ReuseViT", 0.5, 0.01, 0.005, 60)
@@ -135,6 +144,7 @@ def test_families_of_another_run_stand_beside_and_times_come_from_a_third() -> N
     both = here.beside(there)
     assert both.points == [dense, gate, reuse]
     assert both.notes == ("300 clips", "ReuseViT: 1,500 clips")
+    assert both.beside(there) == both
     timed = replace(reuse, seconds=0.7, cpu=0.6, errors={"cpu": 0.02, "macs": 0.4})
     lent = both.timed_by(Comparison("World", ("a CPU",), [dense, timed]))
     assert lent.points == [dense, replace(timed, errors={"cpu": 0.02})]
@@ -151,6 +161,16 @@ def test_what_was_not_timed_is_drawn_over_arithmetic_alone(compared, tmp_path) -
     assert 0 < untimed < timed
     rows = tabulate_comparison(compared.untimed()).rows
     assert {tuple(row[3:5]) for row in rows} == {(None, None)}
+
+
+def test_what_is_not_there_is_not_drawn(tmp_path) -> None:
+    dense, gate = point("dense", 1.0, 0.0, 0.0, 0.0), point("gate trained", 0.25, 0.01, 0.015, 55)
+    bare = [
+        replace(p, tasks={k: v for k, v in p.tasks.items() if k != BRIEF}) for p in (dense, gate)
+    ]
+    for points in ([dense, gate], bare):
+        files = draw_comparison(Comparison("World", (), points), tmp_path)
+        assert [path.name for path in files] == ["world-drift.png", "world-tasks.png"]
 
 
 def test_shares_encoded_apart_add_up_to_the_whole() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.answering.span_head import SpanConfig, SpanHead, SpanReader
 from engine.errors import NotFoundError, UsageError
 from engine.evaluation.datasets.base import Captioned, Dataset
 from engine.evaluation.encodings import Pixels
@@ -16,6 +17,8 @@ from engine.evaluation.evaluate import (
     evaluate_world,
     find_videos,
 )
+from engine.evaluation.heads import TrainedHeads
+from engine.search.sequence import SequenceConfig, SequenceHead, SequencePooler
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.streaming.dense import Dense
 
@@ -60,6 +63,28 @@ def test_the_world_is_judged_by_every_strategy() -> None:
         k: second[k] for k in ("R@1", "acc", "mIoU")
     }
     assert "3 test clips" in report.text()
+
+
+def test_trained_heads_stand_beside_what_there_is_without_them() -> None:
+    model = TinyModel()
+    torch.manual_seed(1)
+    heads = TrainedHeads(
+        SequencePooler(SequenceHead(SequenceConfig(16, 2, 1)).eval(), "abc"),
+        SpanReader(SpanHead(SpanConfig(16, 32, 1, 2)).eval(), "abc"),
+    )
+    strategies = {"dense": Dense(model.tower)}
+    report = evaluate_world(model, strategies, clips=4, fps=1.0, workers=0, heads=heads)
+    _, pooled, spans = report.more
+    [row] = pooled.rows
+    told = dict(zip(report.columns, report.rows[0], strict=True))
+    assert row[:2] == ["dense", told["R@1"]]
+    assert pooled.data["dense"]["R@1"]["items"] == 4
+    ours = dict(zip(spans.columns, spans.rows[0], strict=True))
+    assert (ours["mIoU"], ours["Acc@GQA"]) == (told["mIoU"], told["Acc@GQA"])
+    figures = spans.data["dense"]["mIoU"]
+    assert ours["head"] == round(figures["score"], 1) != ours["mIoU"]
+    gain = figures["score"] - figures["dense"]
+    assert ours["gain"] == f"{gain:+.1f} ±{1.959964 * figures['error']:.1f}"
 
 
 def videos(*names: str) -> list[Pixels]:

@@ -123,7 +123,8 @@ def test_settings_are_chosen_by_family_or_label(small) -> None:
     chosen = chosen_settings(settings, ["bridge alone", "interpolate 3"])
     assert {each.family for each in chosen} == {"dense", "bridge alone", "interpolate"}
     assert [each.label for each in chosen if each.family == "interpolate"] == ["interpolate 3"]
-    with pytest.raises(UsageError, match="unknown setting 'bridge'"):
+    said = r"unknown family or setting 'bridge'; allowed: bridge alone, .* and \d+ more; nearest: "
+    with pytest.raises(UsageError, match=said):
         chosen_settings(settings, ["bridge"])
 
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from engine.answering.patch_reader import shipped_patch_reader
 from engine.answering.question_vector import question_vector, support
-from engine.ask import LOOKED
+from engine.answering.shown import likeliness, shipped_curve
+from engine.asking.builtin import LOOKED
 from engine.errors import UsageError
 from engine.evaluation.bench.answers import WAYS, Eyes, tabulate_answers
 from engine.evaluation.bench.world import dense_world
@@ -102,7 +103,9 @@ def _ask(case: Case, eyes: Eyes, score: Score) -> tuple[bool, bool, bool]:
     """As `ask` goes: whether the video is right, the answer, and the answer without looking."""
     order = sorted(case.store, key=lambda video: -score(video, case.question))
     answers = [(eyes.answer(video, case.question, "looking", 1), video) for video in order[:LOOKED]]
-    best, video = max(answers, key=lambda pair: pair[0].strength)
+    curve = shipped_curve(eyes.model.space)
+    fits = {video: score(video, case.question) for video in order[:LOOKED]}
+    best, video = max(answers, key=lambda pair: likeliness(curve, pair[0], fits[pair[1]]))
     blind = eyes.answer(order[0], case.question, "trained head")
     right = case.question.answer
     return video == case.video, best.choice == right, blind.choice == right

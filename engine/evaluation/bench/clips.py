@@ -13,6 +13,7 @@ def write_moving(
     path: Path, seconds: float, *, size: tuple[int, int] = (360, 640), fps: int = 30, seed: int = 0
 ) -> Path:
     """Write a textured picture that pans, with grain: neither free to decode nor all noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_h264(path, _frames(round(seconds * fps), size, seed), fps, gop=4 * fps, threads=0)
     return path
 

@@ -1,5 +1,6 @@
 """A whole ingest, files to rows, beside what a competent user would write: every way in one run."""
 
+import copy
 import os
 import shutil
 import tempfile
@@ -24,13 +25,14 @@ from engine.ingest import IngestOptions, ingest
 from engine.storage.store import Store
 from engine.vision.backbone.plain import load_plain
 from engine.vision.backbone.preprocess import Preprocessing
-from engine.vision.backbone.space import Space
+from engine.vision.backbone.space import Asked, Space
 from engine.vision.backbone.text import TextConfig, TextTower
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.model import Model, load_model, pick_device
 
 SHAPES = TOWERS | {"B/32": VisionConfig(12, 768, 12, 3072, 32, 224, 512)}
 PLAIN, DENSE, GATES, SPARSE = "plain loop", "dense", "gates", "interpolated"
+PLAIN_BF16 = "plain loop, bf16"  # beside the other where ours run in bf16 on a CPU
 DECODE_DENSE, DECODE_GATES = "decode gate, dense", "decode gate, gates"
 WAYS = (PLAIN, DENSE, GATES, DECODE_DENSE, DECODE_GATES, SPARSE)
 BRIEF, APART = 2.0, 0.05  # times as far from both neighbours as they are, and so far at least
@@ -70,6 +72,7 @@ def run(
     ways: Sequence[str] = WAYS,
     batch: int = 32,
     decoder: str = "auto",
+    precision: Asked = "auto",
 ) -> Report:
     """Ingest files by every way in turns; times are medians of the rounds.
 
@@ -86,11 +89,18 @@ def run(
         ways: of `WAYS`; dense is what drift is measured against.
         batch: frames that the plain loop encodes at once.
         decoder: of the engine's ways.
+        precision: bf16 on a CPU: of the engine's ways, and of a plain loop beside the usual one.
     """
     if unknown_ways := [way for way in ways if way not in WAYS]:
         raise UsageError(unknown("way", unknown_ways[0], WAYS))
     loaded = load_any(model, device)
     forward, how = _fastest(loaded.tower, batch)
+    forwards = {PLAIN: forward}
+    if precision == "bf16" and loaded.tower.dtype != torch.bfloat16:
+        loaded = replace(loaded, tower=copy.deepcopy(loaded.tower).bfloat16())
+        forwards[PLAIN_BF16], other = _fastest(loaded.tower, batch)
+        how = f"{how}, and in bf16 {other}"
+        ways = [each for way in ways for each in ((way, PLAIN_BF16) if way == PLAIN else (way,))]
     given = IngestOptions(fps=fps, max_drift=max_drift, decoder=decoder)  # type: ignore[arg-type]
     options = {
         DENSE: replace(given, strategy="dense"),
@@ -110,8 +120,8 @@ def run(
                 if way == SPARSE:
                     continue
                 root = Path(folder) / f"{way} {turn}"
-                if way == PLAIN:
-                    one = _plain(loaded, forward, files, root, fps, batch)
+                if way in forwards:
+                    one = _plain(loaded, forwards[way], files, root, fps, batch)
                 else:
                     one = _ingest(loaded, files, root, options[way])
                 found[way].append(one[0])
@@ -129,7 +139,8 @@ def run(
     rows = [_row(way, found, vectors) for way in ways if found[way]]
     said = [f"{way}: {each[-1].said}" for way, each in found.items() if each and each[-1].said]
     return Report(
-        title=f"ingest end to end: {model} on {loaded.device}, {gates} under {max_drift:g}",
+        title=f"ingest end to end: {model} on {loaded.device} in"
+        f" {str(loaded.tower.dtype).removeprefix('torch.')}, {gates} under {max_drift:g}",
         columns=COLUMNS,
         rows=rows,
         notes=(

@@ -3,9 +3,9 @@
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
-from math import isqrt
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
@@ -14,16 +14,25 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from engine.storage.inverted_writer import lists_for
+from engine.storage.tuning import Tuning
+
+REFINED = 20  # times as many rows as are asked for are looked at again where codes chose them
+
 Rows = Iterable[tuple[int, np.ndarray]]  # a video's id and its vectors, float32 [n, E]
 
 
 @dataclass(slots=True)
 class Lance:
-    """LanceDB's IVF_FLAT over float16 vectors, with as many lists as ours."""
+    """LanceDB over float16 vectors, with an index of as many lists as ours.
+
+    IVF_FLAT, or above so many rows as ours has codes, IVF_RQ of which the best are refined.
+    """
 
     table: Any
-    write_seconds: float
+    write_seconds: float = 0.0
     build_seconds: float = 0.0
+    kind: str = "IVF_FLAT"
     probes: dict[str, int] = field(default_factory=dict)  # by filter, for the same recall
 
     @classmethod
@@ -33,8 +42,8 @@ class Lance:
             return None
         table, seconds = None, 0.0
         for video_id, vectors in rows:
+            start = perf_counter()  # both are given float32, as encoders give
             batch = _batch(video_id, vectors)
-            start = perf_counter()
             if table is None:
                 table = import_module("lancedb").connect(folder).create_table("frames", batch)
             else:
@@ -44,18 +53,32 @@ class Lance:
 
     def build(self, num_rows: int) -> None:
         """Build the index."""
+        self.kind = "IVF_RQ" if num_rows > Tuning().coded_rows else "IVF_FLAT"
         start = perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             self.table.create_index(
-                "dot", num_partitions=2 * isqrt(num_rows), index_type="IVF_FLAT"
+                "dot",
+                num_partitions=lists_for(num_rows),
+                index_type=self.kind,
+                num_bits=1 if self.kind == "IVF_RQ" else 8,
+                wait_timeout=timedelta(hours=1),
             )
         self.build_seconds = perf_counter() - start
+
+    @classmethod
+    def open(cls, folder: Path, kind: str = "") -> Self | None:
+        """Open what was written before; None where LanceDB is not installed."""
+        if find_spec("lancedb") is None:
+            return None
+        return cls(import_module("lancedb").connect(folder).open_table("frames"), kind=kind)
 
     def search(self, query: np.ndarray, k: int, where: str, probes: int) -> np.ndarray:
         """Return the ids of the nearest rows that pass."""
         asked = self.table.search(query).distance_type("dot").nprobes(probes).limit(k)
         asked = asked.select(["row_id", "seconds", "_distance"])
+        if self.kind == "IVF_RQ":
+            asked = asked.refine_factor(REFINED)
         found = asked.where(where, prefilter=True) if where else asked
         return found.to_arrow().column("row_id").to_numpy()
 
@@ -102,6 +125,11 @@ class Duck:
                 "INSERT INTO frames SELECT row_id, row_id >> 32, seconds, vector FROM given"
             )
         return cls(connection, dimension)
+
+    @classmethod
+    def open(cls, path: Path, dimension: int, threads: int) -> Self:
+        """Open what was written before."""
+        return cls(duckdb.connect(str(path), config={"threads": threads}), dimension)
 
     def run(self, sql: str, query: np.ndarray) -> pa.Table:
         """Run a statement in which `score` is the similarity."""

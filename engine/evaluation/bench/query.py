@@ -3,16 +3,16 @@
 Times are of the clock and of the processor: the second says more where others keep a machine busy.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,18 @@ from engine.cage.sandbox import Sandbox
 from engine.errors import UsageError
 from engine.evaluation.bench import search as made
 from engine.evaluation.bench.peers import Duck, Lance, tune
+from engine.evaluation.bench.query_bed import (
+    DUCK_ROWS,
+    FILTERS,
+    MOST,
+    WhatItTook,
+    lay,
+    open_lance,
+    queries_of,
+    resident_bytes,
+    seconds_below,
+    truth_of,
+)
 from engine.evaluation.bench.query_goals import COLUMNS, Figures, judge
 from engine.evaluation.report import Cell, Report
 from engine.operators.base import Context
@@ -34,11 +46,14 @@ from engine.storage.store import Store
 
 TOP = 10
 TUNED = 40  # queries by which the peer's probes are chosen
-DUCK_ROWS = 100_000  # a brute-force scan of more takes seconds a query
-_SECONDS = made.VIDEO_ROWS / 2
-FILTERS = {"none": 1.0, "50 %": 0.5, "5 %": 0.05, "0.5 %": 0.005}  # share of rows that pass
+SCANNED_ROWS = 2_000_000  # what scores every row takes seconds above
+BUILT = (
+    *("rows", "write", "build", "open + first", "LanceDB write", "LanceDB build"),
+    *("bytes a row", "of them index", "LanceDB's", "MB", "LanceDB's MB"),
+)
 _COLUMNS = "f.video_id, f.frame, f.seconds"
 Call = Callable[[int], Any]  # the number of a query
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +128,24 @@ def run(
     sizes: Sequence[int] = (100_000, 1_000_000),
     queries: int = 100,
     folder: Path | None = None,
+    seed: int = 0,
 ) -> Report:
-    """Measure every size in a process of its own."""
+    """Measure every size in a process of its own.
+
+    In a `folder` what is written is kept: a run that was broken off goes on where it was.
+    """
     figures, built, notes = list[Figures](), [], list[str]()
-    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
-        for size in sizes:
-            with tempfile.TemporaryDirectory(dir=folder) as root:
-                write = pool.submit(made.write, Path(root) / "ours", size, None).result()
-                build = pool.submit(made.build, Path(root) / "ours").result()
-                done = pool.submit(measure, Path(root), size, queries).result()
-                figures += done.figures
-                built.append((size, write.write_seconds, build, *done.built))
-                notes += done.notes
-    names = ("rows", "write", "build", "open + first", "LanceDB write", "LanceDB build")
+    for size in sizes:
+        with ExitStack() as stack:
+            root = Path(stack.enter_context(TemporaryDirectory()))
+            if folder is not None:
+                root = folder / f"{size}-{seed}"
+                root.mkdir(parents=True, exist_ok=True)
+            taken = lay(root, size, seed, _apart)
+            done = _apart(measure, root, size, queries, seed, taken)
+        figures += done.figures
+        built.append((size, *done.built))
+        notes += done.notes
     return Report(
         "SQL, the index alone and peers",
         COLUMNS,
@@ -133,11 +153,21 @@ def run(
         (
             f"{made.DIMENSION} dimensions, queries like texts, one at a time, all in one process,"
             " taking turns; ms, cpu: medians of the processor time of all threads; plan (of a text"
-            " that is new), read, rest and EXPLAIN are medians of the stages of the SQL",
+            " that is new), read, rest and EXPLAIN are medians of the stages of the SQL; recall of"
+            f" the index, at {TOP} and at {MOST}",
             *dict.fromkeys(notes),
         ),
-        more=(Report("What it takes, in seconds", names, built), judge(figures, built)),
+        more=(
+            Report("What it takes: seconds, bytes a row on disk, MB in memory", BUILT, built),
+            judge(figures, built),
+        ),
     )
+
+
+def _apart(call: Callable[..., T], *given: Any) -> T:
+    """Call a function in a process of its own."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(call, *given).result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,53 +175,56 @@ class AnsweredQuery:
     """What one size gave."""
 
     figures: list[Figures]
-    built: tuple[Cell, ...]  # open and first search, and what the peer took
+    built: tuple[Cell, ...]  # in the order of BUILT, but for the size
     notes: list[str]
 
 
-def measure(root: Path, num_rows: int, count: int) -> AnsweredQuery:
-    """Open the store, write the peers, and let them take turns."""
-    _, texts = made.queries_for(made.cone_like(None), num_rows)
-    queries = texts[: max(count, TUNED, 3)]
-    start = perf_counter()
+def measure(root: Path, num_rows: int, count: int, seed: int, taken: WhatItTook) -> AnsweredQuery:
+    """Open what was prepared, and let all take turns."""
+    queries = queries_of(num_rows, seed)[: max(count, TUNED, 3)]
+    truth = {name: ids[: len(queries)] for name, ids in truth_of(root).items()}
+    before, start = resident_bytes(), perf_counter()
     with Store.open(root / "ours") as store:
         store.search(made.SPACE.key, queries[0], TOP)
         opened = perf_counter() - start
-        with _bed(root, store, queries, num_rows) as bed:
-            figures = [_top_k(bed, name, count) for name in FILTERS]
-            figures += _scans(bed, max(3, count // 10))
-            lance = bed.lance
-    peer: tuple[Cell, Cell] = (None, None)
+        for query in queries:
+            store.search(made.SPACE.key, query, TOP)
+        ours = resident_bytes() - before
+        lance, theirs = open_lance(root, taken), None
+        if lance is not None:
+            before = resident_bytes()
+            for query in queries:
+                lance.search(query, TOP, "", 32)
+            theirs = (resident_bytes() - before) / 1e6
+        with _bed(root, store, queries, num_rows, lance) as bed:
+            figures = [_top_k(bed, name, count, truth[name]) for name in FILTERS]
+            if num_rows <= SCANNED_ROWS:
+                figures += _scans(bed, max(3, count // 10))
     notes = ["LanceDB is not installed: pip install lancedb"]
     if lance is not None:
-        peer = lance.write_seconds, lance.build_seconds
-        notes = [f"LanceDB probes {lance.probes} lists of IVF_FLAT at {num_rows} rows"]
-    return AnsweredQuery(figures, (opened, *peer), notes)
+        notes = [f"LanceDB probes {lance.probes} lists of {lance.kind} at {num_rows} rows"]
+    if num_rows > SCANNED_ROWS:
+        notes.append("statements that score every row are left out above 2·10⁶ rows")
+    seconds = (taken.write, taken.build, opened, taken.lance_write, taken.lance_build)
+    sizes = (taken.bytes_a_row, taken.index_bytes_a_row, taken.lance_bytes_a_row)
+    return AnsweredQuery(figures, (*seconds, *sizes, ours / 1e6, theirs), notes)
 
 
 @contextmanager
-def _bed(root: Path, store: Store, queries: np.ndarray, num_rows: int) -> Iterator[Bed]:
-    cone = made.cone_like(None)
-
-    def rows() -> Iterator[tuple[int, np.ndarray]]:
-        for place, video in enumerate(store.catalog.videos()):
-            size = min(made.VIDEO_ROWS, num_rows - place * made.VIDEO_ROWS)
-            yield video.video_id, made.video_vectors(cone, place, size)
-
-    lance = Lance.write(root / "lance", rows())
-    if lance is not None:
-        lance.build(num_rows)
+def _bed(
+    root: Path, store: Store, queries: np.ndarray, num_rows: int, lance: Lance | None
+) -> Iterator[Bed]:
     duck = None
     if num_rows <= DUCK_ROWS:
-        duck = Duck.write(root / "duck.db", rows(), made.DIMENSION, 2)
+        duck = Duck.open(root / "duck.db", made.DIMENSION, 2)
     with Sandbox() as sandbox:
         yield Bed(store, sandbox, queries, num_rows, lance, duck)
 
 
-def _top_k(bed: Bed, name: str, count: int) -> Figures:
+def _top_k(bed: Bed, name: str, count: int, nearest: np.ndarray) -> Figures:
     """The best ten frames, of all or of those that a filter lets through."""
     frames = bed.store.view(made.SPACE.key).frames
-    limit = FILTERS[name] * _SECONDS
+    limit = seconds_below(name)
     where = "" if name == "none" else f"seconds < {limit:g}"
     allowed = frames.row_ids[frames.seconds < limit] if where else None
     statement = (
@@ -199,27 +232,28 @@ def _top_k(bed: Bed, name: str, count: int) -> Figures:
         f"{' WHERE f.' + where if where else ''} ORDER BY s DESC LIMIT {TOP}"
     )
     alone = partial(bed.store.search, made.SPACE.key, k=TOP, allowed=allowed)
-    truth = [alone(query=q, exact=True).row_ids for q in bed.queries]
+    truth = list(nearest[:, :TOP])
     found = [_ids(bed.sql(statement, number)) for number in range(len(truth))]
     calls: dict[str, Call] = {
         "sql": partial(bed.sql, statement),
         "index": lambda n: alone(query=bed.queries[n]),
     }
-    found_by: list[float | None] = [_recall(found, truth), None]
+    by_us, by_lance = _recall(found, truth), None
     if (lance := bed.lance) is not None:
         ask = partial(lance.search, k=TOP, where=where)
         ours = _recall(found[:TUNED], truth[:TUNED])
         probes = tune(ask, bed.queries[:TUNED], truth[:TUNED], ours)
         lance.probes[name] = probes
-        found_by[1] = _recall([ask(query, probes=probes) for query in bed.queries], truth)
+        by_lance = _recall([ask(query, probes=probes) for query in bed.queries], truth)
         calls["lance"] = lambda n: ask(bed.queries[n], probes=probes)
     if (duck := bed.duck) is not None:
         sql = f"SELECT row_id, score AS s FROM frames{' WHERE ' + where if where else ''}"
         calls["duck"] = lambda n: duck.run(f"{sql} ORDER BY s DESC LIMIT {TOP}", bed.queries[n])
     times = _take_turns(calls, count)
-    return Figures(
-        bed.num_rows, f"top {TOP}", name, times, _stages(bed, statement, count), *found_by
-    )
+    more = partial(bed.store.search, made.SPACE.key, k=MOST, allowed=allowed)
+    hundred = _recall([more(query=query).row_ids for query in bed.queries], list(nearest))
+    stages = _stages(bed, statement, count)
+    return Figures(bed.num_rows, f"top {TOP}", name, times, stages, by_us, by_lance, hundred)
 
 
 def _scans(bed: Bed, count: int) -> Iterator[Figures]:

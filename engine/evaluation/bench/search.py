@@ -76,6 +76,7 @@ class Cone:
     mean: np.ndarray  # float32 [E]
     axes: np.ndarray  # float32 [E, E], scaled by the spread along each
     text_mean: np.ndarray  # float32 [E], where texts lie
+    seed: int = 0  # of everything that is drawn
 
 
 def cone_like(texts: np.ndarray | None, seed: int = 0) -> Cone:
@@ -94,12 +95,13 @@ def cone_like(texts: np.ndarray | None, seed: int = 0) -> Cone:
     spread = spread * np.sqrt((1 - common) / (spread**2).sum())
     mean, text_mean = turn[0] * np.sqrt(common), (0.3 * turn[0] + 0.954 * turn[1]) * np.sqrt(common)
     axes = turn.T * spread
-    return Cone(mean.astype(np.float32), axes.astype(np.float32), text_mean.astype(np.float32))
+    mean, axes, text_mean = (part.astype(np.float32) for part in (mean, axes, text_mean))
+    return Cone(mean, axes, text_mean, seed)
 
 
 def video_vectors(cone: Cone, video: int, count: int) -> np.ndarray:
     """Return the frames of one video: scenes, and small changes within each: float32 `[n, E]`."""
-    draw = np.random.default_rng([1, video])
+    draw = np.random.default_rng([1, video, cone.seed])
     scenes = draw.standard_normal((-(-count // SCENE_ROWS), DIMENSION), np.float32)
     own = np.repeat(scenes, SCENE_ROWS, axis=0)[:count]
     # cosine between frames of one scene about 0.97 with these shares
@@ -109,12 +111,14 @@ def video_vectors(cone: Cone, video: int, count: int) -> np.ndarray:
 
 def queries_for(cone: Cone, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Return queries like frames and queries like texts, each for a stored scene: `[200, E]`."""
-    draw = np.random.default_rng(2)
+    draw = np.random.default_rng([2, cone.seed])
     frames, texts = [], []
     for _ in range(NUM_QUERIES):
         video = int(draw.integers(-(-num_rows // VIDEO_ROWS)))
         # the first scene that the video's own generator draws
-        scene = np.random.default_rng([1, video]).standard_normal((1, DIMENSION), np.float32)[0]
+        scene = np.random.default_rng([1, video, cone.seed]).standard_normal(
+            (1, DIMENSION), np.float32
+        )[0]
         noise = draw.standard_normal((2, DIMENSION), np.float32)
         frames.append(cone.mean + cone.axes @ (0.94 * scene + 0.34 * noise[0]))
         texts.append(cone.text_mean + cone.axes @ (0.5 * scene + 0.87 * noise[1]))
@@ -156,11 +160,8 @@ def write(root: Path, num_rows: int, texts: Path | None) -> Written:
     writing = 0.0
     with Store.open(root) as store:
         store.catalog.add_space(SPACE)
-        for video_id, vectors in _written(store, cone, num_rows):
-            start = time.perf_counter()
-            store.write_part(video_id, SPACE.key, Sampling(2), "dense", 0, 0.0, 1.0, _rows(vectors))
-            store.finish_segment(video_id, SPACE.key, Sampling(2), "dense", len(vectors))
-            writing += time.perf_counter() - start
+        for video_id, vectors in made_videos(store, cone, num_rows):
+            writing += write_video(store, video_id, vectors)
             own = row_id.pack(video_id, np.arange(len(vectors)))
             rounded = vectors.astype(np.float16).astype(np.float32)
             scores = np.concatenate([scores, queries @ rounded.T], axis=1)
@@ -168,6 +169,14 @@ def write(root: Path, num_rows: int, texts: Path | None) -> Written:
             best = np.argpartition(-scores, TOP - 1, axis=1)[:, :TOP]
             scores, ids = np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
     return Written(writing, ids)
+
+
+def write_video(store: Store, video_id: int, vectors: np.ndarray) -> float:
+    """Write the rows of a video and return the seconds that took."""
+    start = time.perf_counter()
+    store.write_part(video_id, SPACE.key, Sampling(2), "dense", 0, 0.0, 1.0, _rows(vectors))
+    store.finish_segment(video_id, SPACE.key, Sampling(2), "dense", len(vectors))
+    return time.perf_counter() - start
 
 
 def build(root: Path) -> float:
@@ -214,7 +223,8 @@ def measure(
 SPACE = Space("bench", "synthetic", "local", "0" * 64, "{}", DIMENSION)
 
 
-def _written(store: Store, cone: Cone, num_rows: int) -> Iterator[tuple[int, np.ndarray]]:
+def made_videos(store: Store, cone: Cone, num_rows: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Register videos of so many rows in all, and yield the id and the vectors of each."""
     for video in range(-(-num_rows // VIDEO_ROWS)):
         count = min(VIDEO_ROWS, num_rows - video * VIDEO_ROWS)
         info = VideoInfo(

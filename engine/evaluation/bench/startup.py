@@ -4,10 +4,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, time_ns
 
 from engine.evaluation.report import Report
 from engine.video.write import write_h264
@@ -32,7 +33,7 @@ print("\\n" + json.dumps(told), file=sys.stderr)
 
 
 def run(data: Path | None = None, *, rounds: int = 5) -> Report:
-    """Time commands on a data folder; without one, on one made-up clip."""
+    """Time commands on a data folder, in turns; without one, on one made-up clip."""
     with TemporaryDirectory() as folder:
         store = data or _make_store(Path(folder))
         place = ("--data", str(store))
@@ -45,25 +46,45 @@ def run(data: Path | None = None, *, rounds: int = 5) -> Report:
             "sql, videos": ("sql", "SELECT count(*) FROM videos", *place),
             "sql, frames": ("sql", "SELECT count(*) FROM frames", *place),
         }
-        rows = [[name, *_measure(arguments, rounds)] for name, arguments in commands.items()]
+        taken: dict[str, list[_Took]] = {}
+        for number in range(rounds):
+            text = ("query", f"a star that is number {number} of {time_ns()}", *place)
+            turns = {**commands, "query, a new text": text, "query, the same again": text}
+            for name, arguments in turns.items():
+                taken.setdefault(name, []).append(_measure(arguments))
     columns = ("command", "processor s", "wall s", "peak MB", "loaded of torch, transformers")
+    rows = [[name, *_figures(each)] for name, each in taken.items()]
     return Report(
         f"Start-up, medians of {rounds}", columns, rows,
         ("wall time is what other work on the machine leaves",),
     )  # fmt: skip
 
 
-def _measure(arguments: Sequence[str], rounds: int) -> list[str | float]:
-    taken = []
-    for _ in range(rounds):
-        started = perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", _PROGRAM, *arguments], capture_output=True, text=True, check=True
-        )
-        processor, megabytes, heavy = json.loads(done.stderr.splitlines()[-1])
-        taken.append((processor, perf_counter() - started, megabytes))
-    figures = [round(median(column), 2) for column in zip(*taken, strict=True)]
-    return [*figures, ", ".join(heavy) or "none"]
+@dataclass(frozen=True, slots=True)
+class _Took:
+    """What one process took, and what it loaded."""
+
+    processor_seconds: float
+    wall_seconds: float
+    megabytes: float
+    heavy: list[str]
+
+
+def _measure(arguments: Sequence[str]) -> _Took:
+    started = perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, *arguments], capture_output=True, text=True, check=True
+    )
+    processor, megabytes, heavy = json.loads(done.stderr.splitlines()[-1])
+    return _Took(processor, perf_counter() - started, megabytes, heavy)
+
+
+def _figures(taken: Sequence[_Took]) -> list[str | float]:
+    figures = zip(
+        *((each.processor_seconds, each.wall_seconds, each.megabytes) for each in taken),
+        strict=True,
+    )
+    return [*(round(median(each), 2) for each in figures), ", ".join(taken[-1].heavy) or "none"]
 
 
 def _make_store(folder: Path) -> Path:

@@ -113,7 +113,7 @@ def _copy(layout: Layout, footer: Footer, number: int) -> tuple[int, int, str, i
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = rows_digest(rows)
     footer = replace(footer, part_id=part_id, contents=(contents,), rows_sha256=digest)
-    write_part(rows, footer, path)
+    write_part(rows, lambda: footer, path)
     return number, part_id, layout.relative(path), path.stat().st_size, checksum(path)
 
 
