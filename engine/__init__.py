@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from engine.errors import EngineError as EngineError
     from engine.errors import ExecutionError as ExecutionError
     from engine.errors import LimitError as LimitError
+    from engine.errors import LookerError as LookerError
     from engine.errors import ModelError as ModelError
     from engine.errors import NotFoundError as NotFoundError
+    from engine.errors import ObjectError as ObjectError
     from engine.errors import ParseError as ParseError
     from engine.errors import QueryError as QueryError
     from engine.errors import StoreError as StoreError
+    from engine.errors import UnreachedError as UnreachedError
+    from engine.errors import UnreachedModelError as UnreachedModelError
     from engine.errors import UnsupportedCodecError as UnsupportedCodecError
     from engine.errors import UsageError as UsageError
     from engine.errors import VideoError as VideoError
@@ -52,15 +56,19 @@ _HOMES = {  # name → module: what is heavy is imported by who asks for it
     "Job": "engine.storage.records",
     "Library": "engine.library",
     "LimitError": "engine.errors",
+    "LookerError": "engine.errors",
     "ModelError": "engine.errors",
     "Moment": "engine.results",
     "NotFoundError": "engine.errors",
+    "ObjectError": "engine.errors",
     "ParseError": "engine.errors",
     "QueryError": "engine.errors",
     "QueryResult": "engine.results",
     "Settings": "engine.config",
     "SqlResult": "engine.rows",
     "StoreError": "engine.errors",
+    "UnreachedError": "engine.errors",
+    "UnreachedModelError": "engine.errors",
     "UnsupportedCodecError": "engine.errors",
     "UsageError": "engine.errors",
     "Video": "engine.storage.records",

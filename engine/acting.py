@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from engine.cage.ending import check_awaited
 from engine.config import Settings
 from engine.errors import NotFoundError, VideoError
 from engine.knowledge import caution
@@ -72,6 +73,11 @@ class StoredActions:
         """What the model tells apart."""
         return self.model.labels
 
+    @property
+    def space(self) -> str:
+        """The key of the model's space."""
+        return self.model.space.key
+
     def place(self, label: str) -> int:
         """Return a label's place; raises UsageError for one that the model does not know."""
         return self.model.label_index(label)
@@ -112,17 +118,19 @@ class StoredActions:
         found = np.full((len(wanted), len(self.labels)), np.nan, np.float32)
         self._fill(found, clips, wanted)
         absent = _absent(found)
-        done, begun = int((~absent).sum()), perf_counter()
+        done, begun, ended = int((~absent).sum()), perf_counter(), False
         if absent.any() and not self._store.read_only:
             with self._lock:
                 self._fill(found, clips, wanted)  # another statement may have made them meanwhile
                 for run in _runs(clips, _absent(found)):
+                    check_awaited()
                     if (left := context.seconds_left) is not None and left <= 0:
+                        ended = True
                         break
                     self._make(run, found)
         made = int((~_absent(found)).sum()) - done
         whole = done + made == len(wanted)
-        context.work.actions.append(ActionWork(done, made, perf_counter() - begun, whole))
+        context.work.actions.append(ActionWork(done, made, perf_counter() - begun, whole, ended))
         return found
 
     def _fill(

@@ -104,7 +104,7 @@ def _others(kind: Any) -> list[str]:
 
 
 def _words(kind: Any) -> str:
-    """Put a kind into words."""
+    """Put a kind into words; one of ours may say its own, as `WORDS`."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return ", ".join(_words(each) for each in inner)
@@ -115,4 +115,4 @@ def _words(kind: Any) -> str:
     if origin is Mapping:
         values = "any value" if inner[1] is Any else _words(inner[1])
         return f"a mapping of {_words(inner[0])} to {values}"
-    return _WORDS.get(kind) or str(getattr(kind, "__name__", kind))
+    return _WORDS.get(kind) or getattr(kind, "WORDS", None) or str(getattr(kind, "__name__", kind))

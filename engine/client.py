@@ -2,11 +2,9 @@
 
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from shutil import copyfileobj
@@ -14,14 +12,13 @@ from time import perf_counter
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
-from engine import errors
 from engine.arguments import checks_arguments
 from engine.caller import may_change
+from engine.calls import ServerCalls, query_of
+from engine.client_transcripts import TranscriptCalls
 from engine.closing import Closing
 from engine.errors import (
-    EngineError,
     ExecutionError,
-    LimitError,
     NotFoundError,
     QueryError,
     UsageError,
@@ -29,23 +26,32 @@ from engine.errors import (
     check_target,
     check_videos,
 )
-from engine.results import Answer, Coverage, GroupBy, Moment, QueryResult
+from engine.objects.address import whole
+from engine.pictured import pictured
+from engine.results import (
+    STEPS,
+    Answer,
+    Coverage,
+    Follow,
+    GroupBy,
+    Moment,
+    Outlook,
+    QueryResult,
+    Signal,
+    unfollowed,
+)
 from engine.rows import Completeness, SqlResult
 from engine.storage.records import CellValue, ColumnKind, Job, JobStatus, Video
+from engine.told import job_of, video_of
 
 ARROW = "application/vnd.apache.arrow.stream"
 ENDED = ("ready", "failed", "cancelled")
 _POLL_SECONDS = 0.3
 _PAGE = 500  # the most videos or jobs that a server lists at once
-_KINDS: Mapping[str, type[EngineError]] = {
-    name: kind
-    for name, kind in vars(errors).items()
-    if isinstance(kind, type) and issubclass(kind, EngineError)
-}
 
 
 @checks_arguments
-class Client(Closing):
+class Client(TranscriptCalls, Closing):
     """The engine behind a URL: the same calls, the same results, the same errors.
 
     An error is of the class that the server's engine raised, with its text. Files are the server's
@@ -55,11 +61,15 @@ class Client(Closing):
     """
 
     def __init__(self, url: str, key: str | None = None) -> None:
-        self.url = url.rstrip("/")
-        self._key = key
+        self._calls = ServerCalls(url, key)
 
     def __repr__(self) -> str:
         return f"<Client {self.url}>"  # the key is nobody's business
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._calls.url
 
     def query(
         self,
@@ -71,6 +81,8 @@ class Client(Closing):
         exact: bool | None = None,
         mix: Mapping[str, float] | None = None,
         where: str | None = None,
+        signals: Sequence[Signal] | None = None,
+        spaces: Sequence[str] | None = None,
         **options: Any,
     ) -> QueryResult:
         """Find the moments that fit a text."""
@@ -84,16 +96,15 @@ class Client(Closing):
             "min_score": min_score,
             "mix": None if mix is None else dict(mix),
             "where": where,
+            "signals": None if signals is None else list(signals),
+            "spaces": None if spaces is None else list(spaces),
             "options": {**options, "exact": exact, "explain": True},
         }
         found = self.call("POST", "/query", body)
-        return QueryResult(
-            [_moment(moment) for moment in found["moments"]],
-            Coverage(**found["coverage"]),
-            found["timing"],
-            found["plan"],
-            found["caution"],
-        )
+        moments = [Moment.of(moment) for moment in found["moments"]]
+        covered, said = Coverage(**found["coverage"]), (found["plan"], found["caution"])
+        result = QueryResult(moments, covered, found["timing"], *said)
+        return result.drawn_by(partial(pictured, moments, self))
 
     def ask(
         self,
@@ -101,18 +112,40 @@ class Client(Closing):
         choices: Sequence[str] | None = None,
         videos: Sequence[int | str] | None = None,
         where: str | None = None,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        session: str | None = None,
+        max_calls: int | None = None,
+        max_frames: int | None = None,
+        follow: Follow = unfollowed,
     ) -> Answer:
         """Answer a question, out of choices where given, with the moments that support it."""
         body = {
-            "text": question,
-            "mode": "grounded_qa",
-            "choices": None if choices is None else list(choices),
-            "videos": _listed(videos),
-            "where": where,
+            **_asked(question, choices, videos, where, max_calls, max_frames),
+            "answer_schema": schema,
+            "session": session,
         }
-        found = self.call("POST", "/query", body)["answer"]
-        evidence = [_moment(moment) for moment in found.pop("evidence")]
-        return Answer(evidence=evidence, **found)
+        if follow is unfollowed:
+            return Answer.of(self.call("POST", "/ask", body))
+        for name, told in self._calls.events("/ask", body):
+            if name == "answer":
+                return Answer.of(told)
+            follow(STEPS[name](told))
+        raise ExecutionError(f"the server at {self.url} ended before it had answered")
+
+    def foresee(
+        self,
+        question: str,
+        choices: Sequence[str] | None = None,
+        videos: Sequence[int | str] | None = None,
+        where: str | None = None,
+        *,
+        max_calls: int | None = None,
+        max_frames: int | None = None,
+    ) -> Outlook:
+        """Tell where `ask` would look and what that would cost at most; nothing is looked at."""
+        body = _asked(question, choices, videos, where, max_calls, max_frames)
+        return Outlook.of(self.call("POST", "/ask/forecast", body))
 
     def sql(
         self, sql: str, /, *positional: Any, options: Mapping[str, Any] | None = None, **named: Any
@@ -129,7 +162,7 @@ class Client(Closing):
             "options": options or {},
             "read_only": not may_change(),
         }
-        with self._open("POST", "/sql", body, accept=ARROW) as response:
+        with self._calls.open("POST", "/sql", body, accept=ARROW) as response:
             table = pa.ipc.open_stream(response.read()).read_all()
         coverage = Completeness(**json.loads(table.schema.metadata[b"dejavu.coverage"]))
         return SqlResult(table, "", None, perf_counter() - started, coverage)
@@ -166,14 +199,15 @@ class Client(Closing):
         **options: Any,
     ) -> Job:
         """Have the server bring in a path that it can see; return the job when it has ended."""
-        given = {"path": str(Path(path).resolve()), **options}
+        given = {"path": str(whole(path)), **options}
         return self._ended(self.call("POST", "/videos", given)["id"], progress)
 
     def _ended(self, job_id: str, progress: Callable[[Mapping[str, Any]], None]) -> Job:
-        job = self.job(job_id)
+        job, wait = self.job(job_id), _POLL_SECONDS / 10
         while job.status not in ENDED:
             progress(job.progress or {})
-            time.sleep(_POLL_SECONDS)
+            time.sleep(wait)
+            wait = min(1.5 * wait, _POLL_SECONDS)
             job = self.job(job_id)
         return job
 
@@ -204,7 +238,7 @@ class Client(Closing):
         """Return a video by its id or one of its names."""
         if isinstance(video, int):
             return next(self._read([self.call("GET", f"/videos/{video}")]))
-        return next(self._read([self.call("GET", f"/videos/named?{_query({'name': video})}")]))
+        return next(self._read([self.call("GET", f"/videos/named?{query_of({'name': video})}")]))
 
     def tag(
         self,
@@ -235,7 +269,7 @@ class Client(Closing):
     def frame(self, video: int | str, seconds: float, *, width: int = 480) -> bytes:
         """Return the frame shown at an instant as JPEG, at most `width` wide."""
         at = f"/videos/{self._id(video)}/frames/{seconds:.3f}.jpg?width={width}"
-        with self._open("GET", at, None, accept="image/jpeg") as response:
+        with self._calls.open("GET", at, None, accept="image/jpeg") as response:
             picture: bytes = response.read()
             return picture
 
@@ -245,7 +279,7 @@ class Client(Closing):
         """Cut `[start, stop)` of a video into an MP4 that browsers play; return its path."""
         span = urlencode({"start": start_seconds, "stop": stop_seconds})
         at = f"/videos/{self._id(video)}/clip.mp4?{span}"
-        with self._open("GET", at, None, accept="video/mp4") as response:
+        with self._calls.open("GET", at, None, accept="video/mp4") as response:
             check_target(Path(path))
             with Path(path).open("wb") as out:
                 copyfileobj(response, out)
@@ -263,11 +297,11 @@ class Client(Closing):
 
     def job(self, job_id: str) -> Job:
         """Return a job by its id."""
-        return _job(self.call("GET", _job_at(job_id)))
+        return job_of(self.call("GET", _job_at(job_id)))
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job that has not ended; a running one ends at its next commit."""
-        return _job(self.call("DELETE", _job_at(job_id)))
+        return job_of(self.call("DELETE", _job_at(job_id)))
 
     def close(self) -> None:
         """Hold nothing: every call is a connection of its own."""
@@ -276,9 +310,7 @@ class Client(Closing):
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Send a request and return its JSON; a problem becomes the engine's own error."""
-        with self._open(method, path, body, accept="application/json") as response:
-            data = response.read()
-        return json.loads(data) if data else None
+        return self._calls.json(method, path, body)
 
     def _id(self, video: int | str) -> int:
         return video if isinstance(video, int) else self.video(video).video_id
@@ -294,7 +326,7 @@ class Client(Closing):
         cursor: str | None = str(max(after, 0))
         while True:
             given = {"limit": _page(most), "name": pattern, "cursor": cursor, "where": where}
-            page = self.call("GET", f"/videos?{_query(given)}")
+            page = self.call("GET", f"/videos?{query_of(given)}")
             yield from self._read(page["videos"])
             cursor = page["next_cursor"]
             if cursor is None:
@@ -303,7 +335,7 @@ class Client(Closing):
     def _read(self, found: Sequence[Mapping[str, Any]]) -> Iterator[Video]:
         """Read videos; of which kind columns are is asked only where there are any."""
         kinds = self.columns() if any(video["columns"] for video in found) else {}
-        return (_video(video, kinds) for video in found)
+        return (video_of(video, kinds) for video in found)
 
     def _jobs(
         self, status: JobStatus | None, *, after: str | None, most: int | None
@@ -311,46 +343,29 @@ class Client(Closing):
         while True:
             size = _page(most)
             given = {"limit": size, "status": status, "after": after}
-            page = [_job(job) for job in self.call("GET", f"/jobs?{_query(given)}")]
+            page = [job_of(job) for job in self.call("GET", f"/jobs?{query_of(given)}")]
             yield from page
             if len(page) < size:
                 return
             after = page[-1].job_id
 
-    def _open(self, method: str, path: str, body: Any, *, accept: str) -> Any:
-        headers = {"Accept": accept, "Content-Type": "application/json"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        try:
-            data = None if body is None else json.dumps(body).encode()
-        except TypeError as error:
-            raise UsageError(f"a server takes what JSON has words for: {error}") from error
-        request = urllib.request.Request(self.url + path, data, headers, method=method)
-        try:
-            return urllib.request.urlopen(request)
-        except urllib.error.HTTPError as error:
-            raise _problem(error, body) from error
-        except OSError as error:
-            raise ExecutionError(f"the server at {self.url} does not answer: {error}") from error
 
-
-def _problem(error: urllib.error.HTTPError, body: Any) -> EngineError:
-    with error:
-        text = error.read()
-    try:
-        found = json.loads(text)
-        detail = str(found["detail"])
-    except (ValueError, KeyError, TypeError):
-        return ExecutionError(f"the server answered {error.code}")
-    if error.code == 401:
-        return UsageError(f"the server asks for a key ({detail}); set DEJAVU_API_KEYS")
-    kind = _KINDS.get(found.get("kind", ""), ExecutionError)
-    if not issubclass(kind, QueryError):
-        return kind(detail)
-    place = {"sql": (body or {}).get("sql", ""), "position": found.get("position")}
-    if issubclass(kind, LimitError):
-        return kind(detail, kind=found["limit"], **place)
-    return kind(detail, **place)
+def _asked(
+    question: str,
+    choices: Sequence[str] | None,
+    videos: Sequence[int | str] | None,
+    where: str | None,
+    max_calls: int | None,
+    max_frames: int | None,
+) -> dict[str, Any]:
+    return {
+        "question": question,
+        "choices": None if choices is None else list(choices),
+        "videos": _listed(videos),
+        "where": where,
+        "max_calls": max_calls,
+        "max_frames": max_frames,
+    }
 
 
 def _listed(videos: Sequence[int | str] | None) -> list[int | str] | None:
@@ -368,33 +383,3 @@ def _job_at(job_id: str) -> str:
 def _page(most: int | None) -> int:
     """Return how many to ask for at once where at most so many are wanted."""
     return _PAGE if most is None else min(max(most, 1), _PAGE)
-
-
-def _query(given: Mapping[str, Any]) -> str:
-    return urlencode({name: value for name, value in given.items() if value is not None})
-
-
-def _moment(found: Mapping[str, Any]) -> Moment:
-    return Moment(**{field.name: found[field.name] for field in fields(Moment)})
-
-
-def _video(found: Mapping[str, Any], kinds: Mapping[str, ColumnKind]) -> Video:
-    known = {field.name: found[field.name] for field in fields(Video) if field.name in found}
-    times = {name: _time(found[name]) for name in ("ingested_at", "recorded_at")}
-    columns = found["columns"].items()
-    own = {
-        "names": tuple(found["names"]),
-        "columns": {n: _time(v) if kinds.get(n) == "timestamp" else v for n, v in columns},
-    }
-    return Video(**{**known, **times, **own, "video_id": found["id"], "path": ""})
-
-
-def _job(found: Mapping[str, Any]) -> Job:
-    known = {field.name: found[field.name] for field in fields(Job) if field.name in found}
-    times = {name: _time(found[name]) for name in ("created_at", "started_at", "finished_at")}
-    return Job(**{**known, **times, "job_id": found["id"], "request": {}})
-
-
-def _time(text: str | None) -> Any:
-    """Read a time as the catalog has it: UTC, without a zone."""
-    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=None)

@@ -1,7 +1,9 @@
 """What statements that are no SELECT do: make, drop, list and describe."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa
@@ -34,7 +36,7 @@ Given = tuple[Sequence[Any], Mapping[str, Any]]  # positional and named paramete
 
 def run_command(context: Context, command: Command, sql: str, given: Given) -> pa.Table:
     """Do what a statement commands; return what it tells as rows."""
-    vocabulary = context.store.catalog.vocabulary()
+    vocabulary = context.vocabulary()
     match command:
         case Show("tables"):
             return pa.table({"name": sorted([*RELATIONS, *vocabulary.selects])})
@@ -51,17 +53,21 @@ def run_command(context: Context, command: Command, sql: str, given: Given) -> p
     if not may_change():
         what = "CREATE VIEW" if isinstance(command, CreateView) else "DROP VIEW"
         raise ParseError(f"only SELECT is accepted of who may only read, got {what}", sql=sql)
-    if isinstance(command, CreateView):
-        _create(context, command, sql, given, vocabulary)
-    else:
-        _drop(context, command, vocabulary)
+    while True:
+        if isinstance(command, CreateView):
+            change = _create(context, command, sql, given, vocabulary)
+        else:
+            change = _drop(context, command, vocabulary)
+        if context.store.catalog.change_as_checked(vocabulary, change):
+            break
+        vocabulary = context.vocabulary()  # somebody else made or dropped something meanwhile
     return pa.table({"view": [command.name]})
 
 
 def _create(
     context: Context, command: CreateView, sql: str, given: Given, vocabulary: Vocabulary
-) -> None:
-    """Check a view as if it was asked for, and what reads it, then keep it."""
+) -> Callable[[], None]:
+    """Check a view as if it was asked for, and what reads it; return what keeps it."""
     check_view_name(command.name)
     if command.name in vocabulary.selects and not command.replace:
         said = f"view {command.name} is there; CREATE OR REPLACE VIEW takes its place"
@@ -69,7 +75,7 @@ def _create(
     if any(given):
         raise BindError("a view takes no parameters; allowed: the values themselves", sql=sql)
     views = dict(vocabulary.views) | {command.name: command.select}
-    after = Vocabulary(vocabulary.columns, tuple(sorted(views.items())))
+    after = replace(vocabulary, views=tuple(sorted(views.items())))
     _columns(context, command.select, given, after, _in_whole(sql, command.select), alone=True)
     for name, text in vocabulary.views:
         if name != command.name and command.name in views_reached(text, views):
@@ -78,17 +84,18 @@ def _create(
             except QueryError as error:
                 said = f"view {name} reads {command.name} and would fail: {error}"
                 raise UsageError(said) from error
-    context.store.catalog.save_view(command.name, command.select)
+    return partial(context.store.catalog.save_view, command.name, command.select)
 
 
-def _drop(context: Context, command: DropView, vocabulary: Vocabulary) -> None:
+def _drop(context: Context, command: DropView, vocabulary: Vocabulary) -> Callable[[], None]:
+    """Check that nothing reads a view; return what drops it."""
     views = vocabulary.selects
     if command.name not in views and command.if_exists:
-        return
+        return lambda: None
     readers = [name for name, text in views.items() if command.name in views_reached(text, views)]
     if readers:
         raise UsageError(f"view {command.name} is read by {', '.join(readers)}; drop that first")
-    context.store.catalog.drop_view(command.name)
+    return partial(context.store.catalog.drop_view, command.name)
 
 
 def _in_whole(sql: str, part: str) -> tuple[str, int]:

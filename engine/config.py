@@ -1,39 +1,20 @@
 """Settings, read once at the edge: arguments, then `DEJAVU_…` variables, then `dejavu.toml`."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
-from pydantic_settings import PydanticBaseSettingsSource as Source
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from engine.config_file import read_config
 from engine.errors import UsageError, unknown
+from engine.from_file import FromFile
 from engine.video.recorded import NamePattern
 from engine.vision.strategies import check_strategy
+from engine.zones import Zone, read_zones
 
 _SIZE = r"^\d+(\.\d+)?\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$"
-
-
-class FromFile(BaseSettings):
-    """Settings that also read their part of `dejavu.toml`."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: Source,
-        env_settings: Source,
-        *_unused: Source,
-        **_others: Source,
-    ) -> tuple[Source, ...]:
-        """Take arguments before variables, and variables before the file."""
-        return init_settings, env_settings, InitSettingsSource(settings_cls, cls._in_file())
-
-    @classmethod
-    def _in_file(cls) -> dict[str, Any]:
-        return read_config(cls.model_fields)
 
 
 class Settings(FromFile):
@@ -44,13 +25,20 @@ class Settings(FromFile):
     data: Path = Path("data")
     model: str = "builtin"
     action_model: str = Field("builtin", description="a video classifier, for ACTION")
-    detector_model: str | None = Field(
-        None, description="a detector, for DETECT and detections; none ships"
+    detector_model: str = Field("builtin", description="a detector, for DETECT and detections")
+    looker_url: str | None = Field(
+        None, description="of an OpenAI-compatible model that sees, up to /v1; ask and AI_FILTER"
+    )
+    looker_model: str = Field("default", description="its name there")
+    looker_key: SecretStr | None = Field(None, description="sent to it as a bearer token")
+    looker_seconds: float = Field(60.0, gt=0, le=3600, description="that it may take for a reply")
+    looker_local: str | None = Field(
+        None, description="a vision-language model to run here instead: a folder or an id"
     )
     device: str = "auto"
     revision: str | None = None
-    precision: Literal["bf16", "fp8"] = Field(
-        "bf16", description="of the vision tower's large products on a GPU"
+    precision: Literal["auto", "bf16", "fp8"] = Field(
+        "auto", description="of the vision tower: bf16 on a GPU, float32 on a CPU, or as said"
     )
 
     fps: float = Field(2.0, gt=0, le=240, description="sampled frames per second of video")
@@ -67,6 +55,9 @@ class Settings(FromFile):
     embed_seconds: float = Field(
         30.0, gt=0, description="that one query may embed what is missing; ingest embeds all"
     )
+    refine_seconds: float = Field(
+        10.0, gt=0, description="that one query may make rows exact, unless it asks for exact ones"
+    )
 
     recorded_pattern: str | None = Field(
         None, description="in a video's name, when it was recorded: %Y%m%d_%H%M%S"
@@ -81,12 +72,29 @@ class Settings(FromFile):
         None, description="refine what could enter a top-k; true: cut-offs too, false: nothing"
     )
 
+    zones: Annotated[tuple[tuple[str, Zone], ...], NoDecode] = Field(
+        (), description="of pictures, by name, for inside(box, 'zone')"
+    )
+
     sql_memory: str = Field("1GB", pattern=_SIZE)
     sql_result: str = Field("256MB", pattern=_SIZE)
     sql_seconds: float = Field(60.0, gt=0)
     sql_rows: int = Field(1_000_000, gt=0)
     sql_workers: int = Field(4, gt=0, description="statements that run at a time")
     threads: int = Field(2, gt=0, description="of DuckDB and of the decoder")
+
+    @model_validator(mode="after")
+    def _one_looker(self) -> Self:
+        if self.looker_url is not None and self.looker_local is not None:
+            raise ValueError("looker_url and looker_local name two models; allowed: one")
+        return self
+
+    @field_validator("looker_url")
+    @classmethod
+    def _is_url(cls, given: str | None) -> str | None:
+        if given is not None and not re.match(r"https?://[^/]", given):
+            raise ValueError("expected a URL, as http://localhost:8000/v1")
+        return given
 
     @field_validator("strategy")
     @classmethod
@@ -96,6 +104,14 @@ class Settings(FromFile):
         except UsageError as error:
             raise ValueError(str(error)) from error
         return given
+
+    @field_validator("zones", mode="before")
+    @classmethod
+    def _are_zones(cls, given: Any) -> tuple[tuple[str, Zone], ...]:
+        try:
+            return read_zones(given)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
 
     @field_validator("recorded_pattern")
     @classmethod

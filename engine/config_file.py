@@ -10,6 +10,8 @@ from engine.errors import UsageError, unknown
 
 NAME = "dejavu.toml"
 SERVER = "server"  # the table of a server's own settings
+OBJECT = "object"  # the table of how objects elsewhere are read
+_TABLES = (SERVER, OBJECT)
 _PATHS = ("data", "parts")  # that are meant as seen from the file
 _SEPARATORS = {"video_roots": ":"}  # of settings that list more than one thing; others: a comma
 
@@ -34,11 +36,12 @@ def read_config(allowed: Iterable[str], *, table: str | None = None) -> dict[str
         given = given.get(table, {})
         if not isinstance(given, dict):
             raise UsageError(f"{path}: {table} is a table, got {given!r}")
-    names = [*allowed, *([SERVER] if table is None else [])]
+    names = [*allowed, *(_TABLES if table is None else ())]
     wrong = next((name for name in given if name not in names), None)
     if wrong is not None:
         raise UsageError(f"{path}: {unknown('setting', wrong, names)}")
-    return {name: _value(path, name, each) for name, each in given.items() if name != SERVER}
+    tables = _TABLES if table is None else ()
+    return {name: _value(path, name, each) for name, each in given.items() if name not in tables}
 
 
 def _parse(path: Path) -> dict[str, Any]:

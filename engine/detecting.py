@@ -12,14 +12,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from engine.cage.ending import check_awaited
 from engine.config import Settings
-from engine.errors import NotFoundError, UsageError, VideoError
+from engine.errors import NotFoundError, VideoError
 from engine.knowledge import caution
 from engine.operators.base import Context
 from engine.search.work import DetectionWork
 from engine.storage import row_id
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
+from engine.tracking import Tracks
 from schemas.tables import DETECTIONS
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 TOGETHER = 16  # groups of pictures that are looked at before their rows are passed on
 BATCH = 8  # pictures that are held at once: bounds memory
 STRATEGY = "dense"
+_NEAR = 1e-6  # seconds: a frame so little before a group of pictures is in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +70,26 @@ class StoredDetections:
         """The model."""
         from engine.vision.detect import load_detector  # torch: seconds
 
-        settings = self._settings
-        if settings.detector_model is None:
-            raise UsageError(
-                "this statement needs a detector, and none ships: set DEJAVU_DETECTOR_MODEL to a"
-                " folder in Hugging Face's format or a hub id, as hustvl/yolos-tiny"
-            )
-        return load_detector(settings.detector_model, device=settings.device)
+        return load_detector(self._settings.detector_model, device=self._settings.device)
 
     @property
     def caution(self) -> str | None:
         """What has to be known before a box is relied on."""
-        return caution(self._settings.detector_model or "", "detector")
+        return caution(self._settings.detector_model, "detector")
 
     @property
     def labels(self) -> tuple[str, ...]:
         """What the model tells apart."""
         return self.model.labels
 
-    def place(self, label: str) -> int:
-        """Return a label's place; raises UsageError for one that the model does not know."""
-        return self.model.label_index(label)
+    @property
+    def space(self) -> str:
+        """The key of the model's space."""
+        return self.model.space.key
+
+    def places(self, label: str) -> tuple[int, ...]:
+        """Return where a label or what a word stands for is; unknown ones raise UsageError."""
+        return self.model.places(label)
 
     def stored(self, gops: pa.Table, context: Context) -> NDArray[np.bool_]:
         """Tell which groups of pictures have been looked at before."""
@@ -102,12 +104,25 @@ class StoredDetections:
 
     def found(self, gops: pa.Table, context: Context) -> Iterator[pa.Table]:
         """Yield the boxes in groups of pictures as rows of `detections`, some groups at a time."""
+        from engine.vision.detect import MOST, Objects
+
+        tracks: dict[int, Tracks] = {}
+        followed: dict[int, float] = {}  # up to where: nothing is read twice
         for run in _runs(gops):
             looked = self._look(run, context)
-            if looked is not None and len(looked.frames):
-                yield self._boxes(run.video_id, looked)
+            if looked is None or not len(looked.frames):
+                continue
+            own = tracks.setdefault(run.video_id, Tracks(MOST))
+            stop = run.spans[-1][1]
+            known = self._read(run.video_id, followed.get(run.video_id, -np.inf), stop)
+            followed[run.video_id] = stop
+            objects = Objects.unpacked(known.vectors)
+            own.follow(known.frames, *(each.numpy() for each in objects.parts()))
+            yield self._boxes(run.video_id, looked, own)
 
-    def best(self, frames: pa.RecordBatch, place: int, context: Context) -> NDArray[np.float64]:
+    def best(
+        self, frames: pa.RecordBatch, places: Sequence[int], context: Context
+    ) -> NDArray[np.float64]:
         """Return the best score of a label in each frame: 0 for none, NaN where not looked."""
         from engine.vision.detect import Objects
 
@@ -122,7 +137,8 @@ class StoredDetections:
             if looked is None or not len(looked.frames):
                 continue
             objects = Objects.unpacked(looked.vectors)
-            own = (objects.scores * (objects.labels == place)).numpy().max(1)
+            those = np.isin(objects.labels.numpy(), places)
+            own = (objects.scores.numpy() * those).max(1)
             at = np.searchsorted(looked.row_ids, wanted).clip(max=len(looked.row_ids) - 1)
             here = looked.row_ids[at] == wanted
             scores[here] = own[at[here]]
@@ -141,13 +157,9 @@ class StoredDetections:
         from engine.ingesting.identify import stored_rate
 
         try:
-            return stored_rate(self._store, video_id, self._key) or 0.0
+            return stored_rate(self._store, video_id, self.space) or 0.0
         except NotFoundError:  # nothing was ever looked at by this model
             return 0.0
-
-    @property
-    def _key(self) -> str:
-        return self.model.space.key
 
     def _seen(self, run: _Groups, rate: float) -> list[bool]:
         """Tell which of a run's groups are covered by what was looked at."""
@@ -160,25 +172,31 @@ class StoredDetections:
         from engine.ingesting.plan import Stretch
 
         try:
-            spans = self._store.embedded_spans(video_id, self._key, Sampling(rate))
+            spans = self._store.embedded_spans(video_id, self.space, Sampling(rate))
         except NotFoundError:  # nothing was ever looked at by this model
             return []
         return [Stretch(*span) for span in sorted(spans)]
 
     def _look(self, run: _Groups, context: Context) -> _Looked | None:
         """Return what is stored of a run, having looked at what is missing where that can be."""
-        begun, made, rate = perf_counter(), 0, self._rate(run.video_id, context)
+        begun, made, ended = perf_counter(), 0, False
+        rate = self._rate(run.video_id, context)
         known = sum(self._seen(run, rate))
         if known < len(run.spans) and not self._store.read_only:
             with self._lock:
-                made = self._make(run, rate, context)
+                made, ended = self._make(run, rate, context)
         seen = self._seen(run, rate)
-        note = DetectionWork(known, made, perf_counter() - begun, all(seen))
+        note = DetectionWork(known, made, perf_counter() - begun, all(seen), ended)
         context.work.detections.append(note)
-        return self._read(run) if any(seen) else None
+        if not any(seen):
+            return None
+        return self._read(run.video_id, run.spans[0][0], run.spans[-1][1])
 
-    def _make(self, run: _Groups, rate: float, context: Context) -> int:
-        """Decode, look at and store what is missing of a run; return how many frames that were."""
+    def _make(self, run: _Groups, rate: float, context: Context) -> tuple[int, bool]:
+        """Decode, look at and store what is missing of a run.
+
+        Returns how many frames that were, and whether the budget ended it.
+        """
         from engine.ingesting.plan import cut, uncovered
         from engine.ingesting.tasks import stored_source  # PyAV and torch
 
@@ -187,16 +205,17 @@ class StoredDetections:
             source = stored_source(self._store, run.video_id, rate)
             gops = source.between(run.spans[0][0], run.spans[-1][1])
             for part in uncovered(cut(gops, rate), self._done(run.video_id, rate)):
+                check_awaited()
                 if (left := context.seconds_left) is not None and left <= 0:
-                    break
+                    return made, True
                 made += self._store_part(source, part)
         except VideoError:
-            return made
-        return made
+            return made, False
+        return made, False
 
     def _store_part(self, source: "Source", part: "Stretch") -> int:
         rows = self._detected(source, part)
-        store, key, sampling = self._store, self._key, source.sampling
+        store, key, sampling = self._store, self.space, source.sampling
         store.catalog.add_space(self.model.space)
         number, span = part.number(source.origin_seconds), (part.start_seconds, part.stop_seconds)
         store.write_part(source.video_id, key, sampling, STRATEGY, number, *span, rows)
@@ -232,21 +251,16 @@ class StoredDetections:
             np.concatenate(vectors), nothing, nothing, np.ones(count, bool),
         )  # fmt: skip
 
-    def _read(self, run: _Groups) -> _Looked:
+    def _read(self, video_id: int, start_seconds: float, stop_seconds: float) -> _Looked:
         columns = ["row_id", "frame", "seconds", "embedding"]
-        rows = self._store.rows(self._key, [run.video_id], columns)
-        seconds = rows.column("seconds").to_numpy()
-        starts, stops = np.array(run.spans).T
-        inside = np.searchsorted(stops, seconds + 1e-6, side="right").clip(max=len(stops) - 1)
-        rows = rows.filter(pa.array(starts[inside] <= seconds + 1e-6))
-        ids = rows.column("row_id").to_numpy()
-        order = np.argsort(ids)
+        span = start_seconds - _NEAR, stop_seconds - _NEAR
+        rows = self._store.rows(self.space, [video_id], columns, within=span)
         flat = rows.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False)
         vectors = flat.reshape(len(rows), self.model.space.dimension).astype(np.float32)
-        numbers, times = (rows.column(name).to_numpy() for name in ("frame", "seconds"))
-        return _Looked(ids[order], numbers[order], times[order], vectors[order])
+        ids, numbers, times = (rows.column(name).to_numpy() for name in columns[:-1])
+        return _Looked(ids, numbers, times, vectors)
 
-    def _boxes(self, video_id: int, looked: _Looked) -> pa.Table:
+    def _boxes(self, video_id: int, looked: _Looked, tracks: Tracks) -> pa.Table:
         from engine.vision.detect import Objects
 
         objects = Objects.unpacked(looked.vectors)
@@ -260,6 +274,7 @@ class StoredDetections:
             pa.array(names, pa.string()),
             objects.scores.numpy()[row, at].astype(np.float64),
             *sides,
+            tracks.numbers(looked.frames[row], at),
         )
         return pa.table(list(columns), schema=DETECTIONS)
 

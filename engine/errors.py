@@ -7,20 +7,28 @@ EngineError
 │   ├── ParseError        not the dialect
 │   ├── BindError         names or types that do not fit
 │   ├── DataError         values that it cannot compute with: a cast, a pattern, an overflow
-│   └── LimitError        it was stopped: time, memory, rows, bytes, a crash, ended, no room
+│   └── LimitError        it was stopped: time, memory, rows, bytes, a crash, ended, no room, calls
 ├── VideoError            a video that cannot be used, with the reason
 │   ├── UnsupportedCodecError
-│   └── CorruptVideoError
+│   ├── CorruptVideoError
+│   └── UnreachedError    elsewhere, and it could not be asked for its bytes
 ├── ModelError            a model, checkpoint or tokenizer that cannot be used
+│   └── UnreachedModelError   elsewhere, and it could not be asked for vectors
 ├── StoreError            the data folder is damaged, or another process has it
+├── ObjectError           an object elsewhere that could not be reached, read or written
 └── ExecutionError        an operator failed while a query ran
+    └── LookerError       a model elsewhere that sees could not be asked, or gave no answer
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
+
+_LONGEST = 600  # characters of a list in an error
+_WIDEST = 80  # of one name in it
 
 
 class EngineError(Exception):
@@ -71,12 +79,14 @@ class LimitError(QueryError):
         self,
         message: str,
         *,
-        kind: Literal["time", "memory", "rows", "bytes", "crash", "ended", "busy"],
+        kind: Literal["time", "memory", "rows", "bytes", "crash", "ended", "busy", "calls"],
         sql: str = "",
         position: int | None = None,
+        again_seconds: float = 10.0,
     ) -> None:
         super().__init__(message, sql=sql, position=position)
         self.kind = kind
+        self.again_seconds = again_seconds  # after which it may go, where waiting helps
 
 
 class VideoError(EngineError):
@@ -95,12 +105,24 @@ class CorruptVideoError(VideoError):
     """The bytes are damaged beyond use."""
 
 
+class UnreachedError(VideoError):
+    """A video elsewhere that could not be asked for; what is on record of it stays."""
+
+
 class ModelError(EngineError):
     """A model, checkpoint or tokenizer that cannot be used."""
 
 
+class UnreachedModelError(ModelError):
+    """A model elsewhere that could not be asked for vectors, or gave none."""
+
+
 class StoreError(EngineError):
     """The data folder is damaged, or another process has it."""
+
+
+class ObjectError(EngineError):
+    """An object elsewhere could not be reached, read or written; the message says what helps."""
 
 
 class ExecutionError(EngineError):
@@ -111,18 +133,47 @@ class ExecutionError(EngineError):
         self.operator = operator
 
 
-def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
-    """Say that `given` is no known `kind`, what is allowed, and the nearest name.
+class LookerError(ExecutionError):
+    """A model elsewhere that sees could not be asked, or what it said is of no use."""
+
+
+def unknown(
+    kind: str, given: str, allowed: Iterable[str], *, more: Iterable[str] = (), how: str = ""
+) -> str:
+    """Say that `given` is no known `kind`, what is allowed, and the nearest names.
 
     >>> unknown("strategy", "dens", ["dense", "reusevit"])
     "unknown strategy 'dens'; allowed: dense, reusevit; nearest: dense"
+
+    Args:
+        kind: what is asked for.
+        given: what was given.
+        allowed: names to list, as many as a line holds.
+        more: names that are allowed too and need not stand there.
+        how: what lists all of them.
     """
     names = sorted(allowed)
-    near = get_close_matches(given, names, n=1)
-    listed = ", ".join(names) if names else "none"
-    return f"unknown {kind} {given!r}; allowed: {listed}" + (
-        f"; nearest: {near[0]}" if near else ""
-    )
+    beside = sorted(set(more) - set(names))
+    shown = enough(names, len(beside), how)
+    few = not beside and sum(map(len, names)) <= _LONGEST
+    near = get_close_matches(given[:_WIDEST], [*names, *beside], n=1 if few else 3)
+    said = f"unknown {kind} {given[:_WIDEST]!r}; allowed: {shown}"
+    return said + (f"; nearest: {', '.join(near)}" if near else "")
+
+
+def enough(names: Sequence[str], more: int = 0, how: str = "") -> str:
+    """List names as far as a line of an error holds them, and count those left out.
+
+    >>> enough(["dense", "reusevit"], more=3, how="strategies ls")
+    'dense, reusevit and 3 more, all of them by strategies ls'
+    """
+    if not names:
+        return "none"
+    lengths = accumulate(len(name) + 2 for name in names)
+    shown = names[: max(1, sum(length <= _LONGEST for length in lengths))]
+    left = len(names) - len(shown) + more
+    rest = f" and {left} more" + (f", all of them by {how}" if how else "")
+    return ", ".join(name[:_WIDEST] for name in shown) + (rest if left else "")
 
 
 def check_videos(videos: object) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from engine.errors import CorruptVideoError, UsageError, VideoError
+from engine.objects.address import place_of
 from engine.storage.records import Video
 from engine.storage.store import Store
 from engine.video.decode import get_frame_at
@@ -112,7 +113,7 @@ def remove_video(store: Store, video: int | str) -> None:
 def drop_copies(store: Store, video: int | str) -> None:
     """Of uploads of the same content keep the last, which the video is read from."""
     found = store.catalog.video(video)
-    current, copies = Path(found.path), uploads_of(store, found.video_id)
+    current, copies = place_of(found.path), uploads_of(store, found.video_id)
     if current in copies:
         for path in copies:
             if path != current:
@@ -121,5 +122,5 @@ def drop_copies(store: Store, video: int | str) -> None:
 
 def uploads_of(store: Store, video_id: int) -> list[Path]:
     """Return the files of a video, under whatever name, that lie in the data folder itself."""
-    paths = [Path(path) for path in store.catalog.paths(video_id)]
-    return [path for path in paths if path.parent == store.layout.uploads]
+    paths = [place_of(path) for path in store.catalog.paths(video_id)]
+    return [p for p in paths if isinstance(p, Path) and p.parent == store.layout.uploads]

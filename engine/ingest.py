@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
+from engine.cage.ending import ending_at_hand
 from engine.ingesting.discover import Found, discover
 from engine.ingesting.encode import StretchEncoder
 from engine.ingesting.frame_budget import FrameBudget
@@ -23,6 +23,7 @@ from engine.ingesting.tasks import Plan, plan_files, plan_ranges
 from engine.ingesting.tasks import register as register
 from engine.ingesting.tracker import Tracker
 from engine.ingesting.write import Writer
+from engine.objects.address import Place
 from engine.search.context import Range
 from engine.search.work import Embedded
 from engine.storage.store import Store
@@ -32,7 +33,7 @@ from engine.vision.model import Model
 def ingest(
     store: Store,
     model: Model,
-    paths: Sequence[str | Path | Found],
+    paths: Sequence[str | Place | Found],
     options: IngestOptions,
     progress: Progress | None = None,
 ) -> IngestReport:
@@ -46,13 +47,15 @@ def ingest(
     goes on there.
     """
     if options.coverage == "none":
-        return replace(register(store, paths, options.recorded_pattern), coverage="none")
+        known = register(store, paths, options.recorded_pattern, options.columns)
+        return replace(known, coverage="none")
     if options.coverage == "keys":
         options = replace(options, decode_gate=False)  # each group is decoded as little as can be
     files = discover(paths)
     store.catalog.add_space(model.space)
     tracker = Tracker(store, model.space.key, options, progress)
     plan = Plan.ahead(plan_files(tracker, files), options)
+    options = replace(options, apart=options.apart and not plan.tiny)
     encoder = StretchEncoder(model, options, few=plan.few or options.coverage == "keys")
     with interruptible(progress.stopped if progress else lambda: False) as stopped:
         complete = _embed(tracker, encoder, plan.tasks, stopped)
@@ -71,10 +74,11 @@ def ensure(
 ) -> Embedded:
     """Embed exactly the groups of pictures in `ranges` that lack embeddings, within the budgets.
 
-    A stretch in which `budget_seconds` end is given up; where `embed_seconds` do, it is finished.
+    A stretch in which `budget_seconds` end is given up; where `embed_seconds` do, or nobody waits
+    for the work at hand any more, it is finished and none is begun.
     A video that has rows keeps their sampling. What cannot be read leaves the answer incomplete.
     """
-    over = past(budget_seconds, embed_seconds)
+    late, left = past(budget_seconds, embed_seconds), ending_at_hand()
     ended = None if budget_seconds is None else past(budget_seconds)
     store.catalog.add_space(model.space)
     options = replace(options, decode_gate=False)  # its audit is of whole videos
@@ -82,9 +86,9 @@ def ensure(
     frames = FrameBudget(budget_frames)
     plan = Plan.ahead(plan_ranges(tracker, ranges, frames), options)
     encoder = StretchEncoder(model, options, few=plan.few)
-    complete = _embed(tracker, encoder, plan.tasks, over, ended) and not frames.exceeded
+    whole = _embed(tracker, encoder, plan.tasks, lambda: late() or left(), ended)
     saved = encoder.auto.saved_seconds if encoder.auto else None
-    return tracker.embedded(saved, choice=encoder.choice, complete=complete)
+    return tracker.embedded(saved, choice=encoder.choice, budget=frames.exceeded or not whole)
 
 
 def _embed(

@@ -1,6 +1,6 @@
 """A data folder without a model: its videos and what they look like, jobs, spaces, indexes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -9,8 +9,9 @@ from engine.arguments import checks_arguments
 from engine.cage.sandbox import Sandbox
 from engine.closing import Closing
 from engine.errors import check_limit, check_target
-from engine.search.selection import select_videos
-from engine.storage.completeness import VideoCompleteness
+from engine.objects.address import place_of
+from engine.search.selection import select_names, select_videos
+from engine.storage.completeness import State, VideoCompleteness
 from engine.storage.indexing import IndexStatus
 from engine.storage.jobs import JobRecords
 from engine.storage.layout import Layout
@@ -20,6 +21,7 @@ from engine.storage.records import (
     Job,
     JobStatus,
     StoredSpace,
+    Transcript,
     Video,
     VideoStatus,
 )
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from engine.activity import Activity
     from engine.footage import Footage
     from engine.ingesting.discover import Found
+    from engine.ingesting.transcribe import Taken
 
 
 @checks_arguments
@@ -79,9 +82,13 @@ class Library(Closing):
         if where is None:
             return self.store.catalog.videos(pattern, after=after, limit=limit)
         check_limit(limit)
-        meant = set(videos_where(self.store, self._sandbox, where))
+        meant = set(videos_where(self.store, self._sandbox, where).tolist())
         found = self.store.catalog.videos(pattern, after=after)
         return [video for video in found if video.video_id in meant][:limit]
+
+    def video_ids(self, pattern: str | None = None) -> list[int]:
+        """Return the ids alone of what `videos` returns: of a hundred thousand at once."""
+        return self.store.catalog.video_ids(pattern)
 
     def video(self, video: int | str) -> Video:
         """Return a video by its id or one of its names."""
@@ -92,7 +99,7 @@ class Library(Closing):
         from engine.ingesting.discover import Found
 
         videos = self.store.catalog.videos()
-        return [Found(Path(v.path), v.name) for v in videos if v.status == "quarantined"]
+        return [Found(place_of(v.path), v.name) for v in videos if v.status == "quarantined"]
 
     def count_by_status(self) -> dict[VideoStatus, int]:
         """Return how many videos have each status."""
@@ -110,7 +117,7 @@ class Library(Closing):
         timestamp as its value is, or as `kinds` says. `recorded_at` is set in the same way.
         """
         listed = [videos] if isinstance(videos, (int, str)) else videos
-        meant = [video.video_id for video in select_videos(self.store, listed)]
+        meant = list(select_names(self.store, listed))
         self.store.catalog.set_values(meant, values, kinds)
         return self.store.catalog.videos_of(meant)
 
@@ -133,6 +140,68 @@ class Library(Closing):
         from engine.footage import drop_copies
 
         drop_copies(self.store, video)
+
+    # what is said in them
+
+    def transcripts(self, videos: Sequence[int | str] | None = None) -> list[Transcript]:
+        """Return the sources of lines of videos, by ids, names or globs, or of all."""
+        meant = None if videos is None else list(select_names(self.store, videos))
+        return self.store.transcripts.listed(meant)
+
+    def add_transcript(
+        self,
+        video: int | str,
+        path: str | Path,
+        *,
+        language: str | None = None,
+        encoding: str | None = None,
+    ) -> "Taken":
+        """Read a file of subtitles as what is said in a video, in the place of one of its name."""
+        from engine.video.subtitles.beside import read_bytes
+
+        data = read_bytes(Path(path))
+        return self.take_subtitles(
+            video, Path(path).name, data, language=language, encoding=encoding
+        )
+
+    def take_subtitles(
+        self,
+        video: int | str,
+        name: str,
+        data: bytes,
+        *,
+        language: str | None = None,
+        encoding: str | None = None,
+    ) -> "Taken":
+        """Read the bytes of a file of subtitles, as `add_transcript` does."""
+        from engine.ingesting.transcribe import take_subtitles
+
+        meant = self.store, self.video(video).video_id
+        return take_subtitles(*meant, name, data, language=language, encoding=encoding)
+
+    def scan_transcripts(
+        self, videos: Sequence[int | str] | None = None
+    ) -> "Iterator[tuple[str, list[Taken]]]":
+        """Read what is said in stored videos, in their files and beside these; yield what came."""
+        from engine.ingesting.transcribe import scan
+
+        return scan(self.store, select_videos(self.store, videos or None))
+
+    def read_screens(
+        self, videos: Sequence[int | str] | None = None, *, every_seconds: float = 1.0
+    ) -> "Iterator[tuple[str, Taken]]":
+        """Read what is written in the pictures of stored videos; yield what came.
+
+        It needs the extra `ocr`, and becomes a source of lines called `screen`.
+        """
+        from engine.ingesting.screen_text import ScreenReader, read_screens
+
+        meant = select_videos(self.store, videos or None)
+        return read_screens(self.store, meant, ScreenReader.load(), every_seconds)
+
+    def remove_transcript(self, video: int | str, source: str | None = None) -> int:
+        """Forget the lines of a video, of one source or of all; return of how many sources."""
+        return self.store.transcripts.remove(self.video(video).video_id, source)
 
     # what they look like
 
@@ -219,6 +288,11 @@ class Library(Closing):
         """Return how much of each video is embedded in the space in use; nothing if none is."""
         space = self.current_space()
         return [] if space is None else self.store.completeness(space.key, videos)
+
+    def count_by_state(self) -> dict[State, int]:
+        """Return how many videos are how far in the space in use; nothing if none is."""
+        space = self.current_space()
+        return {} if space is None else self.store.states(space.key)
 
     def finished_since(self, since: datetime) -> list[int]:
         """Return the videos that were embedded at a time (UTC) or later in the space in use."""

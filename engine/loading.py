@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 
 from engine.config import Settings
 from engine.errors import ModelError
+from engine.storage.known_texts import KnownTexts
 from engine.storage.store import Store
 from engine.vision.backbone.device import check_device
-from engine.vision.backbone.locate import fingerprint, locate
+from engine.vision.backbone.locate import fingerprint
+from engine.vision.backbone.named import parse_name
 
 if TYPE_CHECKING:
     from engine.vision.model import Model
+
+_FEW_TEXTS = 8  # at once: a search's; more are a measurement's, which keeps what came of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,8 @@ class ModelFiles:
     def find(cls, settings: Settings) -> Self:
         """Find the files; a model or a device that cannot be meant is refused."""
         check_device(settings.device)
-        folder, _ = locate(settings.model, settings.revision)
-        return cls(settings, f"{settings.precision} {fingerprint(folder)}")
+        told = fingerprint(settings.model, settings.revision)
+        return cls(settings, f"{settings.precision} {told}")
 
 
 class ModelOnDemand:
@@ -45,6 +49,7 @@ class ModelOnDemand:
         self._lock = RLock()
         self._model: Model | None = None
         self._space: str | None = None
+        self._texts = KnownTexts(store.layout.texts, writable=not store.read_only)
 
     @property
     def space(self) -> str:
@@ -70,15 +75,23 @@ class ModelOnDemand:
             self._store.catalog.use_space(key)
 
     def load(self) -> "Model":
-        """Return the model."""
+        """Return the model, loaded once."""
         with self._lock:
             if self._model is None:
                 self._model = self._load()
             return self._model
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors `[T, E]`."""
-        return self.load().embed_texts(texts)
+        """Unit vectors `[T, E]`; those of texts that were looked for lately need no model."""
+        if not 0 < len(texts) <= _FEW_TEXTS:
+            return self.load().embed_texts(texts)
+        named = parse_name(self._files.settings.model)
+        asked = {named.asked(text): text for text in texts}
+        return self._texts.get(
+            self.space,
+            [named.asked(text) for text in texts],
+            lambda lacking: self.load().embed_texts([asked[each] for each in lacking]),
+        )
 
     def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Unit vectors `[n, E]`."""
@@ -103,3 +116,10 @@ class ModelOnDemand:
                 " sizes and times of its files are the same; open the engine again"
             )
         return model
+
+
+class ModelBeside(ModelOnDemand):
+    """A model that is asked beside the engine's own: its space does not become the one in use."""
+
+    def _use(self, key: str) -> None:
+        self._store.catalog.space(key)

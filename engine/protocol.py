@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
-from engine.results import Answer, GroupBy, QueryResult
+from engine.results import Answer, Follow, GroupBy, Outlook, QueryResult, Signal, unfollowed
 from engine.rows import SqlResult
 from engine.storage.records import CellValue, ColumnKind, Job, JobStatus, Video
 
@@ -24,12 +24,16 @@ class AnyEngine(Protocol):
         exact: bool | None = None,
         mix: Mapping[str, float] | None = None,
         where: str | None = None,
+        signals: Sequence[Signal] | None = None,
+        spaces: Sequence[str] | None = None,
         **options: Any,
     ) -> QueryResult:
         """Find the moments that fit a text, or an image's bytes.
 
         `mix` adds other texts by their weights; a negative one leads away. `where` is a condition
-        on columns of `videos`, an expression of SQL: those alone are looked at.
+        on columns of `videos`, an expression of SQL: those alone are looked at. `signals`: by
+        pictures, by words that are said, or by both, as where nothing is given. `spaces`, by
+        their keys or models, are all asked; their moments are joined on time by rank.
         """
 
     def ask(
@@ -38,8 +42,31 @@ class AnyEngine(Protocol):
         choices: Sequence[str] | None = None,
         videos: Sequence[int | str] | None = None,
         where: str | None = None,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        session: str | None = None,
+        max_calls: int | None = None,
+        max_frames: int | None = None,
+        follow: Follow = unfollowed,
     ) -> Answer:
-        """Answer a question, out of choices where given, with the moments that support it."""
+        """Answer a question, out of choices where given, with the moments that support it.
+
+        `follow` is called with each step as it is made, with the cost before it is spent. `session`
+        is an earlier answer's, to ask on. With a model that sees, `schema` gives the answer's form
+        (JSON Schema), `max_calls` and `max_frames` what is spent at most.
+        """
+
+    def foresee(
+        self,
+        question: str,
+        choices: Sequence[str] | None = None,
+        videos: Sequence[int | str] | None = None,
+        where: str | None = None,
+        *,
+        max_calls: int | None = None,
+        max_frames: int | None = None,
+    ) -> Outlook:
+        """Tell where `ask` would look and what that would cost at most; nothing is looked at."""
 
     def sql(
         self, sql: str, /, *positional: Any, options: Mapping[str, Any] | None = None, **named: Any

@@ -28,7 +28,7 @@ class Completeness:
     refined: int  # approximate rows made exact for it
     inexact: int  # approximate rows on which it rests
     missing_seconds: float  # of video that was to be embedded and was not
-    budget: bool  # whether a budget ended something first
+    budget: bool  # whether a budget ended something that was not done yet
 
     @classmethod
     def of_work(cls, work: "Work") -> "Completeness":
@@ -44,7 +44,11 @@ class Completeness:
             refined=sum(item.rows for item in work.refined),
             inexact=work.inexact,
             missing_seconds=work.missing_seconds,
-            budget=not (whole and settled),
+            budget=any(
+                item.budget
+                for done in (work.embedded, work.refined, work.actions, work.detections)
+                for item in done
+            ),
         )
 
 

@@ -19,9 +19,11 @@ from engine.planner.explain import explain_text
 from engine.planner.explain_json import explain_json
 from engine.planner.logical import reads_actions, reads_detections, reads_vectors
 from engine.planner.parse import ExplainForm, Statement, parse
+from engine.planner.passing import learn_passing
 from engine.planner.pivots import MOST_VALUES, list_values
 from engine.planner.place import in_users_text
 from engine.planner.prepare import Prepared, prepare
+from engine.planner.reasons import beyond_promise
 from engine.planner.texts import list_texts, may_ask_texts
 from engine.rows import CAUTION, Completeness, SqlResult
 
@@ -43,7 +45,7 @@ def run_sql(
     if command is not None and not explain:
         rows = run_command(context, command, sql, (positional, named))
         return _result(rows, "", context, started)
-    vocabulary = context.store.catalog.vocabulary()
+    vocabulary = context.vocabulary()
     planned = partial(
         prepare,
         sql,
@@ -69,6 +71,8 @@ def run_sql(
     form = form or prepared.statement.form
     shown = explain or prepared.statement.explain != "no"
     context.reading.vectors = (analyze or not shown) and reads_vectors(prepared.plan)
+    with nesting_bounded(sql):
+        prepared = prepared.in_order(context)
     if shown and not analyze:
         with nesting_bounded(sql):
             return _explained(prepared, context, started, form)
@@ -76,6 +80,7 @@ def run_sql(
     begun = perf_counter()
     table = _run(prepared, context)
     seconds = perf_counter() - begun
+    learn_passing(context, prepared.plan, seconds, choice=prepared.planned.choice)
     with nesting_bounded(sql):
         if not shown and not analyze:
             table = _cautioned(table, prepared, context)
@@ -91,7 +96,8 @@ def _with_values(
     def ask(values: Statement) -> pa.Table:
         prepared = planned(parsed=values, analyze=False, max_rows=MOST_VALUES + 1)
         options = context.options.override(values.options)
-        return _run(prepared, replace(context, options=options))
+        context_of_values = replace(context, options=options)
+        return _run(prepared.in_order(context_of_values), context_of_values)
 
     return list_values(list_texts(statement, ask), ask)
 
@@ -101,10 +107,10 @@ def _explained(
 ) -> SqlResult:
     """Return a plan as rows of lines, or as one row of JSON."""
     if form == "json":
-        told = explain_json(prepared.plan, prepared.rules, context, **ran)
+        told = explain_json(prepared.plan, prepared.rules, context, reasons=prepared.reasons, **ran)
         text = json.dumps(told, default=str)
         return _result(pa.table({"explain": [text]}), text, context, started)
-    text = explain_text(prepared.plan, prepared.rules, context, **ran)
+    text = explain_text(prepared.plan, prepared.rules, context, reasons=prepared.reasons, **ran)
     return _result(pa.table({"explain": text.splitlines()}), text, context, started)
 
 
@@ -128,10 +134,23 @@ def _cautioned(table: pa.Table, prepared: Prepared, context: Context) -> pa.Tabl
     seen = context.caution if reads_vectors(prepared.plan) else None
     done = context.actions().caution if reads_actions(prepared.plan) else None
     found = context.detections().caution if reads_detections(prepared.plan) else None
-    said = "; ".join(each for each in (seen, done, found) if each)
+    said = "; ".join(each for each in (seen, done, found, _promised(prepared, context)) if each)
     if not said:
         return table
     return table.replace_schema_metadata({**(table.schema.metadata or {}), CAUTION: said})
+
+
+def _promised(prepared: Prepared, context: Context) -> str | None:
+    """Say of which frames AI_FILTER promised something, where other conditions came after it."""
+    later = beyond_promise(prepared.plan)
+    if not later or not context.work.looks:
+        return None
+    counts = dict.fromkeys(item.rows for item in context.work.looks.values())
+    rows = " and ".join(f"{count:,}" for count in counts)
+    return (
+        f"what AI_FILTER promises is of the {rows} frames that it was given; of those that are left"
+        f" nothing is promised, since this came after it: {', '.join(later)}"
+    )
 
 
 def _result(table: pa.Table, text: str, context: Context, started: float) -> SqlResult:

@@ -1,5 +1,7 @@
 """Which videos meet a condition on their columns, users' columns included."""
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlglot import exp
 
 from engine.cage.sandbox import Sandbox
@@ -16,7 +18,7 @@ from engine.storage.store import Store
 _BEFORE = "SELECT 1 FROM videos WHERE ("
 
 
-def videos_where(store: Store, sandbox: Sandbox, condition: str) -> list[int]:
+def videos_where(store: Store, sandbox: Sandbox, condition: str) -> NDArray[np.int64]:
     """Return the ids of the videos that meet a condition, an expression of SQL, by id.
 
     >>> videos_where(store, sandbox, "camera = 'north' AND recorded_at >= '2026-03-01'")
@@ -31,11 +33,12 @@ def videos_where(store: Store, sandbox: Sandbox, condition: str) -> list[int]:
         chosen = test.holds(rows.column)
     else:
         try:
-            return sandbox.filter(rows, [predicate]).column("video_id").to_pylist()
+            found = sandbox.filter(rows, [predicate])
+            return np.sort(found.column("video_id").to_numpy())
         except QueryError as error:
             raise in_users_text(error, condition, dict(columns)) from error
-    ids = rows.column("video_id").to_numpy()[chosen]
-    return [int(video_id) for video_id in ids]
+    ids: NDArray[np.int64] = rows.column("video_id").to_numpy()[chosen]
+    return ids
 
 
 def _read(condition: str) -> exp.Expr:

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TypeVar
 
 from engine.cage.process import Process
+from engine.errors import LimitError
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ class Ending:
             _current.reset(token)
 
     def end(self) -> None:
-        """End the statement at work. What the work does beside statements goes on."""
+        """End the statement at work; what works beside it asks `check_awaited` as it goes."""
         with self._lock:
             self.is_over = True
             if self._process is not None:
@@ -63,3 +64,15 @@ def is_ended() -> bool:
     """Whether nobody waits for the work at hand any more."""
     ending = _current.get()
     return ending is not None and ending.is_over
+
+
+def ending_at_hand() -> Callable[[], bool]:
+    """Return what tells, from any thread, whether nobody waits any more for this thread's work."""
+    ending = _current.get()
+    return lambda: ending is not None and ending.is_over
+
+
+def check_awaited() -> None:
+    """Raise LimitError where nobody waits for the work at hand any more: between dear parts."""
+    if is_ended():
+        raise LimitError("the query was ended: nobody waits for it", kind="ended")

@@ -1,0 +1,1 @@
+"""The three steps of an answer: find where to look, look, check what was said."""
