@@ -4,11 +4,13 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from api.happenings import Happenings
 from api.webhook import DeliveryError, deliver
 from engine.errors import EngineError, NotFoundError
 from engine.query import Moment
@@ -18,6 +20,9 @@ from engine.storage.standing import StandingQuery
 
 log = logging.getLogger(__name__)
 KIND = "alert"
+MORE = "alert that goes on"  # in another video of the camera; nobody is told of it again
+CAMERA = "camera"  # the column of users that says which
+_REMEMBERED = 1000  # alerts of each kind, by a server that starts
 _MOMENTS = 10  # of a video in one alert
 _AT_ONCE = 1000  # moments that are looked for; then again in the videos that have none of them
 WAITS = (1.0, 5.0, 30.0, 120.0, 600.0)  # seconds before another attempt
@@ -27,7 +32,8 @@ class Alerts:
     """Looks into videos for what stands, and tells of it in a thread of its own.
 
     An alert is a job of the kind `alert`: queued until it was told or there is no more attempt,
-    so it outlives the server; where nobody is to be told it is ready at once.
+    so it outlives the server; where nobody is to be told it is ready at once. What goes on in the
+    next video of the same camera is not told again, and kept as a job of another kind.
     """
 
     def __init__(
@@ -38,6 +44,7 @@ class Alerts:
         self._changed = threading.Condition()
         self._ended = threading.Event()
         self._next: dict[str, float] = {}  # when an alert is tried again
+        self._happened: dict[tuple[str, ...], Happenings] | None = None  # by query, text, camera
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
 
     def start(self) -> None:
@@ -57,15 +64,15 @@ class Alerts:
 
         What an alert since then says already is not said again: who asks may have been killed.
         """
-        alerts, said = (
-            list[str](),
-            {_about(job) for job in self._records.jobs(kind=KIND, since=since)},
-        )
+        alerts = list[str]()
+        kept = [job for kind in (KIND, MORE) for job in self._records.jobs(kind=kind, since=since)]
+        said = {_about(job) for job in kept}
         for query in self._engine.standing() if video_ids else ():
             left = {each for each in video_ids if (query.name, query.text, each) not in said}
             try:
                 while left and (found := self._find(query, left)):
-                    alerts += [self._keep(query, own) for own in found.values()]
+                    for own in (found[video_id] for video_id in sorted(found)):
+                        alerts += self._keep(query, own)
                     left -= set(found)
             except EngineError as error:  # one query that cannot run stops no other
                 log.warning("the standing query %r: %s", query.name, error)
@@ -86,24 +93,52 @@ class Alerts:
         for each in found.moments:
             if query.min_score is not None or each.clear:
                 moments.setdefault(each.video_id, []).append(each)
-        return {video_id: own[:_MOMENTS] for video_id, own in moments.items()}
+        return moments
 
-    def _keep(self, query: StandingQuery, moments: Sequence[Moment]) -> str:
-        video = self._engine.video(moments[0].video_id)
+    def _keep(self, query: StandingQuery, found: Sequence[Moment]) -> list[str]:
+        """Keep what was found in a video; return the alert's id, unless it goes on with another."""
+        video = self._engine.video(found[0].video_id)
+        camera, gap = video.columns.get(CAMERA), timedelta(seconds=query.gap_seconds)
+        begun = list(found)
+        if camera is not None and video.recorded_at is not None:
+            known = self._known()[query.name, query.text, str(camera)]
+            begun = known.begun(found, video.recorded_at, gap)
+        moments = (begun or found)[:_MOMENTS]
         alert = {
             "query": query.name,
             "text": query.text,
             "video": {"id": video.video_id, "name": video.name},
+            "camera": None if camera is None else str(camera),
             "recorded_at": None if video.recorded_at is None else f"{video.recorded_at:%FT%T.%f}Z",
             "moments": [
                 {name: value for name, value in asdict(each).items() if name not in _OF_VIDEO}
                 for each in moments
             ],
         }
-        job = self._records.add_job(KIND, {"alert": alert})
-        if query.url is None:
+        job = self._records.add_job(KIND if begun else MORE, {"alert": alert})
+        if query.url is None or not begun:
             self._records.update_job(job, status="ready")
-        return job
+        return [job] if begun else []
+
+    def _known(self) -> dict[tuple[str, ...], Happenings]:
+        """Return what happened lately, as the server before this one kept it."""
+        if self._happened is not None:
+            return self._happened
+        self._happened = defaultdict(Happenings)
+        gaps = {query.name: query.gap_seconds for query in self._engine.standing()}
+        jobs = [
+            job for kind in (KIND, MORE) for job in self._records.jobs(kind=kind, limit=_REMEMBERED)
+        ]
+        for job in sorted(jobs, key=lambda each: each.created_at):
+            alert = job.request["alert"]
+            camera, at = alert.get("camera"), alert["recorded_at"]
+            if camera is not None and at is not None and alert["query"] in gaps:
+                self._happened[alert["query"], alert["text"], camera].begun(
+                    [_moment(alert["video"], each) for each in alert["moments"]],
+                    datetime.fromisoformat(at).replace(tzinfo=None),
+                    timedelta(seconds=gaps[alert["query"]]),
+                )
+        return self._happened
 
     def _run(self) -> None:
         while True:
@@ -167,6 +202,10 @@ def _about(job: Job) -> tuple[str, str, int]:
     """What an alert is about: a query, and a video."""
     alert = job.request["alert"]
     return alert["query"], alert["text"], alert["video"]["id"]
+
+
+def _moment(video: Mapping[str, Any], kept: Mapping[str, Any]) -> Moment:
+    return Moment(video["id"], video["name"], **kept)
 
 
 _OF_VIDEO = ("video_id", "name")

@@ -14,15 +14,30 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from api.alerts import Alerts
+from api.allowances import Allowances
 from api.chosen import Meant, files_of
 from api.config import ServerSettings
 from api.deps import heavy_work
 from api.describe import describe
 from api.errors import handle_errors
+from api.examples import Examples
 from api.guards import Bodies, Keys, OwnPagesOnly
 from api.jobs import Jobs, Tell, Work
 from api.middleware import Head, Problems, RequestId, Version
-from api.routes import columns, curve, footage, health, jobs, page, query, standing, videos
+from api.routes import (
+    about,
+    ask,
+    columns,
+    curve,
+    footage,
+    health,
+    jobs,
+    page,
+    query,
+    standing,
+    transcripts,
+    videos,
+)
 from engine import __version__
 from engine.deepen import DeepenReport
 from engine.ingest import Event
@@ -69,16 +84,30 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     app.state.settings = settings
     app.state.jobs = queue
     app.state.heavy = heavy
+    app.state.examples = Examples(engine)
     app.state.draining = False
     handle_errors(app)
-    for module in (query, videos, footage, columns, curve, jobs, standing, health, page):
+    for module in (
+        query,
+        ask,
+        videos,
+        transcripts,
+        footage,
+        columns,
+        curve,
+        jobs,
+        standing,
+        health,
+        about,
+        page,
+    ):
         app.include_router(module.router)
     describe(app)
     app.add_middleware(Problems)
     app.add_middleware(
         Bodies, max_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes
     )
-    app.add_middleware(Keys, settings=settings)
+    app.add_middleware(Keys, settings=settings, allowances=Allowances(settings))
     if not settings.api_keys:
         app.add_middleware(OwnPagesOnly)
     app.add_middleware(RequestId)
@@ -88,7 +117,7 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
 
 
 def ingest_work(engine: Engine, settings: ServerSettings, alerts: Alerts) -> Work:
-    """Return what a job of the kinds `ingest`, `deepen` and `compact` does."""
+    """Return what a job of the kinds `ingest`, `deepen`, `compact` and `migrate` does."""
 
     def work(job: Job, report: Tell, stop: threading.Event) -> str | None:
         request = job.request
@@ -98,6 +127,11 @@ def ingest_work(engine: Engine, settings: ServerSettings, alerts: Alerts) -> Wor
         if "deepen" in request:
             engine.deepen(progress=DeepenListener(report, stop), **request["deepen"])
             return None
+        if "migrate" in request:
+            moved = engine.migrate(
+                **request["migrate"], apart=True, progress=Listener(report, stop)
+            )
+            return "; ".join(f"{name}: {reason}" for name, reason in moved.failed) or None
         files, _ = files_of(Meant.of(request), settings)
         options = request.get("options", {})
         listener = Listener(report, stop)
@@ -115,13 +149,14 @@ def ingest_work(engine: Engine, settings: ServerSettings, alerts: Alerts) -> Wor
 
 
 def upkeep(engine: Engine, settings: ServerSettings) -> Callable[[Jobs], None]:
-    """Return what is looked after while no job waits: forgotten uploads, and files that pile up."""
+    """Return what is looked after while no job waits: old jobs and uploads, files that pile up."""
     known = 0  # that could have been saved when it was last asked for: who cancels it has a rest
 
     def tidy(jobs: Jobs) -> None:
         nonlocal known
         for name in engine.drop_forgotten_uploads(settings.keep_upload_seconds):
             log.info("the upload %s belonged to nothing and was deleted", name)
+        jobs.forget(settings.keep_jobs)
         savable = engine.savable()
         known = min(known, savable)
         if savable >= known + PILE:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from api.config import ServerSettings
-from api.deps import inside_roots
+from api.deps import address_inside_roots, inside_roots
 from engine.errors import NotFoundError, UsageError
 from engine.ingesting.discover import Found, discover, let_through
+from engine.objects.address import Place, is_address, lies_in, read_address, whole
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,8 @@ def files_of(meant: Meant, settings: ServerSettings) -> tuple[list[Found], list[
     named = [_named(path) for path in meant.paths]
     inside, outside = list[Found](), list[str]()
     for each in _choose(meant):
-        path = each.path.resolve()
-        if settings.allows(path) or any(path.is_relative_to(place) for place in named):
+        path = whole(each.path)
+        if settings.allows(path) or any(lies_in(path, folder) for folder in named):
             inside.append(each)
         else:
             outside.append(each.name)
@@ -72,8 +73,10 @@ def _choose(meant: Meant) -> list[Found]:
     return left
 
 
-def _rooted(given: str, settings: ServerSettings) -> Path:
+def _rooted(given: str, settings: ServerSettings) -> Place:
     """Resolve a path; of a glob, the folders before its first wildcard."""
+    if is_address(given):
+        return address_inside_roots(settings, given)
     parts = Path(given).parts
     fixed = _fixed(parts)
     if fixed == len(parts) or "\0" in given or Path(given).exists():
@@ -84,8 +87,12 @@ def _rooted(given: str, settings: ServerSettings) -> Path:
     return base.joinpath(*parts[fixed:])
 
 
-def _named(path: str) -> Path:
+def _named(path: str) -> Place:
     """Return a path, of a glob the folders before its first wildcard."""
+    if is_address(path):
+        address = read_address(path)
+        inner = address.key.split("/")
+        return address.below("/".join(inner[: _fixed(inner)]))
     parts = Path(path).parts
     return Path(path) if Path(path).exists() else Path(*parts[: _fixed(parts)])
 

@@ -1,16 +1,18 @@
 """Settings of the server, read from `DEJAVU_…` variables and flags."""
 
-import hmac
-from pathlib import Path
-from typing import Any, Literal, Self
+import re
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from engine.config import FromFile
+from api.keys import ApiKey, key_of, read_keys, read_limits
 from engine.config_file import SERVER, read_config
+from engine.from_file import FromFile
+from engine.objects.address import Place, lies_in, whole
 
-Role = Literal["read", "write"]
+# a colon stands between roots, unless it belongs to an address
+_ROOTS = re.compile(r"[a-z][a-z0-9]*://[^/:]+(?::\d+)?(?:/[^:]*)?|[^:]+")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -21,8 +23,17 @@ class ServerSettings(FromFile):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
-    api_keys: str = Field("", description="role:secret, separated by commas; role read or write")
-    video_roots: str = Field("", description="folders that POST /videos may name, separated by :")
+    api_keys: str = Field(
+        "", description="role:secret or name=role:secret, separated by commas; role read or write"
+    )
+    key_limits: str = Field(
+        "",
+        description="of each key, limit=number, or of one, name.limit=number, separated by commas: "
+        "requests (a minute), concurrent, ingest_bytes, ingest_hours and model_calls (a day)",
+    )
+    video_roots: str = Field(
+        "", description="that POST /videos may name: folders and s3://BUCKET/FOLDER, separated by :"
+    )
     max_connections: int = Field(512, gt=0, description="at a time; who is idle makes room")
     head_seconds: float = Field(10.0, gt=0, description="until a request's headers are there")
     body_seconds: float = Field(20.0, gt=0, description="in which some of a body must come")
@@ -33,6 +44,9 @@ class ServerSettings(FromFile):
     query_wait_seconds: float = Field(2.0, ge=0)
     query_seconds: float = Field(60.0, gt=0)
     max_queued_jobs: int = Field(100, gt=0)
+    keep_jobs: int = Field(
+        10_000, ge=100, description="jobs that have ended, and alerts: the newest of each kind stay"
+    )
     webhook_hosts: str = Field(
         "", description="hosts, HOST or HOST:PORT, that webhooks may reach though not public"
     )
@@ -49,11 +63,13 @@ class ServerSettings(FromFile):
     @field_validator("api_keys")
     @classmethod
     def _keys_have_roles(cls, value: str) -> str:
-        for key in filter(None, value.split(",")):
-            role, _, secret = key.partition(":")
-            if role not in ("read", "write") or len(secret) < 4:
-                raise ValueError("expected read:SECRET or write:SECRET, each of 4 letters or more")
+        read_keys(value)
         return value
+
+    @model_validator(mode="after")
+    def _limits_are_of_keys(self) -> Self:
+        read_limits(self.key_limits, self.keys)
+        return self
 
     @model_validator(mode="after")
     def _open_servers_need_keys(self) -> Self:
@@ -64,18 +80,18 @@ class ServerSettings(FromFile):
             )
         return self
 
-    def role_of(self, secret: str) -> Role | None:
-        """Return what a key allows; comparing takes as long for a wrong key as for a right one."""
-        found: Role | None = None
-        for key in filter(None, self.api_keys.split(",")):
-            role, _, known = key.partition(":")
-            if hmac.compare_digest(known.encode(), secret.encode()):
-                found = "write" if role == "write" else "read"
-        return found
+    @property
+    def keys(self) -> list[ApiKey]:
+        """The keys, those without a name called by their place."""
+        return read_keys(self.api_keys)
 
-    def allows(self, path: Path) -> bool:
-        """Whether a file or folder lies inside a root, wherever links lead."""
-        return any(path.resolve().is_relative_to(root) for root in self.roots)
+    def key_of(self, secret: str) -> ApiKey | None:
+        """Return the key of a secret."""
+        return key_of(self.keys, secret)
+
+    def allows(self, place: Place) -> bool:
+        """Whether a file, a folder or an object lies inside a root, wherever links lead."""
+        return any(lies_in(whole(place), root) for root in self.roots)
 
     @property
     def hooks(self) -> frozenset[str]:
@@ -83,6 +99,6 @@ class ServerSettings(FromFile):
         return frozenset(host.strip() for host in self.webhook_hosts.split(",") if host.strip())
 
     @property
-    def roots(self) -> list[Path]:
-        """Folders that a request may name files in."""
-        return [Path(root).resolve() for root in self.video_roots.split(":") if root]
+    def roots(self) -> list[Place]:
+        """Folders and addresses that a request may name files in."""
+        return [whole(found[0]) for found in _ROOTS.finditer(self.video_roots)]

@@ -3,17 +3,20 @@
 import os
 import pathlib
 from dataclasses import dataclass
+from glob import has_magic
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.config import Role, ServerSettings
+from api.config import ServerSettings
 from api.errors import HttpProblem
 from api.jobs import Jobs
+from api.keys import Role
 from api.shelf import Shelf
 from api.turns import Turns
 from engine.errors import UsageError
+from engine.objects.address import Address, read_address
 from engine.session import Engine
 
 _bearer = HTTPBearer(auto_error=False, description="a key of DEJAVU_API_KEYS")
@@ -106,6 +109,17 @@ def _expect_room(jobs: JobsDep, settings: SettingsDep) -> None:
 expect_room = Depends(_expect_room)
 CanRead = Depends(_role)
 CanWrite = Depends(may_write)
+
+
+def address_inside_roots(settings: ServerSettings, given: str) -> Address:
+    """Read an address that a request names; outside the allowed ones nothing is asked for."""
+    address = read_address(given)
+    parts = address.key.split("/")
+    fixed = next((at for at, part in enumerate(parts) if has_magic(part)), len(parts))
+    if has_magic(address.bucket) or not settings.allows(address.below("/".join(parts[:fixed]))):
+        allowed = ", ".join(map(str, settings.roots)) or "none; set DEJAVU_VIDEO_ROOTS"
+        raise HttpProblem(403, f"{given!r} is outside the video roots; allowed: {allowed}")
+    return address
 
 
 def inside_roots(settings: ServerSettings, given: str) -> pathlib.Path:

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from api.errors import MEDIA
 from schemas import problem as schemas
 
-_ANYWHERE = (400, 401, 403, 405, 408, 413, 500, 503)
+_ANYWHERE = (400, 401, 403, 405, 408, 413, 429, 500, 502, 503)
 _EXAMPLES = {
     400: "unknown strategy 'dens'; allowed: auto, dense, reusevit; nearest: dense",
     401: "no key; send Authorization: Bearer KEY",
@@ -22,6 +22,7 @@ _EXAMPLES = {
     422: "top_k is 0; allowed: at least 1",
     429: "100 jobs are waiting, the most allowed",
     500: "unforeseen error; the server's log has it under request_id",
+    502: "s3://films at http://minio:9000 cannot be reached; look at AWS_ENDPOINT_URL",
     503: "4 queries are running, as many as are allowed",
 }
 _WHY = {
@@ -35,8 +36,9 @@ _WHY = {
     413: "The body is longer than allowed",
     416: "The range lies outside of the file",
     422: "The request is not valid, or the video cannot be used",
-    429: "Too many jobs wait; Retry-After says when to come back",
+    429: "Too many jobs wait, or the key has no more left; Retry-After says when to come back",
     500: "An error that nobody foresaw",
+    502: "A video or a model elsewhere could not be asked for, or answered nothing of use",
     503: "Too much runs, or it ran too long; Retry-After says when to come back",
 }
 

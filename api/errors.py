@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from math import ceil
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -17,17 +18,26 @@ from engine.errors import (
     EngineError,
     ExecutionError,
     LimitError,
+    LookerError,
     ModelError,
     NotFoundError,
+    ObjectError,
     QueryError,
     StoreError,
+    UnreachedError,
+    UnreachedModelError,
     UsageError,
     VideoError,
 )
+from engine.objects.address import BUCKETS
 from schemas.letters import sayable
 
 _STATUS: tuple[tuple[type[EngineError], int], ...] = (
     (NotFoundError, 404),
+    (UnreachedError, 502),
+    (ObjectError, 502),
+    (LookerError, 502),
+    (UnreachedModelError, 502),
     (QueryError, 400),
     (UsageError, 400),
     (VideoError, 422),
@@ -45,7 +55,10 @@ _KINDS: Mapping[int, type[EngineError]] = {  # of what is wrong before the engin
 }
 GONE = 499  # not of the standard, but what proxies call it
 MEDIA = "application/problem+json"
-_FOLDERS = re.compile(r"(?<![\w.…])/(?:[^\s/'\",:;]+/)+")
+_FOLDERS = re.compile(  # of a path, or an address, whose last name stays
+    r"(?P<scheme>\b[a-z][a-z0-9+.-]*)://(?P<in>[^\s'\",;]*/)?(?P<name>[^\s'\",;/]*)"
+    r"|(?<![\w.…])/+(?:[^\s/'\",:;]+/)+"
+)
 T = TypeVar("T")
 
 
@@ -61,7 +74,7 @@ class HttpProblem(HTTPException):
 
 
 def without_paths(value: T, role: str | None) -> T:
-    """Leave of each absolute path its last name alone, for those who may only look."""
+    """Leave of each absolute path or address of a video its last name, for who may only look."""
     return value if role == "write" else _bare(value)
 
 
@@ -76,10 +89,21 @@ def _sayable(value: Any) -> Any:
 
 def _bare(value: Any) -> Any:
     if isinstance(value, str):
-        return _FOLDERS.sub("", value)
+        return _FOLDERS.sub(_named, value)
     if isinstance(value, Mapping):
         return {name: _bare(item) for name, item in value.items()}
     return [_bare(item) for item in value] if isinstance(value, list) else value
+
+
+def _named(found: re.Match[str]) -> str:
+    """Return what stays of a path or an address; of servers all does."""
+    scheme, inside, name = found["scheme"], found["in"], found["name"]
+    if scheme is None:
+        return ""
+    held = scheme in (*BUCKETS, "file") or (scheme == "https" and "." in name)
+    if not held or inside is None:
+        return found[0]
+    return name or f"{inside.rstrip('/').rpartition('/')[2]}/"
 
 
 def problem(
@@ -109,21 +133,26 @@ def problem(
     return JSONResponse(_sayable(body), status, media_type=MEDIA, headers=dict(headers or {}))
 
 
+def problem_of(request: Request, error: EngineError) -> JSONResponse:
+    """Build the response for an error of the engine."""
+    status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+    more: dict[str, Any] = {}
+    if isinstance(error, LimitError):
+        more["limit"] = error.kind
+        if error.kind in ("time", "busy", "calls"):
+            status = 429 if error.kind == "calls" else 503  # later, or with less to do, it may go
+            more["headers"] = {"Retry-After": str(ceil(error.again_seconds))}
+    if isinstance(error, QueryError) and error.position is not None:
+        more |= {"position": error.position, "caret": error.caret()}
+    return problem(request, status, str(error), kind=type(error), **more)
+
+
 def handle_errors(app: FastAPI) -> None:
     """Register a handler for every kind of error that is foreseen."""
 
     @app.exception_handler(EngineError)
     async def engine_error(request: Request, error: EngineError) -> JSONResponse:
-        status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-        more: dict[str, Any] = {}
-        if isinstance(error, LimitError):
-            more["limit"] = error.kind
-            if error.kind in ("time", "busy"):
-                status = 503  # with less to do here it may go
-                more["headers"] = {"Retry-After": "10"}
-        if isinstance(error, QueryError) and error.position is not None:
-            more |= {"position": error.position, "caret": error.caret()}
-        return problem(request, status, str(error), kind=type(error), **more)
+        return problem_of(request, error)
 
     @app.exception_handler(RequestValidationError)
     async def not_valid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -6,8 +6,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.allowances import Allowances
 from api.config import LOOPBACK, ServerSettings
 from api.errors import HttpProblem, problem
+from engine.caller import paid_by
 
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 _OPEN = ("/", "/docs", "/openapi.json", "/livez", "/readyz")  # and what the page is made of
@@ -32,27 +34,41 @@ def _sends_a_body(scope: Scope) -> bool:
 class Keys:
     """Note the role of who asks in the scope; without a known key nothing else is done for them."""
 
-    def __init__(self, app: ASGIApp, *, settings: ServerSettings) -> None:
+    def __init__(self, app: ASGIApp, *, settings: ServerSettings, allowances: Allowances) -> None:
         self.app = app
         self.settings = settings
+        self.allowances = allowances
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on with the role, or refuse with 401."""
+        """Pass on with the role, or refuse with 401, or with 429 what the key has used up."""
         if scope["type"] != "http" or not self.settings.api_keys:
             scope["role"] = "write"
             await self.app(scope, receive, send)
             return
         given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         kind, _, secret = given.partition(" ")
-        role = self.settings.role_of(secret.strip()) if kind.lower() == "bearer" else None
-        path = scope["path"]
-        if role is None and path not in _OPEN and not path.startswith(_OPEN_BELOW):
+        key = self.settings.key_of(secret.strip()) if kind.lower() == "bearer" else None
+        is_open = scope["path"] in _OPEN or scope["path"].startswith(_OPEN_BELOW)
+        if key is None and not is_open:
             said = "the key is not known" if given else "no key"
             said += "; send Authorization: Bearer KEY"
             await _refuse(scope, receive, send, 401, said, WWW_Authenticate="Bearer")
             return
-        scope["role"] = role
-        await self.app(scope, receive, send)
+        scope["role"] = key and key.role
+        if key is None or is_open:
+            await self.app(scope, receive, send)
+            return
+        scope["allowance"] = allowance = self.allowances.of(key)
+        try:
+            allowance.begin()
+        except HttpProblem as error:
+            await _refuse(scope, receive, send, 429, error.detail, **(error.headers or {}))
+            return
+        try:
+            with paid_by(allowance.pay):
+                await self.app(scope, receive, send)
+        finally:
+            allowance.end()
 
 
 class Bodies:

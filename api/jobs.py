@@ -13,7 +13,7 @@ from engine.storage.records import Job
 
 log = logging.getLogger(__name__)
 Tell = Callable[[Mapping[str, Any]], None]
-KINDS = ("ingest", "deepen", "compact")  # that are done here; alerts are told elsewhere
+KINDS = ("ingest", "deepen", "compact", "migrate")  # that are done here; alerts are told elsewhere
 Work = Callable[[Job, Tell, threading.Event], str | None]
 IDLE_SECONDS = 60.0  # between two looks at what there is to tidy up while nothing is queued
 
@@ -73,6 +73,11 @@ class Jobs:
         if job.status not in ("failed", "cancelled"):
             raise HttpProblem(409, f"job {job_id} is {job.status}; allowed: failed, cancelled")
         return self.submit(job.kind, job.request)
+
+    def forget(self, keep: int) -> None:
+        """Remove what has ended, alerts too, but for the newest `keep` of each kind."""
+        if dropped := self._records.drop_ended(keep):
+            log.info("%s jobs that had ended were removed", dropped)
 
     @property
     def version(self) -> int:
@@ -141,6 +146,7 @@ class Jobs:
                 self._records.update_job(job_id, status="ready")
         except NotFoundError:
             log.debug("job %s is gone", job_id)
+        self._cancelled.discard(job_id)
 
     def _report(self, job_id: str, progress: Mapping[str, Any]) -> None:
         self._records.update_job(job_id, progress=progress)

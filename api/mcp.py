@@ -104,6 +104,7 @@ class _Tools:
             "confidence": round(said.confidence, 4),
             "how": said.how,
             "evidence": [_moment(moment) for moment in said.evidence],
+            "claims": [{"text": each.text, "verdict": each.verdict} for each in said.claims],
             **_caution(said.caution),
         }
 
@@ -174,4 +175,5 @@ def _moment(moment: Moment) -> dict[str, Any]:
         "stop_seconds": moment.stop_seconds,
         "best_at_seconds": moment.peak_seconds,
         "score": round(moment.score, 4),
+        **({"said": moment.line} if moment.line is not None else {}),
     }

@@ -89,6 +89,10 @@ def _in_parquet(kind: pa.DataType) -> bool:
     """Whether Parquet has a type, and those that it is made of."""
     if pa.types.is_interval(kind) or pa.types.is_union(kind):
         return False
+    if pa.types.is_struct(kind) and not kind.num_fields:
+        return False
+    if pa.types.is_map(kind) and pa.types.is_null(kind.key_type):
+        return False
     return all(_in_parquet(kind.field(place).type) for place in range(kind.num_fields))
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -43,7 +44,7 @@ class Turns:
             await self._enter(gone)
             ending = Ending()
             loop = asyncio.get_running_loop()
-            task = loop.run_in_executor(self._threads, ending.run, work)
+            task = loop.run_in_executor(self._threads, copy_context().run, ending.run, work)
             task.add_done_callback(self._ended)
             first = (task, gone)
             try:

@@ -3,22 +3,16 @@
 import hashlib
 import hmac
 import http.client
-import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
-from threading import Timer
+from collections.abc import Collection
 from urllib.parse import SplitResult, urlsplit
 
 from engine.errors import UsageError
+from engine.objects.public import HostError, address_of, ended_after
 
 _SECONDS = 10.0  # for all of it
-_UNICAST = ipaddress.ip_network("2000::/3")  # of IPv6, all that the internet is given so far
-_NOT_PUBLIC = tuple(  # though Python takes them to be: they lead elsewhere, or to the cloud's host
-    map(ipaddress.ip_network, ("2002::/16", "3fff::/20", "192.88.99.0/24", "168.63.129.16/32"))
-)
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -55,7 +49,10 @@ def deliver(
     """
     parts = check_url(url)
     host, port = str(parts.hostname), parts.port or _PORTS[parts.scheme]
-    address = _address(host, port, allowed)
+    try:
+        address = address_of(host, port, allowed, "DEJAVU_WEBHOOK_HOSTS")
+    except HostError as error:
+        raise DeliveryError(str(error)) from error
     at = int(time.time())
     headers = {"Content-Type": "application/json", "X-Dejavu-Delivery": told}
     headers |= {"User-Agent": "dejavu-engine", "Connection": "close"}
@@ -65,7 +62,7 @@ def deliver(
     try:
         with (
             socket.create_connection((address, port), _SECONDS) as raw,
-            _ended_after(_SECONDS, raw),
+            ended_after(_SECONDS, raw),
         ):
             status = _post(parts, host, port, raw, path, body, headers)
     except (OSError, http.client.HTTPException, ssl.SSLError) as error:
@@ -92,51 +89,3 @@ def _post(
         return connection.getresponse().status
     finally:
         connection.close()
-
-
-@contextmanager
-def _ended_after(seconds: float, connection: socket.socket) -> Iterator[None]:
-    """End a connection after so long, also that of who answers a byte at a time.
-
-    By a descriptor of its own: TLS takes the socket's away from it.
-    """
-    with connection.dup() as other:
-        end = Timer(seconds, lambda: _shut(other))
-        end.start()
-        try:
-            yield
-        finally:
-            end.cancel()
-            end.join()
-
-
-def _shut(connection: socket.socket) -> None:
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-
-
-def _address(host: str, port: int, allowed: Collection[str]) -> str:
-    """Return an address of a host that may be spoken to."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise DeliveryError(f"no host {host!r}: {error}") from error
-    addresses = [str(info[4][0]) for info in found]
-    if host in allowed or f"{host}:{port}" in allowed:
-        return addresses[0]
-    if private := [each for each in addresses if not is_public(each)]:
-        said = f"{host} is {private[0]}, which is not public; allowed: DEJAVU_WEBHOOK_HOSTS"
-        raise DeliveryError(said)
-    return addresses[0]
-
-
-def is_public(address: str) -> bool:
-    """Whether an address is one of the internet: not of this machine, its network or its cloud."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            found = found.ipv4_mapped
-        elif found not in _UNICAST:
-            return False
-    listed = any(found in network for network in _NOT_PUBLIC)
-    return found.is_global and not found.is_multicast and not listed

@@ -1,4 +1,4 @@
-"""`query`, `ask` and `sql`."""
+"""`query` and `sql`."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from rich.markup import escape
 from api.cli import finding, flags, show
 from api.cli.connect import connect
 from engine.errors import UsageError, unknown
-from engine.results import Answer, GroupBy, Moment, QueryResult
+from engine.results import GroupBy, Moment, QueryResult
 from engine.rows import caution_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def query(
     min_score: finding.MinScore = None,
     mix: finding.Mix = None,
     _not: finding.Without = None,
+    signal: finding.Signals = None,
+    spaces: finding.Spaces = None,
     exact: Annotated[
         bool | None,
         typer.Option(help="Refine approximate rows, cut-offs too; by default for the order alone."),
@@ -47,6 +49,9 @@ def query(
         typer.Option("--format", envvar="DEJAVU_QUERY_FORMAT", help="table, json or csv."),
     ] = "table",
     html: Annotated[Path | None, typer.Option(help="Write a page with pictures.")] = None,
+    links: Annotated[
+        str, typer.Option(help="What its videos play from: relative, absolute, none, or a URL.")
+    ] = "relative",
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
@@ -58,15 +63,28 @@ def query(
     if form not in MOMENT_FORMATS:
         raise UsageError(unknown("format", form, MOMENT_FORMATS))
     sought = finding.Sought(
-        text, image, mix or (), _not or (), video or (), where, top, offset, min_score
+        text,
+        image,
+        mix or (),
+        _not or (),
+        video or (),
+        where,
+        top,
+        offset,
+        min_score,
+        signal or (),  # type: ignore[arg-type]  # the engine says what is allowed
     )
+    if html is not None:
+        from api.cli.page import check_links, write_page
+
+        check_links(links)
     with connect(data, model, device) as engine:
         limits = finding.budgets(budget_seconds, budget_frames)
+        if spaces is not None:
+            limits["spaces"] = [each.strip() for each in spaces.split(",") if each.strip()]
         found = sought.find(engine, group_by, exact, **limits)  # type: ignore[arg-type]
         if html is not None:
-            from api.cli.page import write_page
-
-            write_page(html, sought.title, found.moments, engine)
+            write_page(html, sought.title, found, engine, links)
     if as_json or form == "json":
         show.print_json(found)
     elif form == "csv":
@@ -75,30 +93,6 @@ def query(
         print_moments(found, first=offset + 1)
         if html is not None:
             show.out.print(f"[dim]page written to {html}[/]")
-
-
-def ask(
-    question: Annotated[str, typer.Argument(help="What to answer.")],
-    choice: Annotated[list[str] | None, typer.Option(help="A possible answer; repeatable.")] = None,
-    video: flags.Videos = None,
-    where: flags.Where = None,
-    data: flags.Data = flags.DATA,
-    model: flags.ModelName = "builtin",
-    device: flags.Device = "auto",
-    as_json: flags.Json = False,
-) -> None:
-    """Answer a question, with the seconds that show it."""
-    with connect(data, model, device) as engine:
-        answered = engine.ask(
-            question,
-            choice,
-            videos=video and [flags.which(each) for each in video],
-            where=where,
-        )
-    if as_json:
-        show.print_json(answered)
-    else:
-        print_answer(answered)
 
 
 def sql(
@@ -125,7 +119,7 @@ def sql(
     text = sys.stdin.read() if statement == "-" else statement
     if explain or analyze:
         text = f"EXPLAIN {'ANALYZE ' if analyze else ''}{text}"
-    named = dict(_parameter(given) for given in param or ())
+    named = _parameters(param or ())
     with connect(data, model, device) as engine:
         options = finding.budgets(budget_seconds, budget_frames)
         table = engine.sql(text, options=options, **named).arrow()
@@ -135,11 +129,13 @@ def sql(
 def _write_moments(moments: Sequence[Moment]) -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(field.name for field in fields(Moment))
-    writer.writerows(astuple(moment) for moment in moments)
+    for moment in moments:
+        writer.writerow(" ".join(v) if isinstance(v, tuple) else v for v in astuple(moment))
 
 
 def print_moments(found: QueryResult, *, first: int = 1) -> None:
     """Print moments as a table with where they came from."""
+    spoken = any(moment.line for moment in found.moments)
     rows = [
         (
             place,
@@ -148,12 +144,14 @@ def print_moments(found: QueryResult, *, first: int = 1) -> None:
             show.clock(moment.peak_seconds),
             round(moment.score, 4),
             _CLEAR[moment.clear],
+            *(_said(moment) if spoken else ()),
         )
         for place, moment in enumerate(found.moments, start=first)
     ]
     covered = found.coverage
     if rows:
-        show.print_table(("#", "video", "moment", "best at", "score", "match"), rows)
+        said = ("by", "said") if spoken else ()
+        show.print_table(("#", "video", "moment", "best at", "score", "match", *said), rows)
         if not any(moment.clear in (True, None) for moment in found.moments):
             show.out.print(
                 "[yellow]no clear match: unrelated texts score as high; these come nearest[/]"
@@ -168,7 +166,7 @@ def print_moments(found: QueryResult, *, first: int = 1) -> None:
     if covered.coarse_seconds:
         parts.append(f"{covered.coarse_seconds:,.0f} s looked at by first frames alone")
     if not covered.complete:
-        why = "; ".join(covered.lacking[:3]) or "a file cannot be read, or time ran out"
+        why = covered.lacks or "time ran out, and asking again goes on, or a file cannot be read"
         parts.append(f"not complete: {why}")
     parts += (
         ["where they begin and end rests on approximate rows"] if covered.edges_may_move else []
@@ -179,22 +177,9 @@ def print_moments(found: QueryResult, *, first: int = 1) -> None:
     show.print_caution(found.caution)
 
 
-def print_answer(answered: Answer) -> None:
-    """Print an answer, its choices and its evidence."""
-    guess = "" if answered.caution is None else "its guess: "
-    said = f"{guess}[bold]{escape(answered.text)}[/]"
-    show.out.print(f"{said}  {answered.confidence:.0%}  [dim]{answered.how}[/]")
-    ranked = sorted(answered.scores.items(), key=lambda pair: -pair[1])[:6]
-    widest = max(len(choice) for choice, _ in ranked)
-    for choice, share in ranked:
-        bar = "█" * round(24 * share)
-        show.out.print(
-            f"  {escape(choice.ljust(widest))}  [magenta]{bar.ljust(24)}[/] {share:6.1%}"
-        )
-    for moment in answered.evidence[:5]:
-        span = f"{show.clock(moment.start_seconds)} – {show.clock(moment.stop_seconds)}"
-        show.out.print(f"  [dim]seen in[/] {escape(moment.name)} [bold]{span}[/]")
-    show.print_caution(answered.caution)
+def _said(moment: Moment) -> tuple[str, str]:
+    line = " ".join((moment.line or "").split())
+    return ", ".join(moment.signals), line if len(line) <= 80 else f"{line[:79]}…"
 
 
 def write_table(table: "pa.Table", form: str, *, plan: bool = False) -> None:
@@ -232,6 +217,15 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
     return json.dumps(show.plain(value)) if isinstance(value, dict | list) else str(value)
+
+
+def _parameters(given: Sequence[str]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for name, value in map(_parameter, given):
+        if name in named:
+            raise UsageError(f"--param {name} is given twice; allowed: one value for each name")
+        named[name] = value
+    return named
 
 
 def _parameter(given: str) -> tuple[str, Any]:

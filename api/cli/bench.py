@@ -51,6 +51,29 @@ def ask(
 
 
 @app.command()
+def shown(
+    clips: flags.Clips = 64,
+    seed: int = 31,
+    fit: Annotated[
+        Path | None, typer.Option(help="Write a curve fitted on other clips here.")
+    ] = None,
+    workers: flags.Workers = 2,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Count how often "nothing like this is here" is known, and hold probabilities to account."""
+    from engine.evaluation.bench import shown as shown_bench
+
+    with show.err.status("asking"):
+        report = shown_bench.run(
+            model=model, device=device, clips=clips, seed=seed, workers=workers, fit=fit
+        )
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
 def encode(
     device: Annotated[str, typer.Option(help="A CUDA device.")] = "cuda",
     tower: Annotated[list[str] | None, typer.Option(help="L/14 or B/16.")] = None,
@@ -210,7 +233,10 @@ def strategies(
 def _read(path: Path) -> "Comparison":
     from engine.evaluation.compare import Comparison
 
-    return Comparison.from_json(json.loads(path.read_text())["data"])
+    try:
+        return Comparison.from_json(json.loads(path.read_text())["data"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UsageError(f"{path} is no comparison; allowed: what --out wrote") from error
 
 
 @app.command()

@@ -45,6 +45,9 @@ def ingest(
     rounds: int = 3,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="With --end-to-end: ours in bf16 on a CPU too.")
+    ] = False,
     out: flags.OutFile = None,
     as_json: flags.Json = False,
 ) -> None:
@@ -57,7 +60,7 @@ def ingest(
         with show.err.status("ingesting by every way"):
             report = whole_bench.run(
                 paths or (), seed=seed, model=model, device=device, fps=fps, max_drift=max_drift,
-                gates=gates, rounds=rounds,
+                gates=gates, rounds=rounds, precision="bf16" if bf16 else "auto",
             )  # fmt: skip
         show.print_report(report, as_json=as_json, path=out)
         return

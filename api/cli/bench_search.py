@@ -29,6 +29,8 @@ def search(
 def query(
     size: flags.Sizes = None,
     queries: Annotated[int, typer.Option(help="Queries of a top-k; scans take a tenth.")] = 100,
+    folder: Annotated[Path | None, typer.Option(help="Keep what is written, and go on.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the vectors and the queries.")] = 0,
     out: flags.OutFile = None,
     as_json: flags.Json = False,
 ) -> None:
@@ -36,7 +38,9 @@ def query(
     from engine.evaluation.bench import query as query_bench
 
     with show.err.status("querying"):
-        report = query_bench.run(sizes=size or (100_000, 1_000_000), queries=queries)
+        report = query_bench.run(
+            sizes=size or (100_000, 1_000_000), queries=queries, folder=folder, seed=seed
+        )
     show.print_report(report, as_json=as_json, path=out)
 
 
@@ -115,6 +119,38 @@ def actions(
 
 
 @app.command()
+def detect(
+    clips: Annotated[int, typer.Option(help="Made-up clips.", min=1)] = 120,
+    seed: int = 7,
+    split: Annotated[str, typer.Option(help="test, or val to choose settings by.")] = "test",
+    fps: Annotated[float, typer.Option(help="Frames a second, of 12.", min=0.5, max=12)] = 4.0,
+    keep: Annotated[
+        list[float] | None, typer.Option(help="Share of the patches, beside dense; repeatable.")
+    ] = None,
+    every: Annotated[int, typer.Option(help="Frames from full to full; 0: never.", min=0)] = 12,
+    model: Annotated[str, typer.Option(help="builtin, a folder or a hub id.")] = "builtin",
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Find things in coded clips, dense and pruned: mean average precision at half overlap."""
+    from engine.evaluation.bench import detect as detect_bench
+
+    with show.err.status("detecting"):
+        report = detect_bench.run(
+            model=model,
+            device=device,
+            clips=clips,
+            seed=seed,
+            split=split,
+            fps=fps,
+            keep=keep or (),
+            every=every,
+        )
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
 def video(
     tower: Annotated[str, typer.Option(help="B/16 or Ti/8.")] = "B/16",
     clips: Annotated[int, typer.Option(help="At once.", min=1)] = 32,
@@ -135,6 +171,32 @@ def video(
             device=device,
             clips=clips,
             keep=keep or (1.0, 0.7, 0.5, 0.3),
+            repeats=repeats,
+        )
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def rollout(
+    tower: Annotated[
+        list[str] | None, typer.Option(help="L/14, B/16, Ti/16 or 'ViTDet-B 672'; repeatable.")
+    ] = None,
+    streams: Annotated[int, typer.Option(help="Side by side.", min=1)] = 16,
+    every: Annotated[int, typer.Option(help="Frames from full to full.", min=2)] = 8,
+    repeats: Annotated[int, typer.Option(min=1)] = 5,
+    device: flags.Device = "auto",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Time rollout-guided pruning beside dense: a frame tower, and a detector's with buffers."""
+    from engine.evaluation.bench import rollout as rollout_bench
+
+    with show.err.status("encoding"):
+        report = rollout_bench.run(
+            towers=tuple(tower or ("L/14", "ViTDet-B 672")),
+            device=device,
+            streams=streams,
+            every=every,
             repeats=repeats,
         )
     show.print_report(report, as_json=as_json, path=out)
@@ -166,4 +228,21 @@ def coverage(
             gop_seconds=gop,
             split=check_split(split),
         )
+    show.print_report(report, as_json=as_json, path=out)
+
+
+@app.command()
+def estimates(
+    clips: flags.Clips = 18,
+    queries: flags.Queries = 20,
+    seed: int = 1,
+    model: flags.ModelName = "builtin",
+    out: flags.OutFile = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Hold estimates of decoding and encoding against what queries took, from none known."""
+    from engine.evaluation.bench import estimates as estimates_bench
+
+    with show.err.status("asking"):
+        report = estimates_bench.run(clips=clips, queries=queries, seed=seed, model=model)
     show.print_report(report, as_json=as_json, path=out)

@@ -63,6 +63,24 @@ def import_file(
         show.out.print(f"[yellow]unused[/] {name}")
 
 
+@app.command("sequence")
+def import_head(
+    source: Source,
+    target: Target,
+    model: Annotated[str, typer.Option(help="The model with the checkpoint's own towers.")],
+    as_json: flags.Json = False,
+) -> None:
+    """Take the sequence head (seqTransf) out of a CLIP4Clip checkpoint, for `eval`."""
+    from engine.search.sequence import SequencePooler, save_sequence
+    from engine.search.sequence_published import import_sequence
+    from engine.vision.model import load_model
+
+    loaded = load_model(model, device="cpu")
+    head = import_sequence(source, loaded.tower)
+    save_sequence(SequencePooler(head, loaded.space.weight_hash), target)
+    _written(target, as_json=as_json)
+
+
 @app.command("video")
 def import_video(
     source: Source,

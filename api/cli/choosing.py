@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.errors import UsageError
+from engine.objects.address import place_of
 
 if TYPE_CHECKING:
     from engine.storage.records import Video
@@ -51,7 +51,9 @@ class Choice:
     def _meets(self, video: "Video") -> bool:
         if self.gone and not video.path:
             raise UsageError("a server tells no paths: --gone needs the data folder itself")
-        if self.gone and Path(video.path).exists():
+        from engine.objects.remote import is_there  # of buckets too, which takes long to load
+
+        if self.gone and is_there(place_of(video.path)):
             return False
         came = video.ingested_at
         early = self.since is not None and came < self.since

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
+from engine.printable import printable
+
 _GAP = 8
 _LINE = 18  # pixels of a line of text
 _PAPER, _INK, _HOLE = "white", "black", "#dddddd"
@@ -46,6 +48,7 @@ def _fit(each: Thumbnail, width: int) -> Image.Image:
 
 def _cut(pen: ImageDraw.ImageDraw, line: str, width: int, font: object) -> str:
     """Shorten a line until it is no wider than its picture."""
+    line = printable(line)
     if pen.textlength(line, font) <= width:  # type: ignore[arg-type]
         return line
     while line and pen.textlength(f"{line}…", font) > width:  # type: ignore[arg-type]

@@ -12,6 +12,32 @@ app = typer.Typer(help="Videos of annotated sets.", no_args_is_help=True)
 
 
 @app.command()
+def rehearse(
+    target: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    clips: Annotated[int, typer.Option(help="Made-up videos.", min=1)] = 8,
+    seconds: Annotated[float, typer.Option(help="Length of each.")] = 20.0,
+    shape: Annotated[
+        str | None, typer.Option(help="A random model too: L/14, B/16 or tiny.")
+    ] = None,
+    seed: int = 7,
+    as_json: flags.Json = False,
+) -> None:
+    """Make up videos with annotation files in the official formats, to try the pipeline out."""
+    from engine.evaluation.rehearse import rehearse as make_dataset
+    from engine.evaluation.rehearse import write_random_clip
+
+    with show.err.status(f"making {clips} videos"):
+        files = make_dataset(target, clips, seconds, seed)
+        if shape is not None:
+            files["model"] = target / "model"
+            write_random_clip(files["model"], shape, seed)
+    if as_json:
+        show.print_json(files)
+        return
+    show.print_table(("what", "where"), [(name, str(path)) for name, path in files.items()])
+
+
+@app.command()
 def prepare(
     name: Annotated[str, typer.Argument(help="msrvtt, how2qa, nextqa or nextgqa.")],
     videos: Annotated[Path, typer.Argument(help="Folder of the dataset's videos.")],

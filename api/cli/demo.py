@@ -12,7 +12,9 @@ import typer
 
 import engine
 from api.cli import flags, show
-from api.cli.ask import print_answer, print_moments, write_table
+from api.cli.answer import print_answer
+from api.cli.ask import print_moments, write_table
+from api.cli.demo_models import show_models
 from api.cli.ingest import Bars, print_report
 from engine.results import Moment, QueryResult
 
@@ -60,7 +62,7 @@ def demo(
     device: flags.Device = "auto",
     as_json: flags.Json = False,
 ) -> None:
-    """Make clips, ingest them, ask three things of them, and compare the ways to encode."""
+    """Make clips, ingest them, ask five things of them, and compare the ways to encode."""
     present(SCRIPT, data, device, as_json=as_json)
 
 
@@ -70,7 +72,7 @@ def present(script: Script, data: Path, device: str, *, as_json: bool = False) -
         told = run(script, data, device)
     if as_json:
         show.print_json(told)
-    if not (told["moment_is_right"] and told["answer_is_right"]):
+    if not all(right for name, right in told.items() if name.endswith(("_is_right", "_are_right"))):
         raise typer.Exit(1)
 
 
@@ -85,7 +87,7 @@ def run(script: Script, data: Path, device: str) -> dict[str, Any]:
         make_clip(script.seed + number, "test", duration_seconds=script.seconds, redundancy=each)
         for number, each in enumerate(script.redundancy)
     ]
-    _say("1", f"{len(clips)} clips of {script.seconds:.0f} s, made by code, into {videos}")
+    show.step("1", f"{len(clips)} clips of {script.seconds:.0f} s, made by code, into {videos}")
     with show.err.status("drawing and encoding"):
         world = json.loads(write_world(videos, clips, "test", script.seed).read_text())
     told = find_told(world, script.text)
@@ -93,15 +95,17 @@ def run(script: Script, data: Path, device: str) -> dict[str, Any]:
     show.out.print(f"[dim]{sum(f.stat().st_size for f in files) / 2**20:.1f} MiB of H.264[/]")
 
     with engine.Engine.open(data / "store", model="builtin", device=device) as opened:
-        _say("2", "ingest by the early gate: what the last frames computed already is taken over")
+        show.step(
+            "2", "ingest by the early gate: what the last frames computed already is taken over"
+        )
         with Bars() as bars:
             report = opened.ingest(files, strategy="earlygate", progress=bars)
         print_report(report)
-        _say("3", f'a text: "{script.text}"')
+        show.step("3", f'a text: "{script.text}"')
         found = opened.query(script.text, top_k=5)
         print_moments(found)
         good = _check_moment(found, told)
-        _say("4", "the same in SQL, beside what is known of the videos")
+        show.step("4", "the same in SQL, beside what is known of the videos")
         statement = (
             "SELECT v.name, count(*) AS frames, max(CLIP_MATCH(f.frame, $text)) AS best\n"
             "FROM frames AS f JOIN videos AS v USING (video_id)\n"
@@ -110,12 +114,13 @@ def run(script: Script, data: Path, device: str) -> dict[str, Any]:
         show.out.print(f"[dim]{statement}[/]")
         best = opened.sql(statement, text=script.text).arrow()
         write_table(best, "table")
-        _say("5", f"a question: {told.question}")
+        show.step("5", f"a question: {told.question}")
         answered = opened.ask(told.question, told.choices, videos=[f"{told.asked}.mp4"])
-        print_answer(answered)
-        _mark(answered.text == told.answer, f"the script says: {told.answer}")
+        print_answer(answered, opened)
+        show.mark(answered.text == told.answer, f"the script says: {told.answer}")
+        models = show_models(opened, data / "motion")
 
-    _say("6", "the same clips by each way to encode, beside dense")
+    show.step("8", "the clips of step 1 by each way to encode, beside dense")
     compared = compare(files, data, script.text, told, device)
     seconds = time.monotonic() - started
     show.out.print(f"\n[bold]done in {seconds:.0f} s[/]. How to go on:")
@@ -135,6 +140,7 @@ def run(script: Script, data: Path, device: str) -> dict[str, Any]:
         "sql": best.to_pylist(),
         "answer": answered,
         "answer_is_right": answered.text == told.answer,
+        **models,
         "strategies": compared,
     }
 
@@ -227,13 +233,5 @@ def _check_moment(found: QueryResult, told: Told) -> bool:
         and abs(best.stop_seconds - stop) <= 1
     )
     span = f"{show.clock(start)} – {show.clock(stop)}"
-    _mark(hit, f"the script says: {told.video}, {span}; within a second counts")
+    show.mark(hit, f"the script says: {told.video}, {span}; within a second counts")
     return hit
-
-
-def _mark(good: bool, text: str) -> None:
-    show.out.print(f"{'[green]✓[/]' if good else '[red]✗[/]'} [dim]{text}[/]")
-
-
-def _say(number: str, text: str) -> None:
-    show.out.print(f"\n[bold magenta]{number}[/]  [bold]{text}[/]", highlight=False)

@@ -13,9 +13,10 @@ import typer
 from rich.markup import escape
 
 from api.cli import flags, show
-from engine.config_file import SERVER, config_path, read_config
-from engine.errors import EngineError
+from engine.config_file import OBJECT, SERVER, config_path, read_config
+from engine.errors import EngineError, UsageError
 from engine.knowledge import caution
+from engine.storage.layout import Layout
 from engine.storage.lock import holder
 
 PACKAGES = ("torch", "triton", "transformers", "av", "duckdb", "pyarrow", "faiss-cpu", "fastapi")
@@ -46,10 +47,11 @@ def doctor(
         *_packages(),
         _gpu(),
         _hardware_decode(),
+        _objects(),
         _disk(data),
         _store(data),
     ]
-    findings.append(_model(model, device))
+    findings.append(_model(model, device, data))
     if as_json:
         show.print_json(findings)
     else:
@@ -83,6 +85,7 @@ def _packages() -> list[Finding]:
 def _config() -> Finding:
     from api.config import ServerSettings
     from engine.config import Settings
+    from engine.objects.settings import ObjectSettings
 
     path = config_path()
     if path is None:
@@ -90,7 +93,9 @@ def _config() -> Finding:
     given = read_config(Settings.model_fields)
     server = read_config(ServerSettings.model_fields, table=SERVER)
     hidden = {name: "…" if name == "api_keys" else value for name, value in server.items()}
-    told = ", ".join(f"{name} = {value}" for name, value in {**given, **hidden}.items())
+    elsewhere = read_config(ObjectSettings.model_fields, table=OBJECT)
+    named = {f"{OBJECT}.{name}": value for name, value in elsewhere.items()}
+    told = ", ".join(f"{name} = {value}" for name, value in {**given, **hidden, **named}.items())
     return Finding("configuration", "good", f"{path}: {told or 'empty'}")
 
 
@@ -110,6 +115,22 @@ def _hardware_decode() -> Finding:
         return Finding("hardware decode", "good", "PyNvVideoCodec")
     mend = "with an NVIDIA GPU: pip install 'dejavu-engine[gpu]'"
     return Finding("hardware decode", "note", "none; PyAV decodes on the CPU", mend)
+
+
+def _objects() -> Finding:
+    from engine.objects.settings import object_settings
+
+    try:
+        settings = object_settings().model_dump()
+    except UsageError as error:
+        return Finding("videos elsewhere", "bad", str(error))
+    told = ", ".join(f"{name} = {value or 'none'}" for name, value in settings.items())
+    try:
+        version = importlib.metadata.version("obstore")
+    except importlib.metadata.PackageNotFoundError:
+        mend = "for videos in buckets: pip install 'dejavu-engine[s3]'"
+        return Finding("videos elsewhere", "note", f"obstore is not installed; {told}", mend)
+    return Finding("videos elsewhere", "good", f"obstore {version}; {told}")
 
 
 def _disk(data: Path) -> Finding:
@@ -152,11 +173,13 @@ def _store(data: Path) -> Finding:
     return Finding("store", "good" if held is None else "note", where)
 
 
-def _model(name: str, device: str) -> Finding:
+def _model(name: str, device: str, data: Path) -> Finding:
+    from engine.checking.card import find_card
     from engine.vision.model import load_model
 
     try:
         model = load_model(name, device=device)
+        card = find_card(data, model.space.key)
     except EngineError as error:
         return Finding("model", "bad", str(error))
     config = model.tower.config
@@ -164,4 +187,8 @@ def _model(name: str, device: str) -> Finding:
     said = f"{model.space.key} on {model.device}, {shape}"
     if (worth := caution(name)) is not None:
         return Finding("model", "note", f"{said}; {worth}", "give another with --model")
-    return Finding("model", "good", said)
+    if card is None:
+        mend = f"dejavu-engine models check {name}"
+        return Finding("model", "note", f"{said}; not checked yet", mend)
+    where = Layout(data).card(model.space.key)
+    return Finding("model", "good", f"{said}; checked {card.checked_at}, card {where}")

@@ -12,6 +12,7 @@ from engine.evaluation.report import Report
 
 if TYPE_CHECKING:
     from engine.answering.head import VectorReader
+    from engine.evaluation.heads import TrainedHeads
     from engine.vision.model import Model
     from engine.vision.streaming.strategy import Strategy
 
@@ -20,7 +21,10 @@ Annotations = Annotated[Path | None, typer.Option(help="The dataset's own annota
 
 
 def evaluate(
-    task: Annotated[str, typer.Argument(help="all, retrieval, qa or grounding.")] = "all",
+    task: Annotated[
+        str,
+        typer.Argument(help="all, retrieval, qa or grounding; a dataset: all that it asks."),
+    ] = "all",
     dataset: Annotated[
         str, typer.Option(help="world, msrvtt, how2qa, nextqa or nextgqa.")
     ] = "world",
@@ -38,6 +42,12 @@ def evaluate(
     ] = None,
     parts: flags.Parts = None,
     option: flags.Options = None,
+    sequence_head: Annotated[
+        Path | None, typer.Option(help="Pool frames by this, too: of train sequence.")
+    ] = None,
+    span_head: Annotated[
+        Path | None, typer.Option(help="Ground answers by this, too: of train grounding.")
+    ] = None,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
     clips: Annotated[int, typer.Option(help="Clips of the world.", min=2)] = 1000,
@@ -49,13 +59,16 @@ def evaluate(
 ) -> None:
     """Score retrieval, answers and grounded answers, per strategy, in one table."""
     from engine.answering.head import shipped_reader
+    from engine.evaluation.datasets.registry import DATASETS
     from engine.evaluation.evaluate import evaluate_world
     from engine.evaluation.settings import named_strategies
     from engine.vision.model import load_model
     from engine.vision.registry import read_options
 
+    if task in (sets := DATASETS.all()):
+        task, dataset = "all", task
     if task not in TASKS:
-        raise UsageError(unknown("task", task, TASKS))
+        raise UsageError(unknown("task or dataset", task, (*TASKS, *sets)))
     loaded = load_model(model, device=device)
     judged = named_strategies(
         loaded.tower,
@@ -65,6 +78,7 @@ def evaluate(
         options=read_options(option or ()),
     )
     reader = shipped_reader(loaded)
+    heads = _heads(loaded, sequence_head, span_head)
     with show.err.status(f"evaluating {', '.join(judged)} on {dataset}"):
         if dataset == "world":
             report = evaluate_world(
@@ -76,11 +90,24 @@ def evaluate(
                 workers=workers,
                 streams=64 if loaded.device.type == "cuda" else 8,
                 reader=reader,
+                heads=heads,
             )
         else:
             wanted = AskedSet(dataset, videos, annotations, spans, task, fps)
-            report = _on_files(loaded, judged, wanted, reader)
+            report = _on_files(loaded, judged, wanted, reader, heads)
     show.print_report(report, as_json=as_json, path=out)
+
+
+def _heads(model: "Model", sequence: Path | None, spans: Path | None) -> "TrainedHeads":
+    from engine.answering.span_head import load_span_head
+    from engine.evaluation.heads import TrainedHeads
+    from engine.search.sequence import load_sequence
+
+    own = model.space.weight_hash
+    return TrainedHeads(
+        None if sequence is None else load_sequence(sequence, own).to(model.device),
+        None if spans is None else load_span_head(spans, own).to(model.device),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +127,7 @@ def _on_files(
     judged: "dict[str, Strategy]",
     wanted: AskedSet,
     reader: "VectorReader | None",
+    heads: "TrainedHeads",
 ) -> Report:
     import torch
 
@@ -134,6 +162,6 @@ def _on_files(
     if wanted.fps is None:
         sampled = (at_most(pixels, annotated.most) for pixels in sampled)
     with torch.inference_mode():
-        report = evaluate_files(model, judged, data, sampled, reader=reader)
+        report = evaluate_files(model, judged, data, sampled, reader=reader, heads=heads)
     unusable = tuple(f"left out {video}: {reason}" for video, reason in failed)
     return replace(report, notes=report.notes + unusable)

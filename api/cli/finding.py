@@ -12,7 +12,7 @@ from engine.errors import UsageError
 
 if TYPE_CHECKING:
     from engine.protocol import AnyEngine
-    from engine.results import GroupBy, QueryResult
+    from engine.results import GroupBy, QueryResult, Signal
 
 Text = Annotated[str | None, typer.Argument(help="What to look for.")]
 Image = Annotated[Path | None, typer.Option("--image", help="Look for what a picture shows.")]
@@ -26,7 +26,15 @@ Mix = Annotated[
 Top = Annotated[int, typer.Option("--top", help="How many results.", min=1)]
 Offset = Annotated[int, typer.Option("--offset", help="Leave out so many of the best.", min=0)]
 MinScore = Annotated[float | None, typer.Option("--min-score", help="Leave out what scores less.")]
+Signals = Annotated[
+    list[str] | None,
+    typer.Option("--signal", help="image or words (that are said); by default both; repeatable."),
+]
 Pad = Annotated[float, typer.Option("--pad", help="Seconds added on each side.", min=0)]
+Spaces = Annotated[
+    str | None,
+    typer.Option(help="Keys or models of several spaces, with commas: all are asked."),
+]
 _AWAY = -0.5  # the weight of a text to lead away from
 
 
@@ -43,6 +51,7 @@ class Sought:
     top: int = 10
     offset: int = 0
     min_score: float | None = None
+    signals: Sequence["Signal"] = ()
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.image is None):
@@ -71,6 +80,7 @@ class Sought:
             min_score=self.min_score,
             exact=exact,
             where=self.where,
+            signals=list(self.signals) or None,
             mix=dict(map(_weighted, self.mix)) | dict.fromkeys(self.without, _AWAY) or None,
             **options,
         )

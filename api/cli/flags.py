@@ -11,7 +11,9 @@ Data = Annotated[
 ModelName = Annotated[
     str,
     typer.Option(
-        "--model", envvar="DEJAVU_MODEL", help="builtin, a Hugging Face folder, or a hub id."
+        "--model",
+        envvar="DEJAVU_MODEL",
+        help="builtin, a Hugging Face folder, or a hub id: [hf:]ID[@REVISION].",
     ),
 ]
 Device = Annotated[
@@ -46,7 +48,7 @@ StrategyName = Annotated[
     typer.Option(
         "--strategy",
         envvar="DEJAVU_STRATEGY",
-        help="auto, dense, earlygate, reusevit or interpolate.",
+        help="auto, or a strategy's name, such as dense, earlygate, reusevit or tome.",
     ),
 ]
 _DRIFT = typer.Option(

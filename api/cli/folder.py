@@ -40,28 +40,41 @@ def check_store(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> N
 
 @store.command("backup")
 def backup_store(
-    to: Annotated[Path, typer.Argument(metavar="DIR", help="Empty, or an earlier backup.")],
+    to: Annotated[
+        str,
+        typer.Argument(metavar="DIR", help="Empty, or an earlier backup; also s3://BUCKET/FOLDER."),
+    ],
     data: flags.Data = flags.DATA,
     as_json: flags.Json = False,
 ) -> None:
     """Copy the store, also while it is written; an earlier backup costs only what changed since."""
+    from engine.objects.address import place_of
     from engine.storage.backup import backup
+    from engine.storage.bucket_backup import backup_to
 
     check_folder(data)
     must_only_read(data)
-    _print_copied(backup(data, to), f"backed up {data} to {to}", as_json=as_json)
+    place = place_of(to)
+    done = backup(data, place) if isinstance(place, Path) else backup_to(data, place)
+    _print_copied(done, f"backed up {data} to {to}", as_json=as_json)
 
 
 @store.command("restore")
 def restore_store(
-    source: Annotated[Path, typer.Argument(metavar="DIR", help="A backup.")],
+    source: Annotated[
+        str, typer.Argument(metavar="DIR", help="A backup; also s3://BUCKET/FOLDER.")
+    ],
     data: flags.Data = flags.DATA,
     as_json: flags.Json = False,
 ) -> None:
     """Make a store of a backup; the data folder must be empty or not there yet."""
+    from engine.objects.address import place_of
     from engine.storage.backup import restore
+    from engine.storage.bucket_backup import restore_from
 
-    _print_copied(restore(source, data), f"restored {data} from {source}", as_json=as_json)
+    place = place_of(source)
+    done = restore(place, data) if isinstance(place, Path) else restore_from(place, data)
+    _print_copied(done, f"restored {data} from {source}", as_json=as_json)
 
 
 def _print_copied(done: Any, what: str, *, as_json: bool) -> None:

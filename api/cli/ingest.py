@@ -25,7 +25,7 @@ _LINE_SECONDS = 5.0
 
 def ingest(
     paths: Annotated[
-        list[str] | None, typer.Argument(help="Files, folders or globs; --retry needs none.")
+        list[str] | None, typer.Argument(help="Files, folders, globs, s3://…; --retry needs none.")
     ] = None,
     fps: flags.Fps = 2.0,
     strategy: flags.StrategyName = "auto",
@@ -141,7 +141,7 @@ def ingest(
 
 
 def register(
-    paths: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
+    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs, s3://BUCKET/FOLDER.")],
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
@@ -279,6 +279,9 @@ def print_report(report: "IngestReport", *, retried: bool = False) -> None:
         for video in report.videos:
             if video.gate:
                 show.out.print(f"[dim]decode gate: {escape(f'{video.name}: {video.gate}')}[/]")
+    for video in report.videos:
+        if video.transcript:
+            show.out.print(f"[dim]said in {escape(f'{video.name}: {video.transcript}')}[/]")
     show.print_caution(report.caution if report.rows else None)
     if report.resume:
         show.out.print(f"[yellow]{report.resume}[/]")

@@ -14,17 +14,22 @@ from api.cli import flags, show
 from api.cli.connect import connect
 from engine.client import Client
 from engine.errors import EngineError, NotFoundError
+from engine.printable import printable
 
 if TYPE_CHECKING:
     from engine.ingesting.live import Keep, LiveRecorder, LiveSegment
     from engine.protocol import AnyEngine
-    from engine.storage.records import CellValue
 
 _STEP = 0.5  # seconds, after which a Ctrl-C is heard
 
 
 def live(
-    url: Annotated[str, typer.Argument(help="rtsp://…, http(s)://… (also HLS), tcp://…, srt://…")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            help="rtsp://…, http(s)://… (also HLS), tcp://…, srt://…, v4l2:///dev/video0"
+        ),
+    ],
     name: Annotated[str, typer.Option(help="Of the camera: files and their column `camera`.")],
     folder: Annotated[
         Path | None, typer.Option(help="For the segments; without it DATA/live/NAME.")
@@ -116,16 +121,15 @@ class _Intake:
         return True
 
     def _ingest(self, segment: "LiveSegment") -> None:
+        said = {"camera": self._camera, "recorded_at": segment.recorded_at.isoformat()}
         if isinstance(self._engine, Client):
-            job = self._engine.ingest(segment.path, **self._options)
+            job = self._engine.ingest(segment.path, columns=said, **self._options)
             if job.status != "ready":
                 raise EngineError(job.error or f"the job is {job.status}")
         else:
-            report = self._engine.ingest(segment.path, **self._options)  # type: ignore[attr-defined]
+            report = self._engine.ingest(segment.path, columns=said, **self._options)  # type: ignore[attr-defined]
             if report.quarantined:
                 raise EngineError(str(report.quarantined[0].reason))
-        said: dict[str, CellValue] = {"camera": self._camera, "recorded_at": segment.recorded_at}
-        self._engine.tag(segment.path.name, said)
 
     def _forget(self) -> None:
         """Remove what is not to be kept, rows and files."""
@@ -150,8 +154,8 @@ class _Intake:
             sys.stdout.write(json.dumps({**told, "reason": reason}) + "\n")
             sys.stdout.flush()
             return
-        line = f"{told['event']:>11}  {show.printable(told.get('name', self._camera))}"
+        line = f"{told['event']:>11}  {printable(told.get('name', self._camera))}"
         if "seconds" in told:
             line += f", {told['seconds']:.1f} s, {told['delay']:.1f} s after its end"
-        line += f": {show.printable(reason)}" if reason else ""
+        line += f": {printable(reason)}" if reason else ""
         show.out.print(escape(line), soft_wrap=True)

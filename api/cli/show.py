@@ -16,6 +16,7 @@ from rich.table import Table
 from api.clock import clock as clock
 from engine.evaluation.report import Report
 from engine.evaluation.report import show as show_cell
+from engine.printable import printable
 
 _ENDLESS = 100_000  # columns: as good as no end
 
@@ -65,11 +66,6 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()  # a server's document is read while it runs
 
 
-def printable(text: str) -> str:
-    """Show control characters by their codes: a name of a file must not steer the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None
 ) -> None:
@@ -112,3 +108,13 @@ def print_report(report: Report, *, as_json: bool, path: Path | None = None) -> 
             out.print(f"[dim]{note}[/]")
     if path is not None:
         out.print(f"[dim]written to {path}[/]")
+
+
+def mark(good: bool, text: str) -> None:
+    """Say whether something came out as it should."""
+    out.print(f"{'[green]✓[/]' if good else '[red]✗[/]'} [dim]{text}[/]")
+
+
+def step(number: str, text: str) -> None:
+    """Begin a step."""
+    out.print(f"\n[bold magenta]{number}[/]  [bold]{text}[/]", highlight=False)

@@ -12,6 +12,7 @@ from api.cli.columns import list_columns, set_values
 from api.cli.connect import open_folder, open_published, reach
 from engine.client import Client
 from engine.errors import UsageError
+from engine.storage.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -185,14 +186,19 @@ def list_spaces(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> N
     """List the spaces; a star marks the one in use."""
     with open_folder(data) as known:
         found, current = known.spaces(), known.current_space()
+    cards = {space.key: path for space in found if (path := Layout(data).card(space.key)).is_file()}
     if as_json:
-        show.print_json({"current": current and current.key, "spaces": found})
+        show.print_json({"current": current and current.key, "spaces": found, "cards": cards})
         return
     rows = [
-        ("*" if space == current else "", space.key, space.model, space.revision, space.dimension)
+        (
+            "*" if space == current else "",
+            *(space.key, space.model, space.revision, space.dimension),
+            str(cards[space.key].with_suffix(".md")) if space.key in cards else "not checked",
+        )
         for space in found
     ]
-    show.print_table(("", "key", "model", "revision", "dimension"), rows)
+    show.print_table(("", "key", "model", "revision", "dimension", "card"), rows)
 
 
 @spaces.command("use")

@@ -1,33 +1,31 @@
 """`train` and `calibrate`: the built-in model, reuse modules, gate, what answers questions."""
 
-import logging
-from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
-from api.cli import flags, show
-from engine.errors import NotFoundError, UsageError
+from api.cli import flags, show, train_heads, trained
+from api.cli.bar import Bar
+from engine.errors import NotFoundError, UsageError, VideoError
 
 if TYPE_CHECKING:
-    from engine.training.earlygate.calibrate import Calibrated
-    from engine.training.reusevit.frames import FrameSource, Window
-    from engine.vision.earlygate.file import GateCard
+    from engine.training.reusevit.frames import FrameSource
     from engine.vision.model import Model
 
 app = typer.Typer(help="Train the model or the parts that reuse.", no_args_is_help=True)
-Out = Annotated[Path, typer.Option("--out", help="Folder for weights, log and report.")]
+app.registered_commands += train_heads.app.registered_commands
 Folder = Annotated[
     Path | None, typer.Option("--videos", help="Your videos; without, made-up clips.")
 ]
-_HELD_OUT = 33  # frames of a validation window: a full one and eight groups
 
 
 @app.command()
 def clip(
-    out: Out = Path("runs/clip"),
-    seconds: Annotated[float, typer.Option(help="How long; the schedule follows.")] = 420.0,
+    out: trained.Out = Path("runs/clip"),
+    seconds: trained.Seconds = 420.0,
     clips: Annotated[int, typer.Option(help="Clips of one step.")] = 1024,
     start: Annotated[Path | None, typer.Option(help="A model to go on from.")] = None,
     seed: int = 0,
@@ -41,7 +39,7 @@ def clip(
     from engine.training.clip.train import ClipTraining
     from engine.training.clip.train import train as train_clip
 
-    _log()
+    trained.log()
     place = "cuda" if device == "auto" and torch.cuda.is_available() else device
     scores = train_clip(
         ClipTraining(
@@ -54,20 +52,24 @@ def clip(
             device="cpu" if place == "auto" else place,
         )
     )
-    _done(scores, out, as_json=as_json)
+    trained.done(scores, out, as_json=as_json)
 
 
 @app.command()
 def action(
-    out: Out = Path("runs/action"),
-    seconds: Annotated[float, typer.Option(help="How long; the schedule follows.")] = 140.0,
+    out: trained.Out = Path("runs/action"),
+    seconds: trained.Seconds = 140.0,
     clips: Annotated[int, typer.Option(help="Made-up clips, rendered before.")] = 36_000,
     batch: Annotated[int, typer.Option(help="Clips of one step.")] = 256,
-    tokens: Annotated[str, typer.Option(help="Of each clip: all, runlength or random.")] = "all",
+    tokens: Annotated[
+        str, typer.Option(help="Of each clip: all, runlength, random or merged.")
+    ] = "all",
     threshold: Annotated[
         float, typer.Option(help="Of change, from which a token begins a run.")
     ] = 0.1,
-    keep: Annotated[float, typer.Option(help="Share of the tokens kept at random.")] = 0.5,
+    keep: Annotated[
+        float, typer.Option(help="Share of the tokens kept at random, or left by merging.")
+    ] = 0.5,
     seed: int = 0,
     workers: flags.Workers = 2,
     device: flags.Device = "auto",
@@ -78,7 +80,7 @@ def action(
     from engine.training.action.train import train as train_action
     from engine.vision.model import pick_device
 
-    _log()
+    trained.log()
     scores = train_action(
         ActionTraining(
             str(out),
@@ -93,12 +95,47 @@ def action(
             keep=keep,
         )
     )
-    _done(scores, out, as_json=as_json)
+    trained.done(scores, out, as_json=as_json)
+
+
+@app.command()
+def detector(
+    out: trained.Out = Path("runs/detector"),
+    seconds: trained.Seconds = 150.0,
+    pictures: Annotated[int, typer.Option(help="Made-up pictures, rendered before.")] = 40_000,
+    batch: Annotated[int, typer.Option(help="Pictures of one step.")] = 256,
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="Learn the head alone, from tokens computed once.")
+    ] = False,
+    seed: int = 0,
+    workers: flags.Workers = 2,
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Train a detector of made-up things out of the built-in tower; on a CPU with --frozen."""
+    from engine.training.detect.train import DetectorTraining
+    from engine.training.detect.train import train as train_detector
+    from engine.vision.model import pick_device
+
+    trained.log()
+    scores = train_detector(
+        DetectorTraining(
+            str(out),
+            seconds=seconds,
+            pictures=pictures,
+            batch=batch,
+            frozen=frozen,
+            seed=seed,
+            workers=workers,
+            device=str(pick_device(device)),
+        )
+    )
+    trained.done(scores, out, as_json=as_json)
 
 
 @app.command()
 def reuse(
-    out: Out = Path("runs/reuse"),
+    out: trained.Out = Path("runs/reuse"),
     videos: Folder = None,
     target: Annotated[
         list[float] | None,
@@ -113,7 +150,10 @@ def reuse(
     ] = None,
     epochs: int = 5,
     seconds: Annotated[float, typer.Option(help="Time after which it ends; 0: no limit.")] = 0.0,
-    batch: int = 12,
+    batch: trained.Batch = 12,
+    processes: Annotated[
+        int, typer.Option(help="That share each batch, a GPU each where there are any.", min=1)
+    ] = 1,
     clips: Annotated[int, typer.Option(help="Made-up clips of one epoch.")] = 600,
     fps: flags.Fps = 2.0,
     model: flags.ModelName = "builtin",
@@ -124,14 +164,13 @@ def reuse(
     import torch
 
     from engine.training.reusevit.config import ReuseTraining
-    from engine.training.reusevit.train import Trainer
+    from engine.training.reusevit.run import ReuseRun, train_reuse
     from engine.vision.model import load_model
     from engine.vision.reusevit.modules import ReuseConfig
 
-    _log()
+    trained.log()
     if cue == "codec" and videos is None:
         raise UsageError("codec cues are those of files: give --videos, made by dataset prepare")
-    loaded = load_model(model, device=device, dtype=torch.float32)
     config = ReuseTraining(
         gates=gates,  # type: ignore[arg-type]
         epochs=epochs,
@@ -140,32 +179,70 @@ def reuse(
         batch=batch,
         modules=ReuseConfig(narrow=narrow, cue=cue, chain=chain),  # type: ignore[arg-type]
     )
+    loaded = load_model(
+        model, device="cpu" if processes > 1 else device, dtype=torch.float32
+    )  # processes beside load it for themselves
     side = loaded.tower.config.side if cue == "codec" else None
-    source, held_out = (
-        _source(loaded, videos, fps, clips, side),
-        _held_out(loaded, videos, fps, side),
+    held_out, epoch = _held_out(loaded, videos, fps, side)
+    run = ReuseRun(
+        model=model,
+        device=device,
+        config=config,
+        targets=tuple(dict.fromkeys(target or [0.85])),
+        out=out,
+        source=_source(loaded, videos, fps, clips, side),
+        held_out=held_out,
+        held_out_epoch=epoch,
+        start=start,
     )
-    targets = list(dict.fromkeys(target or [0.85]))
-    results = {}
-    for each in targets:
-        folder = out if len(targets) == 1 else out / f"{each:g}"
-        aimed = replace(config, target=each)
-        trainer = Trainer(loaded.tower, aimed, folder, space=loaded.space, start=start)
-        results[f"{each:g}"] = trainer.run(source, held_out)
-    for name, result in results.items():
-        if len(targets) == 1 or not as_json:
-            _done(result, out if len(targets) == 1 else out / name, as_json=as_json)
-    if len(targets) > 1 and as_json:
+    results = train_reuse(loaded, run, processes)
+    if len(results) > 1 and as_json:
         show.print_json({"out": out, "results": results})
+        return
+    for each in run.targets:
+        trained.done(results[f"{each:g}"], run.folder(each), as_json=as_json)
+
+
+@app.command()
+def rates(
+    out: trained.Out = Path("runs/rates"),
+    videos: Folder = None,
+    share: Annotated[
+        list[float] | None,
+        typer.Option(help="Of dense's cost, 0.5 without; of several a run each."),
+    ] = None,
+    steps: trained.Steps = 150,
+    windows: Annotated[int, typer.Option(help="Windows of four frames of a step.", min=1)] = 4,
+    clips: trained.Rendered = 600,
+    fps: flags.Fps = 2.0,
+    model: flags.ModelName = "builtin",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Learn how many tokens each layer prunes and merges, as DiffRate does, for a frozen tower."""
+    import torch
+
+    from engine.training.rates import RateTraining, tell_rates, train_rates, write_rates
+    from engine.vision.model import load_model
+
+    trained.log()
+    loaded = load_model(model, device=device, dtype=torch.float32)
+    source, results = _source(loaded, videos, fps, clips), {}
+    for each in dict.fromkeys(share or [0.5]):
+        config = RateTraining(each, steps=steps, windows=windows)
+        found = train_rates(loaded.tower, config, source, out / f"rates-{each:g}.csv")
+        write_rates(out / "rates.json", loaded.space.model, {f"{each:g}": found})
+        results[f"{each:g}"] = tell_rates(loaded.tower.config, found)
+    trained.done(results, out, as_json=as_json)
 
 
 @app.command()
 def gate(
-    out: Out = Path("runs/gate"),
+    out: trained.Out = Path("runs/gate"),
     videos: Folder = None,
-    steps: int = 4000,
-    batch: int = 24,
-    clips: Annotated[int, typer.Option(help="Made-up clips of one pass.")] = 3000,
+    steps: trained.Steps = 4000,
+    batch: trained.Batch = 24,
+    clips: trained.Rendered = 3000,
     max_drift: flags.MaxDrift = 0.02,
     fps: flags.Fps = 2.0,
     model: flags.ModelName = "builtin",
@@ -177,96 +254,22 @@ def gate(
 
     from engine.training.earlygate.calibrate import calibrate as calibrate_gate
     from engine.training.earlygate.train import GateTraining, train_gate
-    from engine.vision.earlygate.file import GateFile, save_gate
+    from engine.training.reusevit.run import HELD_OUT, WINDOWS
+    from engine.vision.earlygate.file import GateCard, GateFile, save_gate
     from engine.vision.earlygate.strategy import EarlyGate
     from engine.vision.model import load_model
 
-    _log()
+    trained.log()
     loaded = load_model(model, device=device, dtype=torch.float32)
     config = GateTraining(steps=steps, batch=batch)
     source = _source(loaded, videos, fps, clips)
     limits = train_gate(loaded.tower, config, source, out / "gate.csv")
-    held_out = [window.pixels for window in _held_out(loaded, videos, fps)]
+    windows, epoch = _held_out(loaded, videos, fps)
+    held_out = [each.pixels for each in islice(windows.windows(HELD_OUT, epoch), WINDOWS)]
     found = calibrate_gate(EarlyGate(loaded.tower, limits), held_out, max_drift=max_drift)
-    card = _card(loaded, found, max_drift)
+    card = GateCard.of(loaded.space, max_drift, found.report)
     save_gate(out / "earlygate.safetensors", GateFile(found.limits, card))
-    _done(found.report, out, as_json=as_json)
-
-
-@app.command()
-def answers(
-    out: Out = Path("runs/answers"),
-    clips: int = 5000,
-    steps: int = 3500,
-    batch: Annotated[int, typer.Option(help="Questions of one step.")] = 64,
-    rate: Annotated[float, typer.Option(help="Peak of the learning rate.")] = 1e-3,
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option(help="Learn from its vectors too, clips in turns; repeatable."),
-    ] = None,
-    option: flags.Options = None,
-    agreement: Annotated[
-        float, typer.Option(help="Weight of saying the same of dense and a strategy's vectors.")
-    ] = 1.0,
-    start: Annotated[Path | None, typer.Option(help="A head to go on from.")] = None,
-    seed: int = 1,
-    workers: flags.Workers = 2,
-    model: flags.ModelName = "builtin",
-    device: flags.Device = "auto",
-    as_json: flags.Json = False,
-) -> None:
-    """Train the head that answers questions from a model's vectors."""
-    from engine.evaluation.settings import named_strategies
-    from engine.training.answers import AnswerTraining as HeadConfig
-    from engine.training.answers import train_head
-    from engine.vision.model import load_model
-    from engine.vision.registry import read_options
-
-    _log()
-    loaded = load_model(model, device=device)
-    judged = named_strategies(
-        loaded.tower, loaded.space, strategy or (), options=read_options(option or ())
-    )
-    del judged["dense"]
-    config = HeadConfig(
-        clips=clips,
-        steps=steps,
-        batch=batch,
-        learning_rate=rate,
-        agreement_weight=agreement,
-        seed=seed,
-        workers=workers,
-    )
-    _done(train_head(loaded, config, out, strategies=judged, start=start), out, as_json=as_json)
-
-
-@app.command()
-def patch_reader(
-    out: Out = Path("runs/patch-reader"),
-    seconds: Annotated[float, typer.Option(help="How long; the schedule follows.")] = 400.0,
-    rate: Annotated[float, typer.Option(help="Peak of the learning rate.")] = 1e-3,
-    start: Annotated[Path | None, typer.Option(help="A patch reader to go on from.")] = None,
-    seed: int = 0,
-    workers: flags.Workers = 2,
-    model: flags.ModelName = "builtin",
-    device: flags.Device = "auto",
-    as_json: flags.Json = False,
-) -> None:
-    """Train what answers questions by looking at frames again; at its best on a GPU."""
-    from engine.training.patch_reader.train import PatchReaderTraining, train_patch_reader
-    from engine.vision.model import load_model
-
-    _log()
-    loaded = load_model(model, device=device)
-    config = PatchReaderTraining(
-        out=str(out),
-        seconds=seconds,
-        rate=rate,
-        start=str(start) if start else None,
-        seed=seed,
-        workers=workers,
-    )
-    _done(train_patch_reader(loaded, config), out, as_json=as_json)
+    trained.done(found.report, out, as_json=as_json)
 
 
 def calibrate(
@@ -286,36 +289,36 @@ def calibrate(
     """
     from engine.evaluation.files import sample_file, video_files
     from engine.training.earlygate.calibrate import calibrate as calibrate_gate
-    from engine.vision.earlygate.file import GateFile, save_gate
+    from engine.vision.earlygate.file import GateCard, GateFile, save_gate
     from engine.vision.earlygate.limits import FixedLimits
     from engine.vision.earlygate.strategy import EarlyGate
     from engine.vision.model import load_model
 
-    _log()
     loaded = load_model(model, device=device)
     files = video_files(videos)[:most]
     if not files:
         raise NotFoundError(f"no file below {videos}")
-    streams = [sample_file(file, fps, loaded.preprocessing).pixels[:frames] for file in files]
+    streams = []
+    with Bar("reading", "videos", as_json=as_json) as bar:
+        for number, file in enumerate(files, start=1):
+            try:
+                sampled = sample_file(file, fps, loaded.preprocessing, most=frames)
+                streams.append(sampled.pixels[:frames])
+            except VideoError as error:
+                show.err.print(f"[yellow]left out: {escape(str(error))}[/]", soft_wrap=True)
+            bar.tell(number, len(files))
     start = EarlyGate(loaded.tower, FixedLimits.uniform(loaded.tower.config, 0.2))
-    found = calibrate_gate(
-        start, streams, max_drift=max_drift, memo=out.with_suffix(".trials.json")
-    )
-    card = _card(loaded, found, max_drift)
+    memo = out.with_suffix(".trials.json")
+    with Bar("calibrating", "trials", as_json=as_json) as bar:
+        found = calibrate_gate(start, streams, max_drift=max_drift, memo=memo, tell=bar.tell)
+    card = GateCard.of(loaded.space, max_drift, found.report)
     save_gate(out, GateFile(found.limits, card))
     if not as_json:
         show.out.print(
             f"mean drift {found.trial.drift:.4f} at {1 / found.trial.share:.2f} × fewer "
             f"multiply-accumulates, on {len(streams)} videos"
         )
-    _done(found.report, out, as_json=as_json)
-
-
-def _card(model: "Model", found: "Calibrated", max_drift: float) -> "GateCard":
-    from engine.vision.earlygate.file import GateCard
-
-    space = model.space
-    return GateCard(space.model, space.weight_hash, max_drift, report=found.report)
+    trained.done(found.report, out, as_json=as_json)
 
 
 def _source(
@@ -331,35 +334,13 @@ def _source(
 
 def _held_out(
     model: "Model", videos: Path | None, fps: float, cue_side: int | None = None
-) -> "list[Window]":
+) -> "tuple[FrameSource, int]":
+    """Windows to validate on, and of which epoch."""
     from engine.evaluation.windows import FileFrames
     from engine.training.reusevit.frames import WorldFrames
+    from engine.training.reusevit.run import WINDOWS
 
     if videos is not None:
-        source: FrameSource = FileFrames(videos, model.preprocessing, fps, cue_side=cue_side)
-        return list(source.windows(_HELD_OUT, epoch=1))[:40]
-    world = WorldFrames(40, model.tower.config.image_size, "val", fps=fps, fresh=False)
-    return list(replace(world, seed=1).windows(_HELD_OUT, epoch=0))
-
-
-def _log() -> None:
-    logging.getLogger("engine").setLevel(logging.INFO)
-
-
-def _done(result: object, out: Path, *, as_json: bool) -> None:
-    if as_json:
-        show.print_json({"out": out, "result": result})
-        return
-    for name, value in show.plain(result).items():
-        show.out.print(f"[dim]{name.replace('_', ' '):>24}[/]  {_short(value)}")
-    show.out.print(f"written to {out}")
-
-
-def _short(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return " ".join(_short(item) for item in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_short(item)}" for name, item in value.items())
-    return str(value)
+        return FileFrames(videos, model.preprocessing, fps, cue_side=cue_side), 1
+    size = model.tower.config.image_size
+    return WorldFrames(WINDOWS, size, "val", seed=1, fps=fps, fresh=False), 0

@@ -13,6 +13,8 @@ from rich.markup import escape
 from api.cli import show
 from api.cli.foresee import Chooser
 from engine.errors import NotFoundError
+from engine.objects.address import Place, lies_in, place_of
+from engine.printable import printable
 
 if TYPE_CHECKING:
     from engine.ingesting.discover import Found
@@ -47,11 +49,11 @@ def watch(
                 continue
         return found
 
-    folders = [Path(path).expanduser().absolute() for path in chooser.paths]
+    folders = [_whole(path) for path in chooser.paths]
     stored = {
-        path: video.name
+        place: video.name
         for video in opened.videos()
-        if any((path := Path(video.path)).is_relative_to(folder) for folder in folders)
+        if any(lies_in(place := place_of(video.path), folder) for folder in folders)
     }
     watched = FolderWatch(look, rest_seconds, stored)
     show.err.print(f"[dim]watching {escape(', '.join(chooser.paths))}; Ctrl-C ends it[/]")
@@ -76,6 +78,12 @@ def watch(
     return 0
 
 
+def _whole(given: str) -> Place:
+    """Return a path from the root on, an address as it is."""
+    place = place_of(given)
+    return place.expanduser().absolute() if isinstance(place, Path) else place
+
+
 def _became(report: "IngestReport") -> dict[str, Any]:
     """Say what an ingest of one file did."""
     video = report.videos[0]
@@ -87,8 +95,8 @@ def _print(told: dict[str, Any], *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
         return
-    line = f"{told['event']:>11}  {show.printable(told['name'])}"
-    line += f", before {show.printable(told['before'])}" if "before" in told else ""
+    line = f"{told['event']:>11}  {printable(told['name'])}"
+    line += f", before {printable(told['before'])}" if "before" in told else ""
     line += f", {told['rows']:,} rows" if told.get("rows") else ""
-    line += f": {show.printable(told['reason'])}" if told.get("reason") else ""
+    line += f": {printable(told['reason'])}" if told.get("reason") else ""
     show.out.print(escape(line), soft_wrap=True)

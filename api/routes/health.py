@@ -5,6 +5,7 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
+from api.allocated import allocated_bytes
 from api.deps import CanRead, EngineDep, JobsDep, RoleDep
 from api.errors import HttpProblem
 from schemas.health import AliveOut, MeOut, ReadyOut
@@ -13,6 +14,7 @@ router = APIRouter(tags=["health"])
 _FIGURES = {"schema": {"type": "string"}, "example": 'dejavu_videos{status="ready"} 2.0\n'}
 VIDEOS = Gauge("dejavu_videos", "Videos in the store", ["status"])
 QUEUED = Gauge("dejavu_jobs_queued", "Jobs that wait")
+ALLOCATED = Gauge("dejavu_allocated_bytes", "Bytes that malloc has given out, where glibc tells")
 VECTORS = Gauge("dejavu_index_vectors", "Vectors in each index", ["space"])
 
 
@@ -48,6 +50,8 @@ def metrics(engine: EngineDep, jobs: JobsDep) -> Response:
     VIDEOS.clear()
     for status, count in engine.count_by_status().items():
         VIDEOS.labels(status).set(count)
+    if (allocated := allocated_bytes()) is not None:
+        ALLOCATED.set(allocated)
     QUEUED.set(jobs.num_queued())
     for index in engine.indexes():
         VECTORS.labels(index.space_key).set(index.num_rows)

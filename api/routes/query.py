@@ -1,7 +1,6 @@
 """`POST /query` and `POST /sql`."""
 
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
@@ -9,16 +8,13 @@ from fastapi.responses import StreamingResponse
 from api.deps import CanRead, EngineDep, HeavyDep, RoleDep
 from api.describe import problems
 from api.render import MEDIA, form_of, rendered
-from engine.ask import Answer
+from api.shown import answer_out, moment_out
 from engine.caller import for_one_who
 from engine.errors import UsageError
-from engine.query import Moment
 from engine.rows import SqlResult
 from schemas.explain import ExplainOut
 from schemas.query import (
-    AnswerOut,
     ExplainRequest,
-    MomentOut,
     QueryRequest,
     QueryResponse,
     RowsOut,
@@ -35,7 +31,6 @@ _ROWS = {
     MEDIA["arrow"]: _BYTES,
     MEDIA["parquet"]: _BYTES,
 }
-_SHOWN_SECONDS = 1.0  # added on each side of a clip, so that a short moment can be seen
 
 
 @router.post("/query", responses=problems(404))
@@ -58,14 +53,16 @@ async def post_query(
             min_score=body.min_score,
             mix=body.mix,
             where=body.where,
+            signals=body.signals,
+            spaces=body.spaces,
             **options,
         )
         answered = None
         if body.mode != "retrieval" and body.text is not None:
             answered = engine.ask(body.text, body.choices, videos=body.videos, where=body.where)
         return QueryResponse(
-            moments=[_moment(moment) for moment in found.moments],
-            answer=answered and _answer(answered, grounded=body.mode == "grounded_qa"),
+            moments=[moment_out(moment) for moment in found.moments],
+            answer=answered and answer_out(answered, grounded=body.mode == "grounded_qa"),
             coverage={
                 name: getattr(found.coverage, name) for name in found.coverage.__dataclass_fields__
             },
@@ -130,34 +127,3 @@ async def post_explain(
             )
 
     return ExplainOut.model_validate_json(await heavy.queries.take(plan, request))
-
-
-def _moment(moment: Moment) -> MomentOut:
-    base = f"/videos/{moment.video_id}"
-    shown = {
-        "start": f"{max(moment.start_seconds - _SHOWN_SECONDS, 0):.3f}",
-        "stop": f"{moment.stop_seconds + _SHOWN_SECONDS:.3f}",
-    }
-    return MomentOut(
-        video_id=moment.video_id,
-        name=moment.name,
-        start_seconds=moment.start_seconds,
-        stop_seconds=moment.stop_seconds,
-        peak_seconds=moment.peak_seconds,
-        score=moment.score,
-        clear=moment.clear,
-        thumbnail_url=f"{base}/frames/{moment.peak_seconds:.3f}.jpg",
-        clip_url=f"{base}/clip.mp4?{urlencode(shown)}",
-    )
-
-
-def _answer(answered: Answer, *, grounded: bool) -> AnswerOut:
-    return AnswerOut(
-        text=answered.text,
-        confidence=answered.confidence,
-        choice=answered.choice,
-        scores=answered.scores,
-        how=answered.how,
-        caution=answered.caution,
-        evidence=[_moment(moment) for moment in answered.evidence] if grounded else [],
-    )

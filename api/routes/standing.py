@@ -61,6 +61,7 @@ def _out(query: StandingQuery, role: str | None) -> StandingOut:
         where=query.where,
         url=query.url if role == "write" else None,  # many hold a token
         signed=query.secret is not None,
+        gap_seconds=query.gap_seconds,
     )
 
 

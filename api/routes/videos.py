@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 from shutil import copyfileobj
@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
+from api.allowances import Allowance
 from api.chosen import Meant, checked, files_of
 from api.deps import (
     CanRead,
@@ -29,11 +30,23 @@ from api.describe import problems
 from api.errors import HttpProblem, without_paths
 from api.forms import form_of
 from engine.caller import for_one_who
-from engine.errors import UsageError
+from engine.errors import UsageError, VideoError
+from engine.objects.address import Place, place_of
+from engine.session import Engine
 from engine.storage.records import Video
+from engine.video.container import file_stamp, probe
 from engine.vision.strategies import check_strategy
 from schemas.columns import as_json
-from schemas.video import Accepted, DeepenIn, ForecastOut, HowIn, VideoIn, VideoOut, VideoPage
+from schemas.video import (
+    Accepted,
+    DeepenIn,
+    ForecastOut,
+    HowIn,
+    VideoIds,
+    VideoIn,
+    VideoOut,
+    VideoPage,
+)
 
 router = APIRouter(prefix="/videos", tags=["videos"], dependencies=[CanRead])
 _BLOCK = 1 << 20
@@ -78,20 +91,32 @@ async def post_video(
     `exclude` leave out.
     """
     kind = request.headers.get("content-type", "")
+    allowance: Allowance | None = request.scope.get("allowance")
     if kind.startswith("multipart/form-data"):
+        if allowance is not None:
+            allowance.expect(int(request.headers.get("content-length", "1")))
         async with form_of(request, engine.layout.uploads) as form:
             how = _valid(HowIn, {name: form[name] for name in form if name != "file"})
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 raise HttpProblem(422, "file is missing")
             options = _options(how)
+            await asyncio.to_thread(_check_columns, engine, how)
             path = await asyncio.to_thread(_keep, file, engine.layout.uploads)
+            try:
+                await _bring_in(allowance, lambda: [path])
+            except HttpProblem:
+                path.unlink()
+                raise
             meant = Meant((str(path),))
     else:
         body = _valid(VideoIn, await request.body() or b"{}")
         options = _options(body)
         meant = Meant((body.path,), tuple(body.include), tuple(body.exclude))
         meant = await asyncio.to_thread(checked, meant, settings)
+        await asyncio.to_thread(_check_columns, engine, body)
+        chosen = meant
+        await _bring_in(allowance, lambda: [each.path for each in files_of(chosen, settings)[0]])
     job = jobs.submit("ingest", {**meant.as_dict(), "options": options})
     response.headers["Location"] = f"/jobs/{job}"
     return Accepted(id=job, job_url=f"/jobs/{job}", status="queued")
@@ -148,6 +173,15 @@ def list_videos(
     )
 
 
+@router.get("/ids")
+def list_ids(
+    engine: EngineDep,
+    name: Annotated[str | None, Query(description="a name or a glob")] = None,
+) -> VideoIds:
+    """List the ids alone, so that any page of a long list can be asked for."""
+    return VideoIds(ids=engine.video_ids(name))
+
+
 @router.get("/named", responses=problems(404))
 def show_named_video(
     engine: EngineDep, role: RoleDep, name: Annotated[str, Query(description="one of its names")]
@@ -190,6 +224,34 @@ def _options(how: HowIn) -> dict[str, Any]:
     return how.model_dump(include=set(HowIn.model_fields), exclude_none=True)
 
 
+async def _bring_in(allowance: Allowance | None, files: Callable[[], list[Place]]) -> None:
+    """Refuse files that are more than the key has left, known ones too; else they are used up."""
+    if allowance is None or not (
+        allowance.limits("ingest_bytes") or allowance.limits("ingest_hours")
+    ):
+        return
+
+    def weigh() -> tuple[int, float]:
+        paths = files()
+        timed = paths if allowance.limits("ingest_hours") else []
+        return sum(file_stamp(path)[1] for path in paths), sum(map(_hours, timed))
+
+    allowance.bring_in(*await asyncio.to_thread(weigh))
+
+
+def _hours(path: Place) -> float:
+    try:
+        return probe(path).duration_seconds / 3600
+    except VideoError:  # the job says why it cannot be used
+        return 0.0
+
+
+def _check_columns(engine: Engine, how: HowIn) -> None:
+    """Refuse what columns cannot hold before it waits; those that are new are made."""
+    if how.columns:
+        engine.tag((), how.columns)
+
+
 def _keep(file: UploadFile, folder: Path) -> Path:
     """Stream an upload to disk under its own name, cleaned of anything but a file name."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -216,6 +278,12 @@ def _number(cursor: str) -> int:
     return int(cursor)
 
 
+def _is_gone(path: str) -> bool | None:
+    """Whether a file is gone; objects elsewhere are not asked for, a list would ask for many."""
+    place = place_of(path)
+    return not place.exists() if isinstance(place, Path) else None
+
+
 def video_out(video: Video, role: str | None) -> VideoOut:
     """Return a video as a caller is told of it."""
     return VideoOut(
@@ -235,7 +303,7 @@ def video_out(video: Video, role: str | None) -> VideoOut:
         recorded_from=video.recorded_from,
         columns=as_json(video.columns),
         status=video.status,
-        source_gone=not Path(video.path).exists(),
+        source_gone=_is_gone(video.path),
         error=without_paths(video.error, role),
         report=without_paths(video.report, role),
     )

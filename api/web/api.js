@@ -1,16 +1,20 @@
 // Calls of the public API, and the few things that every part of the page needs.
 
+import { t, visible } from "./words.js";
+
 export const $ = (id) => document.getElementById(id);
 const BUSY = 12; // milliseconds of work at a stretch
+const LARGE = /[^\d."]\d{16}/; // more than a number of JavaScript holds exactly, it may be
 const held = new Set(); // object URLs of what is shown
 export const me = { role: "read" }; // what the key allows; the page offers no more
 
 export function make(tag, properties = {}, ...children) {
-  const { aria, data, ...rest } = properties;
-  const node = Object.assign(document.createElement(tag), rest);
-  for (const [name, value] of Object.entries(aria ?? {})) node.setAttribute(`aria-${name}`, value);
+  const { aria, data, textContent, title, ariaLabel, alt, ...rest } = properties;
+  const said = Object.entries({ textContent, title, ariaLabel, alt }).filter(([, value]) => value !== undefined);
+  const node = Object.assign(document.createElement(tag), rest, Object.fromEntries(said.map(([name, value]) => [name, visible(value)])));
+  for (const [name, value] of Object.entries(aria ?? {})) node.setAttribute(`aria-${name}`, visible(value));
   Object.assign(node.dataset, data);
-  node.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...children.filter((child) => child !== null && child !== undefined && child !== false).map(visible));
   return node;
 }
 
@@ -27,7 +31,7 @@ export function authorized(headers = {}) {
 
 export async function call(path, options = {}) {
   const response = await fetch(path, { ...options, headers: authorized(options.headers) })
-    .catch(() => { throw new Error("the server does not answer"); });
+    .catch(() => { throw new Error(t("app.silent")); });
   if (response.ok) return response;
   if (response.status === 401 && !$("key-dialog").open) $("key-dialog").showModal();
   const problem = await response.json().catch(() => ({ detail: response.statusText }));
@@ -42,6 +46,9 @@ export async function send(path, body, accept = "application/json") {
   return accept === "application/json" ? response.json() : response.blob();
 }
 
+// an integer that would be rounded stays as it is written, where the browser tells how
+const whole = (_, value, context) => (Number.isInteger(value) && !Number.isSafeInteger(value) && context?.source ? context.source : value);
+
 // rows of a statement, read a thousand at a time with room for others in between, so that a hundred
 // thousand do not hold up the page; `told(count, of)` hears how many are there
 export async function rowsOf(sql, told = () => {}, params = undefined) {
@@ -51,7 +58,7 @@ export async function rowsOf(sql, told = () => {}, params = undefined) {
   const found = { columns: [], rows: [], num_rows: 0 };
   let text = [], since = performance.now();
   const take = async (line) => {
-    const { rows, ...rest } = JSON.parse(line);
+    const { rows, ...rest } = JSON.parse(line, LARGE.test(line) ? whole : undefined);
     if (rows) { for (const row of rows) found.rows.push(row); told(found.rows.length, found.num_rows); } else Object.assign(found, rest);
     if (performance.now() - since > BUSY) { await new Promise((next) => setTimeout(next)); since = performance.now(); }
   };
@@ -63,7 +70,7 @@ export async function rowsOf(sql, told = () => {}, params = undefined) {
     for (const line of lines.slice(1, -1)) await take(line);
     text = [lines.at(-1)];
   }
-  if (!found.timing) throw new Error("the answer broke off");
+  if (!found.timing) throw new Error(t("app.broken"));
   return found;
 }
 
@@ -87,7 +94,7 @@ export async function save(blob, name) {
 }
 
 export function say(id, text, bad = false) {
-  $(id).textContent = text;
+  $(id).textContent = visible(text);
   $(id).classList.toggle("bad", bad);
 }
 
@@ -98,9 +105,19 @@ export function clock(seconds, places = 1) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
+// how long a video is: a tenth counts in a short one
+export const lasting = (seconds) => clock(seconds, seconds < 10 ? 1 : 0);
+
+// how long something took
+export function brief(seconds) {
+  if (seconds >= 60) return long(seconds);
+  if (seconds >= 1) return t("time.second", { number: seconds.toFixed(2) });
+  return t("time.milliseconds", { number: (seconds * 1000).toFixed(seconds < 0.01 ? 2 : 0) });
+}
+
 export function long(seconds) {
-  if (seconds >= 3600) return `${(seconds / 3600).toFixed(1)} hours`;
-  return seconds >= 60 ? `${(seconds / 60).toFixed(0)} minutes` : `${seconds.toFixed(0)} seconds`;
+  if (seconds >= 3600) return t("time.hours", { number: (seconds / 3600).toFixed(1) });
+  return seconds >= 60 ? t("time.minutes", { number: (seconds / 60).toFixed(0) }) : t("time.seconds", { number: seconds.toFixed(0) });
 }
 
 const turns = new WeakMap(); // of forms: how often each was at work

@@ -5,13 +5,15 @@ import { openAsk } from "./ask.js";
 import { openFind } from "./find.js";
 import { listJobs } from "./jobs.js";
 import { go, here } from "./route.js";
+import { openSettings } from "./settings.js";
 import { openSql } from "./sql.js";
 import "./standing.js";
 import { openVideo } from "./video.js";
 import { openVideos } from "./videos.js";
+import { fill, t } from "./words.js";
 
 const OPEN = {
-  find: openFind, ask: openAsk, sql: openSql, video: openVideo,
+  find: openFind, ask: openAsk, sql: openSql, video: openVideo, settings: openSettings,
   videos: (state) => openVideos(state).then(listJobs).catch((error) => say("videos-said", error.message, true)),
 };
 const tabs = [...document.querySelectorAll("[data-tab]")];
@@ -27,7 +29,7 @@ function open() {
     $(`${each.dataset.tab}-panel`).hidden = each.dataset.tab !== tab;
   }
   $("video-panel").hidden = tab !== "video";
-  document.title = `${state.q ? `${state.q} · ` : ""}${tab} · dejavu-engine`;
+  document.title = t("app.shown", { what: state.q || t(`app.${tab}`) });
   if (!state.at && $("player").open) $("player").close();
   if (tab !== shown.tab || tab === "video") scrollTo(0, 0);
   if (tab === "video" && state.at && shown.id === state.id) return; // the player's own doing
@@ -60,14 +62,15 @@ async function refresh() {
   const node = $("status");
   try {
     const ready = await (await fetch("/readyz")).json();
-    node.textContent = ready.model ? `${ready.model} on ${ready.device}` : ready.detail;
+    node.textContent = ready.model ? t("app.model.on", ready) : ready.detail;
     node.className = `status ${ready.model ? "ready" : "away"}`;
   } catch {
-    node.textContent = "the server does not answer";
+    node.textContent = t("app.silent");
     node.className = "status away";
   }
 }
 
+fill();
 open();
 refresh();
 setInterval(refresh, 15000);

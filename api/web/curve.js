@@ -48,3 +48,18 @@ export function drawing(duration, moment, curve) {
   }
   return svg;
 }
+
+// a normal distribution, with what lies beyond its `clear` filled
+export function bell({ middle, width, clear }) {
+  const reach = 4 * width, at = (value) => (WIDE * (value - middle + reach)) / (2 * reach);
+  const points = Array.from({ length: 121 }, (_, place) => {
+    const off = (place / 60 - 1) * 4;
+    return [at(middle + off * width), HIGH - 2 - (HIGH - 8) * Math.exp(-off * off / 2)];
+  });
+  const drawn = (kept) => kept.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" L");
+  const svg = shape("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", class: "curve bell", "aria-hidden": "true" });
+  const beyond = points.filter(([x]) => x >= at(clear));
+  svg.append(shape("path", { class: "span", d: `M${at(clear)},${HIGH} L${drawn(beyond)} L${WIDE},${HIGH} Z` }), shape("path", { class: "line", d: `M${drawn(points)}` }),
+    shape("line", { class: "peak", x1: at(clear), x2: at(clear), y1: 0, y2: HIGH }));
+  return svg;
+}

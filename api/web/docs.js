@@ -1,12 +1,7 @@
 // The API's own description, read from /openapi.json: what each endpoint takes, gives, and a form to try it.
 
-const $ = (id) => document.getElementById(id);
-
-function make(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
+import { $, brief, make } from "./api.js";
+import { fill, t } from "./words.js";
 
 let schemas = {};
 const follow = (schema = {}) => (schema.$ref ? schemas[schema.$ref.split("/").pop()] : schema);
@@ -21,7 +16,7 @@ function kind(schema) {
     minimum !== undefined && `≥ ${minimum}`, above !== undefined && `> ${above}`,
     maximum !== undefined && `≤ ${maximum}`, below !== undefined && `< ${below}`,
   ].filter(Boolean).join(", ");
-  const name = own.format === "binary" ? "file" : own.title && own.type === "object" ? own.title : own.type ?? "any";
+  const name = own.format === "binary" ? "file" : own.title && own.type === "object" ? own.title : own.type ?? t("api.any");
   return bounds ? `${name} ${bounds}` : name;
 }
 
@@ -38,13 +33,14 @@ function fields(schema, where) {
 }
 
 function table(rows) {
-  const head = make("tr", {}, ...["", "in", "type", "default", ""].map((text) => make("th", { textContent: text })));
+  const head = make("tr", {}, ...["", t("api.in"), t("api.type"), t("api.default"), ""].map((text) => make("th", { textContent: text })));
   const body = rows.map(([name, where, type, usual, told, needed]) => make("tr", {},
     make("td", {}, make("code", { textContent: name }), needed ? " *" : ""),
     make("td", { textContent: where }), make("td", { textContent: type }),
     make("td", { textContent: usual === undefined ? "" : JSON.stringify(usual) }),
     make("td", { className: "wide", textContent: told ?? "" })));
-  return make("div", { className: "scroll" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...body)));
+  const inner = make("table", {}, make("thead", {}, head), make("tbody", {}, ...body));
+  return make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: t("api.parameters") }, inner);
 }
 
 function example(schema) {
@@ -52,7 +48,7 @@ function example(schema) {
   const needed = Object.entries(own.properties ?? {}).filter(([name]) => own.required?.includes(name));
   return JSON.stringify(Object.fromEntries(needed.map(([name, each]) => [name, examples[name] ?? (each.type === "integer" ? 1 : "")])), null, 2);
 }
-const examples = { text: "a red circle moves left", sql: "SELECT name, duration_seconds FROM videos", path: "/videos/street.mp4" };
+const examples = { text: t("api.example"), sql: "SELECT name, duration_seconds FROM videos", path: "/videos/street.mp4" };
 
 async function send(method, path, form, json) {
   const query = new URLSearchParams();
@@ -65,7 +61,7 @@ async function send(method, path, form, json) {
   const started = performance.now();
   const response = await fetch(`${path}${String(query) && "?"}${query}`, { method, headers, body: json ? form.body.value : undefined });
   const type = response.headers.get("content-type") ?? "";
-  const said = `${response.status} ${response.statusText}, ${(performance.now() - started).toFixed(0)} ms, ${type || "no body"}`;
+  const said = t("api.answer", { status: String(response.status), reason: response.statusText, time: brief((performance.now() - started) / 1000), type: type || t("api.no.body") });
   if (type.startsWith("image/")) return [said, make("img", { src: URL.createObjectURL(await response.blob()) })];
   if (type.startsWith("video/")) return [said, make("video", { src: URL.createObjectURL(await response.blob()), controls: true })];
   const text = await response.text();
@@ -81,10 +77,10 @@ function attempt(method, path, operation, json) {
   });
   if (json) {
     const body = make("textarea", { name: "body", rows: 5, spellcheck: false, value: example(json) });
-    body.setAttribute("aria-label", "JSON body");
+    body.setAttribute("aria-label", t("api.body"));
     inputs.push(body);
   }
-  const button = make("button", { textContent: "Send" });
+  const button = make("button", { textContent: t("api.send") });
   const answer = make("div");
   const form = make("form", { className: "attempt" }, ...inputs, button);
   form.addEventListener("submit", async (event) => {
@@ -104,7 +100,7 @@ function endpoint(method, path, operation) {
   const content = operation.requestBody?.content ?? {};
   const json = content["application/json"]?.schema;
   const rows = [...parameters(operation),
-    ...Object.entries(content).flatMap(([type, each]) => fields(each.schema, type === "application/json" ? "JSON" : "form"))];
+    ...Object.entries(content).flatMap(([type, each]) => fields(each.schema, t(type === "application/json" ? "api.in.json" : "api.in.form")))];
   const gives = Object.entries(operation.responses).filter(([status]) => status < "300").flatMap(([, each]) =>
     Object.values(each.content ?? {}).map((given) => given.schema)).filter((schema) => schema && (schema.$ref || schema.items));
   const streams = path.endsWith("/events"); // never ends by itself
@@ -112,15 +108,15 @@ function endpoint(method, path, operation) {
     make("summary", {}, make("span", { className: `method ${method}`, textContent: method.toUpperCase() }),
       make("code", { textContent: path }), make("span", { className: "hint", textContent: operation.description.split("\n")[0] })),
     ...(rows.length ? [table(rows)] : []),
-    ...gives.map((schema) => make("p", { className: "hint", textContent: `gives ${kind(schema)}` })),
+    ...gives.map((schema) => make("p", { className: "hint", textContent: t("api.gives", { kind: kind(schema) }) })),
     ...(streams ? [] : [attempt(method, path, operation, json)]));
 }
 
 async function read() {
   const described = await (await fetch("/openapi.json")).json();
   schemas = described.components.schemas;
-  $("title").textContent = `${described.info.title} ${described.info.version}`;
-  $("said").textContent = `${described.info.description} Errors are application/problem+json with one line in "detail".`;
+  $("title").textContent = t("api.called", described.info);
+  $("said").textContent = t("api.told", described.info);
   let group = "";
   for (const [path, methods] of Object.entries(described.paths)) {
     for (const [method, operation] of Object.entries(methods)) {
@@ -133,6 +129,7 @@ async function read() {
   }
 }
 
+fill();
 $("key-form").key.value = sessionStorage.getItem("key") ?? "";
 $("key-form").addEventListener("input", (event) => sessionStorage.setItem("key", event.target.value));
 $("key-form").addEventListener("submit", (event) => event.preventDefault());

@@ -4,8 +4,10 @@ import { $, busy, call, forget, make, say, send } from "./api.js";
 import { cost, show } from "./moments.js";
 import { go, here } from "./route.js";
 import { home, keepSearch } from "./home.js";
+import { t } from "./words.js";
 
 const DAY = /^\d{4}-\d\d-\d\d$/;
+const GROUPS = ["moment", "video", "frame"], MOST = 1000; // results: as many as the server gives
 const LARGEST = 512; // pixels of a picture that is sent
 const form = $("find-form");
 let shown = "", given = null; // what the results stand for; a picture that was dropped or pasted
@@ -25,7 +27,7 @@ const stateOf = (subject) => ({
 function fill(state) {
   form.text.value = state.q ?? "";
   form.video.value = state.video ?? "";
-  form.group_by.value = ["video", "frame"].includes(state.group) ? state.group : "moment";
+  form.group_by.value = GROUPS.includes(state.group) ? state.group : "moment";
   if (state.top && ![...form.top_k.options].some((option) => option.value === state.top)) form.top_k.add(new Option(state.top));
   form.top_k.value = state.top || "12";
   form.min_score.value = state.min ?? "";
@@ -47,7 +49,7 @@ export function openFind(state) {
   if (!searching) {
     busy(form, "find-said", async () => {}); // what is still looked for is not shown
     clear();
-    say("find-said", state.picture ? `A link does not hold the picture ${state.picture}: drop it here again.` : "");
+    say("find-said", state.picture ? t("find.lost", { name: state.picture }) : "");
     $("subject").hidden = true;
     home();
     return;
@@ -57,8 +59,21 @@ export function openFind(state) {
   busy(form, "find-said", (still) => look(state, still), clear);
 }
 
+// an address may be written by hand: what it cannot mean is said, and nothing else is looked for
+function check(state) {
+  const among = (from, to) => (text) => text.trim() !== "" && Number(text) >= from && Number(text) <= to;
+  const rules = {
+    group: [(text) => GROUPS.includes(text), GROUPS.join(t("app.and"))], top: [among(1, MOST), t("find.number", { from: 1, to: MOST })],
+    min: [among(-1, 1), t("find.number", { from: -1, to: 1 })], since: [(text) => DAY.test(text), t("find.day")], until: [(text) => DAY.test(text), t("find.day")],
+  };
+  for (const [name, [holds, allowed]] of Object.entries(rules)) {
+    if (state[name] && !holds(state[name])) throw new Error(t("find.refused", { name, given: state[name], allowed }));
+  }
+}
+
 async function look(state, still) {
-  say("find-said", "Looking…");
+  check(state);
+  say("find-said", t("find.looking"));
   const subject = await subjectOf(state);
   forget();
   const body = {
@@ -70,11 +85,11 @@ async function look(state, still) {
   const result = await send("/query", body);
   if (!still()) return;
   const unclear = result.moments.length > 0 && result.moments.every((moment) => moment.clear === false);
-  const told = [unclear && "No clear match: unrelated texts score as high", cost(result), result.caution].filter(Boolean).join("; ");
+  const told = [unclear && t("find.unclear"), cost(result), result.caution].filter(Boolean).join("; ");
   if (state.q) keepSearch(state.q);
   say("find-said", result.moments.length ? told
-    : result.coverage.frames ? `Nothing scores so high; ${cost(result)}`
-      : state.video || body.where ? "No video meets the filters." : "Nothing here yet. Add a video first, under Videos.");
+    : result.coverage.frames ? t("find.nothing", { cost: cost(result) })
+      : state.video || body.where ? t("find.filtered") : t("find.empty"));
   show($("find-results"), result.moments, state.q || null);
 }
 
@@ -97,13 +112,13 @@ async function subjectOf(state) {
     return (await call(`/videos/${encodeURIComponent(video)}/frames/${Number(seconds).toFixed(3)}.jpg?width=${LARGEST}`)).blob();
   })();
   $("subject-picture").src = URL.createObjectURL(picture);
-  $("subject-said").textContent = given ? `Like the picture ${given.name}` : "Like this frame";
+  $("subject-said").textContent = given ? t("find.like", { name: given.name }) : t("find.like.frame");
   return { image: await encoded(picture) };
 }
 
 // base64 of a picture made small enough for a request
 async function encoded(blob) {
-  const bitmap = await createImageBitmap(blob).catch(() => { throw new Error("this is no picture that the browser can read"); });
+  const bitmap = await createImageBitmap(blob).catch(() => { throw new Error(t("find.unreadable")); });
   const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
   const canvas = make("canvas", { width: Math.max(1, Math.round(bitmap.width * scale)), height: Math.max(1, Math.round(bitmap.height * scale)) });
   canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
@@ -112,7 +127,7 @@ async function encoded(blob) {
 
 function byPicture(file) {
   if (!file?.type.startsWith("image/")) return false;
-  given = { blob: file, name: file.name || "that was pasted" };
+  given = { blob: file, name: file.name || t("find.pasted") };
   go("find", stateOf({ picture: given.name }));
   return true;
 }
@@ -124,7 +139,7 @@ panel.addEventListener("dragleave", () => form.classList.remove("over"));
 panel.addEventListener("drop", (event) => {
   event.preventDefault();
   form.classList.remove("over");
-  if (!byPicture(event.dataTransfer.files[0])) say("find-said", "Only a picture can be looked for; videos are added under Videos.", true);
+  if (!byPicture(event.dataTransfer.files[0])) say("find-said", t("find.only"), true);
 });
 addEventListener("paste", (event) => { if (here().tab === "find" && byPicture(event.clipboardData.files[0])) event.preventDefault(); });
 addEventListener("like", ({ detail }) => {

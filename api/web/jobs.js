@@ -3,6 +3,7 @@
 import { $, authorized, button, call, get, make, me } from "./api.js";
 import { here } from "./route.js";
 import { openVideos } from "./videos.js";
+import { t } from "./words.js";
 
 const SHOWN = 30, RECENT_HOURS = 24;
 const watched = new Set();
@@ -23,23 +24,24 @@ function fail(parts, text) {
 
 const left = ({ fraction }, since) => {
   const gone = (Date.now() - new Date(since)) / 1000;
-  return since && fraction > 0.02 && fraction < 1 ? `, ${Math.ceil((gone / fraction) * (1 - fraction))} s left` : "";
+  return since && fraction > 0.02 && fraction < 1 ? t("time.left", { number: Math.ceil((gone / fraction) * (1 - fraction)) }) : "";
 };
 
 function tell(parts, job) {
   const { fraction, frames_per_second: rate, stage } = job.progress;
   parts.bar.hidden = false;
   if (typeof fraction === "number") parts.bar.value = fraction; else parts.bar.removeAttribute("value");
-  const doing = job.status === "running" && stage ? stage : job.status;
-  parts.said.textContent = `${doing}${rate ? `, ${rate.toFixed(0)} frames/s` : ""}${job.status === "running" ? left(job.progress, job.started_at) : ""}`;
+  const doing = job.status === "running" && stage ? stage : t(`state.${job.status}`);
+  parts.said.textContent = [doing, rate && t("job.rate", { number: rate.toFixed(0) }), job.status === "running" && left(job.progress, job.started_at)].filter(Boolean).join(t("app.and"));
   parts.tools.replaceChildren();
-  const act = (label, work) => {
-    if (me.role === "write") parts.tools.append(button(label, () => work().catch((error) => fail(parts, error.message)), { ariaLabel: `${label} ${job.videos.map((video) => video.name).join(", ")}` }));
+  const names = job.videos.map((video) => video.name).join(t("app.and"));
+  const act = (key, work) => {
+    if (me.role === "write") parts.tools.append(button(t(key), () => work().catch((error) => fail(parts, error.message)), { ariaLabel: t(`${key}.label`, { names }) }));
   };
-  if (["queued", "running"].includes(job.status)) act("Cancel", () => call(`/jobs/${job.id}`, { method: "DELETE" }));
+  if (["queued", "running"].includes(job.status)) act("job.cancel", () => call(`/jobs/${job.id}`, { method: "DELETE" }));
   if (["failed", "cancelled"].includes(job.status)) {
-    if (job.status === "failed") fail(parts, job.error ?? "failed"); else parts.bar.hidden = true;
-    act("Retry", async () => { await call(`/jobs/${job.id}/retry`, { method: "POST" }); parts.node.remove(); await listJobs(); });
+    if (job.status === "failed") fail(parts, job.error ?? t("state.failed")); else parts.bar.hidden = true;
+    act("job.retry", async () => { await call(`/jobs/${job.id}/retry`, { method: "POST" }); parts.node.remove(); await listJobs(); });
   }
   if (job.status === "ready") {
     parts.bar.value = 1;
@@ -52,7 +54,7 @@ export async function listJobs() {
   for (const job of (await get(`/jobs?limit=${SHOWN}`)).reverse()) {
     const live = ["queued", "running"].includes(job.status);
     if (watched.has(job.id) || job.status === "ready" || (!live && new Date(job.finished_at) < since)) continue;
-    const parts = row(job.videos.map((video) => video.name).join(", ") || job.kind);
+    const parts = row(job.videos.map((video) => video.name).join(t("app.and")) || job.kind);
     $("job-list").prepend(parts.node);
     tell(parts, job);
     watched.add(job.id);
@@ -80,7 +82,7 @@ async function upload(files) {
   for (const file of files) {
     const parts = row(file.name);
     $("job-list").prepend(parts.node);
-    parts.said.textContent = "sending";
+    parts.said.textContent = t("job.sending");
     try {
       const job = await post(file, parts);
       parts.tools.replaceChildren();
@@ -98,16 +100,16 @@ function post(file, parts) {
     request.open("POST", "/videos");
     for (const [name, value] of Object.entries(authorized())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => { if (event.lengthComputable) parts.bar.value = event.loaded / event.total; };
-    request.onerror = () => reject(new Error("the server does not answer"));
-    request.onabort = () => reject(new Error("not sent"));
+    request.onerror = () => reject(new Error(t("app.silent")));
+    request.onabort = () => reject(new Error(t("job.not.sent")));
     request.onload = () => {
       if (request.status === 401) $("key-dialog").showModal();
       try {
         const body = JSON.parse(request.responseText);
         if (request.status === 202) resolve(body); else reject(new Error(body.detail));
-      } catch { reject(new Error(`the server answers ${request.status}`)); }
+      } catch { reject(new Error(t("job.answer", { status: String(request.status) }))); }
     };
-    parts.tools.append(button("Cancel", () => request.abort(), { ariaLabel: `Cancel ${file.name}` }));
+    parts.tools.append(button(t("job.cancel"), () => request.abort(), { ariaLabel: t("job.cancel.label", { names: file.name }) }));
     request.send(form);
   });
 }

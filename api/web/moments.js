@@ -4,10 +4,11 @@ import { clock, get, make, sourceOf, whenSeen } from "./api.js";
 import { curveOf, drawing } from "./curve.js";
 import { nameOf, play } from "./player.js";
 import { here } from "./route.js";
+import { t } from "./words.js";
 
 export function picture(path, alt) {
   const image = make("img", { className: "picture", loading: "lazy", alt });
-  image.addEventListener("error", () => image.replaceWith(make("div", { className: "picture none", textContent: "no picture" })));
+  image.addEventListener("error", () => image.replaceWith(make("div", { className: "picture none", textContent: t("moment.picture") })));
   whenSeen(image, () => sourceOf(path).then((url) => { image.src = url; }, () => image.dispatchEvent(new Event("error"))));
   return image;
 }
@@ -27,12 +28,13 @@ function card(moments, at, text) {
   const strip = make("div", { className: "strip" });
   const score = moment.score.toFixed(3);
   const node = make("button", { className: "card", type: "button" },
-    picture(moment.thumbnail_url, `${moment.name} at ${clock(moment.peak_seconds)}`),
+    picture(moment.thumbnail_url, t("moment.at", { name: moment.name, time: clock(moment.peak_seconds) })),
     make("div", { className: "text" },
       make("span", { className: "name", textContent: moment.name, title: moment.name }),
       make("span", { className: "when" },
-        make("span", { textContent: `${clock(moment.start_seconds)} – ${clock(moment.stop_seconds)}` }),
-        make("span", { textContent: moment.clear === false ? `${score} · unclear` : score, title: "cosine of the best frame" })),
+        make("span", { textContent: t("time.span", { start: clock(moment.start_seconds), stop: clock(moment.stop_seconds) }) }),
+        make("span", { textContent: moment.clear === false ? t("moment.unclear", { score }) : score, title: t("moment.score") })),
+      ...(moment.line ? [make("span", { className: "line", textContent: `“${moment.line}”` })] : []),
       strip));
   whenSeen(node, async () => {
     try {
@@ -55,9 +57,10 @@ export function show(node, moments, text) {
 
 export function cost(result) {
   const seconds = Object.values(result.timing).reduce((sum, part) => sum + part, 0);
-  const { videos, frames, refined, embedded } = result.coverage;
-  const parts = [`${frames.toLocaleString()} frames of ${videos.toLocaleString()} videos in ${(seconds * 1000).toFixed(0)} ms`];
-  if (embedded) parts.push(`${embedded} embedded for this query`);
-  if (refined) parts.push(`${refined} made exact`);
-  return parts.join(", ");
+  const { videos, frames, refined, embedded, complete, lacking } = result.coverage;
+  const told = [t("moment.cost", { frames, count: videos, time: t("time.milliseconds", { number: (seconds * 1000).toFixed(0) }) })];
+  if (embedded) told.push(t("moment.embedded", { number: embedded }));
+  if (refined) told.push(t("moment.refined", { number: refined }));
+  if (!complete) told.push(t("moment.incomplete", { why: lacking.length ? lacking.slice(0, 3).join("; ") : t("moment.ended") }));
+  return told.join(t("app.and"));
 }

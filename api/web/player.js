@@ -2,12 +2,15 @@
 
 import { $, call, clock, get, save, say, sourceOf } from "./api.js";
 import { amend, here } from "./route.js";
+import { boxesAt, draw, fit, storedBoxes } from "./boxes.js";
 import { curveOf, drawing } from "./curve.js";
+import { t } from "./words.js";
 
 const AROUND = 20; // seconds shown before and after a moment
 const MOST = 100; // seconds in one piece; servers cut 120 as they come
 const video = $("clip");
 let list = [], place = 0, text = null; // the moments that can be stepped through, and what found them
+let drawn = null; // the frames of the video that have boxes, once they are asked for
 let piece = { start: 0, stop: 0 }, length = 0, fps = 25, opened = 0;
 
 const moment = () => list[place];
@@ -19,21 +22,24 @@ export async function play(among, at, said) {
   const turn = ++opened, item = moment();
   amend({ at: nameOf(item) });
   if (!$("player").open) $("player").showModal();
-  const span = item.stop_seconds > item.start_seconds ? `${clock(item.start_seconds)} – ${clock(item.stop_seconds)}` : "";
-  $("player-name").textContent = item.name;
-  $("player-facts").textContent = [span, `peak ${clock(item.peak_seconds)}`, item.score !== undefined && `score ${item.score.toFixed(3)}`,
-    list.length > 1 && `${place + 1} of ${list.length}`].filter(Boolean).join(" · ");
+  const span = item.stop_seconds > item.start_seconds ? t("time.span", { start: clock(item.start_seconds), stop: clock(item.stop_seconds) }) : "";
+  say("player-name", item.name);
+  $("player-facts").textContent = [span, t("player.peak.at", { time: clock(item.peak_seconds) }), item.score !== undefined && t("player.score", { score: item.score.toFixed(3) }),
+    list.length > 1 && t("player.place", { place: place + 1, count: list.length })].filter(Boolean).join(" · ");
   for (const [id, to] of [["previous", place - 1], ["next", place + 1]]) $(id).disabled = !list[to];
   $("more-like").hidden = here().tab === "sql";
   video.removeAttribute("src");
   $("timeline").replaceChildren();
+  drawn = null;
+  drawBoxes();
+  if ($("show-boxes").getAttribute("aria-pressed") === "true") findBoxes();
   try {
     const facts = await get(`/videos/${item.video_id}`);
     if (turn !== opened) return;
     length = facts.duration_seconds ?? item.stop_seconds;
     fps = facts.fps || 25;
     drawTimeline(null);
-    if (facts.source_gone) throw new Error("the file of this video is gone: it can be found, not played");
+    if (facts.source_gone) throw new Error(t("player.gone"));
     const from = Math.max(0, Math.min(item.start_seconds, item.peak_seconds) - AROUND);
     await load(from, Math.min(length, Math.max(item.stop_seconds + AROUND, item.peak_seconds + AROUND), from + MOST), item.peak_seconds);
     if (text) {
@@ -47,7 +53,7 @@ async function load(start, stop, at, go = true) {
   if (at < start || at >= stop) { start = Math.max(0, at - AROUND); stop = Math.min(length, start + 2 * AROUND); }
   piece = { start, stop };
   const turn = opened;
-  say("clip-said", "Cutting…");
+  say("clip-said", t("player.cutting"));
   const url = await sourceOf(`/videos/${moment().video_id}/clip.mp4?start=${start.toFixed(3)}&stop=${stop.toFixed(3)}`);
   if (turn !== opened) return;
   video.onloadedmetadata = () => { video.currentTime = Math.max(0, at - start); };
@@ -83,6 +89,32 @@ function follow() {
   $("timeline").setAttribute("aria-valuenow", now().toFixed(1));
   $("timeline").setAttribute("aria-valuetext", clock(now()));
 }
+
+// boxes of what was found in the frames, where that is stored
+function drawBoxes() {
+  const on = $("show-boxes").getAttribute("aria-pressed") === "true";
+  fit($("boxes"), video, video.videoWidth || 16, video.videoHeight || 9);
+  draw($("boxes"), on && drawn && video.readyState > 0 ? boxesAt(drawn, now()) : []);
+}
+
+async function findBoxes() {
+  const turn = opened;
+  drawn = null;
+  try {
+    const { frames } = await storedBoxes(moment().video_id);
+    if (turn !== opened) return;
+    drawn = frames;
+    if (!frames.length) say("clip-said", t("player.boxes.none"));
+  } catch (error) { if (turn === opened) say("clip-said", error.message, true); }
+  drawBoxes();
+}
+$("show-boxes").addEventListener("click", () => {
+  const on = $("show-boxes").getAttribute("aria-pressed") !== "true";
+  $("show-boxes").setAttribute("aria-pressed", String(on));
+  if (on) findBoxes(); else drawBoxes();
+});
+for (const event of ["timeupdate", "seeked", "loadeddata"]) video.addEventListener(event, drawBoxes);
+addEventListener("resize", drawBoxes);
 video.addEventListener("timeupdate", follow);
 video.addEventListener("seeking", follow);
 
@@ -99,7 +131,7 @@ video.addEventListener("ended", () => {
 video.addEventListener("error", async () => {
   const path = video.getAttribute("src");
   if (!path?.startsWith("/")) return;
-  try { await call(path); say("clip-said", "this browser cannot play it", true); }
+  try { await call(path); say("clip-said", t("player.unplayable"), true); }
   catch (error) { say("clip-said", error.message, true); } // why it cannot be played
 });
 
@@ -120,7 +152,7 @@ $("back-frame").addEventListener("click", () => step(-1));
 $("on-frame").addEventListener("click", () => step(1));
 $("to-peak").addEventListener("click", () => seek(moment().peak_seconds));
 $("copy-link").addEventListener("click", async () => {
-  try { await navigator.clipboard.writeText(location.href); say("clip-said", "The link is copied."); }
+  try { await navigator.clipboard.writeText(location.href); say("clip-said", t("player.copied")); }
   catch { say("clip-said", location.href); } // no clipboard without https: it can be marked and copied
 });
 $("download").addEventListener("click", async () => {
@@ -140,7 +172,7 @@ $("player").addEventListener("keydown", (event) => {
   const slider = event.target === $("timeline");
   const keys = {
     ArrowLeft: () => (slider ? seek(now() - 1) : move(-1)), ArrowRight: () => (slider ? seek(now() + 1) : move(1)),
-    ",": () => step(-1), ".": () => step(1), p: () => seek(moment().peak_seconds),
+    ",": () => step(-1), ".": () => step(1), p: () => seek(moment().peak_seconds), b: () => $("show-boxes").click(),
     " ": () => (video.paused ? video.play() : video.pause()),
   };
   if (slider) Object.assign(keys, { Home: () => seek(0), End: () => seek(length) });

@@ -1,6 +1,6 @@
 // What is shown is what the address says: #tab?name=value&…
 
-const PAGES = ["find", "ask", "sql", "videos", "video"];
+const PAGES = ["find", "ask", "sql", "videos", "video", "settings"];
 
 export function here() {
   const [tab, rest] = location.hash.slice(1).split("?");

@@ -1,6 +1,7 @@
 // Statements that were run and those that were kept by name; both stay in this browser.
 
 import { $, button, make } from "./api.js";
+import { language, t } from "./words.js";
 
 const HISTORY = "dejavu-history", SAVED = "dejavu-saved", MOST = 50, LONGEST = 20_000;
 
@@ -28,13 +29,13 @@ function entry(each, choose, remove) {
   const named = make("button", { type: "button", className: "link", title: each.sql }, make("span", { textContent: title }));
   named.addEventListener("click", () => choose(each.sql));
   return make("li", {}, named,
-    each.at ? make("time", { className: "hint", dateTime: new Date(each.at).toISOString(), textContent: new Date(each.at).toLocaleString() }) : null,
-    button("✕", remove, { className: "link", ariaLabel: `Forget ${title.slice(0, 80)}` }));
+    each.at ? make("time", { className: "hint", dateTime: new Date(each.at).toISOString(), textContent: new Date(each.at).toLocaleString(language) }) : null,
+    button("✕", remove, { className: "link", ariaLabel: t("sql.forget", { name: title.slice(0, 80) }) }));
 }
 
 // `choose(sql)` takes one up
 export function showSaved(choose) {
-  for (const [name, id, none] of [[SAVED, "saved-list", "Nothing is saved yet."], [HISTORY, "history-list", "Nothing was run yet."]]) {
+  for (const [name, id, none] of [[SAVED, "saved-list", t("sql.saved.none")], [HISTORY, "history-list", t("sql.lately.none")]]) {
     const kept = read(name);
     const forget = (sql, title) => { write(name, read(name).filter((each) => each.sql !== sql || each.name !== title)); showSaved(choose); };
     $(id).replaceChildren(...kept.map((each) => entry(each, choose, () => forget(each.sql, each.name))));

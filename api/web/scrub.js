@@ -10,9 +10,10 @@ export const tilesOf = (seconds) => (seconds < 120 ? FEW : MANY);
 export const spriteOf = (video, tiles) => sourceOf(`/videos/${video}/sprite.jpg?tiles=${tiles}&width=240`);
 
 // a place that shows tile `n` of a sprite by `show(n)`
-export function tile(url, tiles) {
+export function tile(url, tiles, { width, height }) {
   const node = make("div", { className: "tile", aria: { hidden: "true" } });
   const rows = Math.ceil(tiles / IN_A_ROW), columns = Math.min(tiles, IN_A_ROW);
+  node.style.setProperty("--shape", (width || 16) / (height || 9));
   node.style.backgroundImage = `url("${url}")`;
   node.style.backgroundSize = `${columns * 100}% ${rows * 100}%`;
   const show = (number) => {
@@ -32,10 +33,9 @@ export function scrubbed(node, video) {
   const line = make("i", { className: "scrub-line" });
   node.addEventListener("pointerenter", async () => {
     left = false;
-    try { made ??= tile(await spriteOf(video.id, tiles), tiles); }
+    try { made ??= tile(await spriteOf(video.id, tiles), tiles, video); }
     catch { return; } // its picture stays
     if (left) return;
-    made.node.style.aspectRatio = `${video.width || 16} / ${video.height || 10}`;
     node.append(made.node, line);
   });
   node.addEventListener("pointermove", (event) => {

@@ -6,6 +6,7 @@ import { go, here } from "./route.js";
 import { play } from "./player.js";
 import { keepStatement, saveStatement, showSaved } from "./saved.js";
 import { table } from "./table.js";
+import { t } from "./words.js";
 
 const FORMS = { csv: "text/csv", parquet: "application/vnd.apache.parquet", arrow: "application/vnd.apache.arrow.stream" };
 const form = $("sql-form");
@@ -66,7 +67,7 @@ export function openSql({ at, ...state }) {
 }
 
 async function explain(sql, still) {
-  say("sql-said", "Running…");
+  say("sql-said", t("sql.running"));
   $("sql-save").hidden = true;
   const plan = await send("/explain", { sql, analyze: true });
   if (!still()) return;
@@ -75,12 +76,12 @@ async function explain(sql, still) {
 }
 
 async function run(sql, still) {
-  say("sql-said", "Running…");
-  const result = await rowsOf(sql, (count, of) => { if (still() && of > 5000) say("sql-said", `${count.toLocaleString()} of ${of.toLocaleString()} rows…`); });
+  say("sql-said", t("sql.running"));
+  const result = await rowsOf(sql, (count, of) => { if (still() && of > 5000) say("sql-said", t("sql.coming", { count, all: of })); });
   if (!still()) return;
   const columns = result.columns.map((column) => column.name);
   const plan = columns.length === 1 && columns[0] === "explain";
-  const told = [`${result.rows.length.toLocaleString()} rows in ${(result.timing.seconds * 1000).toFixed(0)} ms`, result.caution];
+  const told = [t("sql.rows", { count: result.rows.length, time: t("time.milliseconds", { number: (result.timing.seconds * 1000).toFixed(0) }) }), result.caution];
   say("sql-said", plan ? "" : told.filter(Boolean).join("; "));
   $("sql-save").hidden = plan || !result.rows.length;
   keepStatement(sql);
@@ -94,7 +95,7 @@ function playerFor(columns) {
   const time = ["seconds", "peak_seconds", "start_seconds"].find((name) => columns.includes(name));
   if (!columns.includes("video_id") || !time) return null;
   return (row) => (row.video_id === null || row[time] === null ? null : button("▶", () => watch(row, time),
-    { className: "link", ariaLabel: `Play video ${row.video_id} at ${clock(row[time])}` }));
+    { className: "link", ariaLabel: t("sql.play", { video: row.video_id, time: clock(row[time]) }) }));
 }
 
 async function watch(row, time) {

@@ -1,6 +1,7 @@
 // A table of any number of rows: only those that are seen are drawn.
 
 import { make } from "./api.js";
+import { t } from "./words.js";
 
 const ROW = 37; // pixels, as the style has it
 const SPARE = 20; // rows drawn above and below
@@ -21,15 +22,15 @@ function shapeOf(name, rows) {
 }
 
 function textOf(value, { places }) {
-  if (value === null || value === undefined) return "–";
-  if (typeof value === "number") return value.toFixed(places);
+  if (value === null || value === undefined) return t("app.none");
+  if (typeof value === "number") return value && Math.abs(value) < 0.5 * 10 ** -places ? value.toPrecision(2) : value.toFixed(places);
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
 // `first(row)` may return a node for a column before the others
 export function table(columns, rows, first = null) {
   const shapes = columns.map((name) => shapeOf(name, rows));
-  const head = make("tr", {}, first && make("th", {}, make("span", { className: "hidden", textContent: "play" })),
+  const head = make("tr", {}, first && make("th", {}, make("span", { className: "hidden", textContent: t("sql.play.column") })),
     ...shapes.map((shape) => {
       const cell = make("th", { textContent: shape.name, className: shape.numbers ? "number" : "", scope: "col" });
       cell.style.minWidth = `${shape.width}ch`; // else columns would move while it is scrolled
@@ -37,7 +38,7 @@ export function table(columns, rows, first = null) {
     }));
   const body = make("tbody");
   const all = make("table", { aria: { rowcount: rows.length + 1 } }, make("thead", {}, head), body);
-  const frame = make("div", { className: "rows", tabIndex: 0, role: "region", aria: { label: "Rows" } }, all);
+  const frame = make("div", { className: "rows", tabIndex: 0, role: "region", aria: { label: t("sql.rows.label") } }, all);
   const gap = (count) => {
     const cell = make("td", { colSpan: columns.length + (first ? 1 : 0) });
     cell.style.height = `${count * ROW}px`;
