@@ -7,16 +7,32 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import shutil
+import signal
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
+# stores sync what they write, thousands of times in all: in memory, where there is enough
+MEMORY = Path("/dev/shm")
+ROOM = shutil.disk_usage(MEMORY).free if os.access(MEMORY, os.W_OK) else 0
+if "TMPDIR" not in os.environ and ROOM > 4 << 30:
+    os.environ["TMPDIR"], tempfile.tempdir = str(MEMORY), None
+
+# how long a query may make rows exact decides no test that does not ask for it
+os.environ.setdefault("DEJAVU_REFINE_SECONDS", "3600")
+
+# what a shell runs in the background ignores Ctrl-C, and so would what it starts
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # machines that only encode have torch and little else: no store to query, no decoder
 COMPLETE = all(find_spec(name) for name in ("av", "duckdb", "pyarrow", "faiss", "pydantic"))
 ENCODING = tuple(map(Path, ("kernels", "vision", "training", "evaluation/test_bench_encode.py")))
-pytest_plugins = ["tests.small", *(["tests.asking"] if COMPLETE else [])]
+pytest_plugins = ["tests.small", *(["tests.asking", "tests.objects.served"] if COMPLETE else [])]
 
 # without a GPU the kernels run in Triton's interpreter, else a kernel test would compare the
 # reference with itself; set before any module that imports triton is loaded

@@ -122,14 +122,14 @@ def test_a_reader_and_a_lost_file_say_what_they_lack(data: Path) -> None:
         found = reader.sql(SQL, l="growing")
         known = {row["name"] for row in found.rows() if row["p"] is not None}
         assert known == {"exact.mp4"}
-        assert not found.coverage.complete
+        assert (found.coverage.complete, found.coverage.budget) == (False, False)
     (data.parent / "videos" / "long.mp4").unlink()
     with Engine.open(data, device="cpu") as engine:
         found = engine.sql(SQL, l="growing")
         assert {row["name"] for row in found.rows() if row["p"] is None} == {"long.mp4"}
-        assert not found.coverage.complete
-        budget = engine.sql(SQL, l="growing", options={"budget_seconds": 1e-9})
-        assert not budget.coverage.complete
+        assert (found.coverage.complete, found.coverage.budget) == (False, False)
+        ended = engine.sql(SQL, l="growing", options={"budget_seconds": 1e-9})
+        assert (ended.coverage.complete, ended.coverage.budget) == (False, True)
 
 
 def test_backup_and_repair_hold_for_it(data: Path, tmp_path: Path) -> None:

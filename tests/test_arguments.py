@@ -63,7 +63,7 @@ NAMES = "cmc_emulated, dense"
         (lambda e: e.ask(3), "question is 3; allowed: a text"),
         (lambda e: e.ask("what?", "red"), "choices is 'red'; allowed: a list, each a text, None"),
         (lambda e: e.ask("what?", ["red", 3]), "choices is .*; allowed: a list, each a text"),
-        (lambda e: e.ingest(5), "paths is 5; allowed: a text, a path, a list, each a text or a p"),
+        (lambda e: e.ingest(5), "paths is 5; allowed: a text, a path, an address, a list, each a "),
         (lambda e: e.ingest("x.mp4", parts="nosuch"), "no trained file at nosuch; allowed: a .saf"),
         (lambda e: e.ingest("x.mp4", fps="2"), "fps is '2'; allowed: a number, None"),
         (lambda e: e.ingest("x.mp4", strategy="dens"), "nearest: dense"),

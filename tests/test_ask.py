@@ -1,6 +1,6 @@
 """Questions: which videos are asked, what comes back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -9,10 +9,29 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.answering.patch_reader import PatchReader
-from engine.ask import Heads, ask
+from engine.ask import ask as answered
+from engine.asking.asked import AskedQuestion
+from engine.asking.builtin import BuiltinSteps, Heads
 from engine.cage.sandbox import Sandbox
 from engine.errors import NotFoundError, UsageError
+from engine.operators.base import Context
+from engine.results import NOT_SHOWN, Answer, Outlook, Spending, Step, unfollowed
 from tests.asking import HashEncoder, Videos
+
+NONE = Heads()
+
+
+def ask(
+    context: Context,
+    question: str,
+    choices: Sequence[str] | None = None,
+    videos: Sequence[int | str] | None = None,
+    heads: Heads = NONE,
+    follow: Callable[[Step], None] = unfollowed,
+) -> Answer:
+    """Answer by what was trained, or by similarity."""
+    steps = BuiltinSteps(AskedQuestion.of(question, choices, videos), heads)
+    return answered(context, steps, follow)
 
 
 def test_an_answer_has_scores_and_evidence(shared_videos: Videos, sandbox: Sandbox) -> None:
@@ -30,8 +49,15 @@ def test_an_answer_has_scores_and_evidence(shared_videos: Videos, sandbox: Sandb
 def test_an_answer_says_why_nothing_was_looked_at(shared_videos: Videos, sandbox: Sandbox) -> None:
     context, heads = shared_videos.context(sandbox), Heads(patch_reader=cast(PatchReader, object()))
     assert context.redecode is None
-    found = ask(context, "what?", ["x", "y"], heads=heads)
+    steps: list[Step] = []
+    found = ask(context, "what?", ["x", "y"], heads=heads, follow=steps.append)
     assert found.how == "similarity; nothing decodes frames here, so nothing was looked at"
+    outlook, claim = steps
+    assert isinstance(outlook, Outlook)
+    assert (outlook.looker, outlook.cost) == ("builtin", Spending(0, 0))
+    assert found.claims == [claim]
+    assert (found.claims[0].verdict, found.claims[0].score) == ("unverified", None)
+    assert found.claims[0].text == f"what {found.text}"
 
 
 def test_one_video_alone_is_asked(shared_videos: Videos, sandbox: Sandbox) -> None:
@@ -57,6 +83,8 @@ def test_what_cannot_be_asked(videos: Videos, sandbox: Sandbox) -> None:
         ask(context, "what?", "red")
     with pytest.raises(UsageError, match="a choice is empty"):
         ask(context, "what?", ["x", " "])
+    with pytest.raises(UsageError, match="needs not be given: it is always weighed"):
+        ask(context, "what?", ["x", NOT_SHOWN])
     with pytest.raises(UsageError, match="the choice 'x' is given twice"):
         ask(context, "what?", ["x", "y", "x"])
     for number in (1, 2, 3):

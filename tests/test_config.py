@@ -10,6 +10,7 @@ import pytest
 
 from api.config import ServerSettings
 from engine import Engine, Settings, UsageError
+from engine.config import read_settings
 
 HOLDERS = {"settings", "_settings", "chosen", "patience"}  # what settings are called in the code
 
@@ -36,6 +37,21 @@ def test_a_server_has_a_table_of_its_own(here: Path) -> None:
     assert ServerSettings().port == 8123
     assert ServerSettings().roots == [Path("/a"), Path("/b")]
     assert Settings().fps == 2.0
+
+
+def test_zones_are_rectangles_or_corners(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.write_text(
+        "[zones]\nramp = [[0.5, 0.5], [0.9, 0.6], [0.7, 1]]\ndoor = [0.1, 0.2, 0.4, 0.9]\n"
+    )
+    door = ((0.1, 0.2), (0.4, 0.2), (0.4, 0.9), (0.1, 0.9))
+    assert Settings().zones == (("door", door), ("ramp", ((0.5, 0.5), (0.9, 0.6), (0.7, 1.0))))
+    monkeypatch.setenv("DEJAVU_ZONES", "door=0.1,0.2 0.4,0.2 0.4,0.9 0.1,0.9; way=0,0 1,0 1,1")
+    assert dict(Settings().zones) == {"door": door, "way": ((0, 0), (1, 0), (1, 1))}
+    for wrong in ("[0.1, 0.2, 0.1, 0.9]", "[[0.1, 0.2], [0.3, 1.4], [0, 0]]", '"door"', "3"):
+        monkeypatch.delenv("DEJAVU_ZONES", raising=False)
+        here.write_text(f"[zones]\ndoor = {wrong}\n")
+        with pytest.raises(UsageError, match=r"setting zones: zone .*; allowed: a rectangle"):
+            read_settings({})
 
 
 def test_paths_are_seen_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +83,7 @@ def test_what_the_file_cannot_say(here: Path, tmp_path: Path, text: str, message
 
 
 def test_commands_take_the_file_where_a_flag_reads_a_variable(here: Path) -> None:
-    here.write_text('data = "kept"\ndevice = "cpu"\n[server]\nport = 8123\n')
+    here.write_text('data = "kept"\ndevice = "cpu"\n[server]\nport = 8123\n[object]\ntries = 7\n')
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         program = "from api.cli.start import main; main()"
@@ -79,7 +95,13 @@ def test_commands_take_the_file_where_a_flag_reads_a_variable(here: Path) -> Non
     assert "'other'" in run("videos", "ls", "--data", "other").stderr
     assert "8123" in run("serve", "--help").stdout
     told = {each["what"]: each["found"] for each in json.loads(run("doctor", "--json").stdout)}
-    assert told["configuration"] == "dejavu.toml: data = kept, device = cpu, port = 8123"
+    assert (
+        told["configuration"]
+        == "dejavu.toml: data = kept, device = cpu, port = 8123, object.tries = 7"
+    )
+    assert "obstore" in told["videos elsewhere"]
+    assert "hosts = none" in told["videos elsewhere"]
+    assert "tries = 7" in told["videos elsewhere"]
     here.write_text("fsp = 2")
     wrong = run("query", "a star")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)

@@ -1,6 +1,7 @@
 """Coarse videos: queries embed where the answer may be, idle time the rest."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,10 +22,19 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def coarse(clips: Path, tmp_path: Path) -> Iterator[Engine]:
-    with Engine.open(tmp_path / "coarse", strategy="dense", fps=1) as engine:
+@pytest.fixture(scope="module")
+def keys(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed store with a row for each key picture, to be copied."""
+    data = tmp_path_factory.mktemp("keys") / "data"
+    with Engine.open(data, strategy="dense", fps=1) as engine:
         engine.ingest(clips, coverage="keys")
+    return data
+
+
+@pytest.fixture
+def coarse(keys: Path, tmp_path: Path) -> Iterator[Engine]:
+    copy = shutil.copytree(keys, tmp_path / "coarse")
+    with Engine.open(copy, strategy="dense", fps=1) as engine:
         yield engine
 
 

@@ -3,13 +3,15 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from engine import Engine
+from engine import Engine, detecting
 from engine.errors import UsageError
 from engine.storage.backup import backup, restore
 from engine.storage.repair import repair
@@ -124,6 +126,49 @@ def test_detect_reads_the_same_rows(data: Path, model: str) -> None:
     assert made(boxes) == 0
 
 
+def test_a_track_is_the_same_whichever_rows_are_asked_for(data: Path, model: str) -> None:
+    """Once all was looked at: of a part, of a label alone, and after reopening."""
+    sql = SQL.replace("d.label", "d.track, d.label")
+    with Engine.open(data, device="cpu", detector_model=model) as engine:
+        whole = engine.sql(sql + ORDER).rows()
+        late = engine.sql(sql + " WHERE d.seconds > 2" + ORDER).rows()
+        cups = engine.sql(sql.replace("detections d", "detections('cup') d") + ORDER).rows()
+    assert late == [row for row in whole if row["seconds"] > 2]
+    assert cups == [row for row in whole if row["label"] == "cup"]
+    by_track: dict[tuple[str, int], list[tuple[int, str]]] = {}
+    for row in whole:
+        by_track.setdefault((row["name"], row["track"]), []).append((row["frame"], row["label"]))
+    for (_, track), seen in by_track.items():
+        frames = [frame for frame, _ in seen]
+        assert frames[0] == track // 32
+        assert len(frames) == len(set(frames))
+        assert len({label for _, label in seen}) == 1
+    assert max(map(len, by_track.values())) > 3
+
+
+def test_no_row_is_read_for_each_run_of_groups(
+    data: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many runs: once for its boxes and once for its track; the answer is the same."""
+    sql = SQL.replace("d.label", "d.track, d.label") + ORDER
+    with Engine.open(data, device="cpu", detector_model=model) as engine:
+        spotted = "SELECT max(DETECT(frame, 'cup')) AS s FROM frames"
+        whole, best = engine.sql(sql).rows(), engine.sql(spotted).rows()
+        read, rows_of = [0], engine.store.rows
+        monkeypatch.setattr(detecting, "TOGETHER", 1)
+
+        def rows(*given: Any, **more: Any) -> pa.Table:
+            found = rows_of(*given, **more)
+            read[0] += len(found)
+            return found
+
+        monkeypatch.setattr(engine.store, "rows", rows)
+        assert engine.sql(sql).rows() == whole
+        assert read == [2 * 14]
+        assert engine.sql(spotted).rows() == best
+        assert read == [3 * 14]
+
+
 def test_only_what_is_asked_for_is_decoded(data: Path, model: str) -> None:
     with Engine.open(data, device="cpu", detector_model=model) as engine:
         some = engine.sql(SQL + " WHERE d.seconds < 0.6 AND v.name LIKE 'l%'")
@@ -145,15 +190,17 @@ def test_a_reader_and_a_lost_file_say_what_they_lack(data: Path, model: str) -> 
     with Engine.open(data, device="cpu", detector_model=model) as engine:
         found = engine.sql(SQL)
         assert {row["name"] for row in found.rows()} == {"short.mp4"}
-        assert not found.coverage.complete
+        assert (found.coverage.complete, found.coverage.budget) == (False, False)
 
 
 def test_a_budget_ends_it_and_the_next_goes_on(data: Path, model: str) -> None:
     with Engine.open(data, device="cpu", detector_model=model) as engine:
         none = engine.sql(SQL, options={"budget_seconds": 1e-9})
         assert none.rows() == []
-        assert not none.coverage.complete
+        assert (none.coverage.complete, none.coverage.budget) == (False, True)
         assert engine.sql(SQL).coverage.complete
+        known = engine.sql(SQL, options={"budget_seconds": 1e-9}).coverage
+        assert (known.complete, known.budget) == (True, False)  # there was nothing to end
 
 
 def test_backup_and_repair_hold_for_it(data: Path, tmp_path: Path, model: str) -> None:
@@ -188,9 +235,25 @@ def test_rows_follow_the_rate_of_embeddings(data: Path, model: str) -> None:
         assert {row["frame"] for row in boxes.rows()} > set(range(11))
 
 
-def test_without_a_detector_it_says_how_to_get_one(data: Path) -> None:
-    with (
-        Engine.open(data, device="cpu") as engine,
-        pytest.raises(UsageError, match="set DEJAVU_DETECTOR_MODEL"),
-    ):
-        engine.sql(SQL)
+def test_the_detector_that_ships_answers_with_a_caution(data: Path) -> None:
+    """The thing that moves in both videos is found, by its whole name and by its shape alone."""
+    things = [make_action(seed, "test", "left").script.shots[0].things[-1] for seed in (0, 1)]
+    with Engine.open(data, device="cpu") as engine:
+        for video, thing in zip(("long.mp4", "short.mp4"), things, strict=True):
+            sql = (
+                "SELECT max(DETECT(f.frame, $label)) AS score FROM frames f"
+                " JOIN videos v USING (video_id) WHERE v.name = $video"
+            )
+            name = f"{thing.colour_at(0)} {thing.shape}"
+            for label in (name, thing.shape):
+                found = engine.sql(sql, label=label, video=video)
+                assert found.rows()[0]["score"] > 0.3
+                assert "built-in detector knows made-up clips only" in (found.caution or "")
+        said = (
+            r"^unknown object of builtin-detector 'redd'; allowed: .* and 144 more, all of them by "
+        )
+        with pytest.raises(
+            UsageError, match=rf"{said}\S+ models labels detector; nearest: red"
+        ) as it:
+            engine.sql("SELECT * FROM detections('redd')")
+        assert len(str(it.value)) < 500

@@ -25,6 +25,7 @@ from engine.storage.lock import holder
 from engine.video.write import write_h264
 from engine.world.clip import make_clip
 from engine.world.render import render_frames
+from tests.waiting import LONG
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-c", "from api.cli.main import main; main()"]
@@ -111,7 +112,7 @@ def server(data: Path, clips: Path, by_python: dict[str, Any]) -> Iterator[Clien
     arguments = [*COMMAND, "serve", "--port", "0", "--data", str(data)]
     process = subprocess.Popen(arguments, env=environment(DEJAVU_VIDEO_ROOTS=str(clips)))
     try:
-        stop = time.monotonic() + 90
+        stop = time.monotonic() + LONG
         while (held := holder(data)) is None or held.url is None:
             assert process.poll() is None
             assert time.monotonic() < stop
@@ -120,7 +121,7 @@ def server(data: Path, clips: Path, by_python: dict[str, Any]) -> Iterator[Clien
         yield Client(held.url, "end-to-end")
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(LONG) == 0
     assert holder(data) is None
 
 

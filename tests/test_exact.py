@@ -1,5 +1,6 @@
 """A query on approximate rows answers as one on exact rows does, and makes few of them exact."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.ask import ask
+from engine.asking.asked import AskedQuestion
+from engine.asking.builtin import BuiltinSteps, Heads
 from engine.cage.sandbox import Sandbox
 from engine.errors import VideoError
 from engine.operators.base import Context, Reply
@@ -101,11 +104,14 @@ def write(store: Store, number: int, vectors: NDArray[np.float32], drift: float 
     return video_id
 
 
-@pytest.fixture
-def stored(tmp_path: Path) -> Iterator[Stored]:
-    random = np.random.default_rng(0)
-    with Store.open(tmp_path / "near") as near, Store.open(tmp_path / "exact") as exact:
-        frames = {}
+@pytest.fixture(scope="module")
+def written(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, dict[int, NDArray[np.float32]]]:
+    """Both stores in a folder, to be copied, and the vectors."""
+    folder, random = tmp_path_factory.mktemp("written"), np.random.default_rng(0)
+    frames = {}
+    with Store.open(folder / "near") as near, Store.open(folder / "exact") as exact:
         for store in (near, exact):
             store.catalog.add_space(SPACE)
         for number in range(VIDEOS):
@@ -114,7 +120,16 @@ def stored(tmp_path: Path) -> Iterator[Stored]:
             video_id = write(near, number, unit(vectors + off), 0.01)
             assert write(exact, number, vectors, None) == video_id
             frames[video_id] = vectors
-        yield Stored(near, exact, frames)
+    return folder, frames
+
+
+@pytest.fixture
+def stored(
+    written: tuple[Path, dict[int, NDArray[np.float32]]], tmp_path: Path
+) -> Iterator[Stored]:
+    root, frames = shutil.copytree(written[0], tmp_path / "stores"), written[1]
+    with Store.open(root / "near") as near, Store.open(root / "exact") as exact:
+        yield Stored(near, exact, dict(frames))
 
 
 def told(moments: Sequence[Moment]) -> list[tuple[object, ...]]:
@@ -230,8 +245,9 @@ def test_what_cannot_be_made_exact_is_said(stored: Stored, sandbox: Sandbox) -> 
 
 def test_a_question_of_few_videos_makes_nothing_exact(stored: Stored, sandbox: Sandbox) -> None:
     asked = stored.context(stored.approximate, sandbox)
-    ask(asked, "what?", ["text 0", "text 1"], videos=[f"v{number}.mp4" for number in range(5)])
+    choices, five = ("text 0", "text 1"), [f"v{number}.mp4" for number in range(5)]
+    ask(asked, BuiltinSteps(AskedQuestion("what?", choices, five), Heads()))
     assert asked.work.refined == []
-    ask(asked, "what?", ["text 0", "text 1"])
+    ask(asked, BuiltinSteps(AskedQuestion("what?", choices), Heads()))
     assert asked.work.refined[0].complete
     assert 0 < asked.work.refined[0].rows < VIDEOS * FRAMES / 2

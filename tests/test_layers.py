@@ -9,9 +9,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
-    {"schemas", "kernels", "engine.closing", "engine.errors"},
-    {"engine.arguments", "engine.names", "engine.config_file"},
-    {"engine.caller", "engine.knowledge"},
+    {"schemas", "kernels", "engine.closing", "engine.errors", "engine.printable"},
+    {"engine.arguments", "engine.names", "engine.config_file", "engine.tracking", "engine.zones"},
+    {"engine.caller", "engine.from_file", "engine.knowledge"},
+    {"engine.objects"},
     {"engine.video"},
     {"engine.world"},
     {"engine.vision.strategies"},
@@ -39,16 +40,21 @@ LAYERS = [
         "engine.uploads",
         "engine.ingesting",
         "engine.loading",
+        "engine.pictured",
         "engine.rows",
     },
     {"engine.acting", "engine.detecting"},
     {"engine.models_on_demand"},
     {"engine.commands", "engine.where"},
-    {"engine.ingest", "engine.query", "engine.sql"},
-    {"engine.ask", "engine.deepen", "engine.library"},
+    {"engine.ingest", "engine.query", "engine.side_by_side", "engine.sql"},
+    {"engine.asking"},
+    {"engine.ask", "engine.deepen", "engine.library", "engine.migrating"},
     {"engine.contexts"},
+    {"engine.calls", "engine.embeds", "engine.told"},
+    {"engine.client_transcripts"},
     {"engine.client", "engine.protocol", "engine.session"},
     {"engine.evaluation"},
+    {"engine.checking"},
     {"api"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

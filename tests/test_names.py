@@ -177,21 +177,25 @@ def test_a_strategy_goes_by_its_name(installed: Path, small) -> None:
     assert IngestOptions(strategy="held").strategy == "held"
 
 
-@pytest.mark.parametrize("max_drift", [None, "none"])
+@pytest.mark.parametrize("max_drift", [None, 0.2, "none"])
 def test_videos_are_ingested_by_it(
-    installed: Path, tmp_path: Path, max_drift: Literal["none"] | None
+    installed: Path, tmp_path: Path, max_drift: Literal["none"] | float | None
 ) -> None:
     make_world(tmp_path / "clips", "test", 1, 3)
     with Engine.open(tmp_path / "data", device="cpu", fps=4) as engine:
         report = engine.ingest(tmp_path / "clips", strategy="every-other", max_drift=max_drift)
         assert [video.outcome for video in report.videos] == ["ready"]
         assert report.strategy == "every-other"
-        assert 0 < report.reuse_rate <= 0.5
-        assert report.promise.startswith("nothing" if max_drift else "a mean of at most 0.02")
+        # near the default bound all may be encoded in full, which keeps the promise too
+        assert (0 if max_drift is None else 0.01) <= report.reuse_rate <= 0.5
+        assert report.promise.startswith(
+            "nothing" if max_drift == "none" else f"a mean of at most {max_drift or 0.02}"
+        )
         ours = vectors_of(engine)
         engine.ingest(tmp_path / "clips", strategy="dense", replace=True)
         drift = 1 - (ours * vectors_of(engine)).sum(1).mean()
-    assert (drift <= 0.02) or max_drift == "none"
+    if max_drift != "none":
+        assert drift <= (max_drift or 0.02)
 
 
 def vectors_of(engine: Engine) -> np.ndarray:
@@ -277,7 +281,7 @@ def test_unknown_names_list_what_there_is(installed: Path, small, tmp_path: Path
     with pytest.raises(UsageError, match="allowed: how2qa, msrvtt, nextgqa, nextqa, tiny"):
         DATASETS.find("imagenet", AnnotatedSet)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(ModelError, match="'bert'; allowed: clip, siglip, tiny"):
+    with pytest.raises(ModelError, match="'bert'; allowed: clip, metaclip_2, siglip, tiny"):
         load_model(str(tmp_path), device="cpu")
 
 

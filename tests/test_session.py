@@ -1,23 +1,30 @@
 """The engine as a user holds it, on the built-in model and made-up clips."""
 
+import base64
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from engine import Engine
+from engine.asking.asked import AskedQuestion
 from engine.background import background_of
 from engine.client import Client
 from engine.errors import ModelError, NotFoundError, StoreError, UsageError
 from engine.knowledge import knows
 from engine.operators.base import Reply
+from engine.pictured import MOST_PICTURES, MOST_PLAYERS
+from engine.results import NOT_SHOWN
 from engine.video.decode import decode_range
 from engine.video.gop import index_gops
 from engine.video.write import write_h264
@@ -39,6 +46,16 @@ def engine(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[En
         yield opened
 
 
+@pytest.fixture(scope="module")
+def ingested(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed store with every frame of the clips, to be copied."""
+    data = tmp_path_factory.mktemp("ingested") / "data"
+    with Engine.open(data, strategy="dense", fps=1, device="cpu") as engine:
+        engine.ingest(clips)
+        engine.query("a star")  # measures how unrelated texts score, once for all copies
+    return data
+
+
 def test_registered_videos_are_embedded_by_the_query_that_needs_them(engine: Engine) -> None:
     assert engine.sql("SELECT count(*) AS n FROM frames").rows() == [{"n": 0}]
     sql = (
@@ -56,6 +73,33 @@ def test_a_notebook_shows_what_it_is(engine: Engine) -> None:
     assert repr(engine) == f"<Engine {engine.settings.data}, model builtin on auto>"
     assert repr(engine.sql("SELECT 1 AS a, 2 AS b")) == "<SqlResult 1 row of a, b>"
     assert repr(Client("http://127.0.0.1:8000/", key="hidden")) == "<Client http://127.0.0.1:8000>"
+
+
+def test_a_notebook_shows_moments_and_plays_them(clips: Path, tmp_path: Path) -> None:
+    """With all that is shown in it; what is gone is said, and a closed engine draws no picture."""
+    hostile = tmp_path / "<img src=x onerror=alert(1)>.mp4"
+    shutil.copy(next(clips.glob("*.mp4")), hostile)
+    with Engine.open(tmp_path / "data", device="cpu") as engine:
+        engine.ingest(hostile, strategy="dense")
+        found = engine.query("a circle", top_k=20, group_by="frame")
+        shown = found._repr_html_()
+        assert len(found.moments) > MOST_PLAYERS
+        assert shown.count("<video") == MOST_PLAYERS
+        assert shown.count("<img") == min(len(found.moments), MOST_PICTURES) - MOST_PLAYERS
+        addresses = re.findall(r'(?:src|poster)="([^"]*)"', shown)
+        kinds = {address.partition(",")[0] for address in addresses}
+        assert kinds == {"data:image/jpeg;base64", "data:video/mp4;base64"}
+        film = next(address for address in addresses if "video" in address)
+        with av.open(io.BytesIO(base64.b64decode(film.partition(",")[2]))) as container:
+            assert next(container.decode(video=0)).width == 224
+        assert "&lt;img src=x" in shown
+        assert "http" not in shown
+        assert len(shown) < 8_000_000
+        assert found == replace(found)
+        assert "_draw" not in json.dumps(asdict(found))
+        hostile.unlink()
+        assert "cannot be read" in found._repr_html_()
+    assert "<table>" in found._repr_html_()
 
 
 def test_query_finds_the_clip_that_the_text_describes(engine: Engine, clips: Path) -> None:
@@ -102,19 +146,27 @@ def test_ask_and_video_qa_answer_from_the_same_frames(engine: Engine) -> None:
     assert row["answer"] == said.text
     assert row["confidence"] == pytest.approx(said.confidence)
     assert row["start_seconds"] == said.evidence[0].start_seconds
+    assert set(said.scores) == {*choices, NOT_SHOWN}
+    assert sum(said.scores.values()) == pytest.approx(1)
+    assert said.confidence == said.scores[said.text] == said.claims[0].score
+    absent = engine.ask("what?", ["red", "blue"], videos=[name])  # it names nothing
+    assert (absent.text, absent.choice, absent.evidence) == (NOT_SHOWN, None, [])
+    assert (absent.claims, absent.confidence) == ([], absent.scores[NOT_SHOWN])
 
 
-def test_an_engine_that_only_reads_answers_as_one_that_writes(clips: Path, tmp_path: Path) -> None:
+def test_an_engine_that_only_reads_answers_as_one_that_writes(
+    ingested: Path, tmp_path: Path
+) -> None:
     question, choices, data = "What colour is the circle?", ["red", "blue", "green"], tmp_path / "d"
     sql = "SELECT VIDEO_QA(video_id, $q, $c) AS reply FROM videos ORDER BY video_id"
+    shutil.copytree(ingested, data)
     with Engine.open(data, strategy="dense", fps=1, device="cpu") as writer:
-        writer.ingest(clips)
         said = writer.ask(question, choices)
         rows = writer.sql(sql, q=question, c=choices).rows()
     kept = {path: path.read_bytes() for path in data.rglob("*.parquet")}
     with Engine.open(data, fps=1, device="cpu", read_only=True) as reader:
         assert said.how.startswith("looked at ")
-        assert reader.ask(question, choices) == said
+        assert replace(reader.ask(question, choices), session=said.session) == said
         assert reader.sql(sql, q=question, c=choices).rows() == rows
         assert reader.query("a red circle", where="name IS NOT NULL").moments
     assert {path: path.read_bytes() for path in data.rglob("*.parquet")} == kept
@@ -132,7 +184,8 @@ def test_a_video_whose_file_has_gone_is_answered_from_its_vectors(
         for path in moved:  # what can be looked at comes before what cannot
             both = engine.ask(question, choices)
             assert both.how.startswith("looked at ")
-            assert both.evidence[0].name in {path.name for path in moved if path.exists()}
+            there = {path.name for path in moved if path.exists()}
+            assert {moment.name for moment in both.evidence} <= there
             path.unlink()
         said = engine.ask(question, choices)
         assert said.how == "trained head; the file cannot be read, so nothing was looked at"
@@ -151,7 +204,7 @@ def test_video_qa_embeds_what_is_missing_and_has_no_answer_without_frames(
     answers = {row["name"]: row["a"] for row in rows}
     assert answers.pop("text.mp4") is None
     assert len(answers) == 2
-    assert set(answers.values()) <= {"red", "blue"}
+    assert set(answers.values()) <= {"red", "blue", NOT_SHOWN}
 
 
 def test_explain_shows_the_plan(engine: Engine) -> None:
@@ -203,7 +256,11 @@ def test_a_bare_match_is_calibrated_on_the_models_own_world(engine: Engine) -> N
         ({"fps": -1}, UsageError, "setting fps: input should be greater than 0, got -1"),
         ({"model": "bultin"}, ModelError, "unknown model 'bultin'"),
         ({"device": "gpu"}, UsageError, "unknown device 'gpu'"),
-        ({"precision": "fp4"}, UsageError, "setting precision: input should be 'bf16' or 'fp8'"),
+        (
+            {"precision": "fp4"},
+            UsageError,
+            "setting precision: input should be 'auto', 'bf16' or 'fp8'",
+        ),
     ],
 )
 def test_what_cannot_be_opened(
@@ -328,8 +385,8 @@ def test_a_question_is_asked_once_for_all_statements(
 ) -> None:
     asked = []
 
-    def reply(_context: object, video: int, question: str, *_rest: object) -> Reply:
-        asked.append((video, question))
+    def reply(_context: object, video: int, question: AskedQuestion, _: object) -> Reply:
+        asked.append((video, question.text))
         return Reply("red", 0.5, 0.0, 1.0)
 
     monkeypatch.setattr("engine.ask.reply", reply)

@@ -1,10 +1,13 @@
 """Videos by a condition on their columns, against a stock DuckDB; Engine, Client and CLI alike."""
 
 import duckdb
+import numpy as np
 import pytest
 
 from engine.caller import for_one_who
 from engine.errors import EngineError
+from engine.query import query
+from engine.search.selection import select_names
 from engine.where import videos_where
 from tests.oracle.conftest import world as world
 from tests.oracle.world import World
@@ -35,7 +38,7 @@ def test_a_condition_means_what_it_means_in_sql(condition: str, world: World) ->
         with pytest.raises(EngineError):
             videos_where(world.store, world.sandbox, condition)
         return
-    assert videos_where(world.store, world.sandbox, condition) == expected
+    assert videos_where(world.store, world.sandbox, condition).tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -63,6 +66,19 @@ def test_what_is_no_condition(condition: str, said: str, world: World) -> None:
 
 def test_who_sees_no_folders_cannot_ask_for_them(world: World) -> None:
     with for_one_who(sees_folders=False, may_change=False):
-        assert videos_where(world.store, world.sandbox, "path LIKE '/videos/%'") == []
-        assert videos_where(world.store, world.sandbox, "folder <> ''") == []
-        assert videos_where(world.store, world.sandbox, "path = 'v1.mp4'") == [1]
+        assert videos_where(world.store, world.sandbox, "path LIKE '/videos/%'").tolist() == []
+        assert videos_where(world.store, world.sandbox, "folder <> ''").tolist() == []
+        assert videos_where(world.store, world.sandbox, "path = 'v1.mp4'").tolist() == [1]
+
+
+def test_of_videos_in_an_array_those_that_are_gone_are_left_out(world: World) -> None:
+    store = world.store
+    some = select_names(store, np.array([-1, 2, 5, 99]))
+    assert dict(some) == {2: "v2.mp4", 5: "v5.mp4"} == select_names(store, [5, 2])
+    assert (5 in some, 3 in some, len(some)) == (True, False, 2)
+    assert not select_names(store, np.array([], np.int64))
+    context = world.context()
+    for ids in ([2, 5], [7], [1, 2, 3, 4, 5, 6, 7]):
+        by_array = query(context, "a dog", videos=np.array(ids))
+        assert by_array.moments == query(context, "a dog", videos=ids).moments
+        assert by_array.coverage == query(context, "a dog", videos=ids).coverage

@@ -1,23 +1,30 @@
 """A browser for tests of the page, told what to do over the WebDriver protocol."""
 
+import re
 import shutil
-import time
-from collections.abc import Callable
+import subprocess
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.waiting import LONG, until
+
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-AXE = Path(__file__).resolve().parents[2] / "node_modules/axe-core/axe.min.js"
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's name for one
+get, post = partial(httpx.get, timeout=LONG), partial(httpx.post, timeout=LONG)
 
 
 class Browser:
     """A browser, told what to do over the WebDriver protocol."""
 
     def __init__(self, url: str, profile: Path) -> None:
-        self._client = httpx.Client(base_url=url, timeout=60)
+        self._client = httpx.Client(base_url=url, timeout=LONG)
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         arguments += [f"--user-data-dir={profile}", "--autoplay-policy=no-user-gesture-required"]
         chromium = {"binary": CHROMIUM, "args": arguments}
@@ -52,6 +59,10 @@ class Browser:
         """Return what the page says to a script."""
         return self._post(f"{self._session}/execute/sync", {"script": script, "args": []})
 
+    def tell_later(self, script: str) -> Any:
+        """Return what the page hands to the script's last argument."""
+        return self._post(f"{self._session}/execute/async", {"script": script, "args": []})
+
     def press(self, key: str) -> None:
         """Press a key where the focus is."""
         keys = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
@@ -62,12 +73,28 @@ class Browser:
         """Be a window of a width, for one who likes it light or dark."""
         size = {"width": width, "height": 840, "deviceScaleFactor": 1, "mobile": False}
         features = [{"name": "prefers-color-scheme", "value": scheme}]
-        for command, parameters in (
-            ("Emulation.setDeviceMetricsOverride", size),
-            ("Emulation.setEmulatedMedia", {"features": features}),
-        ):
-            body = {"cmd": command, "params": parameters}
-            self._post(f"{self._session}/goog/cdp/execute", body)
+        self._order("Emulation.setDeviceMetricsOverride", size)
+        self._order("Emulation.setEmulatedMedia", {"features": features})
+
+    def picture(self) -> bytes:
+        """Return what is seen, as a PNG."""
+        answer = self._client.get(f"{self._session}/screenshot")
+        assert answer.status_code == 200, answer.text
+        return b64decode(answer.json()["value"])
+
+    def at_start(self, script: str) -> str:
+        """Run a script in each page before its own; return the name under which that ends."""
+        given = {"source": script}
+        return str(self._order("Page.addScriptToEvaluateOnNewDocument", given)["identifier"])
+
+    def at_start_no_more(self, identifier: str) -> None:
+        """Run it no more."""
+        self._order("Page.removeScriptToEvaluateOnNewDocument", {"identifier": identifier})
+
+    def _order(self, command: str, parameters: dict[str, Any]) -> Any:
+        """Give an order of Chromium's own protocol."""
+        body = {"cmd": command, "params": parameters}
+        return self._post(f"{self._session}/goog/cdp/execute", body)
 
     def complaints(self) -> list[str]:
         """What the page's console holds against it."""
@@ -80,21 +107,17 @@ class Browser:
         self._client.close()
 
 
-def until(ready: Callable[[], Any], seconds: float = 30) -> Any:
-    """Wait until something is there, and return it."""
-    stop = time.monotonic() + seconds
-    while not (found := ready()):
-        assert time.monotonic() < stop, "it does not come"
-        time.sleep(0.05)
-    return found
-
-
-def answers(url: str) -> bool:
-    """Whether a server does."""
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.TransportError:
-        return False
+@contextmanager
+def driving() -> Iterator[str]:
+    """Run Chromium's driver on a port that it finds free; its address."""
+    command = [str(DRIVER), "--port=0", "--log-level=SEVERE"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+        try:
+            assert driver.stdout is not None
+            said = (re.search(r"successfully on port (\d+)", line) for line in driver.stdout)
+            yield f"http://127.0.0.1:{next(filter(None, said))[1]}"
+        finally:
+            driver.terminate()
 
 
 def count(browser: Browser, css: str) -> int:
@@ -104,11 +127,11 @@ def count(browser: Browser, css: str) -> int:
 
 
 def serious(browser: Browser) -> list[str]:
-    """What axe-core holds against the page as it is; nothing is known where it is not installed."""
-    if not AXE.exists():
-        return []
-    browser.tell(f"if (!window.axe) {{ {AXE.read_text()} }}")
-    browser.tell("window.held = null; axe.run().then((r) => { window.held = r.violations; })")
+    """What axe-core holds against the page as it is, of serious and of critical impact."""
+    if not browser.tell("window.held = null; return Boolean(window.axe)"):
+        browser.tell((files("axe_playwright_python") / "axe.min.js").read_text())
+    wanted = "{ resultTypes: ['violations'] }"
+    browser.tell(f"axe.run({wanted}).then((r) => {{ window.held = r.violations; }})")
     found = until(lambda: browser.tell("return window.held && [window.held]"))[0]
     return [
         f"{each['id']}: {[node['html'][:120] for node in each['nodes']][:3]}"

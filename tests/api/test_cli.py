@@ -70,6 +70,8 @@ def test_every_setting_is_a_variable(cli: Cli, data: Path, monkeypatch: pytest.M
         ("spaces", "ls"),
         ("jobs", "ls"),
         ("doctor",),
+        ("transcripts", "ls"),
+        ("transcripts", "scan"),
         ("videos", "rm", "two.mp4"),
     ],
     ids=" ".join,

@@ -14,16 +14,16 @@ from api.cli import show
 from api.cli.contact_sheet import Thumbnail, draw_sheet
 from engine import Engine, UsageError
 from engine.video.gop import index_gops
-from tests.api.conftest import Made, Ran
+from tests.api.conftest import Ran
 
 Cli = Callable[..., Ran]
 
 
 @pytest.fixture
-def place(made: Made, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
-    """Flags of the store that is only read here."""
+def place(data: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
+    """Flags of a store of its own: a query keeps what it measured."""
     monkeypatch.setenv("DEJAVU_DEVICE", "cpu")
-    return ("--data", made.store)
+    return ("--data", data)
 
 
 def moments(ran: Ran) -> list[dict[str, object]]:
@@ -111,7 +111,10 @@ def test_a_sheet_has_room_for_what_cannot_be_read() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (32, 18), "red").save(buffer, "JPEG")
     sheet = draw_sheet(
-        "x" * 999, [Thumbnail("red", buffer.getvalue()), Thumbnail("gone " * 99, None)], 2, 64
+        "two\nlines " * 99,
+        [Thumbnail("red\n", buffer.getvalue()), Thumbnail("gone " * 99, None)],
+        2,
+        64,
     )
     assert sheet.getpixel((40, 50))[0] > 200  # type: ignore[index]
     assert sheet.getpixel((40 + 72, 50)) == (0xDD, 0xDD, 0xDD)

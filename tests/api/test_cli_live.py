@@ -15,6 +15,7 @@ import pytest
 from engine.library import Library
 from engine.video.write import write_h264
 from tests.api.conftest import Ran
+from tests.waiting import LONG
 
 FFMPEG = shutil.which("ffmpeg")
 
@@ -41,13 +42,13 @@ def test_a_stream_is_searched_and_old_segments_go(tmp_path: Path) -> None:
         ) as ran,
     ):
         assert ran.stdout
-        events, stop = [], time.monotonic() + 120
+        events, stop = [], time.monotonic() + LONG
         while sum(each["event"] == "ingested" for each in events) < 6:
             assert time.monotonic() < stop
             events.append(json.loads(ran.stdout.readline()))
         ran.send_signal(2)
         rest = [json.loads(line) for line in ran.stdout]
-        assert ran.wait(60) == 0
+        assert ran.wait(LONG) == 0
         served.kill()
     events += rest
     assert [each["event"] for each in events].count("ingested") == 6

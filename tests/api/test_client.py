@@ -3,7 +3,6 @@
 import io
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from datetime import datetime
@@ -27,10 +26,12 @@ from engine import (
     UsageError,
 )
 from engine.caller import for_one_who
+from engine.results import Step
 from engine.search.options import Options
 from engine.video.gop import index_gops
 from schemas.explain import ExplainOut
 from schemas.query import QueryOptions
+from tests.waiting import LONG, until
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +41,10 @@ def url(engine: Engine) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(create_app(engine, settings), port=0, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    until(lambda: server.started)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
-    thread.join(30)
+    thread.join(LONG)
     assert not thread.is_alive()
 
 
@@ -69,7 +69,18 @@ def test_a_query_gives_the_same(either: AnyEngine, engine: Engine) -> None:
 
 def test_an_answer_is_the_same(either: AnyEngine, engine: Engine) -> None:
     asked = ("what colour is it?", ["red", "blue"], [1])
-    assert either.ask(*asked) == engine.ask(*asked)
+    found = either.ask(*asked)
+    assert replace(found, session=None) == replace(engine.ask(*asked), session=None)
+    steps: list[Step] = []
+    told = either.ask(*asked, follow=steps.append)
+    assert replace(told, session=found.session) == found
+    assert steps == [either.foresee(*asked), *found.claims]
+    assert found.session != told.session
+    again = either.ask("what shape is it?", session=found.session)
+    assert again.session == found.session
+    assert {moment.video_id for moment in again.evidence} <= {1}
+    with pytest.raises(NotFoundError, match="no session 'none'"):
+        either.ask(*asked, session="none", follow=steps.append)
 
 
 def test_a_statement_gives_the_same(either: AnyEngine) -> None:
@@ -200,8 +211,8 @@ def test_a_value_that_is_not_allowed_is_so_in_both(either: AnyEngine) -> None:
 def test_a_query_takes_every_option_in_both(either: AnyEngine) -> None:
     given = {
         "fps": 2.0, "strategy": "dense", "max_drift": "none", "exact": True, "refine_frames": 5,
-        "refine_seconds": 1.0, "deepen_gops": 2, "budget_seconds": 9.0, "budget_frames": 5,
-        "embed_seconds": 1.0, "false_match_rate": 0.05, "gap_seconds": 0.5,
+        "refine_seconds": 1.0, "deepen_gops": 2, "budget_seconds": 90.0, "budget_frames": 5,
+        "embed_seconds": 90.0, "false_match_rate": 0.05, "gap_seconds": 0.5,
     }  # fmt: skip
     names = {field.name for field in fields(Options)}
     assert set(given) == names == set(QueryOptions.model_fields) - {"explain"}
@@ -226,7 +237,7 @@ def test_a_full_server_is_a_limit() -> None:
         thread.start()
         with pytest.raises(LimitError, match="4 queries are running") as caught:
             Client(f"http://127.0.0.1:{server.server_port}").columns()
-        thread.join(5)
+        thread.join(LONG)
     assert caught.value.kind == "busy"
 
 
@@ -283,8 +294,8 @@ def test_columns_are_the_same(either: AnyEngine, engine: Engine) -> None:
         assert {moment.video_id for moment in found.moments} == {1}
         assert either.query("a red star", where="camera = 'x'").moments == []
         assert either.query("a red star", videos=[1], where="camera = 'north'").moments == []
-        answered = either.ask("what?", ["a", "b"], where="camera = 'north'")
-        assert {moment.video_id for moment in answered.evidence} == {2}
+        looks = either.foresee("what?", ["a", "b"], where="camera = 'north'")
+        assert {moment.video_id for moment in looks.moments} == {2}
         rows = either.sql("SELECT camera, seen, recorded_at FROM videos ORDER BY video_id").rows()
         assert rows[0] == {"camera": None, "seen": when, "recorded_at": when}
         with pytest.raises(UsageError, match="column lanes holds finite numbers, got 'x'"):
@@ -333,3 +344,25 @@ def test_a_plan_is_the_same(either: AnyEngine, engine: Engine) -> None:
         ran = ExplainOut.model_validate(either.call("POST", "/explain", asked))
         assert ran.plan.actual is not None
         assert ran.plan.actual.rows == 2
+
+
+def test_what_is_said_is_the_same(either: AnyEngine, engine: Engine, tmp_path: Path) -> None:
+    assert isinstance(either, (Client, Engine))
+    file = tmp_path / "said.en.srt"
+    file.write_text("1\n00:00:00,000 --> 00:00:01,000\na yodelling parrot\n")
+    name = engine.video(1).name
+    taken = either.add_transcript(name, file)
+    assert (taken.source, taken.lines, taken.language, taken.fresh) == (
+        *(file.name, 1, "en", True),
+    )
+    (listed,) = either.transcripts([name])
+    assert replace(listed, path="") == replace(engine.transcripts()[0], path="")
+    assert list(either.scan_transcripts([name])) == [(name, [])]
+    with pytest.raises(NotFoundError, match="no stored video's name"):
+        either.transcripts(["none*"])
+    with pytest.raises(NotFoundError, match="no file"):
+        either.add_transcript(name, tmp_path / "gone.srt")
+    with pytest.raises(NotFoundError, match="'else'"):
+        either.remove_transcript(name, "else")
+    assert either.remove_transcript(name, file.name) == 1
+    assert either.transcripts() == engine.transcripts() == []

@@ -1,7 +1,6 @@
 """Coarse first, over HTTP and on the command line."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,16 +10,7 @@ from api.app import create_app
 from api.config import ServerSettings
 from engine.session import Engine
 from tests.api.conftest import URL, Made, Ran
-
-
-def ended(server: TestClient, answer: dict[str, str]) -> dict[str, object]:
-    stop = time.monotonic() + 120
-    while time.monotonic() < stop:
-        found: dict[str, object] = server.get(answer["job_url"]).json()
-        if found["status"] in ("ready", "failed", "cancelled"):
-            return found
-        time.sleep(0.05)
-    raise AssertionError("the job does not end")
+from tests.api.test_videos import ended
 
 
 def test_a_server_takes_videos_coarsely_and_deepens_them(made: Made, tmp_path: Path) -> None:

@@ -40,7 +40,11 @@ def test_every_step_comes_out_as_the_script_says(
     question = next(each for each in clip["questions"] if each["kind"] == "colour")
     assert told["answer"]["text"] == question["choices"][question["answer"]]
     assert told["moment_is_right"] is told["answer_is_right"] is True
-    assert said.err.count("✓") == 2
+    assert told["happens"][0]["happens"] == "moving left"
+    assert len({row["track"] for row in told["boxes"]}) == 1
+    assert [row["label"] for row in told["boxes"]] == ["pink diamond"] * 6
+    assert told["action_is_right"] is told["boxes_are_right"] is True
+    assert said.err.count("✓") == 4
     assert "✗" not in said.err
 
 
@@ -52,8 +56,8 @@ def test_a_second_demo_measures_anew_and_what_is_wrong_ends_it_with_1(
     assert ended.value.exit_code == 1
     told = capsys.readouterr().out
     assert told.count("✗ the script says: test-7, 0:00.0 – 0:02.6") == 1
-    assert told.count("✓ the script says") == 1
+    assert told.count("✓ the script ") == 3
     table = told.partition("strategy   encode s")[2].splitlines()[1:4]
     assert [row.split()[0] for row in table] == list(STRATEGIES)
     assert all(float(row.split()[1]) > 0 for row in table)
-    assert sorted(path.name for path in folder.iterdir()) == ["store", "videos"]
+    assert sorted(path.name for path in folder.iterdir()) == ["motion", "store", "videos"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from api.errors import without_paths
 from schemas.problem import Problem
 
 WRONG: list[tuple[str, str, dict[str, Any], int]] = [
@@ -202,3 +203,20 @@ def test_what_a_statement_cannot_compute_is_the_callers(
         found = Problem.model_validate(answer.json())
         assert found.detail
         assert place in (found.caret or "")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("no right to read s3://films/a/b/x.mp4: 403", "no right to read x.mp4: 403"),
+        ("gs://b/x.mp4, 'az://c/d/a:b/y.mp4'", "x.mp4, 'y.mp4'"),
+        ("no object s3://films/north/", "no object north/"),
+        ("no bucket s3://films at http://minio:9000; look", None),
+        ("https://media.example.com:8443/a/x.mp4 has changed", "x.mp4 has changed"),
+        ("the model at https://h.example/api/v1 cannot be asked", None),
+        ("error:/home/u/x.mp4, //home/u/y.mp4, file:///home/u/z.mp4", "error:x.mp4, y.mp4, z.mp4"),
+    ],
+)
+def test_who_may_only_look_is_told_last_names(said: str, told: str | None) -> None:
+    assert without_paths({"a": [said]}, "read") == {"a": [said if told is None else told]}
+    assert without_paths(said, "write") == said

@@ -4,7 +4,6 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +15,15 @@ from api.config import ServerSettings
 from api.jobs import Jobs, Tell
 from engine.errors import VideoError
 from engine.session import Engine
-from engine.storage.records import Job
+from engine.storage.records import Job, JobStatus
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows, Store
 from engine.video.container import VideoInfo
 from engine.vision.backbone.space import Space
 from tests.api.conftest import URL, Made
+from tests.waiting import LONG, until
 
 SPACE = Space("tiny", "local/tiny", "local", "0" * 64, "{}", 4)
-
-
-def wait(ready: Callable[[], bool]) -> None:
-    """Wait for something that another thread does."""
-    stop = time.monotonic() + 30
-    while not ready():
-        assert time.monotonic() < stop
-        time.sleep(0.01)
 
 
 def status(store: Store, job_id: str) -> str:
@@ -128,14 +120,14 @@ def test_cancelling(store: Store) -> None:
         jobs = Jobs(store.catalog, work)
         jobs.start()
         first, second = jobs.submit("ingest", {}), jobs.submit("ingest", {})
-        assert work.begun.wait(10)
+        assert work.begun.wait(LONG)
         assert jobs.num_queued() == 1
         assert jobs.cancel(second).status == "cancelled"
         jobs.cancel(first)
-        wait(lambda: status(store, first) == "cancelled")
+        until(lambda: status(store, first) == "cancelled")
         assert store.catalog.job(first).progress == {"fraction": 0.5}
         assert jobs.cancel(first).status == "cancelled"
-        assert jobs.drain(10)
+        assert jobs.drain(LONG)
         assert status(store, second) == "cancelled"
 
 
@@ -151,14 +143,14 @@ def test_a_job_that_fails_does_not_end_the_queue(store: Store, error: Exception,
         work.fail = error
         failed = jobs.submit("ingest", {})
         jobs.start()
-        wait(lambda: status(store, failed) == "failed")
+        until(lambda: status(store, failed) == "failed")
         assert said in (store.catalog.job(failed).error or "")
         work.fail = None
         refused = jobs.submit("ingest", {"failure": "two.mp4: empty"})
-        wait(lambda: status(store, refused) == "failed")
+        until(lambda: status(store, refused) == "failed")
         good = jobs.submit("ingest", {})
-        wait(lambda: status(store, good) == "ready")
-        assert jobs.drain(10)
+        until(lambda: status(store, good) == "ready")
+        assert jobs.drain(LONG)
 
 
 def test_draining_leaves_the_job_for_the_next_server(store: Store) -> None:
@@ -167,14 +159,14 @@ def test_draining_leaves_the_job_for_the_next_server(store: Store) -> None:
         jobs = Jobs(store.catalog, work)
         jobs.start()
         job = jobs.submit("ingest", {})
-        assert work.begun.wait(10)
-        assert jobs.drain(10)
+        assert work.begun.wait(LONG)
+        assert jobs.drain(LONG)
         assert status(store, job) == "queued"
         again = Jobs(store.catalog, work)
         work.go.set()
         again.start()
-        wait(lambda: status(store, job) == "ready")
-        assert again.drain(10)
+        until(lambda: status(store, job) == "ready")
+        assert again.drain(LONG)
 
 
 def test_a_queue_that_never_ran_drains(store: Store) -> None:
@@ -245,7 +237,7 @@ def test_files_that_pile_up_are_folded_beside_the_requests(tmp_path: Path) -> No
         assert engine.savable() > PILE
         assert engine.compact(lambda: True) == 0
         with TestClient(create_app(engine, ServerSettings()), base_url=URL) as client:
-            wait(lambda: any(job["finished_at"] for job in client.get("/jobs").json()))
+            until(lambda: any(job["finished_at"] for job in client.get("/jobs").json()))
             (job,) = client.get("/jobs").json()
         assert (job["status"], job["error"]) == ("ready", None)
         assert (job["kind"], job["videos"]) == ("compact", [])
@@ -254,22 +246,41 @@ def test_files_that_pile_up_are_folded_beside_the_requests(tmp_path: Path) -> No
         assert len(store.rows(SPACE.key, columns=["row_id"])) == 2 * (PILE + 2)
 
 
+class Piled:
+    """An engine whose files cannot be folded."""
+
+    left = 0
+
+    def savable(self) -> int:
+        """How many could be saved."""
+        return self.left
+
+    def drop_forgotten_uploads(self, _: float) -> list[str]:
+        """Find none."""
+        return []
+
+
+def test_the_newest_jobs_of_each_kind_stay(store: Store) -> None:
+    ends: list[JobStatus] = ["ready", "failed", "cancelled"]
+    for kind in ("ingest", "alert"):
+        for number in range(104):
+            job = store.catalog.add_job(kind, {"number": number})
+            if number:  # the first waits, however old it is
+                store.catalog.update_job(job, status=ends[number % 3])
+    tidy = upkeep(Piled(), ServerSettings(keep_jobs=100))  # type: ignore[arg-type]
+    tidy(Jobs(store.catalog, lambda *_: None))
+    for kind in ("ingest", "alert"):
+        numbers = [job.request["number"] for job in store.catalog.jobs(kind=kind)]
+        assert numbers == [*range(103, 3, -1), 0]
+    store.close()
+
+
 def test_what_was_folded_in_vain_is_not_asked_for_each_minute(store: Store) -> None:
-    left, asked = [PILE], list[str]()
-
-    class Piled:
-        """An engine whose files cannot be folded."""
-
-        def savable(self) -> int:
-            return left[0]
-
-        def drop_forgotten_uploads(self, _: float) -> list[str]:
-            return []
-
+    piled, asked = Piled(), list[str]()
     jobs = Jobs(store.catalog, lambda *_: None)
-    tidy = upkeep(Piled(), ServerSettings())  # type: ignore[arg-type]
+    tidy = upkeep(piled, ServerSettings())  # type: ignore[arg-type]
     for count in (PILE, PILE, PILE + 1, 2 * PILE, 0, PILE - 1, PILE):
-        left[0] = count
+        piled.left = count
         tidy(jobs)
         asked.append(str(len(store.catalog.jobs())))
     store.close()

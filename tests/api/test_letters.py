@@ -1,6 +1,7 @@
 """Texts that no UTF-8 can hold are the caller's fault, wherever in a request they stand."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,7 +75,8 @@ def test_halves_of_letters_anywhere_in_a_body_are_422(asked: TestClient) -> None
         tried.add(path)
         schema = _resolved(body["schema"], document)
         for given in _spoilt(schema["examples"][0], schema):
-            answer = asked.request(method, path, content=json.dumps(given), headers=JSON)
+            url = re.sub(r"\{\w+\}", "1", path)
+            answer = asked.request(method, url, content=json.dumps(given), headers=JSON)
             said = _told(answer)
             assert answer.status_code == 422, (path, given, said)
             told = ("surrogate", "hex escape")  # the second by what reads the body of /videos

@@ -68,12 +68,13 @@ def test_settings_that_are_refused(given: dict[str, object]) -> None:
 
 
 def test_open_addresses_need_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ServerSettings(host="::1").role_of("x") is None
+    assert ServerSettings(host="::1").key_of("x") is None
     monkeypatch.setenv("DEJAVU_API_KEYS", KEYS)
     settings = ServerSettings(host="0.0.0.0")
-    assert settings.role_of("look-1") == "read"
-    assert settings.role_of("change-1") == "write"
-    assert settings.role_of("") is None
+    roles = {secret: settings.key_of(secret) for secret in ("look-1", "change-1", "")}
+    assert {secret: key and key.role for secret, key in roles.items()} == {
+        "look-1": "read", "change-1": "write", "": None
+    }  # fmt: skip
 
 
 def test_bodies_that_are_too_long(locked: TestClient) -> None:

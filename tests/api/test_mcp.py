@@ -105,8 +105,21 @@ def test_the_command_serves_a_pipe_and_changes_nothing(made: Made) -> None:
     )
 
     async def work(client: Any) -> None:
-        assert (await call(client, "browse"))["of"] == 2
-        assert (await call(client, "find", text="a star"))["complete"]
+        listed = await call(client, "browse")
+        assert listed["of"] == 2
+        found = await call(client, "find", text="a star", top=1)
+        assert found["complete"]
+        [best] = found["moments"]
+        named = {"video": best["video_id"], "seconds": best["best_at_seconds"]}
+        shown = await client.call_tool("look", {**named, "width": 64})
+        assert shown.content[0].mime_type == "image/jpeg"
+        assert Image.open(io.BytesIO(base64.b64decode(shown.content[0].data))).width == 64
+        span = {name: best[name] for name in ("start_seconds", "stop_seconds")}
+        cited = await call(client, "cite", video=best["video_id"], **span)
+        assert cited["citation"].startswith(f"{best['name']}, ")
+        assert best["name"] in {video["name"] for video in listed["videos"]}
+        refused = await client.call_tool("look", {"video": "three.mp4", "seconds": 1})
+        assert refused.is_error
 
     talk(server, work)
     after = {path: path.stat().st_mtime_ns for path in made.store.rglob("*") if path.is_file()}

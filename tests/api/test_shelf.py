@@ -16,8 +16,9 @@ from api.turns import Turns
 from engine.errors import VideoError
 from engine.session import Engine
 from tests.api.conftest import URL
+from tests.waiting import LONG
 
-TURNS = Turns("clips", 2, wait_seconds=10, seconds=10)
+TURNS = Turns("clips", 2, wait_seconds=LONG, seconds=LONG)
 
 
 class Cutter:
@@ -31,7 +32,7 @@ class Cutter:
     def __call__(self, path: Path) -> None:
         """Write a clip."""
         self.cuts += 1
-        assert self.go.wait(10)
+        assert self.go.wait(LONG)
         path.write_bytes(b"x" * self.size)
 
 
@@ -46,7 +47,8 @@ def test_who_asks_at_the_same_time_waits_for_one_cut(tmp_path: Path) -> None:
 
     async def ask() -> list[Path]:
         waiting = [asyncio.create_task(clips.get(1, "a", cut, TURNS)) for _ in range(8)]
-        await asyncio.sleep(0.05)
+        while not cut.cuts:
+            await asyncio.sleep(0.005)
         waiting[0].cancel()  # who goes away leaves the others their clip
         cut.go.set()
         return await asyncio.gather(*waiting[1:])

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from api.errors import HttpProblem
 from api.turns import Turns
 from engine.cage.sandbox import Sandbox
 from engine.errors import LimitError
+from tests.waiting import LONG
 
 
 class Latch:
@@ -29,7 +29,7 @@ class Latch:
             self.begun += 1
             self.running += 1
             self.most = max(self.most, self.running)
-        assert self.go.wait(10)
+        assert self.go.wait(LONG)
         with self._lock:
             self.running -= 1
         return "done"
@@ -47,21 +47,20 @@ def caller(leaves: Callable[[], bool]) -> Request:
 
 
 def turns(places: int = 2, **limits: Any) -> Turns:
-    """Places that do not wait for long."""
-    return Turns("cakes", places, **{"wait_seconds": 0.05, "seconds": 5.0, **limits})
+    """Places with all the time there is, but for what is given."""
+    return Turns("cakes", places, **{"wait_seconds": LONG, "seconds": LONG, **limits})
 
 
 async def until(ready: Callable[[], bool]) -> None:
-    """Wait for something."""
-    stop = time.monotonic() + 10
-    while not ready():
-        assert time.monotonic() < stop
-        await asyncio.sleep(0.005)
+    """Wait for something without holding up the loop."""
+    async with asyncio.timeout(LONG):
+        while not ready():
+            await asyncio.sleep(0.005)
 
 
 def test_so_many_run_and_the_others_are_told_to_come_back() -> None:
     async def run() -> None:
-        some, gate = turns(), Latch()
+        some, gate = turns(wait_seconds=0.05), Latch()
         asked = [asyncio.create_task(some.take(gate)) for _ in range(5)]
         await until(lambda: sum(task.done() for task in asked) == 3)
         gate.go.set()
@@ -78,7 +77,7 @@ def test_so_many_run_and_the_others_are_told_to_come_back() -> None:
 
 def test_who_waits_is_served_when_a_place_is_free() -> None:
     async def run() -> None:
-        some, gate = turns(1, wait_seconds=5.0), Latch()
+        some, gate = turns(1), Latch()
         asked = [asyncio.create_task(some.take(gate)) for _ in range(4)]
         await until(lambda: gate.begun == 1)
         gate.go.set()
@@ -90,7 +89,7 @@ def test_who_waits_is_served_when_a_place_is_free() -> None:
 
 def test_a_line_that_is_too_long_is_told_at_once() -> None:
     async def run() -> None:
-        some, gate = turns(1, wait_seconds=5.0), Latch()
+        some, gate = turns(1), Latch()
         asked = [asyncio.create_task(some.take(gate)) for _ in range(40)]
         await until(lambda: sum(task.done() for task in asked) > 20)
         gate.go.set()
@@ -102,7 +101,7 @@ def test_a_line_that_is_too_long_is_told_at_once() -> None:
 
 def test_who_has_gone_is_not_worked_for() -> None:
     async def run() -> None:
-        some, gate, left = turns(1, wait_seconds=5.0), Latch(), threading.Event()
+        some, gate, left = turns(1), Latch(), threading.Event()
         first = asyncio.create_task(some.take(gate, caller(lambda: False)))
         await until(lambda: gate.begun == 1)
         gone = [asyncio.create_task(some.take(gate, caller(left.is_set))) for _ in range(8)]
@@ -120,13 +119,13 @@ def test_who_has_gone_is_not_worked_for() -> None:
 
 def test_who_goes_while_it_runs_leaves_the_place_until_the_thread_has_ended() -> None:
     async def run() -> None:
-        some, gate = turns(1), Latch()
+        some, gate = turns(1, wait_seconds=0.05), Latch()
         with pytest.raises(ClientDisconnect):
             await some.take(gate, caller(lambda: gate.begun == 1))
         with pytest.raises(HttpProblem, match="503"):
             await some.take(gate)
         gate.go.set()
-        await until(lambda: gate.running == 0)
+        await until(lambda: not some._free.locked())
         assert await some.take(gate) == "done"
 
     asyncio.run(run())
@@ -145,7 +144,7 @@ def test_past_its_time_it_is_told_so() -> None:
 
 def test_being_cancelled_loses_no_place() -> None:
     async def run() -> None:
-        some, gate = turns(1, wait_seconds=5.0), Latch()
+        some, gate = turns(1), Latch()
         first = asyncio.create_task(some.take(gate))
         waiting = [asyncio.create_task(some.take(gate)) for _ in range(5)]
         await until(lambda: gate.begun == 1)
@@ -154,7 +153,7 @@ def test_being_cancelled_loses_no_place() -> None:
         gate.go.set()
         waiting[4].cancel()
         await asyncio.gather(first, *waiting, return_exceptions=True)
-        assert await asyncio.wait_for(some.take(gate), 5) == "done"
+        assert await asyncio.wait_for(some.take(gate), LONG) == "done"
 
     asyncio.run(run())
 
@@ -170,7 +169,7 @@ def test_a_statement_that_nobody_waits_for_is_ended(why: str, sandbox: Sandbox) 
 
     async def run() -> None:
         left = threading.Event()
-        some = turns(1, seconds=0.5 if why == "time" else 30.0)
+        some = turns(1, seconds=0.5 if why == "time" else LONG)
         task = asyncio.create_task(some.take(work, caller(left.is_set)))
         await asyncio.sleep(0.3)
         if why == "gone":

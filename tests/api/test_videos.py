@@ -3,7 +3,6 @@
 import io
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from api.app import create_app
 from api.config import ServerSettings
 from engine.session import Engine
 from tests.api.conftest import URL, Made
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +39,12 @@ def server(own_engine: Engine, roots: Path) -> Iterator[TestClient]:
 
 def ended(server: TestClient, job: dict[str, Any]) -> dict[str, Any]:
     """Wait for a job and return it."""
-    stop = time.monotonic() + 60
-    while time.monotonic() < stop:
-        found: dict[str, Any] = server.get(job["job_url"]).json()
-        if found["status"] in ("ready", "failed", "cancelled"):
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"still {found}")
+
+    def found() -> dict[str, Any] | None:
+        now: dict[str, Any] = server.get(job["job_url"]).json()
+        return now if now["status"] in ("ready", "failed", "cancelled") else None
+
+    return until(found)
 
 
 def test_pages_are_complete_and_in_order(client: TestClient) -> None:

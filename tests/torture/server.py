@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 
+import httpx
 import numpy as np
 
 from engine.session import Engine
@@ -83,6 +85,12 @@ class Server:
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
+    def allocated(self) -> int | None:
+        """Bytes that its malloc has given out, where it can tell."""
+        told = httpx.get(f"http://127.0.0.1:{self.port}/metrics").text
+        found = re.search(r"^dejavu_allocated_bytes (\S+)", told, re.MULTILINE)
+        return int(float(found[1])) if found else None
+
     def descriptors(self) -> int:
         """How many it has open."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
@@ -140,19 +148,26 @@ def started(folder: Path, limits: Mapping[str, object]) -> Iterator[Server]:
     """Make a small store and start `serve` on it with some limits."""
     clips = make_store(folder)
     told = {f"DEJAVU_{name.upper()}": str(value) for name, value in limits.items()}
-    environment = {**os.environ, **told, "DEJAVU_VIDEO_ROOTS": str(folder)}
+    told["DEJAVU_VIDEO_ROOTS"] = str(folder)
+    with serving(folder / "store", told) as (port, pid):
+        yield Server(port, pid, clips)
+
+
+@contextmanager
+def serving(data: Path, told: Mapping[str, str]) -> Iterator[tuple[int, int]]:
+    """Start `serve` on a store with more in its environment; its port and its process."""
     command = [
         *(sys.executable, "-c", "from api.cli.start import main; main()"),
-        *("serve", "--json", "--port", "0"),
-        *("--data", str(folder / "store"), "--device", "cpu"),
+        *("serve", "--json", "--port", "0", "--data", str(data), "--device", "cpu"),
     ]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
+        command, env={**os.environ, **told}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:  # fmt: skip
         assert process.stdout is not None
         said = json.loads("".join(_document(process.stdout)))
         try:
-            yield Server(int(said["url"].rpartition(":")[2]), process.pid, clips)
+            yield int(said["url"].rpartition(":")[2]), process.pid
         finally:
             process.terminate()
             deadline = time.monotonic() + 30

@@ -102,12 +102,20 @@ def _superseded(root: Path, copy: Path) -> list[Path]:
     copy.mkdir()
     for path in root.glob("catalog.duckdb*"):
         shutil.copy(path, copy)
-    with duckdb.connect(copy / "catalog.duckdb") as connection:
+    try:
+        rows = _discarded(copy / "catalog.duckdb")
+    except duckdb.IOException:  # its log is of another state, and counts for nothing
+        (copy / "catalog.duckdb.wal").unlink()
+        rows = _discarded(copy / "catalog.duckdb")
+    return [root / path for path in rows]
+
+
+def _discarded(catalog: Path) -> list[str]:
+    with duckdb.connect(catalog) as connection:
         try:
-            rows = connection.execute("SELECT path FROM discarded").fetchall()
+            return [path for (path,) in connection.execute("SELECT path FROM discarded").fetchall()]
         except duckdb.CatalogException:  # it ends before there was a table
             return []
-    return [root / path for (path,) in rows]
 
 
 def _done(folder: Path) -> list[str]:
