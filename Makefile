@@ -14,9 +14,9 @@ install: .venv/installed
 demo: install
 	$(BIN)/dejavu-engine demo
 
-# a process for each processor; `pytest` alone runs in one
+# a process for each processor and one more, as many tests wait; `pytest` alone runs in one
 test: install
-	$(BIN)/python -m pytest -n logical --dist loadfile
+	$(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print(1 + os.cpu_count())') --dist loadfile
 
 # the tests that compute, under what changes how a processor's libraries sum
 settings: install
@@ -33,6 +33,7 @@ torture: install
 	$(BIN)/python -m tests.torture.http
 	$(BIN)/python -m tests.torture.load
 	$(BIN)/python -m tests.torture.files --seed $(or $(SEED),0) --count $(or $(COUNT),600)
+	$(BIN)/python -m tests.torture.live --minutes $(or $(MINUTES),10)
 
 lint: install
 	$(BIN)/ruff check .

@@ -146,6 +146,20 @@ CREATE TABLE IF NOT EXISTS saved_views (
     sql VARCHAR NOT NULL,
     created_at TIMESTAMP NOT NULL
 );
+CREATE TABLE IF NOT EXISTS transcripts (
+    part_id BIGINT NOT NULL,
+    video_id BIGINT NOT NULL,
+    source VARCHAR NOT NULL,
+    language VARCHAR,
+    digest VARCHAR NOT NULL,
+    path VARCHAR NOT NULL,
+    num_lines BIGINT NOT NULL,
+    damaged BIGINT NOT NULL,
+    damage VARCHAR,
+    size_bytes BIGINT NOT NULL,
+    checksum VARCHAR NOT NULL,
+    added_at TIMESTAMP NOT NULL
+);
 CREATE OR REPLACE VIEW frames AS
 SELECT video_id, frame, seconds, picture, strategy, reuse_rate, drift, exact,
     recorded_at + to_microseconds(round(seconds * 1000000)::BIGINT) AS at

@@ -35,7 +35,9 @@ class JobOut(BaseModel):
     )
 
     id: str
-    kind: str = Field(description="ingest, deepen, or compact, which the server asks for itself")
+    kind: str = Field(
+        description="ingest, deepen, migrate, or compact, which the server asks for itself"
+    )
     status: Status = Field(description="the last three are final")
     videos: list[JobVideo] = Field(description="that it brings in")
     progress: dict[str, Any] = Field(description="stage, frames, frames_per_second, fraction, …")

@@ -8,6 +8,7 @@ from schemas.letters import half_letter
 
 Mode = Literal["retrieval", "qa", "grounded_qa"]
 GroupBy = Literal["frame", "moment", "video"]
+Signal = Literal["image", "words"]
 
 
 def example(**values: Any) -> dict[str, Any]:
@@ -92,6 +93,18 @@ class QueryRequest(Strict):
         max_length=2000,
         description="a condition on columns of videos, in SQL: those alone are looked at",
     )
+    signals: list[Signal] | None = Field(
+        None,
+        min_length=1,
+        max_length=2,
+        description="by pictures, by words that are said, or both; null: both, where words can be",
+    )
+    spaces: list[Annotated[str, Field(min_length=1, max_length=500)]] | None = Field(
+        None,
+        min_length=1,
+        max_length=8,
+        description="keys of embedding spaces that are all asked; their moments are joined on time",
+    )
     options: QueryOptions = Field(QueryOptions(), description="how the query runs")
 
     @model_validator(mode="after")
@@ -122,6 +135,10 @@ _MOMENT = {
     "peak_seconds": 13.0,
     "score": 0.31,
     "clear": True,
+    "signals": ["image", "words"],
+    "line": "the red car turns left",
+    "words": 4.2,
+    "spaces": [],
     "thumbnail_url": "/videos/1/frames/13.000.jpg",
     "clip_url": "/videos/1/clip.mp4?start=11.000&stop=15.500",
 }
@@ -139,20 +156,60 @@ class MomentOut(BaseModel):
     peak_seconds: float = Field(description="of its best frame")
     score: float = Field(description="cosine of its best frame and the text")
     clear: bool | None = Field(description="unrelated texts seldom score as high; null: not known")
+    signals: list[Signal] = Field(description="by which it was found")
+    line: str | None = Field(description="what is said in it, where words found it")
+    words: float | None = Field(description="how well the line holds the words (BM25)")
+    spaces: list[str] = Field(
+        description="that found it, by their keys, where several were asked; its score is of one"
+    )
     thumbnail_url: str = Field(description="its best frame as JPEG")
     clip_url: str = Field(description="it, with a second on each side, as MP4")
+
+
+class ClaimOut(BaseModel):
+    """A part of an answer, held against the frames that it names."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            text="the car turns left", verdict="confirmed", moments=[_MOMENT], score=0.93, said=""
+        )
+    )
+
+    text: str = Field(description="what is said to be so")
+    verdict: Literal["confirmed", "rejected", "unverified"] = Field(
+        description="whether its frames show it; unverified: nothing could tell"
+    )
+    moments: list[MomentOut] = Field(description="that it names")
+    score: float | None = Field(description="how likely it is, where what checked it can tell")
+    said: str = Field(description="by what checked it, or why nothing did")
+
+
+class CostOut(BaseModel):
+    """What looking takes."""
+
+    model_config = ConfigDict(json_schema_extra=example(calls=3, frames=32))
+
+    calls: int = Field(description="of a model")
+    frames: int = Field(description="pictures that are looked at")
 
 
 class AnswerOut(BaseModel):
     """An answer with the seconds that hold its evidence."""
 
-    text: str = Field(description="the answer")
-    confidence: float = Field(description="its probability among those that were weighed")
-    choice: int | None = Field(description="its place among the choices, from 0")
-    scores: dict[str, float] = Field(description="probability of each choice")
-    how: str = Field(description="what chose it: a trained head, or similarity")
+    text: str = Field(description="the answer; it may be: nothing like this is here")
+    confidence: float = Field(
+        description="its probability among those that were weighed; of a model's answer the share"
+        " of its claims that were confirmed"
+    )
+    choice: int | None = Field(description="its place among the choices, from 0; null: none")
+    scores: dict[str, float] = Field(description="probability of each choice, and of nothing")
+    how: str = Field(description="what chose it, from how many frames")
     caution: str | None = Field(description="what has to be known before it is relied on")
-    evidence: list[MomentOut] = Field(description="the seconds that show it; for grounded_qa")
+    evidence: list[MomentOut] = Field(description="the seconds that show it; none in mode qa")
+    claims: list[ClaimOut] = Field(description="what it says, each checked; none in mode qa")
+    cost: CostOut = Field(description="what was asked anew for it")
+    session: str | None = Field(description="to ask on with")
+    data: Any = Field(None, description="the answer in the form of answer_schema")
 
 
 class QueryResponse(BaseModel):

@@ -1,13 +1,15 @@
 """Requests and responses of `/standing` and `/alerts`."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.job import Status
 from schemas.query import Strict, example
 from schemas.times import Instant
 
-_QUERY = {"name": "dogs", "text": "a dog at the gate", "min_score": None}
-_QUERY |= {"where": "camera = 'gate'", "url": "https://example.com/hook"}
+_QUERY: dict[str, Any] = {"name": "dogs", "text": "a dog at the gate", "min_score": None}
+_QUERY |= {"where": "camera = 'gate'", "url": "https://example.com/hook", "gap_seconds": 5.0}
 
 
 class StandingIn(Strict):
@@ -33,6 +35,9 @@ class StandingIn(Strict):
     secret: str | None = Field(
         None, min_length=8, max_length=200, description="what is told is signed with"
     )
+    gap_seconds: float = Field(
+        5.0, ge=0, le=86_400, description="matches of a camera that follow so soon are one alert"
+    )
 
 
 class StandingOut(BaseModel):
@@ -46,6 +51,7 @@ class StandingOut(BaseModel):
     where: str | None = Field(description="a condition on columns of videos, in SQL")
     url: str | None = Field(description="that is told; null: nobody, or the key only reads")
     signed: bool = Field(description="whether there is a secret; it is not told")
+    gap_seconds: float = Field(description="matches of a camera that follow so soon are one alert")
 
 
 class AlertVideo(BaseModel):
@@ -82,6 +88,7 @@ class AlertOut(BaseModel):
             query="dogs",
             text="a dog at the gate",
             video={"id": 1, "name": "gate-2026.mkv"},
+            camera="gate",
             recorded_at="2026-03-01T12:00:00Z",
             moments=[
                 {
@@ -103,6 +110,7 @@ class AlertOut(BaseModel):
     query: str = Field(description="the name of the standing query")
     text: str = Field(description="that was looked for")
     video: AlertVideo
+    camera: str | None = Field(None, description="the video's, by the column of that name")
     recorded_at: Instant | None = Field(description="when the video's first frame was")
     moments: list[AlertMoment] = Field(description="best first, ten at most")
     status: Status = Field(description="queued: to be told; ready: told, or nobody is to be")

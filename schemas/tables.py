@@ -160,6 +160,21 @@ CELLS: Final = _columns(
     ("value", _TEXT),
     required="video_id name value",
 )
+TRANSCRIPTS: Final = _columns(
+    ("part_id", _I64),
+    ("video_id", _I64),
+    ("source", _TEXT),
+    ("language", _TEXT),
+    ("digest", _TEXT),  # of what was read
+    ("path", _TEXT),  # below the data folder
+    ("num_lines", _I64),
+    ("damaged", _I64),  # cues
+    ("damage", _TEXT),
+    ("size_bytes", _I64),
+    ("checksum", _TEXT),
+    ("added_at", _TIME),
+    required="part_id video_id source digest path num_lines damaged size_bytes checksum added_at",
+)
 SAVED_VIEWS: Final = _columns(
     ("name", _TEXT),
     ("sql", _TEXT),
@@ -196,7 +211,24 @@ DETECTIONS: Final = _columns(
     ("y0", _F64),
     ("x1", _F64),
     ("y1", _F64),
-    required="video_id frame seconds label score x0 y0 x1 y1",
+    ("track", _I64),  # the same for boxes of one thing of a video
+    required="video_id frame seconds label score x0 y0 x1 y1 track",
+)
+LINES: Final = _columns(
+    ("start_seconds", _F64),
+    ("stop_seconds", _F64),
+    ("text", _TEXT),
+    required="start_seconds stop_seconds text",
+)
+TRANSCRIPT: Final = _columns(
+    ("video_id", _I64),
+    ("line", _I32),  # its number among those of its source
+    ("start_seconds", _F64),
+    ("stop_seconds", _F64),
+    ("text", _TEXT),
+    ("language", _TEXT),
+    ("source", _TEXT),
+    required="video_id line start_seconds stop_seconds text source",
 )
 NEAREST: Final = _columns(
     ("video_id", _I64),
@@ -241,6 +273,7 @@ CATALOG: Final[Mapping[str, pa.Schema]] = {
     "user_columns": USER_COLUMNS,
     "cells": CELLS,
     "saved_views": SAVED_VIEWS,
+    "transcripts": TRANSCRIPTS,
     "frames": FRAMES,  # a view: the stored frames of the current space
 }
 

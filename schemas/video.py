@@ -1,9 +1,11 @@
 """Requests and responses of `/videos`."""
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from schemas.columns import Cell
 from schemas.query import Strict, example
 from schemas.times import Instant
 
@@ -29,6 +31,20 @@ class HowIn(Strict):
     coverage: Literal["all", "keys", "none"] | None = Field(
         None, description="keys: one frame of each group of pictures; none: only on record"
     )
+    columns: dict[str, Cell] | None = Field(
+        None,
+        max_length=64,
+        description="values of the videos in columns of your own, or recorded_at; in a form, JSON",
+    )
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _in_a_form_as_text(cls, value: Any) -> Any:
+        """Read what a form holds; what is no JSON is refused as any other text is."""
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            return value
 
 
 class VideoIn(HowIn):
@@ -152,9 +168,19 @@ class VideoOut(BaseModel):
     recorded_from: str | None = Field(description="who says so: given, name or metadata")
     columns: dict[str, Any] = Field(description="what users have said of it, by their columns")
     status: str = Field(description="registered, ingesting, ready or quarantined")
-    source_gone: bool = Field(description="its file is no longer there: it is found, not shown")
+    source_gone: bool | None = Field(
+        description="its file is no longer there: it is found, not shown; null: an object elsewhere"
+    )
     error: str | None = Field(description="why it is quarantined")
     report: dict[str, Any] | None = Field(description="strategy, reuse, drift and cost of its rows")
+
+
+class VideoIds(BaseModel):
+    """All videos of a list, by their ids alone."""
+
+    model_config = ConfigDict(json_schema_extra=example(ids=[1, 2, 3]))
+
+    ids: list[int] = Field(description="in the order they came in")
 
 
 class VideoPage(BaseModel):
