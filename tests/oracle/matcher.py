@@ -88,9 +88,11 @@ def repeats(
         yield row, ()
     if most > 0:
         for stop, names in ways(inner, row, holds):
-            if stop > row or least > 0:  # nothing, again and again, leads nowhere
-                for end, rest in repeats(inner, stop, holds, least - 1, most - 1, lazy=lazy):
-                    yield end, names + rest
+            if stop == row and least <= 0:  # a time that took nothing is the last, as in Perl
+                yield row, ()
+                continue
+            for end, rest in repeats(inner, stop, holds, least - 1, most - 1, lazy=lazy):
+                yield end, names + rest
     if not lazy and least <= 0:
         yield row, ()
 

@@ -19,6 +19,19 @@ def test_random_patterns(block: int, world: World) -> None:
     assert matched >= 8
 
 
+def test_a_time_that_takes_no_row_is_the_last(world: World) -> None:
+    """`(C*?)*` takes none: its first time prefers nothing, and nothing again leads nowhere."""
+    verdict = judge_pattern(world, 236857)
+    assert verdict.kind == "same", verdict.why
+    found = run_sql(
+        world.context(),
+        "SELECT a, b FROM (SELECT range AS i FROM range(4)) MATCH_RECOGNIZE (ORDER BY i MEASURES"
+        " FIRST(i) AS a, LAST(i) AS b PATTERN (A (C*?)*) DEFINE A AS i = 0, C AS i > 0)",
+        max_rows=10,
+    )
+    assert found.rows() == [{"a": 0, "b": 0}]
+
+
 def test_it_is_linear_in_the_rows(world: World) -> None:
     """A pattern on which backtracking takes for ever: nested repetition that never ends well."""
     sql = (
