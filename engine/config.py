@@ -32,6 +32,7 @@ class Settings(FromFile):
     looker_model: str = Field("default", description="its name there")
     looker_key: SecretStr | None = Field(None, description="sent to it as a bearer token")
     looker_seconds: float = Field(60.0, gt=0, le=3600, description="that it may take for a reply")
+    looker_at_once: int = Field(4, ge=1, le=64, description="calls of it at a time, in SQL")
     looker_local: str | None = Field(
         None, description="a vision-language model to run here instead: a folder or an id"
     )

@@ -18,9 +18,10 @@ from engine.errors import UsageError
 from engine.knowledge import caution, knows
 from engine.loading import ModelOnDemand
 from engine.models_on_demand import ModelsOnDemand
-from engine.operators.base import Context, Looked, Reply
+from engine.operators.base import Context, Reply
 from engine.operators.replies import Replies
 from engine.search.context import Background, Range
+from engine.search.inquiry import Asked
 from engine.search.options import Options
 from engine.search.reading import Reading
 from engine.search.words import Spoken
@@ -51,7 +52,7 @@ class QueryContexts:
         self._model = model
         self._others = ModelsOnDemand(store, settings)
         self._replies = Replies()
-        self._looked: dict[Looked, bool] = {}
+        self._looked: dict[Asked, Any] = {}
         self._spoken = Spoken(store.transcripts)
 
     def make(self, given: Mapping[str, Any], embed: Embed) -> Context:
@@ -149,12 +150,12 @@ class QueryContexts:
         from engine.answering.look import BuiltinLooker, ModelLooker
 
         if self._seeing is not None:
-            return ModelLooker(KeptModel(self._seeing, self.kept))
+            return ModelLooker(KeptModel(self._seeing, self.kept), self._settings.looker_at_once)
         reader = self.heads.patch_reader
         if reader is None:
             raise UsageError(
-                f"model {self._settings.model} has no reader of pictures for AI_FILTER; set"
-                " DEJAVU_LOOKER_URL to an OpenAI-compatible model that sees, as"
+                f"model {self._settings.model} has no reader of pictures for AI_FILTER and its"
+                " kind; set DEJAVU_LOOKER_URL to an OpenAI-compatible model that sees, as"
                 " http://localhost:8000/v1"
             )
         return BuiltinLooker(reader)
@@ -173,8 +174,24 @@ class QueryContexts:
         if "kept" in vars(self):
             self.kept.close()
 
-    def _look(self, video_id: int, frames: Sequence[int], question: str) -> list[bool]:
-        return self._looker.says(self._redecode(video_id, frames), question)
+    def _look(self, asked: Sequence[Asked]) -> list[Any]:
+        """Decode the frames of what is asked, each once, and ask."""
+        frames: dict[int, set[int]] = {}
+        for sight, _ in asked:
+            frames.setdefault(sight.video_id, set()).update(sight.frames)
+        pictures = {
+            (video, frame): image
+            for video, wanted in frames.items()
+            for frame, image in zip(
+                sorted(wanted), self._redecode(video, sorted(wanted)), strict=True
+            )
+        }
+        return self._looker.answers(
+            [
+                ([pictures[sight.video_id, frame] for frame in sight.frames], inquiry)
+                for sight, inquiry in asked
+            ]
+        )
 
     def _respond(
         self,

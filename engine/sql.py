@@ -17,6 +17,7 @@ from engine.planner.commands import read_command
 from engine.planner.cost import Cost, estimate_all
 from engine.planner.explain import explain_text
 from engine.planner.explain_json import explain_json
+from engine.planner.joined_texts import list_joined, may_join_texts
 from engine.planner.logical import reads_actions, reads_detections, reads_vectors
 from engine.planner.parse import ExplainForm, Statement, parse
 from engine.planner.passing import learn_passing
@@ -59,7 +60,7 @@ def run_sql(
         vocabulary=vocabulary,
     )
     parsed = None
-    if "PIVOT" in sql.upper() or may_ask_texts(sql):
+    if "PIVOT" in sql.upper() or may_ask_texts(sql) or may_join_texts(sql):
         with nesting_bounded(sql):
             written = parse(sql, positional, named, vocabulary)
             listed = _with_values(written, context, planned)
@@ -91,7 +92,7 @@ def run_sql(
 def _with_values(
     statement: Statement, context: Context, planned: Callable[..., Prepared]
 ) -> Statement:
-    """List the values of each PIVOT, and the texts of `moments`, that are asked for: read first."""
+    """List the values of each PIVOT and the texts that are asked for: these are read first."""
 
     def ask(values: Statement) -> pa.Table:
         prepared = planned(parsed=values, analyze=False, max_rows=MOST_VALUES + 1)
@@ -99,7 +100,7 @@ def _with_values(
         context_of_values = replace(context, options=options)
         return _run(prepared.in_order(context_of_values), context_of_values)
 
-    return list_values(list_texts(statement, ask), ask)
+    return list_values(list_joined(list_texts(statement, ask), ask), ask)
 
 
 def _explained(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.cage.sandbox import Sandbox
 from engine.operators.base import Context, Reply
 from engine.search.context import Background, Range
+from engine.search.inquiry import Asked, Filled, Inquiry, OneOf, Sight, YesNo
 from engine.search.options import Options
 from engine.search.reading import Reading
 from engine.search.words import Spoken
@@ -151,3 +152,20 @@ def shared_videos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Videos]:
     made.store.finish_segment(3, made.space.key, Sampling(2), "dense", 40)
     with made.store:
         yield made
+
+
+def as_asked(asked: Sequence[Asked]) -> list[Any]:
+    """Answer of pictures by their frames' numbers alone: what a looker says of them."""
+    return [_says(sight, inquiry) for sight, inquiry in asked]
+
+
+def _says(sight: Sight, inquiry: Inquiry) -> Any:
+    first = sight.frames[0]
+    match inquiry:
+        case YesNo():
+            return first % 2 == 0
+        case OneOf(labels):
+            return labels[first % len(labels)]
+        case Filled():
+            names = inquiry.schema["properties"]
+            return {name: f"{name} {first}" if first % 3 else None for name in names}

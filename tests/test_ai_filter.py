@@ -8,6 +8,7 @@ import pytest
 from engine.cage.sandbox import Sandbox
 from engine.errors import BindError, LimitError, UsageError
 from engine.rows import SqlResult
+from engine.search.inquiry import Asked, YesNo
 from engine.sql import run_sql
 from engine.storage.sampling import Sampling
 from engine.storage.store import Rows
@@ -26,11 +27,12 @@ class Eye:
         self.shown = shown
         self.asked: list[tuple[int, int]] = []
 
-    def __call__(self, video_id: int, frames: Sequence[int], question: str) -> list[bool]:
-        assert question == QUESTION
-        assert len(frames) <= 8
-        self.asked += [(video_id, frame) for frame in frames]
-        return [frame in self.shown.get(video_id, ()) for frame in frames]
+    def __call__(self, asked: Sequence[Asked]) -> list[bool]:
+        assert {inquiry for _, inquiry in asked} == {YesNo(QUESTION)}
+        assert len(asked) <= 8
+        frames = [(sight.video_id, *sight.frames) for sight, _ in asked]
+        self.asked += frames
+        return [frame in self.shown.get(video_id, ()) for video_id, frame in frames]
 
 
 @pytest.fixture

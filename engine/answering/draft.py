@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from engine.answering.schema import misfit
 from engine.results import NOT_SHOWN
+from engine.search.schema import misfit
 from schemas.letters import half_letter
 
 _NONE: Final = "NOT SHOWN"
@@ -101,16 +101,22 @@ def _claims(text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
     return tuple(found[:_MOST_CLAIMS])
 
 
-def _of_json(text: str, choices: Sequence[str] | None, schema: Mapping[str, Any]) -> Draft:
-    fenced = _FENCE.match(text)
+def json_of(text: str) -> Any:
+    """Read JSON, fenced or not; ValueError says in one line why it is none."""
+    fenced = _FENCE.match(text.strip())
     try:
         found = json.loads(fenced.group(1) if fenced else text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it is no JSON: {text[:60]!r}") from error
-    if not isinstance(found, dict) or "answer" not in found:
-        raise ValueError("it is no JSON object with an answer")
     if half_letter(found) is not None:
         raise ValueError("it holds half of a surrogate pair")
+    return found
+
+
+def _of_json(text: str, choices: Sequence[str] | None, schema: Mapping[str, Any]) -> Draft:
+    found = json_of(text)
+    if not isinstance(found, dict) or "answer" not in found:
+        raise ValueError("it is no JSON object with an answer")
     data = found["answer"]
     if data is None:
         return Draft(NOT_SHOWN, None, ())

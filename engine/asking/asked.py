@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.answering.kept import AnswerFile, Exchange
-from engine.answering.schema import check_schema
 from engine.errors import UsageError
 from engine.operators.base import Context
 from engine.results import NOT_SHOWN, Answer, Claim, Follow, Outlook
+from engine.search.schema import check_schema
 
 _REMEMBERED: Final = 6  # questions of a session
 

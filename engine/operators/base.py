@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ from engine.cage.ending import check_awaited
 from engine.cage.sandbox import Sandbox
 from engine.errors import ExecutionError, UsageError
 from engine.search.context import SearchContext
+from engine.search.inquiry import Asked
 from engine.storage import row_id
 from engine.storage.vocabulary import Vocabulary
 from engine.zones import Zone
@@ -106,12 +107,11 @@ def no_detections() -> Detections:
     raise UsageError("this statement needs a detector, and there is none here")
 
 
-def no_looks(video_id: int, frames: Sequence[int], question: str) -> list[bool]:  # noqa: ARG001
+def no_looks(asked: Sequence[Asked]) -> list[Any]:  # noqa: ARG001
     """Stand in where nothing looks at pictures."""
-    raise UsageError("AI_FILTER needs something that looks at pictures, and there is none here")
+    raise UsageError("this statement needs something that looks at pictures; there is none here")
 
 
-Looked = tuple[int, int, str]  # video, frame, question
 Question = tuple[int, str, tuple[str, ...] | None]  # video, text, choices
 Responder = Callable[[int, str, tuple[str, ...] | None], Reply | None]  # None: no frames
 
@@ -131,8 +131,8 @@ class Context(SearchContext):
     actions: Callable[[], Actions] = no_actions
     detections: Callable[[], Detections] = no_detections
     zones: tuple[tuple[str, Zone], ...] = ()
-    look: Callable[[int, Sequence[int], str], list[bool]] = no_looks  # at frames of a video
-    looked: dict[Looked, bool] = field(default_factory=dict)  # what was said before
+    look: Callable[[Sequence[Asked]], list[Any]] = no_looks
+    looked: dict[Asked, Any] = field(default_factory=dict)  # said before
     batch_rows: int = 65_536
     shared: dict[str, pa.Table] = field(default_factory=dict)  # inputs that have been read
     passing: object | None = None  # what was learned of conditions, looked up once

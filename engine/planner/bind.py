@@ -1,7 +1,8 @@
 """Names to relations, functions to columns: a parsed statement becomes a logical plan."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -12,6 +13,7 @@ from engine.planner.bounds import check_planning
 from engine.planner.facts import gather
 from engine.planner.handle import WITH_TIME, carry, resolve_any, resolve_handle
 from engine.planner.hide import hide
+from engine.planner.inquiries import read_pair, read_tell
 from engine.planner.logical import (
     Classify,
     Embed,
@@ -23,13 +25,15 @@ from engine.planner.logical import (
     Scan,
     Score,
     Spot,
+    Tell,
+    TellTexts,
     TextMatch,
     VideoAnswer,
 )
 from engine.planner.needs import find_needs
 from engine.planner.parse import Statement
 from engine.planner.place import position_of
-from engine.planner.predicates import quotes
+from engine.planner.predicates import quotes, reads, split
 from engine.planner.relations import FORMS
 from engine.planner.safety import check_safe
 from engine.planner.scope import Scopes
@@ -37,6 +41,16 @@ from engine.planner.spans import bind_detections, bind_moments, bind_nearest, li
 from engine.planner.targets import read_targets
 from engine.planner.truth import is_predicate
 from engine.search.scores import Match
+
+# by relation, the column that stands for a row that can be looked at
+_SEEN: Final = {"frames": "frame", "moments": "start_seconds"}
+_UNSEEN: Final = "rows that can be looked at"
+_UNSAID: Final = "rows in whose time something is said"
+_TOLD: Final[Mapping[str, tuple[str, Callable[[exp.Anonymous, Plan, str], Tell | TellTexts]]]] = {
+    "ai_classify": ("told", read_tell),
+    "ai_extract": ("filled", read_tell),
+    "ai_join": ("paired", read_pair),
+}
 
 
 @dataclass(slots=True)
@@ -48,6 +62,7 @@ class Calls:
     acts: list[Classify | Spot] = field(default_factory=list)
     said: list[TextMatch] = field(default_factory=list)
     judges: list[Judge] = field(default_factory=list)
+    tells: list[Tell | TellTexts] = field(default_factory=list)
 
 
 def bind(statement: Statement, *, false_match_rate: float) -> Relational:
@@ -78,8 +93,8 @@ class _Binder:
         facts = gather(self.scopes)
         inputs = []
         for _, source in references:
-            plan = self._base(source)
             predicates = tuple(dict.fromkeys(facts.predicates.get(source.name, ())))
+            plan = self._base(source, {name for each in predicates for name in reads(each)})
             inputs.append(Input(source.name, Filter(plan, predicates) if predicates else plan))
         needs = tuple(find_needs(self.scopes))
         joins, spans = tuple(facts.joins), tuple(facts.spans)
@@ -117,8 +132,12 @@ class _Binder:
         wanted = {"video_qa": "video_id", "action": "clip"}.get(kind, "frame")
         if not arguments or not isinstance(arguments[0], exp.Column):
             self._fail(call, f"expected {FORMS[kind]}")
+        if kind in ("ai_classify", "ai_extract", "ai_join"):
+            source, path = resolve_any(block, arguments[0], _SEEN, self.statement.sql, _UNSEEN)
+            call.replace(carry(path, self._tell(source, call)))
+            return
         if kind == "ai_filter":
-            source, path = resolve_handle(block, arguments[0], "frame", self.statement.sql)
+            source, path = resolve_any(block, arguments[0], _SEEN, self.statement.sql, _UNSEEN)
             judged = carry(path, self._judge(source, call))
             call.replace(exp.paren(exp.EQ(this=judged, expression=exp.true())))
             return
@@ -149,7 +168,7 @@ class _Binder:
         text = self._text(call, 1)
         if len(call.expressions) != 2:
             self._fail(call, f"expected {FORMS['text_match']}")
-        source, path = resolve_any(block, column, WITH_TIME, self.statement.sql)
+        source, path = resolve_any(block, column, WITH_TIME, self.statement.sql, _UNSAID)
         said = self._wanted(source).said
         name = next((known.name for known in said if known.text == text), None)
         if name is None:
@@ -173,6 +192,20 @@ class _Binder:
         name = self._column("judge")
         judges.append(Judge(Scan("frames"), name, question, targets, most))
         return name
+
+    def _tell(self, source: FromItem, call: exp.Anonymous) -> str:
+        """Return the column of an equal inquiry, or a new one."""
+        kind, read = _TOLD[call.name.lower()]
+        try:
+            found = read(call, Scan("frames"), "")
+        except UsageError as error:
+            self._fail(call, str(error))
+        tells = self._wanted(source).tells
+        known = next((each for each in tells if replace(each, name="") == found), None)
+        if known is None:
+            known = replace(found, name=self._column(kind))
+            tells.append(known)
+        return known.name
 
     def _match(self, source: FromItem, match: Match) -> str:
         """Return the column of an equal match, or a new one."""
@@ -244,14 +277,17 @@ class _Binder:
             self._fail(call, f"{call.name.upper()} needs a text that is not empty")
         return text
 
-    def _base(self, source: FromItem) -> Plan:
-        """Return the whole relation with the columns that the functions need."""
+    def _base(self, source: FromItem, tested: set[str]) -> Plan:
+        """Return the whole relation with the columns that the functions need.
+
+        What is told of rows and not `tested` is told last, of the rows that pass all filters.
+        """
         wanted = self._wanted(source)
         plan: Plan
         if source.relation in ("moments", "detections", "nearest"):
             plan = self.called[source.name]
         elif source.relation == "frames":
-            asked = wanted.matches or wanted.acts or wanted.judges
+            asked = wanted.matches or wanted.acts or wanted.judges or wanted.tells
             plan = Embed(Scan("gops")) if asked else Scan("frames")
         elif source.relation in ("gops", "clips", "transcript"):
             plan = Scan(source.relation)  # type: ignore[arg-type]
@@ -265,8 +301,13 @@ class _Binder:
             plan = VideoAnswer(plan, answer.name, answer.question, answer.choices)
         for act in wanted.acts:
             plan = replace(act, source=plan)
-        for judge in wanted.judges:  # last: what they promise is of the rows that all else leaves
+        before, after = split(wanted.tells, lambda tell: tell.name in tested)
+        for tell in before:
+            plan = replace(tell, source=plan)
+        for judge in wanted.judges:  # what they promise is of the rows that all else leaves
             plan = replace(judge, source=plan)
+        for tell in after:
+            plan = replace(tell, source=plan)
         return plan
 
     def _wanted(self, source: FromItem) -> Calls:
@@ -274,6 +315,7 @@ class _Binder:
 
     def _column(self, kind: str) -> str:
         lists = {"match": "matches", "answer": "answers", "text": "said", "judge": "judges"}
+        lists |= dict.fromkeys(("told", "filled", "paired"), "tells")
         count = sum(len(getattr(w, lists.get(kind, "acts"))) for w in self.wanted.values())
         return f"__{kind}_{count + 1}"
 

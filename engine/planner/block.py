@@ -26,7 +26,7 @@ _LEFT_VALUE = frozenset({"inner", "semi", "anti", "asof", "left", "asof left"}) 
 _MADE = {
     "__match": pa.float64(), "__action": pa.float64(), "__label": pa.string(),
     "__detect": pa.float64(), "__text": pa.float64(),
-    "__judge": pa.bool_(),
+    "__judge": pa.bool_(), "__told": pa.string(),
 }  # fmt: skip
 
 

@@ -272,6 +272,16 @@ def _(plan: logical.Judge, at: Estimator, inputs: list[Cost]) -> Cost:  # noqa: 
 
 
 @estimate.register
+def _(plan: logical.Tell, at: Estimator, inputs: list[Cost]) -> Cost:  # noqa: ARG001
+    return _told(inputs[0].rows, 1)
+
+
+@estimate.register
+def _(plan: logical.TellTexts, at: Estimator, inputs: list[Cost]) -> Cost:  # noqa: ARG001
+    return _told(inputs[0].rows, min(plan.candidates, len(plan.texts)))
+
+
+@estimate.register
 def _(plan: logical.Hold, at: Estimator, inputs: list[Cost]) -> Cost:  # noqa: ARG001
     return Cost(inputs[0].rows * KEPT, _CALL + inputs[0].rows * _ROW)
 
@@ -280,6 +290,12 @@ def _(plan: logical.Hold, at: Estimator, inputs: list[Cost]) -> Cost:  # noqa: A
 def _(plan: logical.Relational, at: Estimator, inputs: list[Cost]) -> Cost:  # noqa: ARG001
     rows = sum(item.rows for item in inputs)
     return Cost(rows, _CALL + rows * _ROW)
+
+
+def _told(rows: float, each: int) -> Cost:
+    """What asking so much of each row costs, were nothing known from before."""
+    calls = rows * each
+    return Cost(rows, _CALL + calls * _JUDGED, f"{calls:.0f} calls at most")
 
 
 def _is_catalog(plan: Plan) -> bool:

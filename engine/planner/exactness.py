@@ -22,6 +22,8 @@ from engine.planner.logical import (
     SemiJoin,
     Settle,
     Spot,
+    Tell,
+    TellTexts,
     TextMatch,
     Top,
     VideoAnswer,
@@ -83,7 +85,7 @@ def _mark(plan: Plan, uses: Uses) -> Plan:
             return replace(plan, source=_mark(source, uses), cuts=cuts, exact=exact)
         case (
             SemiJoin(source) | VideoAnswer(source) | Spot(source) | TextMatch(source)
-            | Judge(source) | Limit(source)
+            | Judge(source) | Tell(source) | TellTexts(source) | Limit(source)
         ):  # fmt: skip
             return replace(plan, source=_mark(source, uses))
         case _:  # what makes no scores, or makes its own exact
@@ -99,7 +101,7 @@ def _open(plan: Plan) -> Iterator[Match]:
             yield from _open(source)
         case (
             Filter(source) | Top(source) | SemiJoin(source) | VideoAnswer(source) | Spot(source)
-            | TextMatch(source) | Judge(source) | Limit(source)
+            | TextMatch(source) | Judge(source) | Tell(source) | TellTexts(source) | Limit(source)
         ):  # fmt: skip
             yield from _open(source)
 

@@ -128,6 +128,17 @@ def _(plan: logical.Judge) -> str:
 
 
 @describe.register
+def _(plan: logical.Tell) -> str:
+    return f"Tell {plan.name} = {plan.inquiry.call}, {plan.inquiry}"
+
+
+@describe.register
+def _(plan: logical.TellTexts) -> str:
+    best = f"the likeliest {plan.candidates} of {len(plan.texts)} texts"
+    return f"Tell {plan.name} = {plan.question!r}, {best}"
+
+
+@describe.register
 def _(plan: logical.Hold) -> str:  # noqa: ARG001
     return "Hold spans with a row in them"
 
@@ -253,12 +264,7 @@ def _done(work: Work, seconds: float) -> list[str]:
         ]
         lines += [f"strategy: {item.choice}"] if item.choice else []
         lines += [] if item.complete else ["not everything that was asked for could be embedded"]
-    lines += [
-        f"{column} asked: {item.calls} of {item.rows} frames, {item.known} known from before,"
-        f" in {item.seconds:.2f} s: recall {item.recall:.3f} and precision {item.precision:.3f} at"
-        f" least; ranked by {'what was learnt from their vectors' if item.learnt else 'the score'}"
-        for column, item in work.looks.items()
-    ]
+    lines += _asked(work)
     if work.actions:
         stored, made = (sum(getattr(item, n) for item in work.actions) for n in ("stored", "made"))
         seconds = sum(item.seconds for item in work.actions)
@@ -278,6 +284,22 @@ def _done(work: Work, seconds: float) -> list[str]:
             f"refined: {refined.rows} rows in {refined.seconds:.2f} s, the order is certain with "
             f"{refined.confidence:.0%}" + ("" if refined.complete else ", the budget ended first")
         )
+    return lines
+
+
+def _asked(work: Work) -> list[str]:
+    """Say what something that looks was asked, a line for each column."""
+    lines = [
+        f"{column} asked: {item.calls} of {item.rows} {item.what}, {item.known} known from before,"
+        f" in {item.seconds:.2f} s: recall {item.recall:.3f} and precision {item.precision:.3f} at"
+        f" least; ranked by {'what was learnt from their vectors' if item.learnt else 'the score'}"
+        for column, item in work.looks.items()
+    ]
+    lines += [
+        f"{column} asked: {item.calls} calls for {item.rows} rows, {item.calls - item.fresh} known"
+        f" from before, in {item.seconds:.2f} s"
+        for column, item in work.tells.items()
+    ]
     return lines
 
 

@@ -1,10 +1,11 @@
 """Tokens to syntax trees: DuckDB's grammar, with what the engine adds to it."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.parsers.duckdb import DuckDBParser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from engine.errors import ParseError
@@ -27,6 +28,12 @@ _READ_FROM = (
 
 class _Words(DuckDB.Tokenizer):
     HEREDOC_STRINGS: ClassVar[list[str | tuple[str, str]]] = []  # `$q,$` would open one
+
+
+class _Syntax(DuckDBParser):
+    FUNCTIONS: ClassVar[dict[str, Any]] = {
+        name: made for name, made in DuckDBParser.FUNCTIONS.items() if name != "AI_CLASSIFY"
+    }  # of another dialect, with other arguments
 
 
 _WORDS = _Words(dialect=_DIALECT)
@@ -63,7 +70,7 @@ def trees_of(tokens: Sequence[Token], sql: str, text: str) -> list[exp.Expr | No
     """Parse tokens of a text; `sql` is the statement as errors show it."""
     _check_rows(tokens, sql)
     known = _whole_pivot(rewrite_sequences(tokens, sql))
-    trees = _DIALECT.parser().parse(known, text)
+    trees = _Syntax(dialect=_DIALECT).parse(known, text)
     return [tree and lower_patterns(tree, sql) for tree in trees]
 
 

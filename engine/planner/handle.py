@@ -50,9 +50,12 @@ def resolve_handle(
 
 
 def resolve_any(
-    block: Scope, column: exp.Column, handles: Mapping[str, str], sql: str
+    block: Scope, column: exp.Column, handles: Mapping[str, str], sql: str, what: str
 ) -> tuple[FromItem, Path]:
-    """Find the relation of which `column` is the handle that it has among some."""
+    """Find the relation of which `column` is the handle that it has among some.
+
+    `what` those relations have and others have not.
+    """
     for relation, wanted in handles.items():
         with suppress(BindError):
             source, path = resolve_handle(block, column, wanted, sql)
@@ -63,7 +66,7 @@ def resolve_any(
     expected = handles.get(source.relation)
     said = f"a row of {source.relation} is meant by {expected}"
     if expected is None:
-        said = f"{source.relation} have no rows in whose time something is said"
+        said = f"{source.relation} have no {what}"
     raise _error(column, f"{said}, got {column.name!r}", sql)
 
 

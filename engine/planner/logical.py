@@ -9,6 +9,7 @@ from sqlglot import exp
 from engine.planner.bounds import check_planning
 from engine.planner.relations import Columns
 from engine.search.guarantee import Targets
+from engine.search.inquiry import Filled, OneOf
 from engine.search.moments import Step
 from engine.search.scores import Match, ScoreRange
 
@@ -206,6 +207,28 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True)
+class Tell:
+    """The source with a column of what something that looks says of each row."""
+
+    source: "Plan"
+    name: str
+    inquiry: OneOf | Filled
+    max_calls: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TellTexts:
+    """The source with a column of the texts that hold of each row, of some it is most like."""
+
+    source: "Plan"
+    name: str
+    texts: tuple[str, ...]
+    question: str  # with {} for the text
+    candidates: int
+    max_calls: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Rows of the source in whose span lies the second of some row of the other's."""
 
@@ -292,6 +315,8 @@ Plan: TypeAlias = (
     | Spot
     | TextMatch
     | Judge
+    | Tell
+    | TellTexts
     | Hold
     | Shared
     | Relational
@@ -328,7 +353,7 @@ def transform(plan: Plan, rewrite: Callable[[Plan], Plan]) -> Plan:
 
 def reads_vectors(plan: Plan) -> bool:
     """Whether anything of a plan looks at vectors, not only at what the catalog says."""
-    kinds = (Score, Settle, Search, Moments, Nearest, VideoAnswer, Judge)
+    kinds = (Score, Settle, Search, Moments, Nearest, VideoAnswer, Judge, TellTexts)
     return any(isinstance(node, kinds) for node in walk(plan))
 
 

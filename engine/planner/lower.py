@@ -25,6 +25,7 @@ from engine.operators.score import Score
 from engine.operators.search import Search
 from engine.operators.semi_join import SemiJoin
 from engine.operators.spanning import Spanning
+from engine.operators.telling import Pairing, Telling
 from engine.operators.text_match import TextMatching
 from engine.operators.timed import Timed
 from engine.operators.top import Top
@@ -161,6 +162,17 @@ def _(plan: logical.TextMatch, build: Build) -> Operator:
 def _(plan: logical.Judge, build: Build) -> Operator:
     source = build.operator(plan.source)
     return Judging(source, plan.name, plan.question, plan.targets, plan.max_calls)
+
+
+@lower.register
+def _(plan: logical.Tell, build: Build) -> Operator:
+    return Telling(build.operator(plan.source), plan.name, plan.inquiry, plan.max_calls)
+
+
+@lower.register
+def _(plan: logical.TellTexts, build: Build) -> Operator:
+    asked = (plan.texts, plan.question, plan.candidates, plan.max_calls)
+    return Pairing(build.operator(plan.source), plan.name, *asked)
 
 
 @lower.register

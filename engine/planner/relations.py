@@ -71,6 +71,10 @@ FORMS: Final = MappingProxyType(
         "detect": "DETECT(frame, 'label')",
         "ai_filter": "AI_FILTER(frame, 'question' [, recall := 0.95, precision := 0.9,"
         " confidence := 0.95, max_calls := 1000])",
+        "ai_classify": "AI_CLASSIFY(frame, ['a', 'b', …] [, 'question', max_calls := 1000])",
+        "ai_extract": "AI_EXTRACT(frame, ['field', …] or 'JSON schema' [, max_calls := 1000])",
+        "ai_join": "AI_JOIN(frame, texts.column [, 'Does this show {}?', candidates := 3,"
+        " max_calls := 1000])",
         "text_match": "TEXT_MATCH(frame, 'words')",
         "video_qa": "VIDEO_QA(video_id, 'question' [, ['a', 'b', …]])",
     }

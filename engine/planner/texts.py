@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 from sqlglot import exp
@@ -40,18 +40,19 @@ def list_texts(statement: Statement, ask: Callable[[Statement], pa.Table]) -> St
             wanted = _texts_of(node, clause, len(ctes) if part is query else ctes.index(part))
             found = ask(replace(statement, query=wanted, explain="no"))
             texts = found.column(0).drop_null().to_pylist()
-            if (wrong := _wrong(found, texts)) is not None:
+            if (wrong := not_texts(found, MOST_TEXTS)) is not None:
                 message = f"moments takes at most {MOST_TEXTS} texts; its query gave {wrong}"
                 raise BindError(message, sql=statement.sql, position=position_of(node))
             node.replace(exp.Array(expressions=[exp.Literal.string(text) for text in texts]))
     return replace(statement, query=query)
 
 
-def _wrong(found: pa.Table, texts: list[Any]) -> str | None:
+def not_texts(found: pa.Table, most: int) -> str | None:
     """What makes the rows of a query no texts."""
     if found.num_columns != 1:
         return f"{found.num_columns} columns"
-    if len(texts) > MOST_TEXTS:
+    texts = found.column(0).drop_null().to_pylist()
+    if len(texts) > most:
         return "more"
     others = (repr(text) for text in texts if not isinstance(text, str) or not text.strip())
     return next(others, None)
@@ -70,9 +71,14 @@ def _asked(query: exp.Expr) -> Iterator[exp.Expr]:
 def _texts_of(node: exp.Expr, clause: exp.With | None, before: int) -> exp.Query:
     """The rows of a query, each once, with so many CTEs of the statement."""
     inner = node.this if isinstance(node, exp.Subquery) else node
+    return rows_once(inner, clause, before, MOST_TEXTS)
+
+
+def rows_once(inner: exp.Expr, clause: exp.With | None, before: int, most: int) -> exp.Query:
+    """Return the rows of a query, each once, with so many CTEs; two more than `most` at most."""
     named = exp.TableAlias(this=exp.to_identifier("t"))
     source = exp.Subquery(this=inner.copy(), alias=named)
-    texts = exp.select("*").distinct().from_(source).order_by("1").limit(MOST_TEXTS + 2)
+    texts = exp.select("*").distinct().from_(source).order_by("1").limit(most + 2)
     if clause and before:
         kept = clause.copy()
         kept.set("expressions", kept.expressions[:before])

@@ -80,11 +80,22 @@ class LookWork:
     precision: float
     seconds: float
     learnt: bool = False  # whether frames were ranked by what was learnt from their vectors
+    what: str = "frames"  # or moments
 
     @property
     def known(self) -> int:
         """Of how many nothing had to be asked, as that was known."""
         return max(0, self.calls - self.fresh)
+
+
+@dataclass(frozen=True, slots=True)
+class TellWork:
+    """What asking something that looks for a column took."""
+
+    rows: int  # that came to it
+    calls: int  # what was looked at for them, each once
+    fresh: int  # of these that were not known from before
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -115,6 +126,7 @@ class Work:
     detections: list[DetectionWork] = field(default_factory=list)
     answers: list[AnswerWork] = field(default_factory=list)
     looks: dict[str, LookWork] = field(default_factory=dict)  # by the column of what was asked
+    tells: dict[str, TellWork] = field(default_factory=dict)  # by the column
     tested: dict[str, Passed] = field(default_factory=dict)  # by what the condition asks
     found: list[str] = field(default_factory=list)  # how each search went: index used or why not
     stored_frames: int = 0  # frames whose embedding was there already
@@ -146,6 +158,13 @@ class Work:
             took = before.seconds + done.seconds
             done = replace(done, fresh=before.fresh + done.fresh, seconds=took)
         self.looks[column] = done
+
+    def note_tells(self, column: str, done: TellWork) -> None:
+        """Note a column's last reading; what earlier ones looked at, and how long, adds up."""
+        if before := self.tells.get(column):
+            took = before.seconds + done.seconds
+            done = replace(done, fresh=before.fresh + done.fresh, seconds=took)
+        self.tells[column] = done
 
     def note_search(self, hits: Hits) -> None:
         """Note how rows were found."""

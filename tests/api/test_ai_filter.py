@@ -14,13 +14,15 @@ def test_the_builtin_reader_looks_at_each_frame(own_engine: Engine) -> None:
     assert heads.patch_reader is not None
     from engine.answering.look import BuiltinLooker
     from engine.ingest import redecode
+    from engine.search.inquiry import YesNo
 
     store, space = own_engine.store, own_engine.space
     expected = []
     for video in store.catalog.videos():
         frames = sorted(store.rows(space, [video.video_id], ["frame"]).column("frame").to_pylist())
         images = redecode(store, space, video.video_id, frames)
-        says = BuiltinLooker(heads.patch_reader).says(images, "is there a star?")
+        asked = [([image], YesNo("is there a star?")) for image in images]
+        says = BuiltinLooker(heads.patch_reader).answers(asked)
         expected += [
             {"video_id": video.video_id, "frame": frame}
             for frame, yes in zip(frames, says, strict=True)

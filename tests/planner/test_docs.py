@@ -13,7 +13,7 @@ from engine.search.moments import Step
 from engine.search.options import Options
 from engine.sql import run_sql
 from tests.actions import TwoSecondActions
-from tests.asking import Videos
+from tests.asking import Videos, as_asked
 from tests.detections import TwoSecondDetections
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "sql.md").read_text()
@@ -30,7 +30,7 @@ def test_examples_run(videos: Videos, sandbox: Sandbox) -> None:
         context = videos.context(sandbox)
         context.actions = TwoSecondActions
         context.detections = TwoSecondDetections
-        context.look = lambda _video, frames, _question: [True] * len(frames)
+        context.look = as_asked
         result = run_sql(context, sql, max_rows=1000)
         assert result.table.column_names, sql
 

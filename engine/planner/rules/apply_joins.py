@@ -18,6 +18,8 @@ from engine.planner.logical import (
     SemiJoin,
     Shared,
     Spot,
+    Tell,
+    TellTexts,
     VideoAnswer,
     transform,
     walk,
@@ -26,7 +28,7 @@ from engine.planner.predicates import reads
 
 _CATALOG = ("videos", "gops")
 
-_ASKING = (VideoAnswer, Classify, Spot, Judge)  # a model, of each row that is left
+_ASKING = (VideoAnswer, Classify, Spot, Judge, Tell, TellTexts)  # a model, of each row that is left
 
 
 def apply_joins(plan: Plan) -> Plan:

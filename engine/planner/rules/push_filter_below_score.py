@@ -11,6 +11,8 @@ from engine.planner.logical import (
     Scan,
     Score,
     Spot,
+    Tell,
+    TellTexts,
     TextMatch,
     VideoAnswer,
     transform,
@@ -29,7 +31,7 @@ def push_filter_below_score(plan: Plan) -> Plan:
 
 def _push(plan: Plan) -> Plan:
     if not isinstance(plan, Filter) or not isinstance(
-        plan.source, (Score, VideoAnswer, Classify, Spot, TextMatch, Judge)
+        plan.source, (Score, VideoAnswer, Classify, Spot, TextMatch, Judge, Tell, TellTexts)
     ):
         return plan
     source = plan.source

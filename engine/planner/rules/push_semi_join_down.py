@@ -16,12 +16,16 @@ from engine.planner.logical import (
     Score,
     SemiJoin,
     Spot,
+    Tell,
+    TellTexts,
     TextMatch,
     VideoAnswer,
     transform,
 )
 
-_ADDING = (Score, VideoAnswer, Classify, Spot, TextMatch, Judge)  # a column to each row
+_ADDING = (  # a column to each row
+    Score, VideoAnswer, Classify, Spot, TextMatch, Judge, Tell, TellTexts
+)  # fmt: skip
 
 
 def push_semi_join_down(plan: Plan) -> Plan:

@@ -12,6 +12,8 @@ from engine.planner.logical import (
     Plan,
     Score,
     Spot,
+    Tell,
+    TellTexts,
     TextMatch,
     Top,
     VideoAnswer,
@@ -39,7 +41,7 @@ def _push(plan: Plan) -> Plan:
         if isinstance(frames, Embed) and frames.count is None:
             counted = replace(frames, count=plan.count, predicates=told)
             return replace(plan, source=replace(source, source=counted))
-    if isinstance(source, VideoAnswer) or (
+    if isinstance(source, (VideoAnswer, Tell, TellTexts)) or (
         isinstance(source, (Score, Classify, Spot, TextMatch)) and not _makes(source, plan)
     ):
         return replace(source, source=replace(plan, source=source.source))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.answering.schema import check_schema, misfit
 from engine.errors import UsageError
+from engine.search.schema import check_schema, misfit
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 9) | st.floats(-2, 4) | st.text("ab", max_size=3),
