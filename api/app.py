@@ -149,7 +149,7 @@ def ingest_work(engine: Engine, settings: ServerSettings, alerts: Alerts) -> Wor
 
 
 def upkeep(engine: Engine, settings: ServerSettings) -> Callable[[Jobs], None]:
-    """Return what is looked after while no job waits: old jobs and uploads, files that pile up."""
+    """Return what is looked after while no job waits: old jobs, uploads, copies, piles of files."""
     known = 0  # that could have been saved when it was last asked for: who cancels it has a rest
 
     def tidy(jobs: Jobs) -> None:
@@ -157,6 +157,7 @@ def upkeep(engine: Engine, settings: ServerSettings) -> Callable[[Jobs], None]:
         for name in engine.drop_forgotten_uploads(settings.keep_upload_seconds):
             log.info("the upload %s belonged to nothing and was deleted", name)
         jobs.forget(settings.keep_jobs)
+        engine.publish()
         savable = engine.savable()
         known = min(known, savable)
         if savable >= known + PILE:

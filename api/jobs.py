@@ -97,16 +97,19 @@ class Jobs:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            seen = self._version  # before it is looked: what comes meanwhile is not waited for
             queued = [job for job in self._records.jobs("queued") if job.kind in KINDS]
             if queued:
                 self._do(min(queued, key=lambda job: (job.created_at, job.job_id)))
-                self._idle_at = 0.0
             elif monotonic() >= self._idle_at:
                 self._tidy()
                 self._idle_at = monotonic() + IDLE_SECONDS
             else:
-                with self._changed:
-                    self._changed.wait(1.0)
+                self._wait(seen, self._idle_at - monotonic())
+
+    def _wait(self, seen: int, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._version != seen or self._stop.is_set(), seconds)
 
     def _tidy(self) -> None:
         try:

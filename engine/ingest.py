@@ -59,7 +59,7 @@ def ingest(
     encoder = StretchEncoder(model, options, few=plan.few or options.coverage == "keys")
     with interruptible(progress.stopped if progress else lambda: False) as stopped:
         complete = _embed(tracker, encoder, plan.tasks, stopped)
-    store.settle()
+    store.settle(now=not options.apart)  # a server has more to do, and readers ask it
     return tracker.report(model, encoder.choice, encoder.choices_made, complete=complete)
 
 

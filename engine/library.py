@@ -314,6 +314,10 @@ class Library(Closing):
         """Return about how many files `compact` would save."""
         return self.store.savable()
 
+    def publish(self) -> None:
+        """Let processes that only read see all that is stored; `ingest` does, but not `apart`."""
+        self.store.settle()
+
     def drop_forgotten_uploads(self, keep_seconds: float) -> list[str]:
         """Delete files that were sent to a server and belong to no video and no job; name them.
 

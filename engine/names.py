@@ -9,9 +9,12 @@ makes `mine` a name like ours, wherever a strategy is asked for. What a name sta
 when it is asked for, and not before.
 """
 
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import TypeVar
 
 from engine.errors import UsageError, unknown
@@ -29,12 +32,12 @@ class Names:
 
     def all(self) -> tuple[str, ...]:
         """List our names and those that others add."""
-        added = {point.name for point in entry_points(group=self.group)}
+        added = {point.name for point in _added(self.group, _path())}
         return (*self.own, *sorted(added - set(self.own)))
 
     def find(self, name: str, kind: type[T]) -> T:
         """Return the `kind` that a name stands for; one that two distributions give is refused."""
-        points = list(entry_points(group=self.group, name=name))
+        points = list(_added(self.group, _path()).select(name=name))
         if name in self.own:
             points.append(EntryPoint(name, self.own[name], self.group))
         if not points:
@@ -51,6 +54,24 @@ class Names:
             found = type(value).__name__
             raise UsageError(f"{told} must be a {kind.__name__}, got a {found}")
         return value
+
+
+@lru_cache(64)
+def _added(group: str, _path: tuple[tuple[str, int], ...]) -> EntryPoints:
+    """Return what the distributions on a path add; to read every one of them takes long."""
+    return entry_points(group=group)
+
+
+def _path() -> tuple[tuple[str, int], ...]:
+    """Return where distributions lie, and when one came or went there last."""
+    return tuple((each, _changed(each or ".")) for each in sys.path)
+
+
+def _changed(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns  # noqa: PTH116  # asked often
+    except OSError:
+        return 0
 
 
 def _giver(point: EntryPoint) -> str:

@@ -2,6 +2,10 @@
 
 import json
 import sys
+from bisect import insort
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from engine.protocol import AnyEngine
 
 _STEP = 0.5  # seconds, after which a Ctrl-C is heard
+_LOOK = 0.1  # seconds, after which it is seen that a segment is in
+_AHEAD = 2  # segments: one is taken in, and the next waits for it
 
 
 def live(
@@ -35,7 +41,7 @@ def live(
         Path | None, typer.Option(help="For the segments; without it DATA/live/NAME.")
     ] = None,
     seconds: Annotated[
-        float, typer.Option(help="A segment lasts so long at least, then to a key picture.")
+        float, typer.Option(help="About so long is a segment: it ends at a key picture.")
     ] = 10.0,
     keep_hours: Annotated[
         float | None, typer.Option(help="Older segments go, with their rows.", min=0.001)
@@ -84,7 +90,7 @@ def live(
 
 
 class _Intake:
-    """Takes segments into the store, and old ones out of it."""
+    """Takes segments into the store, and old ones out of it; the next one waits where it is."""
 
     def __init__(
         self,
@@ -98,27 +104,49 @@ class _Intake:
         self._options, self._as_json = options, as_json
         self._camera = recorder.name
         self._fault: str | None = None
+        self._pool = ThreadPoolExecutor(_AHEAD)
+        self._begun = deque["tuple[LiveSegment, Future[None]]"]()
+        known = engine.videos(f"{self._camera}-*.mkv")
+        self._left = deque(recorder.left({video.name for video in known}))
+        self._kept = sorted(
+            (video.recorded_at or video.ingested_at, video.name, video.size_bytes or 0)
+            for video in known
+            if video.columns.get("camera") == self._camera
+        )
 
     def step(self, seconds: float) -> bool:
-        """Ingest the next segment, if one comes in time."""
-        segment = self._recorder.take(seconds)
+        """Begin with the next segment, if one comes in time, and tell of those that are in.
+
+        Return whether there is, or may be, more to do.
+        """
+        segment, room = None, len(self._begun) < _AHEAD
+        if room and self._left:
+            segment = self._recorder.take(0) or self._left.popleft()
+        elif room:
+            segment = self._recorder.take(min(seconds, _LOOK) if self._begun else seconds)
         if self._recorder.fault != self._fault:
             self._fault = self._recorder.fault
             self._tell({"event": "connected" if self._fault is None else "lost"}, self._fault)
-        if segment is None:
-            return False
+        if segment is not None:
+            self._begun.append((segment, self._pool.submit(self._ingest, segment)))
+        elif self._begun and not (room and seconds):
+            wait([self._begun[0][1]], _STEP)
+        while self._begun and self._begun[0][1].done():
+            self._end(*self._begun.popleft())
+        return segment is not None or bool(self._begun)
+
+    def _end(self, segment: "LiveSegment", done: "Future[None]") -> None:
         told: dict[str, Any] = {"event": "ingested", "name": segment.path.name}
         try:
-            self._ingest(segment)
+            done.result()
         except EngineError as error:
             told["event"] = "failed"
             self._tell(told, str(error))
-            return True
-        late = (datetime.now(UTC).replace(tzinfo=None) - segment.recorded_at).total_seconds()
+            return
+        late = (_now() - segment.recorded_at).total_seconds()
         told |= {"seconds": round(segment.seconds, 3), "delay": round(late - segment.seconds, 3)}
         self._tell(told, None)
-        self._forget()
-        return True
+        self._forget(segment)
 
     def _ingest(self, segment: "LiveSegment") -> None:
         said = {"camera": self._camera, "recorded_at": segment.recorded_at.isoformat()}
@@ -131,23 +159,19 @@ class _Intake:
             if report.quarantined:
                 raise EngineError(str(report.quarantined[0].reason))
 
-    def _forget(self) -> None:
-        """Remove what is not to be kept, rows and files."""
+    def _forget(self, segment: "LiveSegment") -> None:
+        """Remove what is not to be kept, now that there is one more, rows and files."""
         if self._keep.hours is None and self._keep.bytes is None:
             return
-        kept = sorted(
-            (video.recorded_at or video.ingested_at, video.name, video.size_bytes or 0)
-            for video in self._engine.videos(f"{self._camera}-*.mkv")
-            if video.columns.get("camera") == self._camera
-        )
-        now = datetime.now(UTC).replace(tzinfo=None)
-        for _, name, _ in kept[: self._keep.beyond([(at, size) for at, _, size in kept], now)]:
-            try:
+        size = segment.path.stat().st_size
+        insort(self._kept, (segment.recorded_at, segment.path.name, size))
+        going = self._keep.beyond([(at, size) for at, _, size in self._kept], _now())
+        for _, name, _ in self._kept[:going]:
+            with suppress(NotFoundError):  # somebody was faster
                 self._engine.remove(name)
-            except NotFoundError:  # somebody was faster
-                continue
+                self._tell({"event": "removed", "name": name}, None)
             (self._recorder.folder / Path(name).name).unlink(missing_ok=True)
-            self._tell({"event": "removed", "name": name}, None)
+        del self._kept[:going]
 
     def _tell(self, told: dict[str, Any], reason: str | None) -> None:
         if self._as_json:
@@ -159,3 +183,7 @@ class _Intake:
             line += f", {told['seconds']:.1f} s, {told['delay']:.1f} s after its end"
         line += f": {printable(reason)}" if reason else ""
         show.out.print(escape(line), soft_wrap=True)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

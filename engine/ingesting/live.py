@@ -3,12 +3,14 @@
 import logging
 import re
 from collections import deque
+from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from threading import Condition, Thread
+from time import monotonic
 from typing import Self
 
 import av
@@ -17,8 +19,8 @@ from av.packet import Packet
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
-from engine.errors import UsageError
-from engine.video.container import FORMATS
+from engine.errors import UsageError, VideoError
+from engine.video.container import FORMATS, probe
 from engine.video.limits import MOST_PIXELS
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,8 @@ _OPTIONS = {
 }
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds before another attempt to connect
 _SMOOTHED = 1.0  # seconds by which a picture may be dated before the one it follows
+_LENIENT = 1.1  # times the length that was asked for
+_TIME = "%Y-%m-%dT%H-%M-%S.%fZ"  # in names
 _SECRET = re.compile(r"//[^/@]*@")
 
 
@@ -49,7 +53,7 @@ class LiveSegment:
 class LiveBounds:
     """How a stream is cut, and how much of it may wait."""
 
-    segment_seconds: float = 10.0  # at least; it ends before the next key picture
+    segment_seconds: float = 10.0  # about: it ends at the key picture after which it were longer
     waiting: int = 30  # segments; beyond them the oldest is dropped
     bytes: int = 512 << 20  # of a segment; what is longer is cut off until a key picture comes
     silence_seconds: float = 10.0  # after which a connection counts as lost
@@ -84,6 +88,7 @@ class LiveRecorder:
         self._waiting: deque[LiveSegment] = deque()
         self._ended = False
         self._newest = datetime.min  # when a segment was recorded
+        self._gop = 0.0  # the longest time between key pictures in the segment before
         self.lost = self.dropped = 0
         self.fault: str | None = None  # why there is no connection now
         self._thread = Thread(target=self._run, name=f"live {name}", daemon=True)
@@ -108,6 +113,16 @@ class LiveRecorder:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended, seconds)
             return self._waiting.popleft() if self._waiting else None
+
+    def left(self, known: Container[str]) -> list[LiveSegment]:
+        """Return segments in the folder whose names are not known: who wrote them was killed."""
+        found = list[LiveSegment]()
+        for path in sorted(self.folder.glob(f"{self.name}-*.mkv")):
+            if path.name not in known:
+                with suppress(ValueError, VideoError):  # another name, or no video
+                    at = datetime.strptime(path.name, f"{self.name}-{_TIME}.mkv")
+                    found.append(LiveSegment(path, at, probe(path).duration_seconds or 0.0))
+        return found
 
     def _run(self) -> None:
         wait = _FIRST_WAIT
@@ -147,12 +162,14 @@ class LiveRecorder:
         stream = source.streams.video[0]
         how = _RawWriting if stream.codec_context.name == "rawvideo" else _Writing
         writing: _Writing | None = None
+        silence, heard = self._bounds.silence_seconds, monotonic()
         try:
             for packet in source.demux(stream):
                 if self._ended:
                     return
                 if packet.dts is None or packet.size == 0:
                     continue
+                silent = monotonic() - heard >= silence
                 if writing is not None and self._is_over(writing, packet):
                     self._finish(writing)
                     writing = None
@@ -160,6 +177,9 @@ class LiveRecorder:
                     writing = how.begin(self.folder, self.name, stream)
                 if writing is not None:
                     writing.put(packet)
+                if silent:  # libav gives up the picture in hand, and would go on without the next
+                    raise TimeoutError(f"nothing came for {silence:g} s")
+                heard = monotonic()
         finally:
             if writing is not None:
                 self._finish(writing)
@@ -167,13 +187,14 @@ class LiveRecorder:
     def _is_over(self, writing: "_Writing", packet: "Packet[VideoStream]") -> bool:
         if writing.size > self._bounds.bytes or writing.jumps(packet):
             return True
-        return packet.is_keyframe and writing.lasts(packet) >= self._bounds.segment_seconds
+        seconds = self._bounds.segment_seconds
+        return packet.is_keyframe and writing.is_full(packet, seconds, self._gop)
 
     def _finish(self, writing: "_Writing") -> None:
         segment = writing.close(after=self._newest)
         if segment is None:
             return
-        self._newest = segment.recorded_at
+        self._newest, self._gop = segment.recorded_at, writing.gop
         with self._changed:
             self._waiting.append(segment)
             while len(self._waiting) > self._bounds.waiting:
@@ -195,6 +216,8 @@ class _Writing:
         self._first: int | None = None
         self._last = 0
         self._seconds = 0.0
+        self._key = 0.0  # when the newest key picture was
+        self.gop = 0.0  # the longest time between two, and to the one it ends before
         self.size = 0
 
     @classmethod
@@ -214,6 +237,19 @@ class _Writing:
         assert packet.dts is not None
         assert packet.time_base is not None
         return float((packet.dts - (self._first or 0)) * packet.time_base)
+
+    def is_full(self, key: "Packet[VideoStream]", seconds: float, gop: float) -> bool:
+        """Whether, until another key picture, it would be further from its length, or too long.
+
+        `gop` is how long that took before. A tenth too long is not: no clock is even. Nothing
+        shorter than a quarter is full.
+        """
+        lasts = self.lasts(key)
+        self.gop = max(self.gop, lasts - self._key)
+        until = lasts + max(self.gop, gop)
+        return lasts >= seconds / 4 and (
+            until > _LENIENT * seconds or seconds - lasts <= until - seconds
+        )
 
     def jumps(self, packet: "Packet[VideoStream]") -> bool:
         """Whether the clock of the stream was set back, or far ahead: that is another segment.
@@ -236,6 +272,8 @@ class _Writing:
         packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
         self._last = packet.dts
         self._seconds = self.lasts(packet)
+        if packet.is_keyframe:
+            self._key = self._seconds
         self._since = min(self._since, _now() - timedelta(seconds=self._seconds))
         packet.pts = (packet.dts if packet.pts is None else packet.pts) - self._first
         packet.dts -= self._first
@@ -301,7 +339,7 @@ def check_device(folder: Path, place: str) -> None:
 
 
 def _name_of(camera: str, since: datetime) -> str:
-    return f"{camera}-{since.strftime('%Y-%m-%dT%H-%M-%S.%f')}Z.mkv"
+    return f"{camera}-{since.strftime(_TIME)}.mkv"
 
 
 def _now() -> datetime:

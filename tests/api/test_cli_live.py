@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,26 @@ def test_it_ends_by_itself(cli: Callable[..., Ran], tmp_path: Path) -> None:
     ran = cli("live", "tcp://127.0.0.1:9", *given)
     assert ran.code == 0, ran.err
     assert "lost" in ran.text or ran.text == ""
+
+
+def test_what_a_killed_one_left_is_taken_in(cli: Callable[..., Ran], tmp_path: Path) -> None:
+    folder = tmp_path / "data/live/gate"
+    folder.mkdir(parents=True)
+    images = [np.full((64, 64, 3), 16 + 3 * n, np.uint8) for n in range(10)]
+    for name in ("gate-2026-03-01T12-00-00.250000Z", ".gate-2026-03-01T12-00-01.250000Z", "gate-x"):
+        write_h264(folder / f"{name}.mkv", images, 10, bframes=0)
+    given = ("--name", "gate", "--for", "0.2", "--data", tmp_path / "data", "--device", "cpu")
+    for _ in range(2):  # once, however often it begins
+        ran = cli("live", "tcp://127.0.0.1:9", *given)
+        assert ran.code == 0, ran.err
+        with Library.open(tmp_path / "data", read_only=True) as opened:
+            (video,) = opened.videos()
+    assert ran.text.count("ingested") == 0
+    assert video.name == "gate-2026-03-01T12-00-00.250000Z.mkv"
+    assert video.recorded_at == datetime(2026, 3, 1, 12, 0, 0, 250_000)
+    assert video.columns["camera"] == "gate"
+    kept = sorted(path.name for path in folder.iterdir())
+    assert kept == ["gate-2026-03-01T12-00-00.250000Z.mkv", "gate-x.mkv"]
 
 
 def test_what_is_no_stream(cli: Callable[..., Ran], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,6 +154,29 @@ def test_a_job_that_fails_does_not_end_the_queue(store: Store, error: Exception,
         assert jobs.drain(LONG)
 
 
+def test_a_job_that_comes_while_it_is_looked_is_not_waited_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between a look at what is queued and the wait for more there is time for one."""
+    work = Scripted()
+    work.go.set()
+    jobs = Jobs(store.catalog, work)
+    look, late = store.catalog.jobs, list[str]()
+
+    def looked(*given: Any, **named: Any) -> list[Job]:
+        found = look(*given, **named)
+        if jobs._idle_at and not late:  # it has tidied up: the next thing is to wait
+            late.append(jobs.submit("ingest", {}))
+        return found
+
+    monkeypatch.setattr(store.catalog, "jobs", looked)
+    monkeypatch.setattr("api.jobs.IDLE_SECONDS", 10 * LONG)
+    with store:
+        jobs.start()
+        until(lambda: late and status(store, late[0]) == "ready")
+        assert jobs.drain(LONG)
+
+
 def test_draining_leaves_the_job_for_the_next_server(store: Store) -> None:
     work = Scripted()
     with store:
@@ -250,6 +274,9 @@ class Piled:
     """An engine whose files cannot be folded."""
 
     left = 0
+
+    def publish(self) -> None:
+        """Publish nothing."""
 
     def savable(self) -> int:
         """How many could be saved."""

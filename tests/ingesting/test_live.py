@@ -140,6 +140,29 @@ def test_pictures_at_the_same_time_are_one_segment(clip: Path, tmp_path: Path) -
 
 
 @needs_ffmpeg
+def test_key_pictures_out_of_turn_make_no_segment_longer(tmp_path: Path) -> None:
+    """As an encoder puts them where the scene changes, and as clocks that are not quite even."""
+    clip = tmp_path / "clip.mp4"
+    keys = {0, 10, 16, 26, 36, 39, 49, 59, 67, 77}  # a second apart, and where the scene changes
+    random, images = np.random.default_rng(3), list[np.ndarray]()
+    for number in range(80):
+        changed = not images or number in {16, 39, 67}
+        images.append(random.integers(0, 256, (64, 64, 3), np.uint8) if changed else images[-1])
+    write_h264(clip, images, 10, gop=FPS, bframes=0)
+    with av.open(str(clip)) as made:
+        found = {n for n, packet in enumerate(made.demux(video=0)) if packet.is_keyframe}
+    assert found == keys
+    with av.open(str(clip)) as source:
+        recorder = LiveRecorder("tcp://x", tmp_path / "out", "gate", LiveBounds(1.0))
+        recorder.folder.mkdir()
+        recorder._record(source)
+    lengths = list[float]()
+    while (segment := recorder.take(0)) is not None:
+        lengths.append(round(segment.seconds + 0.1, 1))  # to the end of its last picture
+    assert lengths == [1.0, 0.6, 1.0, 1.0, 0.3, 1.0, 1.0, 0.8, 1.0, 0.3]
+
+
+@needs_ffmpeg
 def test_who_is_slow_loses_the_oldest(clip: Path, tmp_path: Path) -> None:
     port, bounds = free_port(), LiveBounds(segment_seconds=0.5, waiting=2)
     with LiveRecorder(f"tcp://127.0.0.1:{port}", tmp_path, "gate", bounds) as recorder:

@@ -37,6 +37,7 @@ from engine.world.render import render_frames
 from tests.api.test_alerts import receiving
 from tests.rtsp import PACKAGES, Camera, Rtsp, is_there, mark, read_mark, serving
 from tests.torture.server import Server, started
+from tests.torture.shares import Passed, passed, table
 
 FPS, SIDE = 10, 128
 HAPPENS_EVERY, HAPPENS = 20.0, 3.0  # seconds
@@ -187,14 +188,16 @@ class Soak:
             if told["event"] == "failed":
                 sys.stderr.write(line)
 
-    def delays(self) -> tuple[list[float], list[float], int]:
-        """Return how long after it was shown each row was found, and how often pictures came twice.
+    def delays(self) -> tuple[list[tuple[float, float, Passed]], list[float], int]:
+        """Return when each row was shown and found, and how often pictures came twice.
 
-        First of pictures that were shown while the stream was served, then of those shown in a
-        drop, or in the segment that it cut short, which waits until the drop is noticed.
+        First of pictures that were shown while the stream was served, with what passed meanwhile,
+        then the delay of those shown in a drop, or in the segment that it cut short, which waits
+        until the drop is noticed.
         """
         names = {video.video_id: video.name for video in self.client.videos("gate-*")}
-        calm, disturbed, pictures = list[float](), list[float](), Counter[int]()
+        calm, disturbed = list[tuple[float, float, Passed]](), list[float]()
+        pictures, stations = Counter[int](), passed(self.client, self.data / "live/gate")
         numbers = dict[tuple[int, float], int]()
         for video, name in names.items():
             with av.open(str(self.data / "live/gate" / name)) as container:
@@ -208,7 +211,10 @@ class Soak:
             if video in names:
                 shown = self.camera.shown[numbers[video, round(seconds, 2)]]
                 drops = [1 for _, at, end in self.seen.drops if at - SEGMENT <= shown <= end]
-                (disturbed if drops else calm).append(found - shown)
+                if drops:
+                    disturbed.append(found - shown)
+                else:
+                    calm.append((shown, found, stations[names[video]]))
         return calm, disturbed, sum(count - 1 for count in pictures.values())
 
 
@@ -330,13 +336,16 @@ def main() -> None:
 
 def report(soak: Soak, told: Counter[int | None]) -> list[str]:
     """Print what was seen; return what should not be."""
-    calm, disturbed, twice = soak.delays()
+    served, disturbed, twice = soak.delays()
+    calm = [found - shown for shown, found, _ in served]
     faults = []
     for name, delays in (("served", calm), ("in drops", disturbed)):
         if delays:
             p50, p99, most = np.quantile(delays, (0.5, 0.99, 1.0))
             said = f"delay p50 {p50:.2f} s, p99 {p99:.2f} s, most {most:.2f} s"
             _say(f"{name:9} {len(delays)} rows, {said}")
+    for line in table(served):
+        _say(line)
     p99 = float(np.quantile(calm, 0.99))
     faults += [f"delay p99 {p99:.2f} s"] if p99 > 3 else []
     faults += [f"{twice} pictures came twice"] if twice else []
