@@ -18,6 +18,7 @@ from engine.video.sample import get_frames_at
 from engine.video.write import write_h264
 from engine.vision.backbone.dense import DenseDetector, head_macs
 from engine.vision.detect import Detector, Objects, choose, load_detector
+from engine.vision.rollout.fused_windows import roll_windows
 from engine.vision.rollout.windows import WindowedRollout, covered, windowed_macs
 from engine.world.boxes import boxes_at
 from engine.world.draw import Draw
@@ -63,7 +64,7 @@ def run(
     rows: list[tuple[Cell, ...]] = [_row("dense", None, 1.0, dense, clips, seed, None)]
     for share in keep:
         assert isinstance(tower, DenseDetector)
-        runs = WindowedRollout(tower.tower, share, every)
+        runs = roll_windows(tower.tower, share, every)
         judged = _judged(made, [_pruned(loaded, runs, clip) for clip in made], loaded)
         saved = whole / _macs(tower, runs.kept, every, made) if whole else None
         rows.append(_row("rgtp", share, saved, judged, clips, seed, dense))

@@ -14,8 +14,9 @@ from engine.evaluation.report import Cell, Report
 from engine.vision.backbone.macs import dense_macs
 from engine.vision.backbone.windowed import WindowedConfig, WindowedTower
 from engine.vision.model import pick_device
+from engine.vision.rollout.build import build_rgtp
+from engine.vision.rollout.fused_windows import roll_windows
 from engine.vision.rollout.select import PatchShares
-from engine.vision.rollout.stepper import RolloutPruning
 from engine.vision.rollout.windows import WindowedRollout, windowed_macs
 from engine.vision.streaming.stepper import Batch
 
@@ -61,8 +62,8 @@ def run(
         columns=("tower", "forward", "keep", "MACs ×", "ms a frame of all", "×"),
         rows=rows,
         notes=(
-            f"random weights and frames on {place}; dense is {how}, pruning plain PyTorch; medians"
-            f" of {repeats} cycles, in turns",
+            f"random weights and frames on {place}; dense is {how}, pruning our kernels on a GPU,"
+            f" else plain PyTorch; medians of {repeats} cycles, in turns",
         ),
     )
 
@@ -74,7 +75,7 @@ def _frames(
     tower = random_tower(TOWERS[name], place)
     pixels = [random_pixels(tower, streams) for _ in range(every)]
     whole = torch.compile(tower) if compiled else tower
-    runs = RolloutPruning(tower, CLASS_TOKEN, every=every)
+    runs = build_rgtp(tower, None, None, {"keep": CLASS_TOKEN.keep, "every": every}).stepper
     runs.begin(streams)
     places, macs = np.arange(streams), 0.0
 
@@ -126,9 +127,10 @@ def _detector(
 
     made = []
     full = windowed_macs(config, None)
-    for keep in KEEP[name]:
-        runs = WindowedRollout(tower, keep, every)
-        saved = every * full / (full + (every - 1) * windowed_macs(config, runs.kept))
+    for keep in (1.0, *KEEP[name]):
+        runs = roll_windows(tower, keep, every)
+        guided = windowed_macs(config, runs.kept)
+        saved = every * full / (full + (every - 1) * guided)
         made.append((keep, saved, cycle(runs)))
     return dense, made
 

@@ -32,11 +32,13 @@ def run(
 ) -> Report:
     """Time packed clips with random masks beside dense in the same run; weights are random.
 
-    The first step of a clip is always whole, so more is kept than is asked for.
+    The first step of a clip is always whole, which counts as kept; fewer of the others are.
     """
     if tower not in TOWERS:
         raise UsageError(f"tower {tower!r}; allowed: {', '.join(TOWERS)}")
     config, place = TOWERS[tower], pick_device(device)
+    if least := next((share for share in keep if not 1 / config.steps <= share <= 1), None):
+        raise UsageError(f"keep {least:g}; allowed: {1 / config.steps:g} (one step of all) to 1")
     made = _random(config).to(place, torch.bfloat16 if place.type == "cuda" else torch.float32)
     generator = torch.Generator().manual_seed(0)
     size = (clips, config.num_frames, 3, config.image_size, config.image_size)
@@ -59,7 +61,8 @@ def run(
     rows: list[tuple[Cell, ...]] = [("dense", 1.0, 1.0, whole[0], 1.0, whole[1], 1.0)]
     for share in keep:
         kept = torch.rand(clips, config.steps, config.side, config.side, generator=generator)
-        mask = (kept < share).to(place)
+        later = (share * config.steps - 1) / (config.steps - 1)
+        mask = (kept < later).to(place)
         mask[:, 0] = True
         counts = mask.flatten(1).sum(1).tolist()
         macs = sum(video_macs(config, count) for count in counts) / clips

@@ -81,6 +81,12 @@ class WindowedLayer(Layer):
             return super().attend(qkv)
         if not self.window:
             return self.attend_from(qkv, torch.arange(qkv.shape[1], device=qkv.device))[0]
+        windows = self.into_windows(qkv)
+        mixed = self.attend_from(windows, torch.arange(self.window**2, device=qkv.device))[0]
+        return self.from_windows(mixed, len(qkv))
+
+    def into_windows(self, qkv: Tensor) -> Tensor:
+        """Rows `[B, N, 3D]` by window, `[B W, edge², 3D]`."""
         side, edge = self.side, self.window
         pad = -side % edge
         across = (side + pad) // edge
@@ -91,10 +97,15 @@ class WindowedLayer(Layer):
             outside[:, :side, :side] = grid
             grid = outside
         cells = grid.reshape(len(qkv), across, edge, across, edge, -1).transpose(2, 3)
-        windows = cells.reshape(len(qkv) * across**2, edge**2, -1)
-        mixed = self.attend_from(windows, torch.arange(edge**2, device=qkv.device))[0]
-        back = mixed.reshape(len(qkv), across, across, edge, edge, -1).transpose(2, 3)
-        return back.reshape(len(qkv), side + pad, side + pad, -1)[:, :side, :side].flatten(1, 2)
+        return cells.reshape(len(qkv) * across**2, edge**2, -1)
+
+    def from_windows(self, mixed: Tensor, batch: int) -> Tensor:
+        """Rows `[B W, edge², D]` of windows by row and column of the picture, `[B, N, D]`."""
+        side, edge = self.side, self.window
+        across = -(-side // edge)
+        back = mixed.reshape(batch, across, across, edge, edge, -1).transpose(2, 3)
+        whole = back.reshape(batch, across * edge, across * edge, -1)
+        return whole[:, :side, :side].flatten(1, 2)
 
     def attend_from(self, qkv: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """P `[B, K, D]` of the tokens at some places, and their weights `[B, H, K, N]`.
@@ -151,7 +162,12 @@ class WindowedTower(nn.Module):
         return embedded
 
     def place(self, embedded: Tensor) -> Tensor:
-        """Add the positions, from a table of another size interpolated, and norm where asked."""
+        """Add the positions, and norm where asked."""
+        placed: Tensor = self.pre(embedded + self.table())
+        return placed
+
+    def table(self) -> Tensor:
+        """Positions `[N, D]`, interpolated where they were trained for another size."""
         config = self.config
         table = self.position[1:]
         if config.trained != config.side:
@@ -159,8 +175,7 @@ class WindowedTower(nn.Module):
             size = (config.side, config.side)
             wide = F.interpolate(grid, size, mode="bicubic", align_corners=False)
             table = wide[0].flatten(1).T
-        placed: Tensor = self.pre(embedded + table)
-        return placed
+        return table
 
     def forward(self, values: Tensor) -> Tensor:
         """Compute all tokens."""

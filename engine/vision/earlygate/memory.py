@@ -71,7 +71,7 @@ class GateMemory:
             pixels=torch.zeros(bytes_shape, dtype=torch.uint8, device=tower.device),
             control=ints(2 + 3 * frames),
             h=values(packed, config.width),
-            work=Workspace.allocate(tower, packed),
+            work=Workspace.allocate(tower.layer(0), packed),
             mixed=values(packed, config.width),
             keys=values(packed, key_width) if key_width != config.width else None,
             roots=values(cached, key_width),

@@ -38,7 +38,7 @@ class FusedFrames(ABC):
         )  # fmt: skip
         self.embeddings = like.new_empty(batch, config.dimension)
         self._embedding = Embedding(tower, batch)
-        self._work = Workspace.allocate(tower, rows)
+        self._work = Workspace.allocate(tower.layer(0), rows)
         self._h = like.new_empty(rows, config.width)
         self._mixed = like.new_empty(rows, config.width)
         self._qkv = like.new_empty(rows, 3 * config.width)

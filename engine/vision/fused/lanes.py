@@ -48,7 +48,7 @@ class Lanes:
         self.h = like.new_zeros(rows, config.width)
         self.mixed = like.new_zeros(rows, config.width)
         self.packed = like.new_zeros(rows, config.width)
-        self.work = Workspace.allocate(tower, rows)
+        self.work = Workspace.allocate(tower.layer(0), rows)
         self.first = like.new_zeros(room, config.width)
         self.distance = torch.zeros(room, config.tokens, device=device)
         self.chosen = torch.zeros(rows, dtype=torch.int32, device=device)

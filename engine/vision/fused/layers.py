@@ -63,15 +63,15 @@ class Workspace:
     wide: Tensor  # [M, mlp]
 
     @classmethod
-    def allocate(cls, tower: VisionTower, rows: int) -> "Workspace":
-        """Allocate for that many rows, on the tower's device and in its type."""
-        config, like, layer = tower.config, tower.position, tower.layer(0)
+    def allocate(cls, layer: Layer, rows: int) -> "Workspace":
+        """Allocate for that many rows of such a layer, on its device and in its type."""
+        like, (mlp, width) = layer.norm1.weight, layer.up.weight.shape
         eight = isinstance(layer.up, Linear8)
         return cls(
-            like.new_empty(rows, config.width),
-            like.new_empty(rows, config.width, dtype=layer.up.weight.dtype),
+            like.new_empty(rows, width),
+            like.new_empty(rows, width, dtype=layer.up.weight.dtype),
             like.new_empty(rows, dtype=torch.float32) if eight else None,
-            like.new_empty(rows, config.mlp, dtype=layer.down.weight.dtype),
+            like.new_empty(rows, mlp, dtype=layer.down.weight.dtype),
         )
 
     def first(self, rows: int) -> "Workspace":
@@ -219,6 +219,13 @@ class Embedding:
         # rows of class tokens stay as they are, for no product writes them
         first = (tower.class_token.float() + tower.position[0].float()).detach()
         self._raw.view(frames, config.tokens, -1)[:, 0] = first.to(weight.dtype)
+
+    def cut(self, pixels: Tensor, out: Tensor) -> None:
+        """Write the patches of `pixels`, embedded and without positions, to `out` `[n P, D]`."""
+        config = self.tower.config
+        patches = self._patches[: len(out)]
+        patchify(pixels, config.patch, self._mean, self._std, patches, count=self._count)
+        product(patches, self._weight, self._bias, out=out)
 
     def write(
         self,

@@ -83,7 +83,7 @@ class ReuseMemory:
             cached=values(gates, streams, tokens, width),
             mixed=values(rows, width),
             weights=zeros(frames, config.heads, tokens, dtype=torch.float32),
-            work=Workspace.allocate(tower, rows),
+            work=Workspace.allocate(tower.layer(0), rows),
             narrow=values(rows, 4 * narrow),
             packed=PackedGroups.empty(
                 SLOTS, streams, tokens, values(1, width), differences=narrow > 0

@@ -4,9 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from engine.errors import UsageError
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
+from engine.vision.fused.layers import fits
+from engine.vision.rollout.fused import FusedRollout, fused_room
 from engine.vision.rollout.select import PatchShares
 from engine.vision.rollout.stepper import RolloutPruning, Warmth
 from engine.vision.streaming.framewise import tell_plain
@@ -38,9 +42,14 @@ def build_rgtp(
     )
     if stepper.every == 1 and stepper.reset == "full":
         raise UsageError("every 1 with full resets is dense; allowed: 0 (never), 2 or more")
-    tell_plain("rgtp", tower)
     whole = stepper.reset == "full" and stepper.every > 0
-    return Sequential(stepper, "rgtp", stepper.every - 1 if whole else 0)
+    refresh = stepper.every - 1 if whole else 0
+    if not fits(tower) or tower.config.layers < 2:
+        tell_plain("rgtp", tower)
+        return Sequential(stepper, "rgtp", refresh)
+    free, _ = torch.cuda.mem_get_info(tower.device)
+    room = fused_room(tower.config, free)
+    return Sequential(FusedRollout(stepper, room), "rgtp", refresh)
 
 
 RGTP = Buildable(build_rgtp)

@@ -1,10 +1,9 @@
-"""How much each patch of a frame gave to its embedding, and where it is in the next frame."""
+"""How much each patch of a frame gave to its embedding."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def fuse(weights: Tensor) -> Tensor:
@@ -36,35 +35,20 @@ def roll(start: Tensor, fused: Sequence[Tensor], first: Tensor, kept: Tensor | N
     return (scaled[:, None] @ rows.gather(2, columns))[:, 0] + scaled
 
 
+def roll_class(last: Tensor, fused: Sequence[Tensor]) -> Tensor:
+    """Roll from the class token, by what it attended to in the last layer `[T, K]`, `[T, K]`."""
+    start = torch.zeros_like(last)
+    start[:, 0] = 1
+    row = (last + start) / (last.sum(1, keepdim=True) + 1)
+    for matrix in reversed(fused):
+        row = _step(row, matrix)
+    return row
+
+
 def _step(row: Tensor, matrix: Tensor) -> Tensor:
     """One layer down: `row` times the matrix with the identity added, each row made to sum to 1."""
     scaled = row / (matrix.sum(2) + 1)
     return (scaled[:, None] @ matrix)[:, 0] + scaled
-
-
-def track(heat: Tensor, before: Tensor, now: Tensor, side: int, reach: int) -> Tensor:
-    """Scores `[T, P]` of a frame's patches: the heat of the patch before that is most like each.
-
-    Like is the largest dot product of patch embeddings `[T, P, D]` among the places at most `reach`
-    away; of equal ones the patch at the same place, then the first.
-    """
-    width = 2 * reach + 1
-    places = torch.arange(width * width, device=now.device)
-    order = torch.cat([places[width * width // 2].view(1), places[places != width * width // 2]])
-    grid = before.transpose(1, 2).unflatten(2, (side, side))  # [T, D, side, side]
-    padded = F.pad(grid, (reach,) * 4)
-    inside = F.pad(torch.ones(side, side, dtype=torch.bool, device=now.device), (reach,) * 4)
-    warm = F.pad(heat.unflatten(1, (side, side)), (reach,) * 4)
-    like, found = [], []
-    for place in order.tolist():
-        down, right = divmod(place, width)
-        cut = (slice(down, down + side), slice(right, right + side))
-        there = padded[:, :, *cut].flatten(2).transpose(1, 2)
-        dots = torch.linalg.vecdot(now.float(), there.float())
-        like.append(dots.masked_fill(~inside[cut].flatten(), -torch.inf))
-        found.append(warm[:, *cut].flatten(1))
-    best = torch.stack(like).argmax(0, keepdim=True)
-    return torch.stack(found).gather(0, best)[0]
 
 
 def fill(heat: Tensor, kept: Tensor, keys: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,10 +19,20 @@ from engine.vision.backbone.macs import (
     out_macs,
     project_macs,
 )
-from engine.vision.backbone.tower import AttentionPool, Layer, VisionConfig, VisionTower
-from engine.vision.rollout.heat import fill, fuse, roll, track
+from engine.vision.backbone.tower import AttentionPool, VisionConfig, VisionTower
+from engine.vision.rollout.heat import fill, fuse, roll
 from engine.vision.rollout.select import Grid, PatchShares, grid_patches
+from engine.vision.streaming.places import Flags, Numbers
 from engine.vision.streaming.stepper import Batch, Stepped
+from kernels.track import track_reference
+
+
+class Kind(Enum):
+    """What is kept of a frame."""
+
+    FULL = 0  # all
+    GRID = 1  # a grid of patches, whatever was before
+    GUIDED = 2  # what the frame before pointed to
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +41,29 @@ class Warmth:
 
     heat: Tensor  # float32 [P], sums to 1
     embedded: Tensor  # [P, D], patches before positions are added
-    age: Tensor  # int64 [], frames since the stream began
+    age: Tensor  # int64 [], frames since the stream began; on the host
+
+    def load(self, saved: "Mapping[int, Warmth]") -> None:
+        """Copy what streams left to their places."""
+        for place, left in saved.items():
+            self.heat[place] = left.heat
+            self.embedded[place] = left.embedded
+            self.age[place] = left.age
+
+    def saved(self, places: Sequence[int]) -> "list[Warmth]":
+        """Return copies of what these streams left."""
+        return [
+            Warmth(self.heat[at].clone(), self.embedded[at].clone(), self.age[at].clone())
+            for at in places
+        ]
+
+    def turn(self, places: Numbers, full: Flags) -> Numbers:
+        """Age of streams as their next frames begin; a full one begins anew."""
+        own = self.age.numpy()
+        own[places[full]] = 0
+        found = own[places]
+        own[places] += 1
+        return found
 
 
 @dataclass(slots=True)
@@ -62,64 +96,74 @@ class RolloutPruning:
 
     def begin(self, places: int) -> None:
         """Make room for that many streams."""
+        self._table = self.room_for(places)
+
+    def room_for(self, places: int) -> Warmth:
+        """Allocate what that many streams leave."""
         config, like = self.tower.config, self.tower.position
         patches = config.side**2
-        self._table = Warmth(
+        return Warmth(
             like.new_zeros(places, patches, dtype=torch.float32),
             like.new_zeros(places, patches, config.width),
-            like.new_zeros(places, dtype=torch.int64),
+            torch.zeros(places, dtype=torch.int64),
         )
 
     def load(self, saved: Mapping[int, Warmth]) -> None:
         """Copy what streams left to their places."""
-        for place, left in saved.items():
-            self._table.heat[place] = left.heat
-            self._table.embedded[place] = left.embedded
-            self._table.age[place] = left.age
+        self._table.load(saved)
 
     def saved(self, places: Sequence[int]) -> list[Warmth]:
         """Return copies of what these streams left."""
-        table = self._table
-        return [
-            Warmth(table.heat[at].clone(), table.embedded[at].clone(), table.age[at].clone())
-            for at in places
-        ]
+        return self._table.saved(places)
+
+    def kinds(self, turn: Numbers, full: Flags) -> Numbers:
+        """Kind of each frame, by the age of its stream."""
+        gridded = self._gridded() & (turn % max(self.every, 1) == 0)
+        other = np.where(gridded, Kind.GRID.value, Kind.GUIDED.value)
+        return np.where(full, Kind.FULL.value, other)
+
+    def tokens(self, kind: Kind) -> int:
+        """Tokens that go on from layer 0's attention."""
+        config = self.tower.config
+        special = int(config.class_token)
+        if kind is Kind.FULL:
+            return config.tokens
+        return special + (
+            len(self._grid) if kind is Kind.GRID else self.selection.count(config.side**2)
+        )
 
     def step(self, batch: Batch) -> Stepped:
         """Encode frames, those that keep equally many together."""
         config, device = self.tower.config, self.tower.device
         places = torch.from_numpy(batch.places).to(device)
-        full = torch.from_numpy(batch.full).to(device)
-        self._table.age[places[full]] = 0
-        turn = self._table.age[places]
-        on_grid = ~full & (turn % self.every == 0) if self._gridded() else torch.zeros_like(full)
+        kinds = self.kinds(self._table.turn(batch.places, batch.full), batch.full)
         values = self.tower.normalise(batch.pixels)
         embedded = self.tower.patch(self.tower.cut(values))
         out = embedded.new_empty(len(places), config.dimension)
         computed = torch.full((len(places), config.layers), config.tokens, device=device)
-        for which in (full, on_grid, ~full & ~on_grid):
-            if not (those := which.nonzero()[:, 0]).numel():
+        for kind in Kind:
+            if not len(found := (kinds == kind.value).nonzero()[0]):
                 continue
-            kept = self._choose(embedded[those], places[those], which is full, which is on_grid)
-            out[those], heat = self._encode(embedded[those], kept)
-            self._table.heat[places[those]] = heat
-            if kept is not None:
-                computed[those, 1:] = kept.shape[1] + int(config.class_token)
+            those = torch.from_numpy(found).to(device)
+            kept = self._choose(kind, embedded[those], places[those])
+            out[those], self._table.heat[places[those]] = self._encode(embedded[those], kept)
+            computed[those, 1:] = self.tokens(kind)
         self._table.embedded[places] = embedded
-        self._table.age[places] += 1
         return Stepped(out, computed)
 
     def _gridded(self) -> bool:
         return self.reset != "full" and self.every > 0
 
-    def _choose(self, now: Tensor, places: Tensor, full: bool, grid: bool) -> Tensor | None:
+    def unguided(self, kind: Kind, count: int) -> Tensor | None:
+        """Patches `[count, kept]` of frames that nothing guides; None: all of them."""
+        return None if kind is Kind.FULL else self._grid.expand(count, -1)
+
+    def _choose(self, kind: Kind, now: Tensor, places: Tensor) -> Tensor | None:
         """Patches that are kept `[T, kept]`; None: all of them."""
-        if full:
-            return None
-        if grid:
-            return self._grid.expand(len(now), -1)
+        if kind is not Kind.GUIDED:
+            return self.unguided(kind, len(now))
         table, side = self._table, self.tower.config.side
-        scores = track(table.heat[places], table.embedded[places], now, side, self.reach)
+        scores = track_reference(table.heat[places], table.embedded[places], now, side, self.reach)
         return self.selection.choose(scores)
 
     def _encode(self, embedded: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -149,7 +193,7 @@ class RolloutPruning:
         heat = roll(self._start(h, matrix, fused), fused, matrix, rows)[:, special:]
         if kept is None:
             return tower.finish(h), heat / heat.sum(1, keepdim=True)
-        return tower.finish(h), fill(heat, kept, _mean_keys(first, qkv[:, special:]))
+        return tower.finish(h), fill(heat, kept, mean_keys(qkv[:, special:], first.heads))
 
     def _start(self, h: Tensor, matrix: Tensor, fused: Sequence[Tensor]) -> Tensor:
         """Weights of the last layer's tokens in the embedding, `[T, K]`."""
@@ -202,8 +246,7 @@ def pruned_macs(config: VisionConfig, tokens: Tensor) -> Tensor:
     )
 
 
-def _mean_keys(layer: Layer, qkv: Tensor) -> Tensor:
-    """Keys, mean over heads, `[T, P, dh]`."""
+def mean_keys(qkv: Tensor, heads: int) -> Tensor:
+    """Keys, mean over heads, `[T, P, dh]`, of queries, keys and values `[T, P, 3D]`."""
     width = qkv.shape[-1] // 3
-    keys = qkv[..., width : 2 * width]
-    return keys.unflatten(2, (layer.heads, -1)).mean(2)
+    return qkv[..., width : 2 * width].unflatten(2, (heads, -1)).mean(2)

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from engine.errors import UsageError
 from engine.vision.backbone.windowed import WindowedConfig, WindowedTower
-from engine.vision.rollout.heat import fuse, track
+from engine.vision.rollout.heat import fuse
+from kernels.track import track_reference
 
 LEAST = 0.1  # the score from which a detection tells where to look
 
@@ -65,10 +66,9 @@ class WindowedRollout:
         if left is None or len(left.out) != len(values) or self._resets(left.age):
             self._left = self._full(embedded)
         else:
-            scores = track(left.heat, left.embedded, embedded, self.tower.config.side, self.reach)
-            order = scores.argsort(dim=1, descending=True, stable=True)
+            order = self._scores(left, embedded).argsort(dim=1, descending=True, stable=True)
             self._guided(left, embedded, order[:, : self.kept])
-            left.embedded, left.age = embedded, left.age + 1
+            left.age += 1
         assert self._left is not None
         self.look(torch.ones_like(self._left.heat, dtype=torch.bool))
         return self._left.out.clone()
@@ -86,6 +86,10 @@ class WindowedRollout:
             scaled = row / (matrix.sum(2) + 1)
             row = (scaled[:, None] @ matrix)[:, 0] + scaled
         left.heat = row / row.sum(1, keepdim=True)
+
+    def _scores(self, left: Buffers, embedded: Tensor) -> Tensor:
+        side = self.tower.config.side
+        return track_reference(left.heat, left.embedded, embedded, side, self.reach)
 
     def _resets(self, age: int) -> bool:
         return self.every > 0 and age % self.every == 0
@@ -122,6 +126,7 @@ class WindowedRollout:
             h = h + layer.out(mixed)
             h = layer.feed_forward(h if index else _take(h, kept))
         _put(left.out, kept, h)
+        left.embedded = embedded
 
 
 def covered(boxes: Tensor, scores: Tensor, side: int, least: float = LEAST) -> Tensor:
