@@ -23,7 +23,7 @@ from engine.ingesting.report import (
 )
 from engine.knowledge import caution
 from engine.search.work import Embedded
-from engine.storage.records import VideoEnd
+from engine.storage.records import Ending, VideoEnd
 from engine.storage.store import Store
 from engine.vision.model import Model
 
@@ -118,7 +118,10 @@ class Tracker:
         start, coarse = stretch.start_seconds, source.coarse
         number = (stretch.coarse_number if coarse else stretch.number)(source.origin_seconds)
         entry, started = self._entry(source), perf_counter()
-        self.store.write_part(
+        if (only := self._is_all(entry, done)) and not self._unchanged(entry):
+            self._give_up(entry)
+            return
+        ended = self.store.write_part(
             source.video_id,
             self.space_key,
             source.sampling,
@@ -127,10 +130,35 @@ class Tracker:
             start,
             start if coarse else stretch.stop_seconds,  # covers nothing of it
             done.rows,
+            (lambda: self._ending(entry, started)) if only else None,
         )
-        entry.report.write_seconds += perf_counter() - started
+        if not ended:
+            entry.report.write_seconds += perf_counter() - started
         self._tell("write", entry.report, len(done.rows.frame))
+        if ended:
+            self._give_up(entry)
+            return
         self._settle(entry, [stretch])
+
+    def _is_all(self, entry: TrackedVideo, done: Done) -> bool:
+        """Whether a stretch is all that there is of a new video, so that it is at its end."""
+        rows, whole = len(done.rows.frame), entry.fresh and entry.whole
+        with self._lock:
+            last = entry.left == {done.stretch}
+        return whole and last and not done.source.coarse and 0 < rows == entry.report.frames
+
+    def _ending(self, entry: TrackedVideo, started: float) -> Ending:
+        """Say that a video is whole, once the file of its only stretch is there."""
+        report = entry.report
+        report.write_seconds += perf_counter() - started
+        report.rows, report.outcome = report.frames, "ready"
+        end = VideoEnd("ready", _spoken(report.missing), asdict(report))
+        return Ending(report.rows, end)
+
+    def _give_up(self, entry: TrackedVideo) -> None:
+        """Expect nothing more of a video that is at its end."""
+        with self._lock:
+            entry.left.clear()
 
     def fail(self, failed: Failed) -> None:
         """Give up the stretches of a task that did not come."""
@@ -144,15 +172,7 @@ class Tracker:
     def finish(self, entry: TrackedVideo) -> None:
         """Put a video's end on record: all rows there, or nothing that can be used."""
         source, report, catalog = entry.source, entry.report, self.store.catalog
-        try:
-            source.check_unchanged()
-        except UnreachedError as error:  # its rows stay; the next ingest looks again
-            report.outcome, report.reason = "quarantined", str(error)
-            return
-        except VideoError as error:
-            catalog.remove_video(source.video_id)
-            catalog.quarantine(source.name, str(source.path), str(error))
-            report.outcome, report.reason, report.rows = "quarantined", str(error), 0
+        if not self._unchanged(entry):
             return
         strategy = report.strategy or self._unfinished(source)
         if source.coarse:
@@ -184,6 +204,21 @@ class Tracker:
         elif not report.rows:
             catalog.set_status(source.video_id, end.status, end.error, end.report)
         logger.debug("%s: %d rows", source.name, report.rows)
+
+    def _unchanged(self, entry: TrackedVideo) -> bool:
+        """Whether a file is still what was decoded; else it is put on record with the reason."""
+        source, report, catalog = entry.source, entry.report, self.store.catalog
+        try:
+            source.check_unchanged()
+        except UnreachedError as error:  # its rows stay; the next ingest looks again
+            report.outcome, report.reason = "quarantined", str(error)
+            return False
+        except VideoError as error:
+            catalog.remove_video(source.video_id)
+            catalog.quarantine(source.name, str(source.path), str(error))
+            report.outcome, report.reason, report.rows = "quarantined", str(error), 0
+            return False
+        return True
 
     def _finish_coarsely(self, entry: TrackedVideo) -> None:
         """Say that a video can be searched, coarsely, or that nothing of it can be used."""

@@ -95,8 +95,16 @@ def ensure_segment(cursor: Any, key: SegmentKey, *, shown: bool) -> None:
     """Record a segment unless it is on record."""
     if cursor.execute(f"SELECT 1 FROM segments WHERE {STREAM}", [*key.columns]).fetchall():
         return
+    add_segment(cursor, key, shown=shown)
+
+
+def add_segment(
+    cursor: Any, key: SegmentKey, *, shown: bool, num_frames: int | None = None
+) -> None:
+    """Record a segment that is not on record; with its number of frames it is whole."""
     values = zip(("video_id", "space_id", "sampling", "strategy"), key.columns, strict=True)
-    insert(cursor, "segments", {**dict(values), "shown": shown})
+    whole = {} if num_frames is None else {"num_frames": num_frames, "finished_at": now()}
+    insert(cursor, "segments", {**dict(values), "shown": shown, **whole})
 
 
 def show(cursor: Any, part: Part, table: pa.Table) -> np.ndarray:
@@ -114,7 +122,15 @@ def show(cursor: Any, part: Part, table: pa.Table) -> np.ndarray:
     found = cursor.execute(f"SELECT row_id, exact FROM stored_frames WHERE {same}", where)
     there = found.fetchnumpy()
     wins = table.column("exact").to_numpy() | ~np.isin(row_ids, there["row_id"][there["exact"]])
-    known, row_ids = table.filter(pa.array(wins)), row_ids[wins]
+    if len(there["row_id"]):
+        cursor.register("given", pa.table({"row_id": row_ids[wins]}))
+        cursor.execute(f"DELETE FROM stored_frames WHERE {same}", where)
+    return add_rows(cursor, part, table.filter(pa.array(wins)))
+
+
+def add_rows(cursor: Any, part: Part, table: pa.Table) -> np.ndarray:
+    """Let queries see rows of a part of which none is seen yet; return their ids."""
+    row_ids = row_ids_of(table)
     columns = {
         "space_id": np.full(len(row_ids), part.space_id, np.int32),
         "row_id": row_ids,
@@ -122,10 +138,8 @@ def show(cursor: Any, part: Part, table: pa.Table) -> np.ndarray:
         "version": np.full(len(row_ids), next_id(cursor, "versions"), np.int64),
     }
     own = [name for name in tables.STORED_FRAMES.names if name not in columns]
-    columns |= {name: known.column(name) for name in own}
+    columns |= {name: table.column(name) for name in own}
     cursor.register("given", pa.table(columns).select(tables.STORED_FRAMES.names))
-    if len(there["row_id"]):
-        cursor.execute(f"DELETE FROM stored_frames WHERE {same}", where)
     cursor.execute("INSERT INTO stored_frames BY NAME SELECT * FROM given")
     return row_ids
 

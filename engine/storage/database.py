@@ -72,6 +72,8 @@ class Database:
         self.changes = 0  # transactions that were committed
         self.shown = 0  # those that changed what searches see of videos and rows
         self.late = WeakSet[Late]()  # what has not been read
+        self.entered: dict[int, Any] = {}  # of videos just entered, while nothing else was said
+        self._adder: Any = None
         self._known: dict[Hashable, Any] = {}
         self._kept: dict[str, tuple[tuple[Path, int], Any]] = {}
         self.lost: str | None = None  # what is known, or feared, to be gone from it
@@ -202,22 +204,26 @@ class Database:
     @contextmanager
     def cursor(self) -> Iterator[Any]:
         """Give a connection of its own to the calling thread, closed afterwards."""
-        try:
-            cursor = self._connection.cursor()
-        except duckdb.ConnectionException as error:
-            raise StoreError("the data folder was closed; open it again") from error
+        cursor = self._connect()
         try:
             yield cursor
         finally:
             cursor.close()
 
+    def _connect(self) -> Any:
+        try:
+            return self._connection.cursor()
+        except duckdb.ConnectionException as error:
+            raise StoreError("the data folder was closed; open it again") from error
+
     @contextmanager
-    def transaction(self, *, shown: bool = True) -> Iterator[Any]:
+    def transaction(self, *, shown: bool = True, adds: bool = False) -> Iterator[Any]:
         """Give a connection inside a transaction: committed on leaving, undone on an error.
 
-        What is not `shown` changes nothing of videos and rows, as jobs and measurements do.
+        What is not `shown` changes nothing of videos and rows, as jobs and measurements do. What
+        only `adds` leaves true what is known of videos just entered, and has nothing to optimise.
         """
-        with self.writing, self.cursor() as cursor:
+        with self.writing, self._adding() if adds else self.cursor() as cursor:
             if self.read_only:
                 raise StoreError("the store was opened for reading; another process may write it")
             cursor.begin()
@@ -226,6 +232,8 @@ class Database:
                 cursor.commit()
                 self.changes += 1
                 self.shown += shown
+                if shown and not adds:
+                    self.entered.clear()
                 self._note_length()
             except duckdb.Error as error:
                 cursor.close()
@@ -233,6 +241,19 @@ class Database:
             except BaseException:
                 cursor.rollback()
                 raise
+
+    @contextmanager
+    def _adding(self) -> Iterator[Any]:
+        """Give the connection that only adds: without an optimizer, a small insert takes half."""
+        if self._adder is None:
+            self._adder = self._connect()
+            self._adder.execute("PRAGMA disable_optimizer")
+        try:
+            yield self._adder
+        except BaseException:
+            self._adder.close()
+            self._adder = None
+            raise
 
     def _note_length(self) -> None:
         assert self._file is not None
@@ -296,6 +317,8 @@ class Database:
 
     def close(self) -> None:
         """Write the log into the database file and close it."""
+        if self._adder is not None:
+            self._adder.close()
         self._connection.close()
         if self._file is not None:
             os.close(self._file)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.storage.database import Database
+from engine.storage.entering import JustEntered
 from engine.storage.parts import Contents, Piece
 from engine.storage.records import Holding
 
@@ -33,6 +34,8 @@ def describe(
 
     `fresh` are stretches not yet on record; without any, those of the holdings are looked up.
     """
+    if fresh and (just := database.entered.get(held[0].video_id)):
+        return (_just_entered(database, space_id, held[0], just, fresh),)
     streams = dict.fromkeys((item.video_id, str(item.sampling)) for item in held)
     ids = sorted({video_id for video_id, _ in streams})
     videos = _by_video(database, f"SELECT video_id, {', '.join(_VIDEO)} FROM videos", ids)
@@ -67,6 +70,26 @@ def describe(
             )
         )
     return tuple(contents)
+
+
+def _just_entered(
+    database: Database, space_id: int, held: Holding, just: JustEntered, fresh: Sequence[Piece]
+) -> Contents:
+    """Return what is known of a video without a look at what it was entered as a moment ago."""
+    in_use, values = _is_in_use(database, space_id), {**just.video, "video_id": held.video_id}
+    video = _video(tuple(values.get(name) for name in _VIDEO), in_use=in_use)
+    rows = None
+    if video["status"] != "ingesting" and not in_use:
+        rows = sum(piece.num_frames for piece in fresh)
+    return Contents(
+        video,
+        ((just.name, just.video["path"]),),
+        str(held.sampling),
+        tuple(fresh),
+        tuple(gop for gop in just.gops if _touches(gop, fresh)),
+        (just.gops[0][1], just.gops[-1][2], len(just.gops)) if just.gops else None,
+        rows,
+    )
 
 
 def _video(row: tuple[Any, ...], *, in_use: bool) -> dict[str, Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engine.video.gop import Gop
 
 Removed = Callable[[Sequence[int]], None]
+_REMEMBERED = 64  # videos just entered
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,15 @@ class Entered:
 
     video_id: int
     fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JustEntered:
+    """What is on record of a video that has just come, and nothing else was said of since."""
+
+    video: Mapping[str, Any]
+    name: str
+    gops: tuple[tuple[int, float, float, int, int], ...]
 
 
 class Entrance:
@@ -92,16 +102,15 @@ class Entrance:
         gops: "Sequence[Gop] | None" = None,
     ) -> Entered:
         with self._database.writing:
-            same = self._database.one(
-                "SELECT video_id, status, recorded_from FROM videos WHERE content_hash = ?",
-                [known["content_hash"]],
-            )
+            same, holder, named = self._standing(name, known["content_hash"])
             if same is not None and same[2] == "given":
                 known = {n: value for n, value in known.items() if not n.startswith("recorded")}
-            gone, free = self._displaced(name, same[0] if same else None)
+            gone = self._displaced(holder, same[0] if same else None)
+            free = holder is None and not named
             if gone or (same is not None and gops is not None):
                 self._database.read_late()
-            with self._database.transaction() as cursor:
+            new = same is None and free
+            with self._database.transaction(adds=new) as cursor:
                 delete_videos(cursor, gone)
                 values = {**known, "error": error}
                 if same is None:
@@ -119,30 +128,44 @@ class Entrance:
                     insert(cursor, "aliases", {**given, "added_at": now()})
                 else:
                     give_name(cursor, name, video_id, known["path"])
+            if new and gops is not None:
+                self._note(video_id, JustEntered({**known, "status": status}, name, _rows(gops)))
             self._tell(gone)
         return Entered(video_id, same is None)
 
-    def _displaced(self, name: str, keep: int | None) -> tuple[list[int], bool]:
-        """Return the video that will have no name left once `name` stands for other content.
-
-        And whether nothing has the name so far.
-        """
-        found = self._database.one(
-            "SELECT (SELECT video_id FROM aliases WHERE name = $1),"
-            " EXISTS (SELECT 1 FROM videos WHERE name = $1)",
-            [name],
+    def _standing(
+        self, name: str, content: str | None
+    ) -> tuple[tuple[int, str, str | None] | None, int | None, bool]:
+        """Return what has some content, which video has a name, and whether it is a first name."""
+        rows = self._database.all(
+            "SELECT 'content', video_id, status, recorded_from FROM videos WHERE content_hash = $2"
+            " UNION ALL SELECT 'alias', video_id, NULL, NULL FROM aliases WHERE name = $1"
+            " UNION ALL SELECT 'name', video_id, NULL, NULL FROM videos WHERE name = $1",
+            [name, content],
         )
-        holder, named = found or (None, False)
+        found = {what: values for what, *values in reversed(rows)}
+        same, alias = found.get("content"), found.get("alias")
+        return tuple(same) if same else None, alias[0] if alias else None, "name" in found
+
+    def _displaced(self, holder: int | None, keep: int | None) -> list[int]:
+        """Return the video that will have no name left once its name stands for other content."""
         if holder is None or holder == keep:
-            return [], holder is None and not named
+            return []
         count = self._database.one("SELECT count(*) FROM aliases WHERE video_id = ?", [holder])
-        return ([int(holder)] if count == (1,) else []), False
+        return [int(holder)] if count == (1,) else []
 
     def add_gops(self, video_id: int, gops: "Sequence[Gop]") -> None:
         """Set the GOPs of a video, replacing those stored before."""
         with self._database.writing, self._database.transaction() as cursor:
             self._database.read_late()
             put_gops(cursor, video_id, gops, fresh=False)
+
+    def _note(self, video_id: int, just: JustEntered) -> None:
+        """Keep what is known of a video just entered: its rows come soon, and say it again."""
+        entered = self._database.entered
+        entered[video_id] = just
+        for old in list(entered)[:-_REMEMBERED]:
+            del entered[old]
 
     def _tell(self, gone: Sequence[int]) -> None:
         if gone:
@@ -157,6 +180,13 @@ def insert_video(cursor: Any, values: Mapping[str, Any]) -> int:
         " RETURNING video_id"
     )
     return int(cursor.execute(sql, [*values.values()]).fetchall()[0][0])
+
+
+def _rows(gops: "Sequence[Gop]") -> tuple[tuple[int, float, float, int, int], ...]:
+    return tuple(
+        (gop.index, gop.start_seconds, gop.stop_seconds, gop.num_packets, gop.key_pts)
+        for gop in gops
+    )
 
 
 def put_gops(cursor: Any, video_id: int, gops: "Sequence[Gop]", *, fresh: bool) -> None:

@@ -10,6 +10,8 @@ from engine.storage import row_id
 from engine.storage.changes import (
     STREAM,
     add_part,
+    add_rows,
+    add_segment,
     add_stretch,
     discard_empty,
     discard_index,
@@ -20,7 +22,7 @@ from engine.storage.changes import (
     values_of,
 )
 from engine.storage.database import Database, insert, next_id, now, update
-from engine.storage.records import Holding, Part, SavedIndex, SegmentKey, VideoEnd
+from engine.storage.records import Ending, Holding, Part, SavedIndex, SegmentKey, VideoEnd
 from engine.storage.sampling import Sampling
 
 ROW_COLUMNS = (
@@ -41,6 +43,11 @@ class Ledger:
         self._drawn: dict[str, list[int]] = {}  # by sequence, the next last
 
     # what is there
+
+    def has_nothing(self, video_id: int, space_id: int) -> bool:
+        """Whether no segment of a video is on record in a space, and so no row either."""
+        sql = "SELECT 1 FROM segments WHERE video_id = ? AND space_id = ? LIMIT 1"
+        return self._database.one(sql, [video_id, space_id]) is None
 
     def shown_sampling(self, video_id: int, space_id: int) -> Sampling | None:
         """Return the sampling whose rows queries see, or None."""
@@ -262,6 +269,25 @@ class Ledger:
             if shown not in (None, key.sampling):
                 return np.empty(0, np.int64)
             return show(cursor, part, table)
+
+    def commit_first(
+        self,
+        key: SegmentKey,
+        stretch: tuple[int, float, float],
+        table: pa.Table,
+        part: Part,
+        ending: Ending,
+    ) -> np.ndarray:
+        """Record the only stretch of a video that `has_nothing`, and that it is at its end."""
+        with self._database.transaction(adds=True) as cursor:
+            number, start, stop = stretch
+            add_segment(cursor, key, shown=True, num_frames=ending.num_frames)
+            add_stretch(cursor, key, number, start, stop, len(table))
+            add_part(cursor, part, [Holding(key.video_id, key.sampling, key.strategy, number)])
+            update(cursor, "videos", ending.end.columns, "video_id = ?", [key.video_id])
+            seen = add_rows(cursor, part, table)
+        self._database.entered.pop(key.video_id, None)
+        return seen
 
     def commit_overlay(self, part: Part, table: pa.Table, holding: Holding) -> None:
         """Record an overlay whose rows take the place of those seen so far."""

@@ -32,6 +32,14 @@ class VideoEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """All rows of a video are there: how many, and what is said of it at once."""
+
+    num_frames: int
+    end: VideoEnd
+
+
+@dataclass(frozen=True, slots=True)
 class Video:
     """A stored video; a quarantined one may lack everything that probing would have told."""
 

@@ -27,7 +27,7 @@ from engine.storage.lock import Lock
 from engine.storage.parts import DamagedPartError, Piece
 from engine.storage.publishing import copy_damage, is_published, open_newest, publish_copy
 from engine.storage.reader import Reader
-from engine.storage.records import Holding, Part, SegmentKey, StoredSpace, VideoEnd
+from engine.storage.records import Ending, Holding, Part, SegmentKey, StoredSpace, VideoEnd
 from engine.storage.recover import recover_last
 from engine.storage.restoring import must_be_finished
 from engine.storage.sampling import Sampling
@@ -160,32 +160,44 @@ class Store(Reader, Closing):
         start_seconds: float,
         stop_seconds: float,
         rows: Rows,
-    ) -> None:
+        ending: Callable[[], Ending] | None = None,
+    ) -> bool:
         """Commit one stretch, durably on return; a stretch that is there already is left alone.
 
         Rows are seen at once where the video has no rows of another sampling; otherwise once
         `finish_segment` has been called. At one sampling several strategies may lie together: of
         two vectors of one frame the exact one is seen, of two of a kind the newer.
+
+        Where the stretch is all of its video, `ending`, asked when its file is there, says so in
+        the same commit. Returns whether that was done: it is not where anything is stored already.
         """
         space = self._space(space_key)
         _check_dimension(rows.embeddings, space)
         key = SegmentKey(video_id, space.space_id, sampling, strategy)
         with self._database.writing:
-            self.catalog.require(video_id)
-            if stretch in self._ledger.committed(key):
-                return
+            first = video_id in self._database.entered
+            if not first:
+                self.catalog.require(video_id)
+                first = self._ledger.has_nothing(video_id, space.space_id)
+            if not first and stretch in self._ledger.committed(key):
+                return False
             made, part = self._files.beside(to_table, rows, video_id, strategy).result, None
             if len(rows.frame):
                 piece = Piece(strategy, stretch, start_seconds, stop_seconds, len(rows.frame))
                 held = [Holding(video_id, sampling, strategy, stretch)]
                 part = self._files.publish(made, space.space_id, "stretch", held, piece)
-            table = made()
-            seen = self._ledger.commit_stretch(
-                key, (stretch, start_seconds, stop_seconds), table, part
-            )
+            table, span = made(), (stretch, start_seconds, stop_seconds)
+            ends = ending if first and part is not None else None
+            if ends and part is not None:
+                seen = self._ledger.commit_first(key, span, table, part, ends())
+            else:
+                seen = self._ledger.commit_stretch(key, span, table, part)
             self._reached("stretch: committed")
+            if ends:
+                self._reached("finish: committed")
             self._follow(space, table, seen)
             self.settle(now=False)
+            return ends is not None
 
     def finish_segment(
         self,
