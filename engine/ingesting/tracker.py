@@ -23,7 +23,7 @@ from engine.ingesting.report import (
 )
 from engine.knowledge import caution
 from engine.search.work import Embedded
-from engine.storage.records import Ending, VideoEnd
+from engine.storage.records import VideoEnd, WholeVideo
 from engine.storage.store import Store
 from engine.vision.model import Model
 
@@ -147,13 +147,13 @@ class Tracker:
             last = entry.left == {done.stretch}
         return whole and last and not done.source.coarse and 0 < rows == entry.report.frames
 
-    def _ending(self, entry: TrackedVideo, started: float) -> Ending:
+    def _ending(self, entry: TrackedVideo, started: float) -> WholeVideo:
         """Say that a video is whole, once the file of its only stretch is there."""
         report = entry.report
         report.write_seconds += perf_counter() - started
         report.rows, report.outcome = report.frames, "ready"
         end = VideoEnd("ready", _spoken(report.missing), asdict(report))
-        return Ending(report.rows, end)
+        return WholeVideo(report.rows, end)
 
     def _give_up(self, entry: TrackedVideo) -> None:
         """Expect nothing more of a video that is at its end."""

@@ -22,7 +22,7 @@ from engine.storage.changes import (
     values_of,
 )
 from engine.storage.database import Database, insert, next_id, now, update
-from engine.storage.records import Ending, Holding, Part, SavedIndex, SegmentKey, VideoEnd
+from engine.storage.records import Holding, Part, SavedIndex, SegmentKey, VideoEnd, WholeVideo
 from engine.storage.sampling import Sampling
 
 ROW_COLUMNS = (
@@ -276,7 +276,7 @@ class Ledger:
         stretch: tuple[int, float, float],
         table: pa.Table,
         part: Part,
-        ending: Ending,
+        ending: WholeVideo,
     ) -> np.ndarray:
         """Record the only stretch of a video that `has_nothing`, and that it is at its end."""
         with self._database.transaction(adds=True) as cursor:

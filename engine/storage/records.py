@@ -32,7 +32,7 @@ class VideoEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class WholeVideo:
     """All rows of a video are there: how many, and what is said of it at once."""
 
     num_frames: int

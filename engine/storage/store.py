@@ -27,7 +27,7 @@ from engine.storage.lock import Lock
 from engine.storage.parts import DamagedPartError, Piece
 from engine.storage.publishing import copy_damage, is_published, open_newest, publish_copy
 from engine.storage.reader import Reader
-from engine.storage.records import Ending, Holding, Part, SegmentKey, StoredSpace, VideoEnd
+from engine.storage.records import Holding, Part, SegmentKey, StoredSpace, VideoEnd, WholeVideo
 from engine.storage.recover import recover_last
 from engine.storage.restoring import must_be_finished
 from engine.storage.sampling import Sampling
@@ -160,7 +160,7 @@ class Store(Reader, Closing):
         start_seconds: float,
         stop_seconds: float,
         rows: Rows,
-        ending: Callable[[], Ending] | None = None,
+        ending: Callable[[], WholeVideo] | None = None,
     ) -> bool:
         """Commit one stretch, durably on return; a stretch that is there already is left alone.
 
