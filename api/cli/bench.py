@@ -1,6 +1,7 @@
 """`bench`: every measured figure, one command each."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -291,9 +292,11 @@ def bound(
         raise UsageError("--simulate needs no model and no videos, got --weights or --videos")
     with show.err.status("encoding under the bound"):
         if simulate:
+            from engine.evaluation.bench import sequences
             from engine.evaluation.bench import simulate as simulation
 
             report = simulation.run(seed=seed, max_drift=max_drift)
+            report = replace(report, more=(sequences.run(seed=seed),))
         elif weights is not None and videos is not None:
             report = bound_bench.run_plain(
                 weights, videos, limits=limits, fps=fps, max_drift=max_drift
