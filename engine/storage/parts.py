@@ -10,12 +10,15 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine.errors import StoreError
 from engine.storage.embeddings import vectors_of, with_packed_vectors
 
 FORMAT = 2  # 1 had the rows of one video, and no footer of ours
+SHARED = 0.9  # of the rows: where they have no more vectors than that, each is written once
+_DICTIONARY_BYTES = 1 << 30  # beyond a dictionary's limit vectors would be written out again
 
 _FOOTER, _SEAL = b"dejavu", b"dejavu-sha256"
 
@@ -88,14 +91,18 @@ def _contents(known: dict[str, Any]) -> Contents:
 def write_part(table: pa.Table, footer: Callable[[], Footer], path: Path) -> None:
     """Write a part; vectors neither compress nor have bounds, so only the other columns do.
 
-    The footer is asked for when the rows are written.
+    Where rows share vectors, as carried ones do, each vector lies there once and the rows are runs
+    of numbers of it; whoever reads them sees a vector in every row. The footer is asked for when
+    the rows are written.
     """
     others = [name for name in table.schema.names if name != "embedding"]
+    shared = ["embedding"] if _share_vectors(table) else []
     with pq.ParquetWriter(
         path,
         table.schema,
         compression=dict.fromkeys(others, "zstd"),
-        use_dictionary=["picture", "strategy"],
+        use_dictionary=["picture", "strategy", *shared],
+        dictionary_pagesize_limit=_DICTIONARY_BYTES,
         write_statistics=others,
         write_page_checksum=True,
     ) as writer:
@@ -103,6 +110,11 @@ def write_part(table: pa.Table, footer: Callable[[], Footer], path: Path) -> Non
         text = footer().as_json().encode()
         seal = hashlib.sha256(text).hexdigest().encode()
         writer.add_key_value_metadata({_FOOTER: text, _SEAL: seal})
+
+
+def _share_vectors(table: pa.Table) -> bool:
+    """Whether a file is smaller with each vector once, at a number for each row."""
+    return pc.count_distinct(table.column("embedding")).as_py() <= SHARED * len(table)
 
 
 def parse_rows(data: bytes, path: Path, columns: Sequence[str] | None = None) -> pa.Table:
