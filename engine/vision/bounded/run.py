@@ -147,8 +147,9 @@ class SteeredStream:
 def draw(run: SteeredStream, blocks: Sequence[SteeredBlock], size: int, first: int) -> list[int]:
     """Draw frames that are not yet audited, so that of each block on `size` of the stream are.
 
-    At least one of a block is, and of a video's first block `first`, since what comes is steered by
-    it. What a block has above its share is spared in those that follow.
+    At least two of a block are, since one of a block that has changed may be a calm one. Where
+    streams share a video at least one is, and of the video's first block `first`, since what comes
+    is steered by it. What a block has above its share is spared in those that follow.
 
     They are spread over the block, one at random from each of as many equal parts: a change within
     the block is not missed by chance.
@@ -156,10 +157,11 @@ def draw(run: SteeredStream, blocks: Sequence[SteeredBlock], size: int, first: i
     drawn: list[int] = []
     chosen = {id(block) for block in blocks}
     done = sum(len(block.drifts) for block in run.blocks if id(block) not in chosen)
+    shared = run.video.num_frames > len(run.pixels)
     for block in blocks:
         due = round(size * (block.start + len(block.encoded.full)) / len(run.pixels)) - done
         opening = not (block.start or run.video.blocks) and run is run.company[0]
-        wanted = max(first if opening else 1, due)
+        wanted = max(due, 2 if not shared else first if opening else 1)
         new = [frame for frame in block.frames if frame not in block.drifts]
         count = min(max(wanted - len(block.drifts), 0), len(new))
         done += len(block.drifts) + count

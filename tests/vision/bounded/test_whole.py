@@ -1,10 +1,14 @@
 """What the audits of a video say of it, over all of its streams."""
 
 import numpy as np
+import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.vision.bounded.run import SteeredBlock, SteeredStream, draw
 from engine.vision.bounded.whole import AuditedBlock, AuditedVideo
+from engine.vision.streaming.strategy import Encoded
 
 
 @given(
@@ -37,3 +41,25 @@ def test_what_is_borrowed_from_frames_to_come_is_given_back(total: int, done: in
     limit = video.limit(done)
     assert limit * done <= 0.02 * max(total, done) * (1 + 1e-9)
     assert (limit > 0.02) == (done < total)
+
+
+@pytest.mark.parametrize(("total", "wanted"), [(80, [2, 2]), (160, [3, 1])])
+def test_one_frame_says_little_of_a_block_that_may_have_changed(
+    total: int, wanted: list[int]
+) -> None:
+    pixels = torch.zeros(80, 3, 1, 1, dtype=torch.uint8)
+    video = AuditedVideo(total, 0.02, 0.95)
+    run = SteeredStream(pixels, None, video, np.random.default_rng(0), 16)
+    run.company = [run]
+    drawn = []
+    for start in (0, 16):
+        zeros = torch.zeros(16)
+        encoded = Encoded(torch.ones(16, 2), zeros.int()[:, None], zeros.double(), zeros > 0, None)
+        block = SteeredBlock.of(start, 0, encoded)
+        frames = draw(run, [block], 2, first=3)
+        assert frames == sorted(set(frames))
+        assert all(start <= frame < start + 16 for frame in frames)
+        block.drifts = dict.fromkeys(frames, 0.0)
+        run.blocks.append(block)
+        drawn.append(len(frames))
+    assert drawn == wanted
