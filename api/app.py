@@ -34,6 +34,7 @@ from api.routes import (
     jobs,
     page,
     query,
+    shard,
     standing,
     transcripts,
     videos,
@@ -43,6 +44,7 @@ from engine.deepen import DeepenReport
 from engine.ingest import Event
 from engine.ingesting.report import VideoReport
 from engine.session import Engine
+from engine.sharding.open_inquiries import OpenInquiries
 from engine.storage.records import Job
 
 log = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     app.state.jobs = queue
     app.state.heavy = heavy
     app.state.examples = Examples(engine)
+    app.state.inquiries = OpenInquiries()
     app.state.draining = False
     handle_errors(app)
     for module in (
@@ -97,12 +100,19 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
         curve,
         jobs,
         standing,
+        shard,
         health,
         about,
         page,
     ):
         app.include_router(module.router)
     describe(app)
+    guard(app, settings)
+    return app
+
+
+def guard(app: FastAPI, settings: ServerSettings) -> None:
+    """Let keys, sizes and pages be looked at before any route."""
     app.add_middleware(Problems)
     app.add_middleware(
         Bodies, max_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes
@@ -113,7 +123,6 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
     app.add_middleware(RequestId)
     app.add_middleware(Head)
     app.add_middleware(Version)
-    return app
 
 
 def ingest_work(engine: Engine, settings: ServerSettings, alerts: Alerts) -> Work:

@@ -8,8 +8,10 @@ from pydantic_settings import SettingsConfigDict
 
 from api.keys import ApiKey, key_of, read_keys, read_limits
 from engine.config_file import SERVER, read_config
+from engine.errors import UsageError
 from engine.from_file import FromFile
 from engine.objects.address import Place, lies_in, whole
+from engine.sharding.shards import read_shards
 
 # a colon stands between roots, unless it belongs to an address
 _ROOTS = re.compile(r"[a-z][a-z0-9]*://[^/:]+(?::\d+)?(?:/[^:]*)?|[^:]+")
@@ -56,6 +58,13 @@ class ServerSettings(FromFile):
     clip_seconds: float = Field(120.0, gt=0, description="the longest clip that is cut")
     clip_cache_bytes: int = Field(1 << 30, ge=0, description="of clips that were cut and are kept")
 
+    shards: str = Field(
+        "", description="servers that are asked together, URL or NAME=URL, separated by commas"
+    )
+    shard_seconds: float = Field(
+        20.0, gt=0, description="in which shards must answer; one that does not is named as lost"
+    )
+
     @classmethod
     def _in_file(cls) -> dict[str, Any]:
         return read_config(cls.model_fields, table=SERVER)
@@ -64,6 +73,16 @@ class ServerSettings(FromFile):
     @classmethod
     def _keys_have_roles(cls, value: str) -> str:
         read_keys(value)
+        return value
+
+    @field_validator("shards")
+    @classmethod
+    def _are_shards(cls, value: str) -> str:
+        if value:
+            try:
+                read_shards(value)
+            except UsageError as error:
+                raise ValueError(str(error)) from error
         return value
 
     @model_validator(mode="after")

@@ -30,10 +30,12 @@ from engine.errors import (
     VideoError,
 )
 from engine.objects.address import BUCKETS
+from engine.sharding.shards import LostShardsError
 from schemas.letters import sayable
 
 _STATUS: tuple[tuple[type[EngineError], int], ...] = (
     (NotFoundError, 404),
+    (LostShardsError, 502),
     (UnreachedError, 502),
     (ObjectError, 502),
     (LookerError, 502),

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from engine import errors
 from engine.errors import EngineError, ExecutionError, LimitError, QueryError, UsageError
 
+ARROW = "application/vnd.apache.arrow.stream"
 EVENTS = "text/event-stream"
 _KINDS: Mapping[str, type[EngineError]] = {
     name: kind
@@ -21,9 +22,10 @@ _KINDS: Mapping[str, type[EngineError]] = {
 class ServerCalls:
     """A server's URL and the key that it is asked with; each call is a connection of its own."""
 
-    def __init__(self, url: str, key: str | None = None) -> None:
+    def __init__(self, url: str, key: str | None = None, seconds: float | None = None) -> None:
         self.url = url.rstrip("/")
         self._key = key
+        self._seconds = seconds  # that it may say nothing for; None: as long as it takes
 
     def json(self, method: str, path: str, body: Any = None) -> Any:
         """Send a request and return its JSON."""
@@ -55,7 +57,7 @@ class ServerCalls:
             raise UsageError(f"a server takes what JSON has words for: {error}") from error
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
-            return urllib.request.urlopen(request)
+            return urllib.request.urlopen(request, timeout=self._seconds)
         except urllib.error.HTTPError as error:
             raise _problem(error, body) from error
         except OSError as error:

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 from engine.arguments import checks_arguments
 from engine.caller import may_change
-from engine.calls import ServerCalls, query_of
+from engine.calls import ARROW, ServerCalls, query_of
 from engine.client_transcripts import TranscriptCalls
 from engine.closing import Closing
 from engine.errors import (
@@ -44,7 +44,6 @@ from engine.rows import Completeness, SqlResult
 from engine.storage.records import CellValue, ColumnKind, Job, JobStatus, Video
 from engine.told import job_of, video_of
 
-ARROW = "application/vnd.apache.arrow.stream"
 ENDED = ("ready", "failed", "cancelled")
 _POLL_SECONDS = 0.3
 _PAGE = 500  # the most videos or jobs that a server lists at once

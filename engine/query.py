@@ -40,8 +40,8 @@ def query(
     picture the best is kept. A text is looked for in pictures and in what is said, where there
     are transcripts, or as `signals` say; both rankings are joined on time, by rank.
     """
-    _check(subject, top_k, group_by, min_score)
-    by_image, by_words = _signals(signals, subject, group_by)
+    check_query(subject, top_k, group_by, min_score)
+    by_image, by_words = read_signals(signals, subject, group_by)
     clock = [perf_counter()]
     if not by_image and isinstance(subject, str):
         names = None if videos is None else select_names(context.store, videos)
@@ -80,7 +80,7 @@ def _spoken(
     return spoken_moments(context.words(), text, videos, top_k, by_video=by_video)
 
 
-def _signals(
+def read_signals(
     signals: Sequence[Signal] | None, subject: str | bytes | NDArray[np.float32], group_by: str
 ) -> tuple[bool, bool]:
     """Return whether pictures are looked at, and whether words are."""
@@ -98,9 +98,10 @@ def _signals(
     return "image" in signals, "words" in signals
 
 
-def _check(
+def check_query(
     subject: str | bytes | NDArray[np.float32], top_k: int, group_by: str, min_score: float | None
 ) -> None:
+    """Raise UsageError where a query asks for what there is not."""
     if group_by not in get_args(GroupBy):
         raise UsageError(unknown("group_by", group_by, get_args(GroupBy)))
     if top_k < 1:

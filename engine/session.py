@@ -17,12 +17,14 @@ from engine.embeds import Embeds
 from engine.loading import ModelFiles, ModelOnDemand
 from engine.operators.base import Context
 from engine.pictured import pictured
-from engine.query import query
+from engine.query import check_query, query, read_signals
 from engine.results import Answer, Follow, GroupBy, Outlook, QueryResult, Signal, unfollowed
 from engine.rows import SqlResult
 from engine.search.mixture import mixed_vector
 from engine.search.null import MeasuredNull, measured_null
-from engine.search.selection import select_names
+from engine.search.scores import subject_vector
+from engine.search.selection import found_of, select_names
+from engine.sharding.inquiry import Inquiry, QuerySought, name_of
 from engine.side_by_side import DEEPER, find_space, merge
 from engine.sql import run_sql
 from engine.storage.store import Store
@@ -104,6 +106,50 @@ class Engine(Embeds):
                 rankings[key] = ask(self._context_of(key, given), DEEPER * top_k, sought)
             found = merge(rankings, top_k, by_video=group_by == "video")
         return found.drawn_by(partial(pictured, found.moments, self))
+
+    def begin_inquiry(
+        self,
+        text: str | bytes,
+        top_k: int = 10,
+        videos: Sequence[int | str] | None = None,
+        group_by: GroupBy = "moment",
+        min_score: float | None = None,
+        mix: Mapping[str, float] | None = None,
+        where: str | None = None,
+        signals: Sequence[Signal] | None = None,
+        **options: Any,
+    ) -> Inquiry:
+        """Begin a query of which this store is one shard; who asks all of them merges.
+
+        Names and ids of videos that are not here are left out: another shard may have them.
+        """
+        check_query(text, top_k, group_by, min_score)
+        context = self._context(options)
+        found = None if videos is None else found_of(self.store, videos)
+        chosen = self._chosen(None if found is None else found[0], where)
+        by_image, by_words = read_signals(signals, b"" if mix else text, group_by)
+        subject: str | bytes | NDArray[np.float32] = text
+        vector = None
+        if by_image:
+            vector = subject_vector(context, text)
+            if mix:
+                subject = vector = mixed_vector(context, text, mix)
+        sought = QuerySought(subject, top_k, group_by, min_score, by_image, by_words)
+        ids = None if chosen is None else np.sort(np.asarray(chosen, np.int64))
+        return Inquiry.begin(context, sought, vector, ids, [] if found is None else found[1])
+
+    def snapshot(self) -> str:
+        """Name what is stored at present: the same rows have the same name."""
+        return name_of(self.store.view(self.space, vectors=False))
+
+    def facts(self) -> dict[str, Any]:
+        """Return whose store this is, its space, and the settings that decide what is found."""
+        rules = ("near_duplicate", "gap_seconds", "false_match_rate", "exact", "fps")
+        return {
+            "identity": self.store.catalog.identity,
+            "space": self.space,
+            "rules": {name: getattr(self.settings, name) for name in rules},
+        }
 
     def sql(
         self, sql: str, /, *positional: Any, options: Mapping[str, Any] | None = None, **named: Any
@@ -191,7 +237,7 @@ class Engine(Embeds):
         return measured_null(self.store, self.space)
 
     def _chosen(
-        self, videos: Sequence[int | str] | None, where: str | None
+        self, videos: Sequence[int | str] | NDArray[np.int64] | None, where: str | None
     ) -> Sequence[int | str] | NDArray[np.int64] | None:
         """Return the videos that are meant and meet a condition, where there is one."""
         if where is None:

@@ -159,7 +159,7 @@ def test_other_queries_move_no_edge_of_an_answer_that_says_so(
     sandbox: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("engine.search.average._SAMPLE", 40)
+    monkeypatch.setattr("engine.search.average.SAMPLE", 40)
     random = np.random.default_rng(seed)
     given = {} if exact is None else {"exact": exact}
 

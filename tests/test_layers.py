@@ -51,6 +51,7 @@ LAYERS = [
     {"engine.ask", "engine.deepen", "engine.library", "engine.migrating"},
     {"engine.contexts"},
     {"engine.calls", "engine.embeds", "engine.told"},
+    {"engine.sharding"},
     {"engine.client_transcripts"},
     {"engine.client", "engine.protocol", "engine.session"},
     {"engine.evaluation"},

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,12 +16,24 @@ import engine
 from api.cli import flags, show
 from engine.errors import UsageError
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from api.config import ServerSettings
+
 _SWITCH_SECONDS = 0.001  # after which a thread that computes lets another one
 
 
 def serve(
     host: Annotated[str, typer.Option(envvar="DEJAVU_HOST", help="Address.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="DEJAVU_PORT", help="Port.")] = 8000,
+    shards: Annotated[
+        str,
+        typer.Option(
+            envvar="DEJAVU_SHARDS",
+            help="Ask these servers together, URL or NAME=URL with commas; nothing is stored here.",
+        ),
+    ] = "",
     data: flags.Data = flags.DATA,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
@@ -35,30 +47,46 @@ def serve(
 
     from api.app import create_app
     from api.config import ServerSettings
-    from api.connection import server_of
 
     try:
         settings = ServerSettings(host=host, port=port)
+        if shards:
+            settings = ServerSettings(host=host, port=port, shards=shards)
     except ValidationError as error:
         first = error.errors()[0]
         name = "".join(f"{part}: " for part in first["loc"])
         raise UsageError(name + first["msg"].removeprefix("Value error, ")) from error
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)
-    with (
-        engine.Engine.open(data, model=model, device=device) as opened,
-        _listen(settings.host, settings.port) as listener,
-    ):
-        opened.load()
+    with _listen(settings.host, settings.port) as listener:
         url = f"http://{_reached_at(host)}:{listener.getsockname()[1]}"
-        server = server_of(create_app(opened, settings), settings)
-        opened.announce(url)
-        if as_json:
-            show.print_json({"url": url, "pid": os.getpid()})
-        show.err.print(f"[bold]{url}[/]  page · [bold]{url}/docs[/]  API · Ctrl-C stops")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _already_heard)
-        _take_turns()
-        server.run(sockets=[listener])
+        if settings.shards:
+            from api.gathering.app import create_gathering_app
+
+            app = create_gathering_app(settings)
+            _say(url, f"asks {settings.shards}", as_json=as_json)
+            _run(app, settings, listener)
+            return
+        with engine.Engine.open(data, model=model, device=device) as opened:
+            opened.load()
+            app = create_app(opened, settings)
+            opened.announce(url)
+            _say(url, f"page · [bold]{url}/docs[/]  API", as_json=as_json)
+            _run(app, settings, listener)
+
+
+def _say(url: str, what: str, *, as_json: bool) -> None:
+    if as_json:
+        show.print_json({"url": url, "pid": os.getpid()})
+    show.err.print(f"[bold]{url}[/]  {what} · Ctrl-C stops")
+
+
+def _run(app: "FastAPI", settings: "ServerSettings", listener: socket.socket) -> None:
+    from api.connection import server_of
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _already_heard)
+    _take_turns()
+    server_of(app, settings).run(sockets=[listener])
 
 
 def _take_turns() -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from engine.search.context import SearchContext
 from engine.search.refiner import Refiner
 from engine.storage.view import FrameTable, Places
 
-_SAMPLE = 512  # rows that tell it
+SAMPLE: Final = 512  # rows that tell it
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def mean_frame(context: SearchContext, refiner: Refiner | None) -> MeanFrame:
     frames = context.reading.view.frames
     if not len(frames):
         return MeanFrame(np.zeros(context.reading.rows.snapshot.dimension, np.float32), True)
-    places = np.arange(0, len(frames), max(1, len(frames) // _SAMPLE))
+    places = np.arange(0, len(frames), max(1, len(frames) // SAMPLE))
     key = hashlib.sha256(frames.row_ids[places].tobytes()).hexdigest()
     stored = _stored(context, key)
     if stored is not None and (stored.final or not _can_be_final(context, refiner, frames, places)):

@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 
 from engine.search.grouping import VideoSpan
-from engine.search.words import Words
+from engine.search.words import WordCounts, Words
 
 HELD: Final = 0.5  # of what the sought words weigh together a line holds at least so much
-_DEPTH: Final = 4  # moments of words that are looked at, per result asked for
+SPOKEN_DEPTH: Final = 4  # moments of words that are looked at, per result asked for
 _RANK: Final = 60  # reciprocal rank fusion's constant
 
 
@@ -44,14 +44,21 @@ class Fused:
 
 
 def spoken_moments(
-    words: Words, text: str, videos: Collection[int] | None, count: int, *, by_video: bool
+    words: Words,
+    text: str,
+    videos: Collection[int] | None,
+    count: int,
+    *,
+    by_video: bool,
+    counts: WordCounts | None = None,
 ) -> list[SpokenPart]:
     """Return where the words of a text are said, best first, at most so many.
 
     A line counts that holds half of what the words weigh. Of lines that are said at once, by
     several sources or in several languages, the best is kept; `by_video` the best of each video.
+    `counts` are of all stores that are asked together, where there are more.
     """
-    hits = words.search(text)
+    hits = words.search(text, counts)
     kept: list[SpokenPart] = []
     of_video: dict[int, list[SpokenPart]] = {}
     for at in np.flatnonzero(hits.shares >= HELD).tolist():
@@ -66,7 +73,7 @@ def spoken_moments(
         said = str(source.lines.column("text")[line])
         others.append(SpokenPart(video, start, stop, said, float(hits.scores[at])))
         kept.append(others[-1])
-        if len(kept) == _DEPTH * count:
+        if len(kept) == SPOKEN_DEPTH * count:
             break
     return kept
 

@@ -9,7 +9,7 @@ from engine.results import GroupBy
 from engine.search.context import SearchContext
 from engine.search.curve import Curve, MomentRule
 from engine.search.missing import stands_until
-from engine.search.moments import Span, frame_stops, is_distinct
+from engine.search.moments import Span, distinct, frame_stops
 from engine.search.refiner import Refiner
 from engine.storage import row_id
 from engine.storage.store import Hits
@@ -99,14 +99,9 @@ class Grouping:
         """Keep the best of the spans that show the same picture."""
         rows = np.asarray([item.row_id for item in spans], np.int64)
         vectors = self.context.reading.rows.vectors(rows).astype(np.float64)
-        kept: list[VideoSpan] = []
-        shown: list[NDArray[np.float64]] = []
-        for item, vector in zip(spans, vectors, strict=True):
-            if is_distinct(vector, shown, self.near_duplicate):
-                kept.append(item)
-                shown.append(vector)
+        kept = distinct(vectors, self.near_duplicate)
         self.num_duplicates = len(spans) - len(kept)
-        return kept
+        return [spans[at] for at in kept]
 
     def _score(self, videos: set[int]) -> None:
         if not videos:

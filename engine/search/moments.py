@@ -136,3 +136,14 @@ def _joined(sequence: Sequence[Span]) -> Span:
 def is_distinct(vector: Floats, kept: Sequence[Floats], near_duplicate: float) -> bool:
     """Whether a unit vector is less alike than `near_duplicate` to every one already kept."""
     return not kept or float(np.max(np.stack(kept) @ vector)) < near_duplicate
+
+
+def distinct(vectors: Floats, near_duplicate: float) -> list[int]:
+    """Return the places of vectors `[n, E]` that no earlier one that is kept is so like."""
+    kept: list[int] = []
+    shown: list[Floats] = []
+    for at, vector in enumerate(vectors):
+        if is_distinct(vector, shown, near_duplicate):
+            kept.append(at)
+            shown.append(vector)
+    return kept

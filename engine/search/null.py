@@ -9,7 +9,7 @@ frames, so it is held against the lower half, where no true match lies.
 from dataclasses import dataclass
 from math import erf, sqrt
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,10 @@ from engine.errors import ExecutionError
 from engine.search.context import Background, Null, QueryEncoder, SearchContext
 from engine.storage.store import Store
 
-_SAMPLE = 1024
+SAMPLE: Final = 1024  # rows that tell it
 _TAIL = 0.01  # the quantiles, from below and above, that set the width
 _HEAVIER = 1.5  # how much wider the upper half may be than the lower before matches explain it
-_GROWTH = 4  # so many times more rows ask for a new null
+GROWTH: Final = 4  # so many times more rows ask for a new null
 _erf = np.vectorize(erf, otypes=[np.float64])
 
 
@@ -79,7 +79,7 @@ def _find(context: SearchContext) -> Null:
     background = context.background()
     if len(ids) + len(background.images) < 2:
         raise ExecutionError("no frames to calibrate a match against", operator="null")
-    sample = ids[:: max(1, len(ids) // _SAMPLE)]
+    sample = ids[:: max(1, len(ids) // SAMPLE)]
     frames = context.reading.rows.vectors(sample)
     null = measure_null(context.encoder, background, frames)
     stored = {
@@ -100,7 +100,7 @@ def _stored(context: SearchContext) -> dict[str, Any] | None:
     num_rows = len(context.reading.view.frames)
     if stored is None or stored.get("content") != context.content:
         return None
-    return stored if num_rows <= _GROWTH * max(stored["rows"], 64) else None
+    return stored if num_rows <= GROWTH * max(stored["rows"], 64) else None
 
 
 def measure_null(
@@ -109,7 +109,11 @@ def measure_null(
     """Score background texts with sample frames `[n, E]` and background pictures."""
     if background.images:
         frames = np.concatenate([frames, encoder.embed_images(background.images)])
-    texts = encoder.embed_texts(background.texts)
+    return null_of(frames, encoder.embed_texts(background.texts))
+
+
+def null_of(frames: NDArray[np.float32], texts: NDArray[np.float32]) -> Null:
+    """Return how unrelated texts `[t, E]` and frames `[n, E]` score."""
     mean_frame, mean_text = frames.mean(0), texts.mean(0)
     scores = (frames - mean_frame) @ (texts - mean_text).T
     middle = float(np.median(scores))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from math import inf
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,8 @@ from engine.search.selection import Selection
 from engine.search.work import Refined
 from engine.storage.view import Places, View
 
-_DEPTH = 8  # hits looked at first, per result asked for
-_DEEPER = 4  # so many times more hits are looked at next
+DEPTH: Final = 8  # hits looked at first, per result asked for
+DEEPER: Final = 4  # so many times more hits are looked at next
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Ranking:
 
     def __post_init__(self) -> None:
         self.settled = not self.selection.count
-        self.depth = _DEPTH * self.wanted.top_k
+        self.depth = DEPTH * self.wanted.top_k
         self.refiner = None if self.settled else refiner_of(self.context)
         by_mean = self.wanted.group_by != "frame" and self.wanted.min_score is None
         self.mean = mean_frame(self.context, self.refiner) if by_mean else None
@@ -67,7 +68,7 @@ class Ranking:
         short = len(self.spans) < self._most
         bar = -inf if short else self.spans[self._most - 1].span.score
         if len(hits.row_ids) == self.depth and (short or grouping.may_miss(hits, bar)):
-            self.depth *= _DEEPER
+            self.depth *= DEEPER
             return
         self.grouping = None  # also what cannot be read is known only now
         if self.refiner is None or not (

@@ -13,6 +13,7 @@ from engine.search.fusion import Fused, SpokenPart
 from engine.search.grouping import VideoSpan
 from engine.search.ranking import Ranking
 from engine.search.scores import cosines
+from engine.search.selection import Selection
 
 MOST_LACKING: Final = 100  # videos that are named of those that give fewer rows than they should
 
@@ -33,14 +34,15 @@ def report(
         words = item.words
         if item.image is not None:
             span = ranking.spans[item.image]
-            moments.append(_of_image(span, names[span.video_id], next(clear), words))
+            moments.append(moment_of_image(span, names[span.video_id], next(clear), words))
         elif words is not None:
-            peak, score = _best_frame(context, ranking.vector, words)
-            moments.append(_of_words(words, names[words.video_id], peak, score))
+            peak, score = best_frame(context, ranking.vector, words)
+            moments.append(moment_of_words(words, names[words.video_id], peak, score))
     plan = f"best {ranking.depth} frames by {ranking.index}, grouped by {ranking.wanted.group_by},"
     plan += f" {ranking.num_duplicates} duplicates"
     plan += f", joined with {num_spoken} parts where the words are said" if num_spoken else ""
-    return QueryResult(moments, _coverage(ranking), {}, plan, context.caution)
+    covered = coverage_of(context, ranking.selection, edges_may_move=ranking.edges_may_move)
+    return QueryResult(moments, covered, {}, plan, context.caution)
 
 
 def report_words(
@@ -51,7 +53,7 @@ def report_words(
     count = catalog.count_videos() if names is None else len(names)
     named = catalog.names_of([said.video_id for said in spoken]) if names is None else names
     moments = [
-        _of_words(said, named[said.video_id], said.start_seconds, 0.0)
+        moment_of_words(said, named[said.video_id], said.start_seconds, 0.0)
         for said in spoken
         if said.video_id in named  # it may have gone since the words were looked up
     ]
@@ -59,7 +61,9 @@ def report_words(
     return QueryResult(moments, Coverage(count, 0, 0, 0, complete=True), {}, plan)
 
 
-def _of_image(item: VideoSpan, name: str, clear: bool | None, words: SpokenPart | None) -> Moment:
+def moment_of_image(
+    item: VideoSpan, name: str, clear: bool | None, words: SpokenPart | None
+) -> Moment:
     span = item.span
     found = (item.video_id, name, span.start_seconds, span.stop_seconds, span.peak_seconds)
     if words is None:
@@ -67,12 +71,12 @@ def _of_image(item: VideoSpan, name: str, clear: bool | None, words: SpokenPart 
     return Moment(*found, span.score, clear, ("image", "words"), words.line, words.score)
 
 
-def _of_words(said: SpokenPart, name: str, peak_seconds: float, score: float) -> Moment:
+def moment_of_words(said: SpokenPart, name: str, peak_seconds: float, score: float) -> Moment:
     span = (said.start_seconds, said.stop_seconds, peak_seconds)
     return Moment(said.video_id, name, *span, score, None, ("words",), said.line, said.score)
 
 
-def _best_frame(
+def best_frame(
     context: SearchContext, vector: NDArray[np.float32], said: SpokenPart
 ) -> tuple[float, float]:
     """Return when a part of a video fits best, and how well; its start where no frame is stored."""
@@ -84,8 +88,8 @@ def _best_frame(
     return float(frames.seconds[frames.places(ids[best : best + 1])][0]), float(scores[best])
 
 
-def _coverage(ranking: Ranking) -> Coverage:
-    selection, context = ranking.selection, ranking.context
+def coverage_of(context: SearchContext, selection: Selection, *, edges_may_move: bool) -> Coverage:
+    """Return what an answer about some videos rests on."""
     view, listed = context.reading.view, selection.listed
     work = context.work
     unread = {video: why for item in work.embedded for video, why in item.unread.items()}
@@ -100,7 +104,7 @@ def _coverage(ranking: Ranking) -> Coverage:
         and not lacking.count,
         lacking=[f"{item.name}: {item.reason}" for item in lacking.first],
         num_lacking=lacking.count,
-        edges_may_move=ranking.edges_may_move,
+        edges_may_move=edges_may_move,
         approximate=work.approximate,
         coarse_seconds=work.coarse_seconds,
     )

@@ -93,6 +93,21 @@ def select_names(
     return found
 
 
+def found_of(
+    store: Store, wanted: Sequence[int | str]
+) -> tuple[NDArray[np.int64], list[int | str]]:
+    """Return the videos that are here, rising, and what of ids, names and globs means none."""
+    check_videos(wanted)
+    ids: set[int] = set()
+    absent: list[int | str] = []
+    for item in wanted:
+        try:
+            ids |= set(select_names(store, [item]))
+        except NotFoundError:
+            absent.append(item)
+    return np.array(sorted(ids), np.int64), absent
+
+
 def select_frames(
     context: SearchContext, wanted: Sequence[int | str] | NDArray[np.int64] | None
 ) -> Selection:

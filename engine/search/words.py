@@ -79,6 +79,29 @@ class LinesFound:
     shares: NDArray[np.float64]  # of what the sought words weigh together, held by the line
 
 
+@dataclass(frozen=True, slots=True)
+class WordCounts:
+    """What BM25 weighs sought words by: of one store, or of several that are asked together."""
+
+    num_lines: int
+    num_words: int
+    held: tuple[int, ...]  # lines that hold each sought word
+
+    @property
+    def mean_length(self) -> float:
+        """Words of a line, on average."""
+        return self.num_words / self.num_lines if self.num_lines else 0.0
+
+    @property
+    def weights(self) -> list[float]:
+        """What each sought word weighs: the more, the fewer lines hold it."""
+        return [log(1 + (self.num_lines - held + 0.5) / (held + 0.5)) for held in self.held]
+
+    def __add__(self, other: "WordCounts") -> "WordCounts":
+        held = tuple(a + b for a, b in zip(self.held, other.held, strict=True))
+        return WordCounts(self.num_lines + other.num_lines, self.num_words + other.num_words, held)
+
+
 @dataclass(frozen=True)
 class Words:
     """All that is said in a store's videos, at one moment."""
@@ -107,18 +130,27 @@ class Words:
         return sum(len(source.starts) for source in self.sources)
 
     @cached_property
-    def mean_length(self) -> float:
-        """Words of a line, on average."""
-        words = sum(int(source.postings.lengths.sum()) for source in self.sources)
-        return words / self.num_lines if self.num_lines else 0.0
+    def num_words(self) -> int:
+        """How many words they have."""
+        return sum(int(source.postings.lengths.sum()) for source in self.sources)
 
-    def search(self, text: str) -> LinesFound:
-        """Return every line that holds a word of a text, by BM25, best first."""
-        sought = words_sought(text)
-        held = [[source.postings.of_word(word) for source in self.sources] for word in sought]
-        weights = [self.weight(sum(len(lines) for lines, _ in found)) for found in held]
+    def count(self, text: str) -> WordCounts:
+        """Count what the words of a text are weighed by."""
+        held = (
+            sum(len(source.postings.of_word(word)[0]) for source in self.sources)
+            for word in words_sought(text)
+        )
+        return WordCounts(self.num_lines, self.num_words, tuple(held))
+
+    def search(self, text: str, counts: WordCounts | None = None) -> LinesFound:
+        """Return every line that holds a word of a text, by BM25, best first.
+
+        Words are weighed by the lines that there are, or by `counts` of more stores than this.
+        """
+        counts = counts or self.count(text)
         found = [
-            self._scored(at, [own[at] for own in held], weights) for at in range(len(self.sources))
+            self._scored(at, [source.postings.of_word(word) for word in words_sought(text)], counts)
+            for at, source in enumerate(self.sources)
         ]
         parts = [part for part in found if len(part.lines)]
         if not parts:
@@ -130,23 +162,19 @@ class Words:
         order = np.argsort(-scores, kind="stable")
         return LinesFound(sources[order], lines[order], scores[order], shares[order])
 
-    def weight(self, num_lines: int) -> float:
-        """Return what a word weighs that so many lines hold."""
-        return log(1 + (self.num_lines - num_lines + 0.5) / (num_lines + 0.5))
-
     def _scored(
         self,
         at: int,
         held: Sequence[tuple[NDArray[np.int32], NDArray[np.int32]]],
-        weights: Sequence[float],
+        all_counts: WordCounts,
     ) -> LinesFound:
         """Score the lines of one source."""
-        lengths = self.sources[at].postings.lengths
+        lengths, weights = self.sources[at].postings.lengths, all_counts.weights
         lines = np.unique(np.concatenate([own for own, _ in held] or [np.empty(0, np.int32)]))
         scores, shares = np.zeros(len(lines)), np.zeros(len(lines))
         for (own, counts), weight in zip(held, weights, strict=True):
             place = np.searchsorted(lines, own)
-            long = K1 * (1 - B + B * lengths[own] / self.mean_length)
+            long = K1 * (1 - B + B * lengths[own] / all_counts.mean_length)
             scores[place] += weight * counts * (K1 + 1) / (counts + long)
             shares[place] += weight
         total = sum(weights) or 1.0

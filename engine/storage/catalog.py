@@ -225,6 +225,11 @@ class Catalog(JobRecords, SavedViews, StandingRecords, Entrance):
         rows = self._database.all(f"SELECT {_SPACE_COLUMNS} FROM spaces ORDER BY space_id")
         return [StoredSpace(*row) for row in rows]
 
+    @property
+    def identity(self) -> str:
+        """What this store and its backups have and no other; empty where none was given yet."""
+        return self._database.identity() or ""
+
     def space(self, key: str) -> StoredSpace:
         """Return a space by its key."""
         spaces = {space.key: space for space in self.spaces()}

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from engine.search.tokens import tokens, words_sought
-from engine.search.words import Spoken
+from engine.search.words import Spoken, WordCounts
 from engine.storage.store import Store
 from engine.storage.transcripts import Said
 from engine.video.container import VideoInfo
@@ -74,9 +74,11 @@ def test_scores_are_what_the_definition_says_whatever_comes_and_goes(store: Stor
         assert got == pytest.approx({line: score for line, score in expected if score > 0})
         assert list(found.scores) == sorted(found.scores, reverse=True)
         for at, line, share in zip(found.sources, found.lines, found.shares, strict=True):
-            held = set(said[sources[at].part.video_id, sources[at].part.source][line].split())
-            weights = {w: spoken.words().weight(sum(w in d for d in documents)) for w in sought}
-            own = sum(weights[word] for word in sought & held)
+            own_words = set(said[sources[at].part.video_id, sources[at].part.source][line].split())
+            held = tuple(sum(w in d for d in documents) for w in sought)
+            counts = WordCounts(len(documents), sum(map(len, documents)), held)
+            weights = dict(zip(sought, counts.weights, strict=True))
+            own = sum(weights[word] for word in sought & own_words)
             assert share == pytest.approx(own / sum(weights.values()))
 
 

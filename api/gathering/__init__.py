@@ -1,0 +1,1 @@
+"""A server that asks several others, each of which holds a range of the videos."""

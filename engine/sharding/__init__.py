@@ -1,0 +1,1 @@
+"""One answer of several stores: what a shard gives, and how what they give is merged."""
