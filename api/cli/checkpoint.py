@@ -94,16 +94,56 @@ def import_video(
     """Turn a published VideoMAE classifier (.pth) into a folder that ACTION takes."""
     import torch
 
-    from engine.errors import UsageError
     from engine.training.action.export import export_action
     from engine.training.action.published import read_videomae
 
     tower = read_videomae(source, frames=frames, size=size)
-    names = tuple(line.strip() for line in labels.read_text().splitlines() if line.strip())
-    if len(names) != tower.config.classes:
-        raise UsageError(f"{labels} has {len(names)} labels; allowed: {tower.config.classes}")
+    names = _labels(labels, tower.config.classes)
     export_action(tower, names, fps, target, torch.float32)
     _written(target / "model.safetensors", as_json=as_json)
+
+
+@app.command("vivit")
+def import_vivit(
+    source: Source,
+    target: Annotated[Path, typer.Argument(help="The folder to write.")],
+    labels: Annotated[Path, typer.Option(help="Names of the classes, one a line.", exists=True)],
+    fps: Annotated[float, typer.Option(help="Frames a second of a clip.")] = 15.0,
+    as_json: flags.Json = False,
+) -> None:
+    """Turn a published factorised ViViT classifier (TAdaConv) into a folder that ACTION takes."""
+    from engine.vision.backbone.factorised_files import export_factorised, read_factorised
+
+    tower = read_factorised(source)
+    export_factorised(tower, _labels(labels, tower.config.classes), fps, target)
+    _written(target / "model.safetensors", as_json=as_json)
+
+
+@app.command("vitdet")
+def import_vitdet(
+    source: Source,
+    target: Annotated[Path, typer.Argument(help="The folder to write.")],
+    size: Annotated[
+        int | None, typer.Option(help="Edge of the pictures to take; as trained.", min=1)
+    ] = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Turn the tower of a ViTDet as detectron2 publishes it (.pth) into a folder."""
+    from engine.vision.backbone.windowed_published import import_windowed
+
+    left = import_windowed(source, target, size=size)
+    if not as_json:
+        show.out.print(f"left out {len(left)} tensors of the pyramid and the heads")
+    _written(target / "model.safetensors", as_json=as_json)
+
+
+def _labels(path: Path, classes: int) -> tuple[str, ...]:
+    from engine.errors import UsageError
+
+    names = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    if len(names) != classes:
+        raise UsageError(f"{path} has {len(names)} labels; allowed: {classes}")
+    return names
 
 
 def _written(path: Path, *, as_json: bool) -> None:

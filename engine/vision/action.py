@@ -12,9 +12,8 @@ from engine.vision.backbone.locate import BUILTIN, locate, read_json
 from engine.vision.backbone.preprocess import Preprocessing
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.video import VideoTower
-from engine.vision.backbone.video_families import labels_of, video_family_of
+from engine.vision.backbone.video_families import AnyVideoTower, labels_of, video_family_of
 from engine.vision.backbone.weights import (
-    fill,
     hash_files,
     read_tensors,
     weight_files,
@@ -31,7 +30,7 @@ FPS = (
 class ActionModel:
     """A video classifier, ready to run."""
 
-    tower: VideoTower
+    tower: AnyVideoTower
     labels: tuple[str, ...]  # of the classes, in the order of their scores
     fps: float  # of the frames of a clip
     preprocessing: Preprocessing
@@ -57,6 +56,8 @@ class ActionModel:
         if not len(clips):
             return torch.empty(0, config.classes)
         if threshold is not None:
+            if not isinstance(tower, VideoTower):
+                raise UsageError(f"{self.space.name} sees frames apart; allowed: without threshold")
             return RunLengthVideo(tower, threshold).classify(clips).scores.softmax(-1)
         scores = [tower(tower.normalise(part)).float() for part in clips.split(batch)]
         return torch.cat(scores).softmax(-1)
@@ -91,17 +92,17 @@ def load_action_model(
     family = video_family_of(str(raw.get("model_type")), folder)
     config = family.read(folder)
     preprocessing = Preprocessing.from_config(read_json(folder / "preprocessor_config.json"))
-    shape = family.shape(config, preprocessing)
+    files = weight_files(folder)
+    tower = family.build(config, preprocessing, read_tensors(files))
+    shape = tower.config
     if shape.image_size != preprocessing.size:
         raise ModelError(
             f"{folder}: the tower takes {shape.image_size} pixels, its processor gives "
             f"{preprocessing.size}"
         )
-    files = weight_files(folder)
-    tensors = family.rename(read_tensors(files), shape)
     kind = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
     return ActionModel(
-        tower=fill(VideoTower, shape, tensors, "video tower").to(place, kind),
+        tower=tower.to(place, kind),
         labels=labels_of(config),
         fps=float(config.get("clip_fps", FPS)),
         preprocessing=preprocessing,

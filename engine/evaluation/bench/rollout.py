@@ -1,4 +1,4 @@
-"""How much time rollout-guided pruning saves a frame tower and a detector's tower."""
+"""How much time rollout-guided pruning saves towers of frames, of detectors and of clips."""
 
 from collections.abc import Callable
 from statistics import median
@@ -11,10 +11,17 @@ from torch import nn
 from engine.errors import UsageError, unknown
 from engine.evaluation.bench.timed import TOWERS, random_pixels, random_tower
 from engine.evaluation.report import Cell, Report
+from engine.vision.backbone.factorised import (
+    FactorisedConfig,
+    FactorisedTower,
+    spatial_shape,
+    temporal_macs,
+)
 from engine.vision.backbone.macs import dense_macs
 from engine.vision.backbone.windowed import WindowedConfig, WindowedTower
 from engine.vision.model import pick_device
 from engine.vision.rollout.build import build_rgtp
+from engine.vision.rollout.clips import ClipPruning, RolledClips
 from engine.vision.rollout.fused_windows import roll_windows
 from engine.vision.rollout.select import PatchShares
 from engine.vision.rollout.windows import WindowedRollout, windowed_macs
@@ -28,6 +35,11 @@ DETECTORS = {
     "ViTDet tiny": WindowedConfig(3, 32, 2, 64, 8, 6, 6, 3, frozenset({0, 1}), relative=True),
 }
 KEEP = {"ViTDet-B 672": (384 / 1764, 196 / 1764), "ViTDet tiny": (0.3,)}
+CLIPS = {
+    "ViViT-B": FactorisedConfig(spatial_shape(12, 768, 12, 3072, 16, 2, 224), 32, 4, 400),
+    "ViViT tiny": FactorisedConfig(spatial_shape(2, 32, 2, 64, 8, 2, 32), 8, 1, 5),
+}
+CLIP_KEEP = (0.49, 0.215, 0.066)  # published for Kinetics, with resets on half of the patches
 CLASS_TOKEN = PatchShares(0.25)
 Cycle = Callable[[], object]
 
@@ -41,7 +53,10 @@ def run(
     repeats: int = 5,
     compiled: bool = True,
 ) -> Report:
-    """Time cycles of `every` frames, the first of them full, beside dense in the same run."""
+    """Time cycles of `every` frames, the first of them full, beside dense in the same run.
+
+    Of clips a cycle is the whole of them, told as `every` frames.
+    """
     place = pick_device(device)
     rows: list[tuple[Cell, ...]] = []
     for name in towers:
@@ -49,8 +64,10 @@ def run(
             dense, pruned = _frames(name, place, streams, every, compiled)
         elif name in DETECTORS:
             dense, pruned = _detector(name, place, streams, every, compiled)
+        elif name in CLIPS:
+            dense, pruned = _clips(name, place, streams, every, compiled)
         else:
-            raise UsageError(unknown("tower", name, [*TOWERS, *DETECTORS]))
+            raise UsageError(unknown("tower", name, [*TOWERS, *DETECTORS, *CLIPS]))
         took = _timed([dense, *(cycle for *_, cycle in pruned)], repeats, place)
         rows.append((name, "dense", None, 1.0, 1e3 * took[0] / every, 1.0))
         for (keep, saved, _), seconds in zip(pruned, took[1:], strict=True):
@@ -132,6 +149,40 @@ def _detector(
         guided = windowed_macs(config, runs.kept)
         saved = every * full / (full + (every - 1) * guided)
         made.append((keep, saved, cycle(runs)))
+    return dense, made
+
+
+def _clips(
+    name: str, place: torch.device, streams: int, every: int, compiled: bool
+) -> tuple[Cycle, list[tuple[float, float, Cycle]]]:
+    """Whole clips of ViViT's factorised encoder, both halves of it."""
+    config = CLIPS[name]
+    kind = torch.bfloat16 if place.type == "cuda" else torch.float32
+    torch.manual_seed(0)
+    tower = FactorisedTower(config).to(place).eval().requires_grad_(False)
+    for module in tower.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=module.in_features**-0.5)
+    nn.init.normal_(tower.spatial.position, std=0.1)
+    tower = tower.to(kind)
+    size = (streams, config.num_frames, 3, config.image_size, config.image_size)
+    pixels = torch.randint(0, 256, size, dtype=torch.uint8, device=place)
+    whole = torch.compile(tower) if compiled else tower
+
+    def dense() -> None:
+        whole(tower.normalise(pixels))
+
+    def cycle(runs: RolledClips) -> Cycle:
+        def pruned() -> None:
+            runs.score(pixels)
+
+        return pruned
+
+    full, made = config.steps * dense_macs(config.spatial), []
+    for keep in CLIP_KEEP:
+        runs = RolledClips(tower, ClipPruning(keep, every))
+        macs = runs.macs + temporal_macs(config)
+        made.append((keep, (full + temporal_macs(config)) / macs, cycle(runs)))
     return dense, made
 
 

@@ -5,7 +5,7 @@ from engine.vision.backbone.tower import VisionConfig
 
 def embed_macs(config: VisionConfig) -> int:
     """Patch embedding of one frame."""
-    macs, edge, channels = 0, config.patch, 3
+    macs, edge, channels = 0, config.patch, 3 * config.tubelet
     for step, made in config.stem or ((config.patch, config.width),):
         macs += (edge // step) ** 2 * step**2 * channels * made
         edge, channels = edge // step, made

@@ -70,6 +70,7 @@ class VisionConfig:
     patch_bias: bool = False
     projection: bool = True  # a D -> E product after pooling
     head_bias: bool = False  # of that product
+    tubelet: int = 1  # frames that a token covers: 1 of pictures, more in halves of video models
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
 
@@ -96,6 +97,12 @@ class VisionConfig:
     def tokens(self) -> int:
         """Tokens of one frame, N: the patches and, where there is one, the class token."""
         return self.side * self.side + int(self.class_token)
+
+    @property
+    def picture(self) -> tuple[int, ...]:
+        """Shape of what is embedded at once: a frame, or a tubelet of several."""
+        frame = 3, self.image_size, self.image_size
+        return frame if self.tubelet == 1 else (self.tubelet, *frame)
 
 
 class Layer(nn.Module):
@@ -221,7 +228,7 @@ class VisionTower(LayerStack):
         self.patch = (
             PatchStem(config.stem)
             if config.stem
-            else nn.Linear(3 * config.patch * config.patch, config.width, config.patch_bias)
+            else nn.Linear(3 * config.tubelet * config.patch**2, config.width, config.patch_bias)
         )
         self.position = nn.Parameter(torch.zeros(config.tokens, config.width))
         if config.class_token:
@@ -255,7 +262,7 @@ class VisionTower(LayerStack):
         return self.patch
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Bytes `[B, 3, S, S]` to the tower's input values, on the tower's device."""
+        """Bytes `[..., 3, S, S]` to the tower's input values, on the tower's device."""
         device = self.device
         if device not in self.scaling:
             mean, std = torch.tensor([self.config.mean, self.config.std], device=device)
@@ -264,9 +271,10 @@ class VisionTower(LayerStack):
         return ((pixels.to(device, non_blocking=True).float() / 255 - mean) / std).to(self.dtype)
 
     def cut(self, values: Tensor) -> Tensor:
-        """Patches `[B, P, 3·p²]` of normalised values, by row and column."""
+        """Patches `[B, P, 3·t·p²]` of normalised values, by row and column."""
         batch, side, patch = values.shape[0], self.config.side, self.config.patch
-        grid = values.view(batch, 3, side, patch, side, patch).permute(0, 2, 4, 1, 3, 5)
+        grid = values.reshape(batch, self.config.tubelet, 3, side, patch, side, patch)
+        grid = grid.permute(0, 3, 5, 2, 1, 4, 6)
         return grid.reshape(batch, side * side, -1)
 
     def embed(self, values: Tensor) -> Tensor:

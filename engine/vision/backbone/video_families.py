@@ -9,19 +9,24 @@ from torch import Tensor
 
 from engine.errors import ModelError, UsageError
 from engine.names import Names
+from engine.vision.backbone.factorised import FactorisedTower
+from engine.vision.backbone.factorised_files import factorised_shape
+from engine.vision.backbone.locate import read_json
 from engine.vision.backbone.preprocess import Preprocessing
-from engine.vision.backbone.video import VideoConfig, sine_positions
+from engine.vision.backbone.video import VideoConfig, VideoTower, sine_positions
 from engine.vision.backbone.vit_names import rename_vit
-from engine.vision.backbone.weights import activation_of, read_config
+from engine.vision.backbone.weights import activation_of, fill, read_config
 
 Settings = Mapping[str, Any]
 Tensors = dict[str, Tensor]
+AnyVideoTower = VideoTower | FactorisedTower
 VIDEO_FAMILIES = Names(
     "dejavu_engine.video_families",
     "video model type",
     {
         "videomae": "engine.vision.backbone.video_families:VIDEOMAE",
         "vivit": "engine.vision.backbone.video_families:VIVIT",
+        "vivit_factorised": "engine.vision.backbone.video_families:FACTORISED",
     },
 )
 
@@ -30,8 +35,8 @@ VIDEO_FAMILIES = Names(
 class VideoFamily:
     """How video classifiers of one type are read."""
 
-    shape: Callable[[Settings, Preprocessing], VideoConfig]  # from a complete configuration
-    rename: Callable[[Mapping[str, Tensor], VideoConfig], Tensors]  # a checkpoint, by our names
+    # from a complete configuration and a checkpoint's tensors
+    build: Callable[[Settings, Preprocessing, Mapping[str, Tensor]], AnyVideoTower]
     read: Callable[[Path], Settings] = read_config  # a folder's configuration, defaults filled in
 
 
@@ -107,5 +112,26 @@ def _vivit_tensors(tensors: Mapping[str, Tensor], _shape: VideoConfig) -> Tensor
     return rename_vit(tensors, "vivit")
 
 
-VIDEOMAE = VideoFamily(_videomae_shape, _videomae_tensors)
-VIVIT = VideoFamily(_vivit_shape, _vivit_tensors)
+def _joint(
+    shape: Callable[[Settings, Preprocessing], VideoConfig],
+    rename: Callable[[Mapping[str, Tensor], VideoConfig], Tensors],
+) -> VideoFamily:
+    def build(
+        config: Settings, preprocessing: Preprocessing, tensors: Mapping[str, Tensor]
+    ) -> VideoTower:
+        made = shape(config, preprocessing)
+        return fill(VideoTower, made, rename(tensors, made), "video tower")
+
+    return VideoFamily(build)
+
+
+def _factorised(
+    config: Settings, preprocessing: Preprocessing, tensors: Mapping[str, Tensor]
+) -> FactorisedTower:
+    shape = factorised_shape(config, preprocessing.mean, preprocessing.std)
+    return fill(FactorisedTower, shape, dict(tensors), "video tower")
+
+
+VIDEOMAE = _joint(_videomae_shape, _videomae_tensors)
+VIVIT = _joint(_vivit_shape, _vivit_tensors)
+FACTORISED = VideoFamily(_factorised, lambda folder: read_json(folder / "config.json"))

@@ -36,6 +36,8 @@ def misfit(config: VisionConfig) -> str:
         return "a tower embedded by its class token"
     if not config.projection and config.dimension < config.width:
         return "all numbers of its vectors"
+    if config.tubelet > 1:
+        return "pictures of one frame"
     if config.stem:
         return "patches that one product embeds"
     if size < 16 or size & (size - 1):

@@ -9,8 +9,7 @@ import torch
 from engine.errors import UsageError
 from engine.vision.backbone.space import Space
 from engine.vision.backbone.tower import VisionTower
-from engine.vision.fused.layers import fits
-from engine.vision.rollout.fused import FusedRollout, fused_room
+from engine.vision.rollout.fused import FusedRollout, fused_room, misfit_rollout
 from engine.vision.rollout.select import PatchShares
 from engine.vision.rollout.stepper import RolloutPruning, Warmth
 from engine.vision.streaming.framewise import tell_plain
@@ -44,12 +43,18 @@ def build_rgtp(
         raise UsageError("every 1 with full resets is dense; allowed: 0 (never), 2 or more")
     whole = stepper.reset == "full" and stepper.every > 0
     refresh = stepper.every - 1 if whole else 0
-    if not fits(tower) or tower.config.layers < 2:
+    return Sequential(quickest(stepper), "rgtp", refresh)
+
+
+def quickest(plain: RolloutPruning) -> RolloutPruning | FusedRollout:
+    """Graphs where they can run it, on a GPU in half precision; elsewhere the steps as they are."""
+    tower = plain.tower
+    half = tower.dtype in (torch.bfloat16, torch.float16)
+    if tower.device.type != "cuda" or not half or misfit_rollout(tower.config):
         tell_plain("rgtp", tower)
-        return Sequential(stepper, "rgtp", refresh)
+        return plain
     free, _ = torch.cuda.mem_get_info(tower.device)
-    room = fused_room(tower.config, free)
-    return Sequential(FusedRollout(stepper, room), "rgtp", refresh)
+    return FusedRollout(plain, fused_room(tower.config, free))
 
 
 RGTP = Buildable(build_rgtp)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,9 +15,9 @@ from engine.vision.fused.layers import (
     MOST_STREAMS,
     Embedding,
     Workspace,
-    check_tower,
     finish_classes,
     finish_rows,
+    misfit,
     norm_rows,
     project_rows,
     quartered,
@@ -29,7 +30,15 @@ from engine.vision.streaming.stepper import Batch, Stepped
 from kernels.copy_rows import copy_rows
 from kernels.join_heads import join_heads
 from kernels.located_attention import attend_located
+from kernels.product import product
 from kernels.track import track
+
+
+def misfit_rollout(config: VisionConfig) -> str:
+    """What these graphs need and the tower lacks; empty if nothing. Tubelets are no hindrance."""
+    if config.layers < 2:
+        return "two layers"
+    return misfit(replace(config, tubelet=1))
 
 
 def fused_room(config: VisionConfig, free_bytes: int) -> int:
@@ -47,16 +56,17 @@ class FusedRollout:
 
     def __init__(self, plain: RolloutPruning, room: int) -> None:
         tower, config, like = plain.tower, plain.tower.config, plain.tower.position
-        check_tower(tower)
-        device, size, rows = tower.device, config.image_size, room * config.tokens
+        if reason := misfit_rollout(config):
+            raise UsageError(f"a fused forward needs {reason}")
+        device, rows = tower.device, room * config.tokens
         self.plain = plain
         self.tower = tower
         self.room: int | None = room
         self._lanes = room
-        self._pixels = torch.zeros(room, 3, size, size, dtype=torch.uint8, device=device)
+        self._pixels = torch.zeros(room, *config.picture, dtype=torch.uint8, device=device)
         self._places = torch.full((room,), room, dtype=torch.int64, device=device)
         self._embeddings = like.new_zeros(room, config.dimension)
-        self._embedding = Embedding(tower, room)
+        self._embedding = Embedding(tower, room) if config.tubelet == 1 else None
         self._embedded = like.new_zeros(rows - room, config.width)
         self._work = Workspace.allocate(tower.layer(0), rows)
         self._h, self._mixed, self._packed = like.new_zeros(3, rows, config.width)
@@ -126,9 +136,8 @@ class FusedRollout:
     def _forward(self, kind: Kind, width: int) -> None:
         """What a graph records: `width` frames of one kind."""
         tower, config = self.tower, self.tower.config
-        places, patches = self._places[:width], config.tokens - 1
-        self._embedding.cut(self._pixels[:width], self._embedded[: width * patches])
-        embedded = self._embedded[: width * patches].view(width, patches, -1)
+        places = self._places[:width]
+        embedded = self._cut(width)
         kept = self._choose(kind, embedded, places)
         h, work = self._begin(embedded), self._work.first(width * config.tokens)
         first, qkv = tower.layer(0), self._qkv[: len(h)]
@@ -152,6 +161,17 @@ class FusedRollout:
         heat = heat / heat.sum(1, keepdim=True) if kept is None else fill(heat, kept, keys)
         self._table.heat[places] = heat
         self._table.embedded[places] = embedded
+
+    def _cut(self, width: int) -> Tensor:
+        """Patches embedded, without positions, `[W, P, D]`."""
+        pixels, tower = self._pixels[:width], self.tower
+        out = self._embedded[: width * (tower.config.tokens - 1)]
+        if self._embedding is not None:
+            self._embedding.cut(pixels, out)
+        else:
+            cells = tower.cut(tower.normalise(pixels)).flatten(0, 1)
+            product(cells, tower.product.weight, tower.product.bias, out=out)
+        return out.view(width, tower.config.tokens - 1, -1)
 
     def _choose(self, kind: Kind, embedded: Tensor, places: Tensor) -> Tensor | None:
         if kind is not Kind.GUIDED:
