@@ -68,19 +68,46 @@ def action(
         float, typer.Option(help="Of change, from which a token begins a run.")
     ] = 0.1,
     keep: Annotated[
-        float, typer.Option(help="Share of the tokens kept at random, or left by merging.")
+        float, typer.Option(help="Share kept: at random, left by merging, or of patches.")
     ] = 0.5,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A factorised ViViT, whose temporal half alone is fine-tuned."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="With --model: where its spatial features are kept.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="With --model: times through all clips.", min=1)] = 10,
     seed: int = 0,
     workers: flags.Workers = 2,
     device: flags.Device = "auto",
     as_json: flags.Json = False,
 ) -> None:
     """Train a small video classifier on motions of the made-up world, in Hugging Face's form."""
+    from engine.errors import UsageError
+    from engine.training.action.temporal import TemporalTraining, train_temporal
     from engine.training.action.train import ActionTraining
     from engine.training.action.train import train as train_action
     from engine.vision.model import pick_device
 
     trained.log()
+    if model is None and cache is not None:
+        raise UsageError("--cache keeps the spatial features of a factorised ViViT: add --model")
+    if model is not None:
+        temporal = TemporalTraining(
+            model,
+            str(out),
+            None if cache is None else str(cache),
+            clips=clips,
+            batch=batch,
+            rounds=rounds,
+            keep=keep,
+            seed=seed,
+            workers=workers,
+            device=str(pick_device(device)),
+        )
+        trained.done(train_temporal(temporal), out, as_json=as_json)
+        return
     scores = train_action(
         ActionTraining(
             str(out),
