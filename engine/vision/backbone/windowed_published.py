@@ -64,7 +64,7 @@ def import_windowed(path: Path, folder: Path, *, size: int | None = None) -> tup
         "hidden_size": width,
         "num_hidden_layers": layers,
         "num_attention_heads": width // own["blocks.0.attn.rel_pos_h"].shape[1],
-        "mlp_ratio": len(own["blocks.0.mlp.fc1.weight"]) / width,
+        "mlp_ratio": len(own["blocks.0.mlp.fc1.weight"]) // width,
         "image_size": side * patch,
         "pretrain_image_size": trained * patch,
         "patch_size": patch,

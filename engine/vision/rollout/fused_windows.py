@@ -158,13 +158,15 @@ class FusedWindows(WindowedRollout):
         return layer.from_windows(attend_located(q, k, v, *where)[0], len(qkv))
 
 
-def roll_windows(tower: WindowedTower, keep: float, every: int = 8) -> WindowedRollout:
+def roll_windows(
+    tower: WindowedTower, keep: float, every: int = 8, *, pool: int = 1
+) -> WindowedRollout:
     """Choose the graphs where kernels can run them: on a GPU, in half precision."""
     config, like = tower.config, tower.position
     size = config.width // config.heads
     half = like.is_cuda and like.dtype in (torch.bfloat16, torch.float16)
     fits = size >= 16 and not size & (size - 1) and not config.width % 8 and not config.mlp % 8
-    return (FusedWindows if half and fits else WindowedRollout)(tower, keep, every)
+    return (FusedWindows if half and fits else WindowedRollout)(tower, keep, every, pool=pool)
 
 
 def _heads(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:

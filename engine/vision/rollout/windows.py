@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from engine.errors import UsageError
 from engine.vision.backbone.windowed import WindowedConfig, WindowedTower
@@ -38,6 +39,7 @@ class WindowedRollout:
     keep: float = 0.29  # share of the patches
     every: int = 8
     reach: int = 1  # places that a patch may move from frame to frame
+    pool: int = 1  # patches along an edge that are one in rollouts: published are 2 at 672 pixels
     _left: Buffers | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -46,6 +48,8 @@ class WindowedRollout:
         if self.every < 0 or self.reach < 0:
             wrong = ("every", self.every) if self.every < 0 else ("reach", self.reach)
             raise UsageError(f"{wrong[0]} must be 0 or more, got {wrong[1]}")
+        if self.pool < 1 or self.tower.config.side % self.pool:
+            raise UsageError(f"pool {self.pool}; allowed: divisors of {self.tower.config.side}")
 
     @property
     def kept(self) -> int:
@@ -78,14 +82,36 @@ class WindowedRollout:
         left = self._left
         if left is None:
             raise UsageError("there is no frame yet to look at")
+        if self.pool > 1:
+            anchors = self._cells(anchors.float()).amax((2, 4)).flatten(1) > 0
         none = ~anchors.any(1, keepdim=True)
         row = (anchors | none).float()
         row = row / row.sum(1, keepdim=True)
         for index in sorted(left.attention, reverse=True):
-            matrix = left.attention[index]
+            matrix = self._pooled(left.attention[index])
             scaled = row / (matrix.sum(2) + 1)
             row = (scaled[:, None] @ matrix)[:, 0] + scaled
+        if self.pool > 1:
+            side = self.tower.config.side
+            grid = row.view(len(row), 1, side // self.pool, side // self.pool)
+            wide = F.interpolate(grid, (side, side), mode="bilinear", align_corners=False)
+            row = wide.flatten(1)
         left.heat = row / row.sum(1, keepdim=True)
+
+    def _cells(self, rows: Tensor) -> Tensor:
+        """Tokens `[T, N]` by the cells that they are pooled in, `[T, s, pool, s, pool]`."""
+        short = self.tower.config.side // self.pool
+        return rows.view(len(rows), short, self.pool, short, self.pool)
+
+    def _pooled(self, matrix: Tensor) -> Tensor:
+        """Attention `[T, N, N]` between cells: the sum over keys of one, the mean over queries."""
+        if self.pool == 1:
+            return matrix
+        tokens = matrix.shape[1]
+        keys = self._cells(matrix.flatten(0, 1)).sum((2, 4)).flatten(1)
+        queries = keys.view(len(matrix), tokens, -1).transpose(1, 2).flatten(0, 1)
+        pooled = self._cells(queries).mean((2, 4)).flatten(1)
+        return pooled.view(len(matrix), keys.shape[1], -1).transpose(1, 2)
 
     def _scores(self, left: Buffers, embedded: Tensor) -> Tensor:
         side = self.tower.config.side
@@ -156,6 +182,16 @@ def windowed_macs(config: WindowedConfig, kept: int | None) -> int:
         total += own * 3 * d**2 + own * d**2 + rows * 2 * d * config.mlp
         total += 2 * d * (side**2 * config.window**2 if index in config.windowed else own * n)
     return total
+
+
+def look_macs(config: WindowedConfig, pool: int = 1, *, matrices: bool = False) -> int:
+    """Multiply-accumulates of one look over cells of `pool`² patches.
+
+    One vector goes through the layers that see all; `matrices`: their whole product is made first,
+    as the published counts have it.
+    """
+    cells, layers = (config.side // pool) ** 2, config.layers - len(config.windowed)
+    return layers * (cells**3 if matrices else cells**2)
 
 
 def _take(rows: Tensor, places: Tensor) -> Tensor:

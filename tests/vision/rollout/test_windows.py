@@ -1,6 +1,7 @@
 """The detection form of RGTP: against transformers, a definition token by token, and its counts."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from transformers import VitDetConfig, VitDetModel
 
 from engine.errors import ModelError, UsageError
 from engine.vision.backbone.windowed import WindowedConfig, WindowedTower, load_windowed
-from engine.vision.rollout.windows import WindowedRollout, covered, windowed_macs
+from engine.vision.rollout.windows import WindowedRollout, covered, look_macs, windowed_macs
 
 SHAPE: dict[str, Any] = {
     "hidden_size": 32,
@@ -239,6 +240,51 @@ def test_published_counts() -> None:
             mean = (full + 7 * windowed_macs(shape, kept)) / 8 / 1e9
             assert mean == pytest.approx(published, rel=0.035)
             assert mean < published
+
+
+def test_published_counts_with_their_pooled_rollouts() -> None:
+    """VID at 672 pixels in G: what dense leaves open is left open, rollouts are whole products."""
+    windowed = frozenset(range(12)) - frozenset({2, 5, 8, 11})
+    shape = WindowedConfig(12, 768, 12, 3072, 16, 42, 14, 14, windowed, relative=True)
+    full = windowed_macs(shape, None) / 1e9
+    beside = look_macs(shape, 2, matrices=True) + 9 * 42**2 * 768
+    for kept, published in {767: 93.4, 512: 72.6, 384: 62.1, 196: 46.8, 64: 36.0}.items():
+        mean = (full + 7 * windowed_macs(shape, kept) / 1e9) / 8
+        assert mean + beside / 1e9 + (174.5 - full) == pytest.approx(published, abs=0.12)
+    assert look_macs(shape, 2) == 4 * 21**4
+
+
+def test_a_pooled_rollout_is_its_definition() -> None:
+    """Cells of two by two: matrices pooled and multiplied whole, then made wide by hand."""
+    shape = replace(tower().config, side=4)
+    made = WindowedTower(shape).double().requires_grad_(False)
+    generator = torch.Generator().manual_seed(5)
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, std=0.3, generator=generator)
+    runs = WindowedRollout(made, pool=2)
+    runs.step(torch.randn(1, 3, 32, 32, dtype=torch.float64, generator=generator))
+    left = runs._left
+    assert left is not None
+    rolled = np.eye(4)
+    cell = [at // 4 // 2 * 2 + at % 4 // 2 for at in range(16)]
+    for index in sorted(left.attention):
+        whole = left.attention[index][0].double().numpy()
+        pooled = np.zeros((4, 4))
+        for query in range(16):
+            for key in range(16):
+                pooled[cell[query], cell[key]] += whole[query, key] / 4
+        joined = pooled + np.eye(4)
+        rolled = joined / joined.sum(1, keepdims=True) @ rolled
+    for chosen, cells in (([5], [0]), ([], [0, 1, 2, 3]), ([2, 15], [1, 3])):
+        anchors = torch.zeros(1, 16, dtype=torch.bool)
+        anchors[0, chosen] = True
+        runs.look(anchors)
+        small = rolled[cells].mean(0).reshape(2, 2)
+        steps = np.array([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
+        wide = (steps @ small @ steps.T).flatten()
+        np.testing.assert_allclose(left.heat[0].numpy(), wide / wide.sum(), rtol=1e-5)
+    with pytest.raises(UsageError, match="pool 3; allowed: divisors of 4"):
+        WindowedRollout(made, pool=3)
 
 
 def test_boxes_cover_patches() -> None:
