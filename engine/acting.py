@@ -107,6 +107,15 @@ class StoredActions:
         ids, numbers, begins = columns
         return pa.table([ids, numbers, begins, begins + length], schema=CLIPS)
 
+    def too_short(self, gops: pa.Table) -> str | None:
+        """Say how many videos have no clip, for they are shorter than one; None: all have some."""
+        have = len(np.unique(self.clips(gops).column("video_id").to_numpy()))
+        without = len(np.unique(gops.column("video_id").to_numpy())) - have
+        if not without:
+            return None
+        are = "1 video is" if without == 1 else f"{without:,} videos are"
+        return f"{are} shorter than a clip of {self.model.seconds:g} s, and without any"
+
     def stored(self, clips: pa.Table | pa.RecordBatch) -> NDArray[np.bool_]:
         """Tell which clips have been classified before."""
         ids, _ = self._known(clips)

@@ -133,9 +133,13 @@ def _run(prepared: Prepared, context: Context) -> pa.Table:
 def _cautioned(table: pa.Table, prepared: Prepared, context: Context) -> pa.Table:
     """Say in the schema what has to be known of the models that the rows rest on."""
     seen = context.caution if reads_vectors(prepared.plan) else None
-    done = context.actions().caution if reads_actions(prepared.plan) else None
+    done = short = None
+    if reads_actions(prepared.plan):
+        done = context.actions().caution
+        short = context.actions().too_short(context.reading.view.gops)
     found = context.detections().caution if reads_detections(prepared.plan) else None
-    said = "; ".join(each for each in (seen, done, found, _promised(prepared, context)) if each)
+    all_said = seen, done, short, found, _promised(prepared, context)
+    said = "; ".join(each for each in all_said if each)
     if not said:
         return table
     return table.replace_schema_metadata({**(table.schema.metadata or {}), CAUTION: said})

@@ -34,6 +34,9 @@ class TwoSecondActions:
         stops = spans.column("stop_seconds")
         return pa.table([*columns, stops], schema=CLIPS)
 
+    def too_short(self, gops: pa.Table) -> str | None:
+        return None
+
     def stored(self, clips: pa.Table | pa.RecordBatch) -> NDArray[np.bool_]:
         return np.zeros(len(clips), bool)
 

@@ -154,6 +154,7 @@ def test_backup_and_repair_hold_for_it(data: Path, tmp_path: Path) -> None:
 
 def test_spans_cover_a_video_from_its_first_frame() -> None:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     spans = {1: [(0.5, 3.0), (3.0, 7.75)], 2: [(0.0, 1.9)], 3: [(0.0, 2.0)]}
     rows = [(video, *span) for video, each in spans.items() for span in each]
@@ -167,6 +168,8 @@ def test_spans_cover_a_video_from_its_first_frame() -> None:
         (1, 0, 0.5, 2.5), (1, 1, 2.5, 4.5), (1, 2, 4.5, 6.5), (1, 3, 5.75, 7.75), (3, 0, 0.0, 2.0),
     ]  # fmt: skip
     assert actions.clips(gops.slice(0, 0)).num_rows == 0
+    assert actions.too_short(gops) == "1 video is shorter than a clip of 2 s, and without any"
+    assert actions.too_short(gops.filter(pc.field("video_id") != 2)) is None
 
 
 @pytest.mark.parametrize(
@@ -182,4 +185,6 @@ def test_rows_say_which_model_to_be_cautious_of(data: Path, sql: str, cautions: 
     with Engine.open(data, device="cpu", embed_seconds=1e-6) as engine:
         said = engine.sql(sql).caution
     assert all(f"the built-in {each} knows" in str(said) for each in cautions)
+    short = sum(seconds < 2 for seconds in LENGTHS.values())
+    assert (f"{short} video" in str(said)) == (short > 0 and "action model" in cautions)
     assert (said is None) == (not cautions)

@@ -60,6 +60,9 @@ class Actions(Protocol):
     def clips(self, gops: pa.Table) -> pa.Table:
         """Spans of the videos of these GOPs, as rows of `clips`."""
 
+    def too_short(self, gops: pa.Table) -> str | None:
+        """Say how many videos have no clip, for they are shorter than one; None: all have some."""
+
     def stored(self, clips: pa.Table | pa.RecordBatch) -> NDArray[np.bool_]:
         """Tell which clips have been classified before."""
 

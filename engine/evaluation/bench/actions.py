@@ -16,6 +16,7 @@ from engine.video.gop import index_gops
 from engine.video.sample import get_frames_at
 from engine.video.write import write_h264
 from engine.vision.action import ActionModel, load_action_model
+from engine.vision.backbone.factorised import FactorisedTower, clip_macs
 from engine.vision.backbone.preprocess import prepare
 from engine.vision.runlength.joint import RunLengthVideo, video_macs
 from engine.world.action import DURATION, LABELS, ActionClip, make_action
@@ -90,11 +91,14 @@ def _share(right: NDArray[np.bool_]) -> tuple[float, float, float]:
 
 
 def _cost(model: ActionModel, pixels: Tensor, threshold: float | None) -> str:
-    config = model.tower.config
+    tower = model.tower
+    if isinstance(tower, FactorisedTower):
+        return f"{clip_macs(tower.config) / 1e9:.3g} billion multiply-adds a clip"
+    config = tower.config
     dense = video_macs(config, config.tokens)
     if threshold is None:
         return f"{dense / 1e9:.3g} billion multiply-adds a clip"
-    found = RunLengthVideo(model.tower, threshold).classify(pixels)
+    found = RunLengthVideo(tower, threshold).classify(pixels)
     kept, macs = float(found.kept.double().mean()) / config.tokens, float(found.macs.mean())
     return (
         f"run-length tokens at {threshold:g}: {kept:.1%} of the tokens kept, {dense / macs:.2f} × "

@@ -14,6 +14,7 @@ from engine.evaluation.report import Cell, Report
 from engine.vision.backbone.factorised import (
     FactorisedConfig,
     FactorisedTower,
+    clip_macs,
     spatial_shape,
     temporal_macs,
 )
@@ -178,11 +179,11 @@ def _clips(
 
         return pruned
 
-    full, made = config.steps * dense_macs(config.spatial), []
+    full, made = clip_macs(config), []
     for keep in CLIP_KEEP:
         runs = RolledClips(tower, ClipPruning(keep, every))
         macs = runs.macs + temporal_macs(config)
-        made.append((keep, (full + temporal_macs(config)) / macs, cycle(runs)))
+        made.append((keep, full / macs, cycle(runs)))
     return dense, made
 
 

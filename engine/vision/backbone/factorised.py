@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from engine.vision.backbone.macs import dense_macs
 from engine.vision.backbone.tower import Layer, LayerStack, VisionConfig, VisionTower
 
 
@@ -94,3 +95,8 @@ def temporal_macs(config: FactorisedConfig) -> int:
     d, tokens, mlp = config.spatial.width, config.steps + 1, config.spatial.mlp
     layer = tokens * (4 * d**2 + 2 * d * mlp) + 2 * tokens**2 * d
     return config.temporal_layers * layer + d * config.classes
+
+
+def clip_macs(config: FactorisedConfig) -> int:
+    """Multiply-accumulates of a whole clip, dense."""
+    return config.steps * dense_macs(config.spatial) + temporal_macs(config)

@@ -53,7 +53,7 @@ class RolledClips:
         """Multiply-accumulates of the spatial half of a clip: how much is kept is known."""
         config, plain = self.tower.config, self._plain
         turns = np.arange(config.steps)
-        full = np.array([self._whole(at) for at in turns])
+        full = np.array([self._whole(at) for at in range(config.steps)])
         kinds = plain.kinds(turns, full)
         computed = torch.full((config.steps, config.spatial.layers), config.spatial.tokens)
         for kind in Kind:
