@@ -1,17 +1,13 @@
 """`bench`: every measured figure, one command each."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from api.cli import bench_ingest, bench_search, flags, show
 from engine.errors import UsageError
-
-if TYPE_CHECKING:
-    from engine.evaluation.compare import Comparison
 
 app = typer.Typer(help="Measure: ratios within one run, medians.", no_args_is_help=True)
 app.registered_commands += bench_ingest.app.registered_commands
@@ -191,6 +187,7 @@ def strategies(
     """Compare all strategies: arithmetic and time saved against drift and what each task loses."""
     from engine.evaluation.bench import natural as natural_bench
     from engine.evaluation.bench import strategies as strategies_bench
+    from engine.evaluation.compare import Comparison
     from engine.evaluation.plots import draw_comparison
     from engine.evaluation.tables import tabulate_comparison
 
@@ -198,7 +195,7 @@ def strategies(
         raise UsageError("--weights and --videos go together")
     with show.err.status("encoding by every strategy"):
         if read:
-            found, *others = (_read(path) for path in read)
+            found, *others = (Comparison.read(path) for path in read)
             for other in others:
                 found = found.beside(other)
         elif weights is not None and videos is not None:
@@ -225,19 +222,10 @@ def strategies(
                 processes=processes,
             )
     if times is not None:
-        found = found.timed_by(_read(times))
+        found = found.timed_by(Comparison.read(times))
     if plots is not None:
         draw_comparison(found, plots)
     show.print_report(tabulate_comparison(found), as_json=as_json, path=out)
-
-
-def _read(path: Path) -> "Comparison":
-    from engine.evaluation.compare import Comparison
-
-    try:
-        return Comparison.from_json(json.loads(path.read_text())["data"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UsageError(f"{path} is no comparison; allowed: what --out wrote") from error
 
 
 @app.command()

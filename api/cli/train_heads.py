@@ -107,18 +107,25 @@ def grounding(
     rate: trained.Rate = 1e-3,
     seed: int = 1,
     vectors: Vectors = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="An answering head to go on from. Without it what ships for the model."),
+    ] = None,
     workers: flags.Workers = 2,
     model: flags.ModelName = "builtin",
     device: flags.Device = "auto",
     as_json: flags.Json = False,
 ) -> None:
     """Train a head that says when the evidence of an answer is there, as TempGQA's does."""
+    from engine.answering.head import load_reader, shipped_reader
     from engine.training.grounding import GroundingTraining, train_grounding
     from engine.training.vectors import HeadPlan
 
     trained.log()
     config = GroundingTraining(HeadPlan.usual(clips, validation, steps, rate, seed))
-    scores = train_grounding(_coarse(model, device), config, out, workers=workers, keep=vectors)
+    loaded = _coarse(model, device)
+    reader = load_reader(start, loaded.space.weight_hash) if start else shipped_reader(loaded)
+    scores = train_grounding(loaded, config, out, workers=workers, keep=vectors, start=reader)
     trained.done(scores, out, as_json=as_json)
 
 

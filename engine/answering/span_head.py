@@ -13,11 +13,14 @@ from torch.nn.utils.rnn import pad_sequence
 from engine.answering.answer import Answered
 from engine.answering.clock import VALUES, clock
 from engine.answering.ground import Grounded
+from engine.answering.head import AnswerHead
+from engine.errors import UsageError
 from engine.vision.backbone.trained import NetworkKind, load_trained, save_trained
 
 TOGETHER = 128  # questions read at once
 KIND = NetworkKind("spans", "span head", "reads vectors", "grounding")
 NARROWEST = 1e-2  # share of the video that a Gaussian is wide at least, as published
+EVEN = 3**0.5  # half of an even span over its standard deviation
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class SpanHead(nn.Module):
     """The statement and the frames through a transformer; a weighted sum gives the Gaussian.
 
     Frames are weighed by their own logits of showing the evidence, as TempGQA's attention weighs
-    them.
+    them. Centre and width are where these lie and how far they spread, and what is learned of both.
     """
 
     def __init__(self, config: SpanConfig) -> None:
@@ -76,7 +79,31 @@ class SpanHead(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.inside = nn.Linear(width, 1)
-        self.gauss = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 2))
+        last = nn.Linear(width, 2)
+        self.gauss = nn.Sequential(nn.Linear(2 * width + 2, width), nn.GELU(), last)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def start_from(self, head: AnswerHead) -> None:
+        """Take over what an answering head of the same shape reads, and when it says evidence is.
+
+        Raises:
+            UsageError: it has another shape.
+        """
+        own = (self.config.dimension, self.config.width, self.config.layers, self.config.heads)
+        theirs = head.config
+        given = (theirs.dimension, theirs.width, theirs.layers, theirs.heads)
+        if own != given:
+            raise UsageError(
+                f"an answering head of dimension, width, layers and heads {given}; allowed: {own}"
+            )
+        taken = {
+            name.replace("relevance.", "inside."): tensor
+            for name, tensor in head.state_dict().items()
+            if not name.startswith("score.")
+        }
+        kept = {name: tensor for name, tensor in self.state_dict().items() if "gauss." in name}
+        self.load_state_dict(taken | kept)
 
     def forward(self, frames: Tensor, seconds: Tensor, shown: Tensor, statements: Tensor) -> Spans:
         """Say where the evidence is.
@@ -104,8 +131,19 @@ class SpanHead(nn.Module):
         logits = self.inside(out[:, 1:]).squeeze(-1)
         weights = logits.masked_fill(~shown, -torch.inf).softmax(-1)
         pooled = torch.cat([out[:, 0], (weights[..., None] * out[:, 1:]).sum(1)], 1)
-        centre, width = self.gauss(pooled).sigmoid().unbind(1)
-        return Spans(centre, width, logits)
+        middle, spread = _moments(logits.sigmoid() * shown, seconds, shown)
+        moved = self.gauss(torch.cat([pooled, middle[:, None], spread[:, None]], 1))
+        width = self.config.sigma / self.config.gamma * (EVEN * spread + moved[:, 1])
+        return Spans(middle + moved[:, 0], width, logits)
+
+
+def _moments(weights: Tensor, seconds: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
+    """Where weights `[B, F]` lie in the mean, and how far around it, as shares of the video."""
+    shares = seconds / (seconds * shown).amax(1, keepdim=True).clamp_min(1e-3)
+    parts = weights / weights.sum(1, keepdim=True).clamp_min(1e-6)
+    middle = (parts * shares).sum(1)
+    variance = (parts * (shares - middle[:, None]) ** 2).sum(1)
+    return middle, (variance + 1e-6).sqrt()
 
 
 @dataclass(frozen=True, slots=True)

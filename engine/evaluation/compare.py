@@ -1,8 +1,10 @@
 """Strategies at several settings over the same videos: cost, drift, and what the tasks lose."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.answering.head import VectorReader
+from engine.errors import NotFoundError, UsageError
 from engine.evaluation.datasets.base import Dataset
 from engine.evaluation.encodings import Encodings, Pixels
 from engine.evaluation.evaluate import encode_by_all
@@ -71,12 +74,24 @@ class Comparison:
     points: Sequence[Point]
 
     @classmethod
+    def read(cls, path: Path) -> "Comparison":
+        """Read what `bench strategies --out` wrote; anything else is an error."""
+        try:
+            return cls.from_json(json.loads(path.read_text())["data"])
+        except OSError as error:
+            raise NotFoundError(f"{path} cannot be read: {error.strerror}") from error
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise UsageError(f"{path} is no comparison; allowed: what --out wrote") from error
+
+    @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Comparison":
         """Read what `dataclasses.asdict` made."""
         points = [
             Point(**{**each, "tasks": {k: Paired(**v) for k, v in each["tasks"].items()}})
             for each in data["points"]
         ]
+        if not points or points[0].family != DENSE:
+            raise ValueError("dense is not the first of the points")
         return cls(data["title"], tuple(data["notes"]), points)
 
     def beside(self, other: "Comparison") -> "Comparison":

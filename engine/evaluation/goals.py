@@ -55,7 +55,8 @@ def judge_goals(points: Sequence[Point]) -> Report:
     rows = [row for name in compared for row in (_drift(points, name), _tail(points, name))]
     notes = []
     if points[0].tasks:
-        briefly = [*compared, DENSE] if INTERPOLATE in present else []
+        judged = INTERPOLATE in present and BRIEF in points[0].tasks  # few clips may have none
+        briefly = [*compared, DENSE] if judged else []
         saved = [each for each in SAVED if any(name.startswith(each[0]) for name in present)]
         rows = [
             *(_reduction(points, prefix, wanted) for prefix, wanted in saved),

@@ -1,6 +1,5 @@
 """A whole ingest by every way in one picture, and as a table for a page."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 
 from engine.evaluation.bench.end_to_end import COLUMNS, PLAIN
 from engine.evaluation.report import show
+from engine.evaluation.saved import read_saved
 
 DECODE, ENCODE, WALL, FAINT = "#c46200", "#2e6fb7", "#333333", "#888888"
 BELOW: dict[str, Any] = {
@@ -39,14 +39,13 @@ class IngestTable:
 
 def read_ingests(path: Path) -> IngestTable | None:
     """Read a table of whole ingests; None where the file holds something else."""
-    try:
-        told = json.loads(path.read_text())
-    except (OSError, ValueError):
+    told = read_saved(path)
+    rows = None if told is None else told.get("rows")
+    if told is None or not rows or not isinstance(rows, list):
         return None
-    rows = told.get("rows") if isinstance(told, dict) else None
-    if not rows or not all(set(COLUMNS) <= set(row) for row in rows):
+    if not all(isinstance(row, dict) and set(COLUMNS) <= set(row) for row in rows):
         return None
-    return IngestTable(str(told["title"]), rows, tuple(told["notes"]))
+    return IngestTable(str(told.get("title", "")), rows, tuple(told.get("notes", ())))
 
 
 def draw_ingests(found: IngestTable, path: Path) -> Path:

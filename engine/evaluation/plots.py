@@ -8,10 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from engine.errors import UsageError
 from engine.evaluation.compare import BRIEF, DENSE, Comparison, Point
 from engine.evaluation.goals import CHANCE, COSTS, LOSS, at_costs, families
 from engine.evaluation.paired import NORMAL_95
 from engine.evaluation.settings import BRIDGE, GATE, INTERPOLATE, REUSEVIT
+from engine.evaluation.tables import markdown_comparison
 
 PANELS = (
     ("retrieval", "text → video, R@1"),
@@ -53,16 +55,33 @@ SAVED: dict[str, Value] = {
 def draw_comparison(found: Comparison, folder: Path) -> list[Path]:
     """Draw every picture that the points have figures for; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = {"drift": _draw_drift(found)}
-    if found.points[0].tasks:
-        pictures["tasks"] = _draw_tasks(found)
-    if found.points[0].nearest is not None:
-        pictures["agreement"] = _draw_agreement(found)
+    pictures = {"drift": _draw_drift(found)} | _draw_left(found)
     name = found.title.lower().replace(" ", "-")
     files = [folder / f"{name}-{what}.png" for what in pictures]
     for path, figure in zip(files, pictures.values(), strict=True):
         figure.savefig(path, dpi=80)
     return files
+
+
+def draw_left(found: Comparison, path: Path) -> Path:
+    """Draw what is left of tasks or agreement; write the table beside it and return where."""
+    figures = _draw_left(found)
+    if not figures:
+        raise UsageError(f"{found.title} has neither tasks nor agreement, which is drawn")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    next(iter(figures.values())).savefig(path, dpi=80)
+    table = path.with_suffix(".md")
+    table.write_text(markdown_comparison(found))
+    return table
+
+
+def _draw_left(found: Comparison) -> dict[str, Figure]:
+    figures = {}
+    if found.points[0].tasks:
+        figures["tasks"] = _draw_tasks(found)
+    if found.points[0].nearest is not None:
+        figures["agreement"] = _draw_agreement(found)
+    return figures
 
 
 def _draw_tasks(found: Comparison) -> Figure:

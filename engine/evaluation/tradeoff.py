@@ -49,7 +49,11 @@ def read_evaluations(paths: Sequence[Path]) -> Tradeoff:
             raise UsageError(
                 f"{path} is of {about}, {paths[0]} of {first}; allowed: evaluations of the same"
             )
-        points += [each for each in found if each.strategy != DENSE or each not in points]
+        if points and found[0] != points[0]:
+            raise UsageError(
+                f"dense scores otherwise in {path} than in {paths[0]}; allowed: one model"
+            )
+        points += [each for each in found if each not in points]
     return Tradeoff(title, points)
 
 
@@ -57,11 +61,20 @@ def _read(path: Path) -> tuple[str, list[Scored]]:
     try:
         told = json.loads(path.read_text())
         scores = told["data"]["scores"]
-        return str(told["title"]), [_point(each, scores[0]) for each in scores]
+        if not scores:
+            raise ValueError("no strategy")
+        title, points = str(told["title"]), [_point(each, scores[0]) for each in scores]
     except OSError as error:
         raise NotFoundError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, ArithmeticError) as error:
         raise UsageError(f"{path}: not what `eval --out` writes") from error
+    if points[0].strategy != DENSE or any(
+        p.scores.keys() != points[0].scores.keys() for p in points
+    ):
+        raise UsageError(f"{path}: not what `eval --out` writes: dense first, all on one's tasks")
+    if not points[0].scores:
+        raise UsageError(f"{path} has no score of {', '.join(TASKS)}: nothing to draw")
+    return title, points
 
 
 def _point(found: Mapping[str, Any], dense: Mapping[str, Any]) -> Scored:
@@ -72,6 +85,7 @@ def _point(found: Mapping[str, Any], dense: Mapping[str, Any]) -> Scored:
         scores[TASKS[1]] = (found["accuracy"], found["num_questions"])
     if (grounded := found["grounding"]) is not None:
         scores[TASKS[2]] = (grounded["acc_gqa"], grounded["num_questions"])
+    scores = {task: said for task, said in scores.items() if said[1]}
     reduction = dense["macs_per_frame"] / found["macs_per_frame"]
     return Scored(found["strategy"], reduction, scores)
 

@@ -1,7 +1,7 @@
 """Train the span head on the made-up world, whose scripts know every span that answers."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from engine.answering.ground import overlap
+from engine.answering.head import ReaderInput, VectorReader
 from engine.answering.span_head import (
     Evidence,
     SpanConfig,
@@ -55,14 +56,19 @@ def train_grounding(
     *,
     workers: int = 0,
     keep: Path | None = None,
+    start: VectorReader | None = None,
 ) -> dict[str, float]:
     """Train a head for `model`, write it and its log to `out`, and return validation scores.
 
-    `keep` is a folder of encoded clips, see `world_vectors`.
+    `keep` is a folder of encoded clips, see `world_vectors`. With `start` it goes on from what an
+    answering head reads, and learns the evidence of what that one answers beside the right answers.
     """
     torch.manual_seed(config.plan.fitting.seed)
-    asked = list(questions(world_vectors(model, config.plan.pool, workers=workers, keep=keep)))
+    clips = world_vectors(model, config.plan.pool, workers=workers, keep=keep)
+    asked = [said for each in clips for said in questions([each], start)]
     head = SpanHead(SpanConfig(model.space.dimension)).to(model.device)
+    if start is not None:
+        head.start_from(start.head)
     stored = GroundedQuestions.of(asked).to(model.device)
     lengths = torch.tensor([len(each.clip.frames) for each in asked])
 
@@ -79,13 +85,34 @@ def train_grounding(
     return scores
 
 
-def questions(clips: Iterator[ClipVectors]) -> Iterator[GroundedQuestion]:
-    """All questions of clips, each with the statement of its right answer."""
+def questions(
+    clips: Iterable[ClipVectors], reader: VectorReader | None = None
+) -> Iterator[GroundedQuestion]:
+    """All questions of clips, each with the statement of its right answer.
+
+    With a reader also with that of what it answers, where it is wrong: the evidence is the same.
+    """
     for each in clips:
-        at = 0
+        at, asked = 0, []
         for question in each.clip.questions:
-            yield GroundedQuestion(each, each.statements[at + question.answer], question.spans)
+            asked.append(each.statements[at : at + len(question.choices)])
             at += len(question.choices)
+        for question, said, chosen in zip(
+            each.clip.questions, asked, _chosen(each, asked, reader), strict=True
+        ):
+            for choice in dict.fromkeys((question.answer, chosen)):
+                if choice is not None:
+                    yield GroundedQuestion(each, said[choice], question.spans)
+
+
+def _chosen(
+    clip: ClipVectors, asked: Sequence[NDArray[np.float16]], reader: VectorReader | None
+) -> list[int | None]:
+    if reader is None:
+        return [None] * len(asked)
+    frames = clip.frames.astype(np.float32)
+    inputs = [ReaderInput(clip.seconds, frames, said.astype(np.float32)) for said in asked]
+    return [found.choice for found in reader.read_all(inputs)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from engine.answering.answer import Asked, answer_all
+from engine.answering.head import AnswerHead, HeadConfig
 from engine.answering.span_head import (
     Evidence,
     SpanConfig,
@@ -15,7 +16,7 @@ from engine.answering.span_head import (
     reground,
     save_span_head,
 )
-from engine.errors import ModelError
+from engine.errors import ModelError, UsageError
 
 SMALL = SpanConfig(dimension=16, width=32, layers=1, heads=2)
 
@@ -77,3 +78,25 @@ def test_a_stored_head_says_the_same_and_only_for_its_model(reader, tmp_path) ->
     assert again.ground([evidence(5)]) == reader.ground([evidence(5)])
     with pytest.raises(ModelError, match="reads vectors of model aaaaaaaaaaaa, not of bbb"):
         load_span_head(path, "b" * 20)
+
+
+def test_it_goes_on_from_what_an_answering_head_reads() -> None:
+    """The frames' logits are that head's relevance; a span covers them where it learned nothing."""
+    torch.manual_seed(1)
+    answers = AnswerHead(HeadConfig(16, 32, 1, 2)).eval()
+    head = SpanHead(SMALL).eval()
+    head.start_from(answers)
+    frames, seconds = torch.from_numpy(units(3, 2, 12)), torch.arange(12.0).expand(2, 12) / 2
+    shown, texts = torch.ones(2, 12, dtype=torch.bool), torch.from_numpy(units(4, 2))
+    _, relevance = answers(frames, seconds, shown, texts[:, None])
+    with torch.inference_mode():
+        said = head(frames, seconds, shown, texts)
+    torch.testing.assert_close(said.inside, relevance[:, 0])
+    weights, shares = relevance[:, 0].sigmoid().double().detach(), np.linspace(0, 1, 12)
+    for row, centre in zip(weights.numpy(), said.centre, strict=True):
+        assert float(centre) == pytest.approx(np.average(shares, weights=row), abs=1e-5)
+    for row, width, centre in zip(weights.numpy(), said.width, said.centre, strict=True):
+        variance = np.average((shares - float(centre)) ** 2, weights=row)
+        assert float(width) == pytest.approx(2 * np.sqrt(3 * variance), abs=1e-4)
+    with pytest.raises(UsageError, match=r"allowed: \(16, 32, 1, 2\)"):
+        head.start_from(AnswerHead(HeadConfig(16, 32, 2, 2)))

@@ -21,7 +21,7 @@ from engine.evaluation.goals import at_costs, judge_goals
 from engine.evaluation.paired import Paired
 from engine.evaluation.plots import draw_comparison
 from engine.evaluation.settings import plain_settings, scaled_settings
-from engine.evaluation.tables import tabulate_comparison
+from engine.evaluation.tables import markdown_comparison, tabulate_comparison
 from engine.evaluation.tasks import embed_dataset
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.earlygate.limits import FixedLimits
@@ -82,7 +82,8 @@ def test_what_is_written_reads_back(compared) -> None:
 def test_tables_fit_80_columns(compared) -> None:
     points = [replace(point, nearest=None, top1=None) for point in compared.points]
     report = tabulate_comparison(replace(compared, points=points))
-    assert [each.title for each in report.more] == ["Answers", "Lost against dense", "Goals"]
+    titles = ["Time", "Answers", "Lost against dense", "Goals"]
+    assert [each.title for each in report.more] == titles
     tables = [each.text().splitlines() for each in (replace(report, more=()), *report.more)]
     widths = [len(lines[1]) for lines in tables]  # below the title
     assert max(widths) <= 80
@@ -134,6 +135,12 @@ def test_goals_of_families_that_are_not_there_are_left_out() -> None:
     assert told == [[["gate", "MACs × at ≤ 2 % loss"]], [["dense", "brief gain ÷ interp.'s"]]]
     bare = replace(gate, tasks={})
     assert not judge_goals([replace(dense, tasks={}), bare]).rows
+    rarely = [replace(each, tasks=_without(BRIEF, each)) for each in (dense, gate, other)]
+    assert "brief gain ÷ interp.'s" not in [row[1] for row in judge_goals(rarely).rows]
+
+
+def _without(task: str, point: Point) -> dict[str, Paired]:
+    return {name: paired for name, paired in point.tasks.items() if name != task}
 
 
 def test_families_of_another_run_stand_beside_and_times_come_from_a_third() -> None:
@@ -159,8 +166,34 @@ def test_what_was_not_timed_is_drawn_over_arithmetic_alone(compared, tmp_path) -
         for name, each in (("timed", compared), ("untimed", compared.untimed()))
     )
     assert 0 < untimed < timed
-    rows = tabulate_comparison(compared.untimed()).rows
-    assert {tuple(row[3:5]) for row in rows} == {(None, None)}
+    assert "Time" in [each.title for each in tabulate_comparison(compared).more]
+    assert "Time" not in [each.title for each in tabulate_comparison(compared.untimed()).more]
+
+
+def test_times_have_intervals_over_turns() -> None:
+    """Two turns that take .4 and .6 of dense's: half, ± 1.96 × the ratio's error / ratio²."""
+    timed = replace(point("gate trained", 0.25, 0.01, 0.015, 55), cpu=0.5, errors={"cpu": 0.05})
+    dense = replace(point("dense", 1.0, 0.0, 0.0, 65), cpu=1.0)
+    report = tabulate_comparison(Comparison("World", (), [dense, timed]))
+    rows = next(each.rows for each in report.more if each.title == "Time")
+    assert [row[2] for row in rows] == ["1.00", "2.00 ±0.39"]
+
+
+def test_a_page_has_cost_time_and_what_is_lost_in_one_table(compared) -> None:
+    timed = replace(point("gate trained", 0.25, 0.01, 0.015, 55), cpu=0.5, errors={"cpu": 0.05})
+    lines = markdown_comparison(Comparison("W", (), [timed])).splitlines()
+    assert lines[0] == (
+        "| strategy | MACs × | CPU × | drift | R@1 lost % | choice lost % | grounded lost % "
+        "| brief lost % |"
+    )
+    assert lines[2] == (
+        "| gate trained 0.25 | 4.00 | 2.00 ± 0.39 | 0.0100 | +1.5 ± 1.0 | +1.5 ± 1.0 | +1.5 ± 1.0 "
+        "| +1.5 ± 1.0 |"
+    )
+    looked = markdown_comparison(compared.untimed()).splitlines()
+    assert "CPU ×" not in looked[0]
+    assert "nearest %" in looked[0]
+    assert len({line.count("|") for line in looked}) == 1
 
 
 def test_what_is_not_there_is_not_drawn(tmp_path) -> None:

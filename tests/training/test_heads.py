@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.answering.head import load_reader
+from engine.answering.choose import Chosen
+from engine.answering.head import ReaderInput, load_reader
 from engine.answering.span_head import SpanConfig, SpanHead
 from engine.training import grounding, sequence
 from engine.training.answers import AnswerTraining, train_head
@@ -103,6 +104,21 @@ def test_a_span_head_learns_when_the_statement_is_shown(tmp_path) -> None:
     after = grounding.score(reader, asked)
     assert after["mIoU head"] > begun["mIoU head"] + 20
     assert after["mIoU whole"] == begun["mIoU whole"] == pytest.approx(25, abs=0.1)
+
+
+def test_what_a_reader_answers_wrongly_is_grounded_where_the_right_answer_is() -> None:
+    class Last:
+        def read_all(self, asked: list[ReaderInput]) -> list[Chosen]:
+            last = [len(each.statements) - 1 for each in asked]
+            return [Chosen(at, (1.0,), np.zeros((1, 1))) for at in last]
+
+    clips = told(6)
+    right = list(grounding.questions(clips))
+    both = list(grounding.questions(clips, Last()))
+    wrong = sum(q.answer != len(q.choices) - 1 for each in clips for q in each.clip.questions)
+    assert len(both) == len(right) + wrong
+    assert {each.spans for each in both} == {each.spans for each in right}
+    assert all(any(np.array_equal(r.statement, b.statement) for b in both) for r in right)
 
 
 def test_rows_of_like_length_are_drawn_each_as_often() -> None:
