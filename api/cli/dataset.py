@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from api.cli import flags, show
+from engine.errors import NotFoundError
 
 app = typer.Typer(help="Videos of annotated sets.", no_args_is_help=True)
 
@@ -57,6 +58,7 @@ def prepare(
     from engine.evaluation.evaluate import find_videos
 
     annotated = DATASETS.find(name, AnnotatedSet)
+    annotated.check_spans(name, spans, needed=False)
     recipe, names = CodingRecipe(fps, side), annotated.load(annotations, spans).videos
     found = []
     with show.err.status(f"preparing {len(names)} videos") as status:
@@ -88,7 +90,7 @@ def extract(
     """Write what a model makes of each video as safetensors; what is there already is kept."""
     from engine.evaluation.datasets.extract import Extracted, is_extracted
     from engine.evaluation.datasets.extract import extract as extract_all
-    from engine.evaluation.files import sample_files, video_files
+    from engine.evaluation.files import named_apart, sample_files, video_files
     from engine.evaluation.report import Cell, Report
     from engine.evaluation.settings import named_strategies
     from engine.vision.model import load_model
@@ -103,14 +105,16 @@ def extract(
     settings = " ".join([*sorted(option or ()), trained]).strip()
     kinds = tuple(kind or ("vectors",))
     wanted = Extracted(kinds, loaded.space, built[strategy], fps, settings)
-    files = [(path.stem, path) for path in video_files(videos)]
+    failed: list[tuple[str, str]] = []
+    files = named_apart(video_files(videos), failed)
+    if not files:
+        raise NotFoundError(f"no file in {videos}")
     left = [
         (name, path)
         for name, path in files
         if not is_extracted(target / f"{name}.safetensors", wanted)
     ]
     side, made = loaded.tower.config.side, 0
-    failed: list[tuple[str, str]] = []
     sampled = sample_files(
         iter(left), fps, loaded.preprocessing, failed=failed,
         cue_side=side if wanted.wants_cues else None,

@@ -69,6 +69,11 @@ def evaluate(
         task, dataset = "all", task
     if task not in TASKS:
         raise UsageError(unknown("task or dataset", task, (*TASKS, *sets)))
+    if dataset not in (known := ("world", *sets)):
+        raise UsageError(unknown("dataset", dataset, known))
+    wanted = AskedSet(dataset, videos, annotations, spans, task, fps)
+    if dataset == "world" and (idle := wanted.only_of_files()):
+        raise UsageError(f"{idle} is of videos in files; the made-up world has none")
     loaded = load_model(model, device=device)
     judged = named_strategies(
         loaded.tower,
@@ -93,7 +98,6 @@ def evaluate(
                 heads=heads,
             )
         else:
-            wanted = AskedSet(dataset, videos, annotations, spans, task, fps)
             report = _on_files(loaded, judged, wanted, reader, heads)
     show.print_report(report, as_json=as_json, path=out)
 
@@ -121,6 +125,11 @@ class AskedSet:
     task: str
     fps: float | None  # None: the dataset's own rate, thinned out to its own number of frames
 
+    def only_of_files(self) -> str:
+        """Options that were given and that mean nothing without files."""
+        names = ("videos", "annotations", "spans", "fps")
+        return ", ".join(f"--{name}" for name in names if getattr(self, name) is not None)
+
 
 def _on_files(
     model: "Model",
@@ -138,13 +147,10 @@ def _on_files(
 
     name, videos, annotations = wanted.dataset, wanted.videos, wanted.annotations
     spans, task, side = wanted.spans, wanted.task, cue_side(judged.values())
-    if name not in (names := ("world", *DATASETS.all())):
-        raise UsageError(unknown("dataset", name, names))
     annotated = DATASETS.find(name, AnnotatedSet)
     if videos is None or annotations is None:
         raise UsageError(f"dataset {name} needs --videos DIR and --annotations FILE")
-    if annotated.spans and spans is None:
-        raise UsageError(f"dataset {name} needs --spans {annotated.spans}")
+    annotated.check_spans(name, spans)
     data = annotated.load(annotations, spans)
     if (task == "retrieval") != bool(data.captions) and task != "all":
         has = "retrieval" if data.captions else "qa"

@@ -16,6 +16,7 @@ from engine.evaluation.encodings import Encodings, Pixels, encode, render_pool
 from engine.evaluation.heads import TrainedHeads
 from engine.evaluation.report import Report
 from engine.evaluation.tasks import Scores, embed_dataset, score, tabulate
+from engine.video.suffixes import SUFFIXES
 from engine.vision.model import Model
 from engine.vision.streaming.strategy import Strategy
 from engine.world.scene import Clip
@@ -131,10 +132,15 @@ def at_most(pixels: Pixels, frames: int) -> Pixels:
 
 
 def find_videos(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Find the files of named videos below a folder, whatever their suffix."""
+    """Find the files of named videos below a folder, whatever their suffix.
+
+    What lies beside a video by the same name, such as its subtitles, is not taken for it.
+    """
+    if not folder.is_dir():
+        raise NotFoundError(f"no folder of videos at {folder}")
     wanted = set(names)
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.stem in wanted and path.is_file():
-            found.setdefault(path.stem, path)
+    named = [path for path in sorted(folder.rglob("*")) if path.stem in wanted and path.is_file()]
+    for path in sorted(named, key=lambda path: SUFFIXES.fullmatch(path.suffix) is None):
+        found.setdefault(path.stem, path)
     yield from ((name, found[name]) for name in names if name in found)

@@ -77,3 +77,13 @@ def video_files(folder: Path, suffixes: Sequence[str] = ()) -> list[Path]:
     """Files below a folder in order of name, only those with one of `suffixes` if any are given."""
     found = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return [path for path in found if not suffixes or path.suffix.lower() in suffixes]
+
+
+def named_apart(files: Sequence[Path], failed: list[tuple[str, str]]) -> list[tuple[str, Path]]:
+    """Name files by their stem; of two of one name the second goes to `failed`."""
+    first: dict[str, Path] = {}
+    for path in files:
+        first.setdefault(path.stem, path)
+    later = [path for path in files if first[path.stem] is not path]
+    failed += [(path.name, f"{first[path.stem]} has that name, too") for path in later]
+    return list(first.items())

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,13 +12,9 @@ from typing import ClassVar
 from engine.errors import NotFoundError, UsageError
 from engine.objects.address import Address, Place, place_of
 from engine.objects.listing import objects_of
+from engine.video.suffixes import SUFFIXES
 
 log = logging.getLogger(__name__)
-SUFFIXES = re.compile(
-    r"\.(3g2|3gp|26[45]|asf|avi|dv|flv|gif|h26[45]|hevc|ivf|m2?ts|m4v|mkv|mov|mp4|mpe?g|mxf|nut|obu"
-    r"|og[mv]|rm|rmvb|ts|vob|webm|wmv|wtv|y4m)",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,10 @@ GATE = BUILTIN / "earlygate.safetensors"
         ("train answers --start {gate} --out {out}", 1, "is no answering head"),
         ("eval all --clips 2 --span-head {gate}", 1, "is no span head; train one with"),
         ("sql SELECT($t) --param t=1 --param t=2", 2, "--param t is given twice; allowed: one"),
+        ("eval all --clips 2 --videos {out}", 2, "--videos is of videos in files"),
+        ("eval all --clips 2 --fps 3", 2, "--fps is of videos in files"),
+        ("eval all --dataset nextq", 2, "nextqa"),
+        ("eval how2qa --videos {out} --annotations {text} --spans {json}", 2, "has no spans"),
         ("eval all --clips 2 --strategy tome --option r=many", 2, "option r of tome is 'many'"),
     ],
 )

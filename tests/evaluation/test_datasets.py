@@ -67,6 +67,82 @@ def test_what_is_wrong_is_named(tmp_path) -> None:
         load_nextqa(file)
 
 
+ROW = "7,9,3,2,why,run,0,CW,walk,run,sit,lie,eat\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no column 'question'; found: nothing"),
+        (HEADER, "no row below the header"),
+        (HEADER.replace("video_id,", "clip,") + ROW, "no column 'video_id' or 'video'"),
+        (HEADER + "7,9,3,2,why,run,0,CW,walk,run\n", r"bad\.csv:2: 10 columns; expected 13"),
+        (HEADER + ROW.strip() + ",more\n", r"bad\.csv:2: 14 columns; expected 13"),
+        (HEADER + ROW + ROW, "7_0 stands twice"),
+        (HEADER + ROW[1:], "question 0 names no video"),
+        (HEADER + ROW + '8,9,3,2,"why', r"bad\.csv:3: no CSV"),
+        (HEADER + ROW.replace("why", "caf\xe9"), r"bad\.csv:2: not UTF-8; convert it"),
+        (HEADER + ROW.replace(",run,0", ",5,0"), "answer '5' is none of walk, run"),
+    ],
+)
+def test_a_broken_nextqa_file_is_told_by_its_line(tmp_path, text, said) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError, match=said):
+        load_nextqa(file)
+
+
+def test_counts_are_taken_for_what_all_rows_are(tmp_path) -> None:
+    """An answer of 2 among the choices 1 to 5 is the text, or the third: as the other rows say."""
+    count = "8,9,3,2,how many,2,1,DC,1,2,3,4,5\n"
+    texts, places = tmp_path / "texts.csv", tmp_path / "places.csv"
+    texts.write_text("\ufeff" + HEADER + ROW + "\n" + count)
+    places.write_text(HEADER + ROW.replace(",run,0", ",1,0") + count)
+    assert [each.answer for each in load_nextqa(texts).questions] == [1, 1]
+    assert [each.answer for each in load_nextqa(places).questions] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("[", "no file of spans"),
+        ("[1]", "no file of spans"),
+        ('{"7": {"location": {"0": [1, 2]}}}', "no file of spans"),
+        ('{"7": {"0": [[1, 2]]}}', "no file of spans"),
+        ('{"7": {"location": {"0": [[5, 2]]}}}', r"\[5, 2\] of 7_0 is no span"),
+        ('{"7": {"location": {"0": [[NaN, 2]]}}}', r"\[nan, 2\] of 7_0 is no span"),
+        ('{"9": {"location": {"0": [[1, 2]]}}}', "spans of none of the questions"),
+    ],
+)
+def test_a_broken_file_of_spans_is_refused(tmp_path, told, said) -> None:
+    (tmp_path / "val.csv").write_text(HEADER + ROW)
+    (tmp_path / "gsub.json").write_text(told)
+    with pytest.raises(UsageError, match=said):
+        load_nextqa(tmp_path / "val.csv", grounding=tmp_path / "gsub.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", r"bad\.csv: no row"),
+        ("v,[1:2],a,b,c,d,e\nv,[9:2],a,b,c,d,e\n", r"bad\.csv:2: '\[9:2\]' is no span"),
+        ("v,[nan:2],a,b,c,d,e\n", "is no span"),
+        ("v,[1:inf],a,b,c,d,e\n", "is no span"),
+    ],
+)
+def test_a_broken_how2qa_file_is_told_by_its_line(tmp_path, text, said) -> None:
+    (tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(UsageError, match=said):
+        load_how2qa(tmp_path / "bad.csv")
+
+
+def test_a_caption_that_stands_twice_is_refused(tmp_path) -> None:
+    row = "ret0,msr1,video1,a man\n"
+    (tmp_path / "bad.csv").write_text("key,vid_key,video_id,sentence\n" + row + row)
+    with pytest.raises(UsageError, match="ret0 stands twice"):
+        load_msrvtt(tmp_path / "bad.csv")
+
+
 @pytest.mark.real
 def test_the_real_files(real_data) -> None:
     folder = real_data / "annotations"

@@ -10,7 +10,7 @@ import torch
 from av.video.frame import PictureType
 from safetensors.torch import load_file
 
-from engine.errors import UsageError, VideoError
+from engine.errors import NotFoundError, UsageError, VideoError
 from engine.evaluation.bench.clips import write_moving
 from engine.evaluation.datasets.extract import KINDS, Extracted, extract, is_extracted
 from engine.evaluation.datasets.prepare import (
@@ -21,8 +21,8 @@ from engine.evaluation.datasets.prepare import (
     tabulate_prepared,
 )
 from engine.evaluation.encodings import encode
-from engine.evaluation.evaluate import at_most
-from engine.evaluation.files import sample_file
+from engine.evaluation.evaluate import at_most, find_videos
+from engine.evaluation.files import named_apart, sample_file
 from engine.evaluation.windows import FileFrames
 from engine.vision.backbone.preprocess import Preprocessing
 from engine.vision.backbone.space import Space
@@ -58,6 +58,36 @@ def test_frames_are_sampled_square_and_every_fourth_is_an_anchor(source, tmp_pat
         assert image.shape == (64, 64, 3)
         difference = image.astype(int) - square(shown, 64)
         assert np.abs(difference).mean() < 12  # coded at crf 22, without a search for motion
+
+
+def test_videos_are_never_coded_over_themselves(source, tmp_path) -> None:
+    own = tmp_path / "a.mp4"
+    own.write_bytes(source.read_bytes())
+    with pytest.raises(UsageError, match="holds the videos; allowed: another folder"):
+        list(prepare_dataset(["a"], [("a", own)], tmp_path, RECIPE))
+    assert own.read_bytes() == source.read_bytes()
+    broken = tmp_path / "b.mp4"
+    broken.write_bytes(b"no video")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "b.mp4").write_bytes(source.read_bytes())
+    [failed] = prepare_dataset(["b"], [("b", broken)], out, RECIPE)
+    assert failed.outcome == "failed"
+    assert (out / "b.mp4").read_bytes() == source.read_bytes()  # what could not be replaced stays
+
+
+def test_what_lies_beside_a_video_is_not_taken_for_it(source, tmp_path) -> None:
+    for name in ("a.json", "a.srt", "b/a.mp4", "c.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("-")
+    found = dict(find_videos(tmp_path, ["a", "c", "d"]))
+    assert found == {"a": tmp_path / "b/a.mp4", "c": tmp_path / "c.json"}
+    failed: list[tuple[str, str]] = []
+    kept = named_apart([Path("x/a.mp4"), Path("y/a.mkv"), Path("y/b.mkv")], failed)
+    assert kept == [("a", Path("x/a.mp4")), ("b", Path("y/b.mkv"))]
+    assert failed == [("a.mkv", "x/a.mp4 has that name, too")]
+    with pytest.raises(NotFoundError, match="no folder of videos at"):
+        list(find_videos(tmp_path / "nowhere", ["a"]))
 
 
 def test_the_centre_is_cut_out() -> None:

@@ -13,7 +13,7 @@ def load_how2qa(path: Path, *, seed: int = 0) -> Dataset:
     its number: a scorer that breaks ties towards a fixed place gains nothing.
     """
     questions = []
-    for number, row in enumerate(read_bare_rows(path, 7)):
+    for number, (line, row) in enumerate(read_bare_rows(path, 7)):
         video, span, *wrong, text, right = row
         order = [0, 1, 2, 3]
         random.Random(f"{seed}-{number}").shuffle(order)
@@ -25,7 +25,7 @@ def load_how2qa(path: Path, *, seed: int = 0) -> Dataset:
                 text=text,
                 choices=tuple(listed[place] for place in order),
                 answer=order.index(3),
-                clip=parse_span(span),
+                clip=parse_span(span, f"{path}:{line}"),
             )
         )
     return Dataset("how2qa", questions=tuple(questions))

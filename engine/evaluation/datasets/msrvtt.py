@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from engine.evaluation.datasets.base import Captioned, Dataset, read_rows
+from engine.evaluation.datasets.base import Captioned, Dataset, check_keys, read_rows
 
 
 def load_msrvtt(path: Path) -> Dataset:
     """Read `MSRVTT_JSFUSION_test.csv` (key, vid_key, video_id, sentence)."""
-    rows = read_rows(path, ("key", "video_id", "sentence"))
+    rows = list(read_rows(path, ("key", "video_id", "sentence")))
+    check_keys(path, (row["key"] for row in rows))
     return Dataset(
         name="msrvtt",
         captions=tuple(Captioned(r["key"], r["video_id"], r["sentence"]) for r in rows),

@@ -1,5 +1,6 @@
 """A dataset's videos as the published comparisons take them: sampled, square, coded anew."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from engine.video.gop import index_gops
 from engine.video.sample import check_fps, sample_frames, sample_times
 from engine.video.write import H264, Image, write_h264
 
+log = logging.getLogger(__name__)
 SUFFIX = ".mp4"
 BLOCK = 16  # pixels along a macroblock; a cell of the cues is a patch where a side has as many
 Outcome = Literal["prepared", "known", "failed", "missing"]
@@ -80,10 +82,12 @@ def prepare_dataset(
 
 def _prepare(name: str, path: Path, target: Path, recipe: CodingRecipe) -> CodedVideo:
     if target.exists():
+        if target.samefile(path):
+            raise UsageError(f"--target {target.parent} holds the videos; allowed: another folder")
         try:
             return CodedVideo(name, "known", check_prepared(target, recipe))
         except VideoError:
-            target.unlink()
+            log.info("%s is of another recipe or damaged; made anew", target)
     unfinished = target.with_name(f".{target.name}.part{SUFFIX}")
     try:
         written = write_h264(unfinished, _sampled(path, recipe), recipe.fps, settings=recipe.h264)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from engine.errors import UsageError
 from engine.evaluation.datasets.base import Dataset
 from engine.evaluation.datasets.how2qa import load_how2qa
 from engine.evaluation.datasets.msrvtt import load_msrvtt
@@ -27,6 +28,13 @@ class AnnotatedSet:
     fps: float  # sampled frames a second
     most: int  # frames of a video
     spans: str = ""  # the file of spans that it needs, in words; empty: none
+
+    def check_spans(self, name: str, given: Path | None, *, needed: bool = True) -> None:
+        """Refuse a file of spans where the set `name` has none, and its lack where it is needed."""
+        if given is not None and not self.spans:
+            raise UsageError(f"dataset {name} has no spans, got --spans {given}")
+        if given is None and self.spans and needed:
+            raise UsageError(f"dataset {name} needs --spans {self.spans}")
 
 
 def _alone(load: Callable[[Path], Dataset], file: Path, _spans: Path | None) -> Dataset:

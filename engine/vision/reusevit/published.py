@@ -81,6 +81,8 @@ def _check(source: _Source, whole: Tensor, value: Tensor) -> None:
     shape = goal.T.shape if source.transposed else goal.shape
     if [size for size in value.shape if size != 1] != [size for size in shape if size != 1]:
         raise ModelError(f"{source.name}: expected {list(shape)}, got {list(value.shape)}")
+    if not value.isfinite().all():
+        raise ModelError(f"{source.name}: holds values that are not finite")
 
 
 def _gates(config: ReuseConfig, count: int) -> Iterator[_Source]:

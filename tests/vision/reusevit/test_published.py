@@ -140,6 +140,11 @@ def invent(named: dict[str, Tensor]) -> None:
             lambda named: named.update({"other.blobnet.decoder.final.bias": torch.ones(1)}),
             "two tensors",
         ),
+        (
+            lambda named: named.update({f"{ENCODER}layers.1.reuse_module.decision_module"
+                                        ".blocks.1.0.bias": torch.full((160,), torch.nan)}),
+            "layers.1.*blocks.1.0.bias: holds values that are not finite",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_not_whole_is_refused_and_fills_nothing(change: Change, said: str) -> None:
