@@ -62,6 +62,7 @@ def _model(engine: Engine, role: str) -> ModelOut:
         revision=model.space.revision,
         weights=model.space.weight_hash,
         precision=model.space.precision,
+        computed=str(model.tower.dtype).removeprefix("torch."),
         device=str(model.device),
         caution=caution(settings.model),
         card=card,

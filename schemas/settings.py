@@ -49,7 +49,8 @@ class ModelOut(BaseModel):
     dimensions: int
     revision: str = Field(description="the hub's commit, or local")
     weights: str = Field(description="their SHA-256")
-    precision: str
+    precision: str = Field(description="of the space: fp8, or bf16, which all finer ones count as")
+    computed: str = Field(description="the numbers that its tower computes with on this device")
     device: str
     caution: str | None = Field(description="what has to be known before it is relied on")
     card: CardOut | None = Field(description="of the built-in model; null: another's own holds")
@@ -102,6 +103,7 @@ class SettingsOut(BaseModel):
                 "revision": "local",
                 "weights": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                 "precision": "bf16",
+                "computed": "float32",
                 "device": "cpu",
                 "caution": "the built-in model knows made-up clips only",
                 "card": None,

@@ -25,7 +25,7 @@ export async function openSettings() {
 
 function modelCard({ model, role }) {
   return card(t("settings.model"), facts([[t("settings.name"), model.name], [t("settings.space"), model.space], [t("settings.dimensions"), model.dimensions],
-    [t("settings.device"), model.device], [t("settings.precision"), model.precision], [t("settings.revision"), model.revision],
+    [t("settings.device"), model.device], [t("settings.precision"), model.precision], [t("settings.computed"), model.computed], [t("settings.revision"), model.revision],
     [t("settings.weights"), model.weights.slice(0, 12)], [t("settings.actions"), model.actions], [t("settings.detector"), model.detector ?? t("settings.none")],
     [t("settings.role"), t(`role.${role}`)]]), model.caution && make("p", { className: "hint", textContent: model.caution }));
 }

@@ -34,7 +34,7 @@ function managed(video) {
     tools.append(button(t("videos.remove"), async () => {
       if (!confirm(t("videos.remove.sure", { name: video.name }))) return;
       try { await call(`/videos/${video.id}`, { method: "DELETE" }); await openVideos(here().state); }
-      catch (error) { say("videos-said", error.message, true); }
+      catch (error) { await openVideos(here().state); say("videos-said", error.message, true); } // somebody else may have removed it
     }, { className: "quiet remove", ariaLabel: t("videos.remove.label", { name: video.name }) }));
   }
   return videoCard(video, [tools]);

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Condition, Thread
 from time import monotonic
 from typing import Self
+from urllib.parse import urlsplit
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -28,16 +29,19 @@ SCHEMES = ("rtsp", "rtsps", "http", "https", "tcp", "udp", "srt")
 DEVICES = {"v4l2": Path("/dev")}  # by the scheme: libav's name too, and where they lie
 _OPTIONS = {
     "protocol_whitelist": "rtsp,rtsps,rtp,rtcp,srtp,http,https,httpproxy,tcp,udp,tls,crypto,srt",
-    "format_whitelist": f"{FORMATS},rtsp,sdp,rtp,hls",
+    "format_whitelist": f"{FORMATS},rtsp,sdp,rtp,hls,mpjpeg,jpeg_pipe",
     "rtsp_transport": "tcp",
     "max_pixels": str(MOST_PIXELS),
     "fpsprobesize": "0",  # else pictures of a second or more are held back to measure their pace
 }
+_WITHOUT_CLOCK = ("h264", "hevc", "vvc", "av1", "obu", "mjpeg", "mpjpeg", "jpeg_pipe")  # formats
+_BETWEEN_FILES = 3  # times as long nothing may come where whole files do, as by HLS
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds before another attempt to connect
 _SMOOTHED = 1.0  # seconds by which a picture may be dated before the one it follows
 _LENIENT = 1.1  # times the length that was asked for
 _TIME = "%Y-%m-%dT%H-%M-%S.%fZ"  # in names
-_SECRET = re.compile(r"//[^/@]*@")
+_AUTHORITY = re.compile(r"//(?:[^/?#]*@)?([^/?#@]*)([^?#]*)(.*)", re.DOTALL)
+_HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class LiveRecorder:
         if not re.fullmatch(r"[\w.-]{1,80}", name):
             raise UsageError(f"name {name!r}; allowed: letters, digits, `_`, `.` and `-`")
         self._url, self._bounds = url, bounds
+        files = urlsplit(url).path.endswith(".m3u8")
+        self._silence = bounds.silence_seconds * (_BETWEEN_FILES if files else 1)
         self.folder, self.name = folder, name
         self._changed = Condition()
         self._waiting: deque[LiveSegment] = deque()
@@ -106,7 +112,7 @@ class LiveRecorder:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        self._thread.join(3 * self._bounds.silence_seconds + 5)
+        self._thread.join(3 * self._silence + 5)
 
     def take(self, seconds: float) -> LiveSegment | None:
         """Return the oldest segment that waits, after at most so long; None where there is none."""
@@ -133,6 +139,8 @@ class LiveRecorder:
                     self.fault = None
                     self._record(source)
                 self.fault = "the stream ended"
+            except av.ExitError:
+                self.fault = f"nothing came for {self._bounds.silence_seconds:g} s"
             except (av.FFmpegError, OSError, ValueError) as error:
                 self.fault = str(getattr(error, "strerror", None) or error)
             if self._is_ended():
@@ -154,7 +162,7 @@ class LiveRecorder:
         if self._device is not None:
             place = self._url.partition("://")[2]
             return av.open(place, format=self._device, timeout=(silence, silence))
-        return av.open(self._url, options=dict(_OPTIONS), timeout=(silence, silence))
+        return av.open(self._url, options=dict(_OPTIONS), timeout=(silence, self._silence))
 
     def _record(self, source: InputContainer) -> None:
         if not source.streams.video:
@@ -162,14 +170,17 @@ class LiveRecorder:
         stream = source.streams.video[0]
         how = _RawWriting if stream.codec_context.name == "rawvideo" else _Writing
         writing: _Writing | None = None
-        silence, heard = self._bounds.silence_seconds, monotonic()
+        own = source.format.name in _WITHOUT_CLOCK  # dated as they come
+        began = heard = monotonic()
         try:
             for packet in source.demux(stream):
                 if self._ended:
                     return
+                if own and packet.time_base:
+                    packet.pts = packet.dts = round((monotonic() - began) / packet.time_base)
                 if packet.dts is None or packet.size == 0:
                     continue
-                silent = monotonic() - heard >= silence
+                silent = monotonic() - heard >= self._silence
                 if writing is not None and self._is_over(writing, packet):
                     self._finish(writing)
                     writing = None
@@ -178,7 +189,7 @@ class LiveRecorder:
                 if writing is not None:
                     writing.put(packet)
                 if silent:  # libav gives up the picture in hand, and would go on without the next
-                    raise TimeoutError(f"nothing came for {silence:g} s")
+                    raise TimeoutError(f"nothing came for {self._silence:g} s")
                 heard = monotonic()
         finally:
             if writing is not None:
@@ -347,8 +358,15 @@ def _now() -> datetime:
 
 
 def shown_url(url: str) -> str:
-    """Return an address without the name and password in it."""
-    return _SECRET.sub("//", url)
+    """Return an address without what may be secret: a name and password, what is asked for."""
+
+    def shown(found: re.Match[str]) -> str:
+        host, path, asked = found.groups()
+        if not _HOST.fullmatch(host):  # a password with a slash in it
+            return "//…"
+        return f"//{host}{path}{'?…' if asked else ''}"
+
+    return _AUTHORITY.sub(shown, url, count=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ def test_it_tells_what_was_set_and_what_is_stored(data: Path, made: object) -> N
     assert (told["limits"]["max_queries"], told["limits"]["sql_rows"]) == (3, 777)
     assert (told["model"]["space"], told["model"]["dimensions"]) == (space.key, space.dimension)
     assert told["model"]["weights"] == space.weight_hash
+    assert (told["model"]["precision"], told["model"]["computed"]) == ("bf16", "float32")
     assert (told["store"]["videos"], told["store"]["embedded"]) == ({"ready": 2}, {"complete": 2})
     assert told["store"]["seconds"] == pytest.approx(lasting)
     assert [index["rows"] for index in told["store"]["indexes"]] == [rows]

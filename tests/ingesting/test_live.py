@@ -254,6 +254,13 @@ def test_bounds_are_positive() -> None:
 def test_a_password_is_not_shown() -> None:
     assert shown_url("rtsp://me:secret@cam/1") == "rtsp://cam/1"
     assert shown_url("rtsp://cam/a@b") == "rtsp://cam/a@b"
+    assert shown_url("rtsp://me:s@cret@cam:554/1") == "rtsp://cam:554/1"
+    assert shown_url("rtsp://me:sec/ret@cam/1") == "rtsp://…"
+    assert (
+        shown_url("http://[::1]:80/live.m3u8?user=me&pwd=secret") == "http://[::1]:80/live.m3u8?…"
+    )
+    assert shown_url("http://cam?pwd=secret#secret") == "http://cam?…"
+    assert shown_url("v4l2:///dev/video0") == "v4l2:///dev/video0"
 
 
 def test_what_goes() -> None:
