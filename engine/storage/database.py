@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from time import monotonic, sleep
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -68,6 +68,8 @@ class Database:
         self.path = path
         self.read_only = read_only
         self.writing = RLock()
+        self._opening = Lock()
+        self._num_cursors = 0
         self._file: int | None = None
         self.changes = 0  # transactions that were committed
         self.shown = 0  # those that changed what searches see of videos and rows
@@ -204,11 +206,15 @@ class Database:
     @contextmanager
     def cursor(self) -> Iterator[Any]:
         """Give a connection of its own to the calling thread, closed afterwards."""
-        cursor = self._connect()
+        with self._opening:
+            cursor = self._connect()
+            self._num_cursors += 1
         try:
             yield cursor
         finally:
             cursor.close()
+            with self._opening:
+                self._num_cursors -= 1
 
     def _connect(self) -> Any:
         try:
@@ -245,15 +251,20 @@ class Database:
     @contextmanager
     def _adding(self) -> Iterator[Any]:
         """Give the connection that only adds: without an optimizer, a small insert takes half."""
-        if self._adder is None:
-            self._adder = self._connect()
-            self._adder.execute("PRAGMA disable_optimizer")
+        with self._opening:
+            if self._adder is None:
+                self._adder = self._connect()
+                self._adder.execute("PRAGMA disable_optimizer")
+            self._num_cursors += 1
         try:
             yield self._adder
         except BaseException:
             self._adder.close()
             self._adder = None
             raise
+        finally:
+            with self._opening:
+                self._num_cursors -= 1
 
     def _note_length(self) -> None:
         assert self._file is not None
@@ -314,6 +325,27 @@ class Database:
         with self.writing:
             self.read_late()
             self.path, self._connection = path, other._connection
+
+    def renew(self) -> bool:
+        """Close the file and open it again, unless somebody reads just now; return whether.
+
+        DuckDB keeps some memory of each change and each checkpoint, and gives it back only then.
+        """
+        assert not self.read_only
+        with self.writing, self._opening:
+            if self._num_cursors:
+                return False
+            if self._adder is not None:
+                self._adder.close()
+                self._adder = None
+            self._connection.close()
+            try:
+                self._connection = duckdb.connect(str(self.path))
+            except duckdb.Error as error:
+                text = f"cannot open the catalog {self.path} again: {_line(error)}; {REPAIR}"
+                raise StoreError(text) from error
+            self._note_length()
+            return True
 
     def close(self) -> None:
         """Write the log into the database file and close it."""

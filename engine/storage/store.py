@@ -38,6 +38,7 @@ from engine.storage.verify import StoreProblem as StoreProblem
 
 _log = logging.getLogger(__name__)
 PUBLISH_SECONDS = 10.0  # the least time between two copies for readers while work goes on
+_RENEW_CHANGES = 2000  # of the catalog, some 130 ingests: DuckDB holds some 3 MiB more by then
 _PUBLISH_SHARE = 20  # and so many times longer than the last copy took
 
 
@@ -57,6 +58,7 @@ class Store(Reader, Closing):
         self._lock = lock
         self._reached = reached
         self._settled, self._settle_at = database.changes, 0.0
+        self._renewed = database.changes
 
     @classmethod
     def open(
@@ -124,6 +126,8 @@ class Store(Reader, Closing):
             if publish_copy(self.layout, self._database, self._reached):
                 self._settled = changes
                 self._files.discard()
+            if changes >= self._renewed + _RENEW_CHANGES and self._database.renew():
+                self._renewed = changes
             took = monotonic() - started
             self._settle_at = monotonic() + max(PUBLISH_SECONDS, _PUBLISH_SHARE * took)
 
