@@ -11,6 +11,7 @@ from mcp_types import ImageContent, ToolAnnotations
 from pydantic import Field
 
 from api.clock import clock
+from api.render import plain
 from engine import __version__
 from engine.caller import for_one_who, sees_folders
 from engine.errors import EngineError, UsageError
@@ -22,6 +23,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 MOST_ROWS = 200  # of a statement that an agent reads
 _MOST_VIDEOS = 100
+_MOST_BYTES = 1 << 18  # of those rows
 _READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 _HOW = (
     "Ask a collection of videos. browse lists them; find gives the moments that fit a text, each"
@@ -112,6 +114,7 @@ class _Tools:
         """Word a part of a video as a reference that others can check."""
         found = self._engine.video(video)
         last = found.duration_seconds
+        stop_seconds = stop_seconds if last is None else min(stop_seconds, last)
         if not start_seconds < stop_seconds or (last is not None and start_seconds >= last):
             given = f"start {start_seconds:g}, stop {stop_seconds:g}"
             raise UsageError(f"{given}; allowed: a part of the {last or 0:g} seconds of the video")
@@ -132,7 +135,17 @@ class _Tools:
         with for_one_who(sees_folders=sees_folders(), may_change=False):
             found = self._engine.sql(statement)
             table, caution = found.arrow(), found.caution
-        rows = table.slice(0, MOST_ROWS).to_pylist()
+        shown = table.slice(0, MOST_ROWS)
+        if shown.nbytes > _MOST_BYTES:
+            raise UsageError(
+                f"{shown.num_rows} rows have {shown.nbytes} bytes; allowed: {_MOST_BYTES}: choose"
+                " fewer columns, or parts of their texts"
+            )
+        rows = [
+            dict(zip(table.column_names, row, strict=True))
+            for batch in shown.to_batches()
+            for row in zip(*map(plain, batch.columns), strict=True)
+        ]
         return {"rows": rows, "of": table.num_rows, **_caution(caution)}
 
 

@@ -176,6 +176,17 @@ def enough(names: Sequence[str], more: int = 0, how: str = "") -> str:
     return ", ".join(name[:_WIDEST] for name in shown) + (rest if left else "")
 
 
+def check_text(text: str, what: str) -> None:
+    """Raise UsageError where a text is empty, or holds half of a pair of surrogates."""
+    if not text.strip():
+        raise UsageError(f"{what} is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"half of a letter, {text[error.start]!a}"
+        raise UsageError(f"{what} holds {half}; allowed: whole ones") from error
+
+
 def check_videos(videos: object) -> None:
     """Raise UsageError where one name stands for a list: it would be read letter by letter."""
     if isinstance(videos, str | int):

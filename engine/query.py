@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import UsageError, unknown
+from engine.errors import UsageError, check_text, unknown
 from engine.results import Coverage as Coverage
 from engine.results import GroupBy as GroupBy
 from engine.results import Moment as Moment
@@ -108,5 +108,7 @@ def check_query(
         raise UsageError(f"top_k is {top_k}; allowed: 1 or more")
     if min_score is not None and not -1 <= min_score <= 1:
         raise UsageError(f"min_score is {min_score}; allowed: -1 to 1, as cosines are")
-    if not isinstance(subject, np.ndarray) and not subject.strip():
-        raise UsageError("the text to look for is empty")
+    if isinstance(subject, str):
+        check_text(subject, "the text to look for")
+    elif isinstance(subject, bytes) and not subject.strip():
+        raise UsageError("the picture to look for is empty")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.answering.kept import AnswerFile, Exchange
-from engine.errors import UsageError
+from engine.errors import UsageError, check_text
 from engine.operators.base import Context
 from engine.results import NOT_SHOWN, Answer, Claim, Follow, Outlook
 from engine.search.schema import check_schema
@@ -76,14 +76,13 @@ class AskedQuestion:
         return replace(self, before=before, session=session, videos=videos)
 
     def __post_init__(self) -> None:
-        if not self.text.strip():
-            raise UsageError("the question is empty")
+        check_text(self.text, "the question")
         if self.choices is None:
             return
         if len(self.choices) < 2:
             raise UsageError(f"{len(self.choices)} choice; allowed: none, or two and more")
-        if not all(choice.strip() for choice in self.choices):
-            raise UsageError("a choice is empty")
+        for choice in self.choices:
+            check_text(choice, "a choice")
         if NOT_SHOWN in self.choices:
             raise UsageError(f"the choice {NOT_SHOWN!r} needs not be given: it is always weighed")
         if len(set(self.choices)) < len(self.choices):

@@ -38,6 +38,7 @@ _WITHOUT_CLOCK = ("h264", "hevc", "vvc", "av1", "obu", "mjpeg", "mpjpeg", "jpeg_
 _BETWEEN_FILES = 3  # times as long nothing may come where whole files do, as by HLS
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds before another attempt to connect
 _SMOOTHED = 1.0  # seconds by which a picture may be dated before the one it follows
+_FADES = 0.9  # of how long there was no key picture, with each segment in which it was shorter
 _LENIENT = 1.1  # times the length that was asked for
 _TIME = "%Y-%m-%dT%H-%M-%S.%fZ"  # in names
 _AUTHORITY = re.compile(r"//(?:[^/?#]*@)?([^/?#@]*)([^?#]*)(.*)", re.DOTALL)
@@ -94,7 +95,7 @@ class LiveRecorder:
         self._waiting: deque[LiveSegment] = deque()
         self._ended = False
         self._newest = datetime.min  # when a segment was recorded
-        self._gop = 0.0  # the longest time between key pictures in the segment before
+        self._gop = 0.0  # the longest time between key pictures lately
         self.lost = self.dropped = 0
         self.fault: str | None = None  # why there is no connection now
         self._thread = Thread(target=self._run, name=f"live {name}", daemon=True)
@@ -205,7 +206,7 @@ class LiveRecorder:
         segment = writing.close(after=self._newest)
         if segment is None:
             return
-        self._newest, self._gop = segment.recorded_at, writing.gop
+        self._newest, self._gop = segment.recorded_at, max(writing.gop, _FADES * self._gop)
         with self._changed:
             self._waiting.append(segment)
             while len(self._waiting) > self._bounds.waiting:
@@ -253,12 +254,12 @@ class _Writing:
         """Whether, until another key picture, it would be further from its length, or too long.
 
         `gop` is how long that took before. A tenth too long is not: no clock is even. Nothing
-        shorter than a quarter is full.
+        shorter than a half is full.
         """
         lasts = self.lasts(key)
         self.gop = max(self.gop, lasts - self._key)
         until = lasts + max(self.gop, gop)
-        return lasts >= seconds / 4 and (
+        return lasts >= seconds / 2 and (
             until > _LENIENT * seconds or seconds - lasts <= until - seconds
         )
 

@@ -15,6 +15,8 @@ from engine.storage.snapshot import members
 from engine.storage.store import Store
 from engine.storage.view import Places
 
+_IDS = range(1, 1 << 63)  # that videos may have
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamedVideos(Mapping[int, str]):
@@ -77,7 +79,8 @@ def select_names(
         return NamedVideos(wanted[members(wanted, known)], names)
     check_videos(wanted)
     ids = [int(item) for item in wanted if not isinstance(item, str)]
-    found = store.catalog.names_of(ids) if ids else {}
+    possible = [each for each in ids if each in _IDS]
+    found = store.catalog.names_of(possible) if possible else {}
     if len(found) < len(set(ids)):
         store.catalog.require(min(set(ids) - found.keys()))
     for item in wanted:

@@ -162,11 +162,11 @@ def test_a_video_that_somebody_else_removed_goes(browser: Browser, own_engine: E
     settings = ServerSettings()
     with serving(create_app(own_engine, settings), settings) as port:
         browser.open(f"http://127.0.0.1:{port}/#videos")
-        assert until(lambda: count(browser, "#video-list .video")) == 2
+        there = until(lambda: count(browser, "#video-list .video"))
         own_engine.remove(1)
         browser.tell("window.confirm = () => true")
         browser.click("#video-list .video[data-id='1'] .remove")
-        until(lambda: count(browser, "#video-list .video") == 1)
+        until(lambda: count(browser, "#video-list .video") == there - 1)
         said = "return document.querySelector('#videos-said').textContent"
         until(lambda: "no video 1" in browser.tell(said))
         assert all("404" in each for each in browser.complaints())  # which the page has told

@@ -87,10 +87,28 @@ def test_an_agent_is_told_what_is_allowed(engine: Engine) -> None:
             ("cite", {"video": 1, "start_seconds": 3, "stop_seconds": 2}, "allowed: a part of"),
             ("sql", {"statement": "DELETE FROM videos"}, "SELECT"),
             ("find", {"text": "a star", "top": 0}, "greater than or equal to 1"),
+            ("find", {"text": "half \ud83c"}, "half of a letter, '\\ud83c'"),
+            ("ask", {"question": "half \ud83c"}, "half of a letter"),
+            ("ask", {"question": "which?", "choices": ["a", "\udc00"]}, "half of a letter"),
+            ("find", {"text": "a star", "videos": [2**70]}, f"no video {2**70}"),
+            ("sql", {"statement": "SELECT repeat('x', 1000000) AS x"}, "allowed: 262144"),
         ):
             done = await client.call_tool(tool, given)
             assert done.is_error
             assert said in done.content[0].text
+
+    talk(build_server(engine), work)
+
+
+def test_what_json_has_no_word_for(engine: Engine) -> None:
+    from api.mcp import build_server
+
+    async def work(client: Any) -> None:
+        statement = "SELECT 'nan'::DOUBLE a, 'inf'::FLOAT b, 'ab'::BLOB c, MAP {'k': 1} m"
+        found = await call(client, "sql", statement=statement)
+        assert found["rows"] == [{"a": None, "b": None, "c": "YWI=", "m": {"k": 1}}]
+        cited = await call(client, "cite", video=1, start_seconds=0, stop_seconds=1e300)
+        assert cited["stop_seconds"] == engine.video(1).duration_seconds
 
     talk(build_server(engine), work)
 

@@ -159,7 +159,7 @@ def test_key_pictures_out_of_turn_make_no_segment_longer(tmp_path: Path) -> None
     lengths = list[float]()
     while (segment := recorder.take(0)) is not None:
         lengths.append(round(segment.seconds + 0.1, 1))  # to the end of its last picture
-    assert lengths == [1.0, 0.6, 1.0, 1.0, 0.3, 1.0, 1.0, 0.8, 1.0, 0.3]
+    assert lengths == [1.0, 0.6, 1.0, 1.0, 1.3, 1.0, 0.8, 1.0, 0.3]
 
 
 @needs_ffmpeg
