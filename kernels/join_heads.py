@@ -6,9 +6,9 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels.launch import runs_triton
-from kernels.located_attention import LOG2E, located_scores, located_tile, square_side
+from kernels.located_attention import LOG2E, located_rows, located_scores, spread_rows, square_side
 
-BLOCK_M, BLOCK_N = 64, 128
+BLOCK_M, BLOCK_N = 64, 64  # more of them do not fit the registers
 
 
 def join_heads(
@@ -66,10 +66,11 @@ def join_heads(
         H=heads,
         C=size,
         S=side,
+        BLOCK_S=max(16, triton.next_power_of_2(side)),
         BLOCK_M=BLOCK_M,
         BLOCK_N=BLOCK_N,
         num_warps=4,
-        num_stages=3,
+        num_stages=2,
     )
     return out
 
@@ -108,6 +109,7 @@ def _join_heads_kernel(
     H,
     C: tl.constexpr,
     S,
+    BLOCK_S: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
@@ -121,12 +123,17 @@ def _join_heads_kernel(
     if down_ptr is not None:
         down_ptr += batch * H * K * (2 * S - 1)
         right_ptr += batch * H * K * (2 * S - 1)
-        places_ptr += batch * K
+        at = tl.load(places_ptr + batch * K + m, mask=m < K, other=0)
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     for _ in range(H):
         q = tl.load(q_ptr + m[:, None] * q_row + c[None, :], mask=(m < K)[:, None], other=0.0)
         k = tl.load(k_ptr + n[:, None] * k_row + c[None, :], mask=(n < N)[:, None], other=0.0)
-        s = located_tile(q, k, m, n, down_ptr, right_ptr, places_ptr, scale, K, N, S)
+        s = tl.dot(q, k.T, input_precision="ieee") * (scale * LOG2E)
+        if down_ptr is not None:
+            below = located_rows(down_ptr, at // S, m, K, S, BLOCK_S)
+            aside = located_rows(right_ptr, at % S, m, K, S, BLOCK_S)
+            s += spread_rows(below, n // S, BLOCK_S) * LOG2E
+            s += spread_rows(aside, n % S, BLOCK_S) * LOG2E
         sums = tl.load(sums_ptr + m, mask=m < K, other=0.0) * LOG2E
         p = tl.exp2(s - sums[:, None])
         acc += p * p

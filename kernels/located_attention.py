@@ -65,6 +65,7 @@ def attend_located(
         H=heads,
         C=size,
         S=side,
+        BLOCK_S=max(16, triton.next_power_of_2(side)),
         BLOCK_M=BLOCK_M,
         BLOCK_N=BLOCK_N,
         num_warps=4,
@@ -116,31 +117,23 @@ def located_scores(
 
 
 @triton.jit
-def located_tile(
-    q,  # [BLOCK_M, C]
-    k,  # [BLOCK_N, C]
-    m,  # [BLOCK_M], places of the queries
-    n,  # [BLOCK_N], places of the keys
-    down_ptr,  # [K, 2 S - 1] or None
-    right_ptr,  # [K, 2 S - 1] or None
-    places_ptr,  # [K] or None
-    scale,
-    K,
-    N,
-    S,
-):
-    """Scores of a tile in powers of two; of keys behind the last, -1e30."""
-    s = tl.dot(q, k.T, input_precision="ieee") * (scale * LOG2E)
-    if down_ptr is not None:
-        inside = (m < K)[:, None] & (n < N)[None, :]
-        at = tl.load(places_ptr + m, mask=m < K, other=0)
-        first = m[:, None] * (2 * S - 1) + S - 1
-        below = first + (at // S)[:, None] - (n // S)[None, :]
-        aside = first + (at % S)[:, None] - (n % S)[None, :]
-        below = tl.load(down_ptr + below, mask=inside, other=0.0)
-        aside = tl.load(right_ptr + aside, mask=inside, other=0.0)
-        s += (below.to(tl.float32) + aside.to(tl.float32)) * LOG2E
-    return tl.where((n < N)[None, :], s, -1.0e30)
+def located_rows(table_ptr, at, m, K, S, BLOCK_S: tl.constexpr):
+    """What is added for each row, or column, of the square: `[BLOCK_M, BLOCK_S]`, others 0."""
+    j = tl.arange(0, BLOCK_S)
+    near = m[:, None] * (2 * S - 1) + S - 1 + at[:, None] - j[None, :]
+    return tl.load(table_ptr + near, mask=(m < K)[:, None] & (j < S)[None, :], other=0.0)
+
+
+@triton.jit
+def spread_rows(added, line, BLOCK_S: tl.constexpr):
+    """Hand what is added for rows, or columns, out to the keys that lie in each, `line` `[N]`.
+
+    A product with ones and zeros: exact, and on tensor cores, where reading it for each pair of
+    tokens would take longer than their attention.
+    """
+    j = tl.arange(0, BLOCK_S)
+    chosen = (j[:, None] == line[None, :]).to(added.dtype)
+    return tl.dot(added, chosen, input_precision="ieee")
 
 
 @triton.jit
@@ -165,6 +158,7 @@ def _attend_located_kernel(
     H,
     C: tl.constexpr,
     S,
+    BLOCK_S: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
@@ -179,15 +173,23 @@ def _attend_located_kernel(
         right_ptr += (batch * H + head) * K * (2 * S - 1)
         places_ptr += batch * K
     q = tl.load(q_ptr + m[:, None] * q_row + c[None, :], mask=(m < K)[:, None], other=0.0)
+    if down_ptr is not None:
+        at = tl.load(places_ptr + m, mask=m < K, other=0)
+        below = located_rows(down_ptr, at // S, m, K, S, BLOCK_S)
+        aside = located_rows(right_ptr, at % S, m, K, S, BLOCK_S)
     peak = tl.full((BLOCK_M,), -1.0e30, tl.float32)
     total = tl.zeros((BLOCK_M,), tl.float32)
     acc = tl.zeros((BLOCK_M, C), tl.float32)
     for start in range(0, N, BLOCK_N):
         n = start + tl.arange(0, BLOCK_N)
-        at = n[:, None] * k_row + c[None, :]
-        k = tl.load(k_ptr + at, mask=(n < N)[:, None], other=0.0)
-        v = tl.load(v_ptr + at, mask=(n < N)[:, None], other=0.0)
-        s = located_tile(q, k, m, n, down_ptr, right_ptr, places_ptr, scale, K, N, S)
+        where = n[:, None] * k_row + c[None, :]
+        k = tl.load(k_ptr + where, mask=(n < N)[:, None], other=0.0)
+        v = tl.load(v_ptr + where, mask=(n < N)[:, None], other=0.0)
+        s = tl.dot(q, k.T, input_precision="ieee") * (scale * LOG2E)
+        if down_ptr is not None:
+            s += spread_rows(below, n // S, BLOCK_S) * LOG2E
+            s += spread_rows(aside, n % S, BLOCK_S) * LOG2E
+        s = tl.where((n < N)[None, :], s, -1.0e30)
         new_peak = tl.maximum(peak, tl.max(s, 1))
         shrink = tl.exp2(peak - new_peak)
         p = tl.exp2(s - new_peak[:, None])

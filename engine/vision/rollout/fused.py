@@ -120,8 +120,8 @@ class FusedRollout:
 
     def _run(self, kind: Kind, places: Numbers, pixels: Tensor) -> None:
         width = self._lanes
-        while width % 4 == 0 and width // 4 >= len(places):
-            width //= 4
+        while width % 2 == 0 and width // 2 >= len(places):
+            width //= 2
         if (kind, width) not in self._graphs and self.tower.device.type == "cuda":
             self._places.fill_(self._lanes)
             self._graphs[kind, width] = capture(lambda: self._forward(kind, width))
