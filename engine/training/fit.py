@@ -59,8 +59,9 @@ def fit(
     optimiser = torch.optim.AdamW(
         network.parameters(), fitting.learning_rate, weight_decay=fitting.weight_decay
     )
+    warmup = fitting.warmup * (1 + 1e-9)  # torch divides by zero where it takes just one step
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, fitting.learning_rate, fitting.steps, pct_start=fitting.warmup
+        optimiser, fitting.learning_rate, fitting.steps, pct_start=warmup
     )
     began = time.monotonic()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -121,6 +121,16 @@ def test_what_a_reader_answers_wrongly_is_grounded_where_the_right_answer_is() -
     assert all(any(np.array_equal(r.statement, b.statement) for b in both) for r in right)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 11, 20])
+def test_any_number_of_steps_is_taken(tmp_path, steps) -> None:
+    network = torch.nn.Linear(3, 1)
+    before = network.weight.detach().clone()
+    plan = HeadPlan.usual(2, 2, steps, 1e-2, 1).fitting
+    fit(network, lambda _: {"loss": network(torch.ones(3)).sum() ** 2}, plan, tmp_path / "log.csv")
+    assert not torch.equal(network.weight, before)
+    assert (tmp_path / "log.csv").read_text().splitlines()[-1].startswith(f"{steps - 1},")
+
+
 def test_rows_of_like_length_are_drawn_each_as_often() -> None:
     lengths = torch.arange(100).flip(0) % 50
     random = torch.Generator().manual_seed(0)
