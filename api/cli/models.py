@@ -73,9 +73,9 @@ def list_models(data: flags.Data = flags.DATA, as_json: flags.Json = False) -> N
         return
     rows = [("builtin", f"{size / 2**20:.1f} MiB", licence, "", "", about)]
     for card in cards:
-        known = f"{card.size_bytes / 2**20:.1f} MiB", card.weights.licence or "unknown"
-        here = f"{card.times.dense_ms:.1f} ms a frame, {card.times.gate_ms:.1f} gated"
-        rows.append((card.model, *known, here, card.checked_at, card.good_for))
+        size_told = f"{card.size_bytes / 2**20:.1f} MiB" if card.size_bytes else "unknown"
+        known = size_told, card.weights.licence or "unknown"
+        rows.append((card.model, *known, card.times.speed, card.checked_at, card.good_for))
     show.print_table(("model", "size", "licence", "speed here", "checked", "good for"), rows)
 
 

@@ -81,13 +81,34 @@ class Times:
     """Medians on this machine, and what the gate did meanwhile."""
 
     dense_ms: float  # of a frame
-    gate_ms: float
-    gate_drift: float  # mean
-    gate_share: float  # of dense multiply-accumulates
-    text_ms: float
+    gate_ms: float | None  # None: no gate runs on a forward that is not ours
+    gate_drift: float | None  # mean
+    gate_share: float | None  # of dense multiply-accumulates
+    text_ms: float | None  # None: it reads no texts
     search_ms: float
     rows: int  # random ones, that the search is among
     rounds: int
+
+    @property
+    def told(self) -> str:
+        """Tell them in words."""
+        gate = "every frame in full"
+        if self.gate_ms is not None and self.gate_drift is not None and self.gate_share is not None:
+            gate = (
+                f"early gate {self.gate_ms:.1f} ms (mean drift {self.gate_drift:.4f},"
+                f" {self.gate_share:.2f} of dense arithmetic)"
+            )
+        text = "" if self.text_ms is None else f" a text {self.text_ms:.1f} ms,"
+        return (
+            f"medians of {self.rounds}: dense {self.dense_ms:.1f} ms a frame, {gate},{text} an"
+            f" exact search of {self.rows} vectors {self.search_ms:.1f} ms"
+        )
+
+    @property
+    def speed(self) -> str:
+        """Tell a frame's in a few words."""
+        gated = "" if self.gate_ms is None else f", {self.gate_ms:.1f} gated"
+        return f"{self.dense_ms:.1f} ms a frame{gated}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +138,7 @@ class CheckCard:
     gate: CheckedGate | None
     times: Times
     notes: tuple[str, ...] = ()
+    takes: str = ""  # what a vector is of, where that is no square picture
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -154,26 +176,27 @@ class CheckCard:
     @property
     def good_for(self) -> str:
         """Say in a few words what it can be used for, as far as it was seen."""
+        texts = f"texts up to {self.context} tokens" if self.context else "texts"
         chance = self.captions.of and self.captions.right <= 0.25 * self.captions.of
         seen = f"{self.captions.right} of {self.captions.of} made-up pictures find their caption"
         told = "" if not chance else "; as good as chance: nothing is known of it"
-        return (
-            f"pictures of {self.image_size} pixels, texts up to {self.context} tokens; {seen}{told}"
-        )
+        return f"{self.takes or f'pictures of {self.image_size} pixels'}, {texts}; {seen}{told}"
 
     def lines(self) -> Iterator[str]:
         """Tell it in words."""
         yield f"# {self.model}"
         yield ""
         yield f"- space {self.space}, revision {self.revision}, checked {self.checked_at}"
-        verified = all(file.verified for file in self.weights.files)
-        hashes = "equal to the hub's" if verified else "recorded; the source gives none"
-        yield (
-            f"- {self.weights.parameters / 1e6:.1f} M numbers in safetensors, "
-            f"{self.size_bytes / 2**20:.1f} MiB; hashes {hashes}"
-        )
-        yield f"- licence: {self.weights.licence or 'the folder does not say'}"
-        yield f"- {self.layers} layers, vectors of {self.dimension}; {self.good_for}"
+        if self.weights.files:
+            verified = all(file.verified for file in self.weights.files)
+            hashes = "equal to the hub's" if verified else "recorded; the source gives none"
+            yield (
+                f"- {self.weights.parameters / 1e6:.1f} M numbers in safetensors, "
+                f"{self.size_bytes / 2**20:.1f} MiB; hashes {hashes}"
+            )
+            yield f"- licence: {self.weights.licence or 'the folder does not say'}"
+        deep = f"{self.layers} layers, " if self.layers else ""
+        yield f"- {deep}vectors of {self.dimension}; {self.good_for}"
         yield f"- tried on {self.frames} frames of {self.streams} videos: {self.frames_of}"
         if (off := self.difference) is not None:
             yield (
@@ -189,14 +212,7 @@ class CheckCard:
                 f"- early gate calibrated: mean drift {self.gate.drift:.4f} (bound"
                 f" {self.gate.max_drift:g}) at {self.gate.share:.2f} of dense, in {self.gate.file}"
             )
-        times = self.times
-        yield (
-            f"- this machine ({self.machine}), medians of {times.rounds}: dense"
-            f" {times.dense_ms:.1f} ms a frame, early gate {times.gate_ms:.1f} ms (mean drift"
-            f" {times.gate_drift:.4f}, {times.gate_share:.2f} of dense arithmetic), a text"
-            f" {times.text_ms:.1f} ms, an exact search of {times.rows} vectors"
-            f" {times.search_ms:.1f} ms"
-        )
+        yield f"- this machine ({self.machine}), {self.times.told}"
         yield from (f"- note: {note}" for note in self.notes)
 
 

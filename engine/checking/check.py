@@ -11,15 +11,24 @@ import numpy as np
 import torch
 
 from engine.background import background_of
-from engine.checking.card import Captions, CheckCard, CheckedGate, Unrelated, Weights
-from engine.checking.equal import compare, reference_of
+from engine.checking.card import (
+    Captions,
+    CheckCard,
+    CheckedGate,
+    Difference,
+    Unrelated,
+    Weights,
+)
+from engine.checking.equal import compare, judge, reference_of
 from engine.checking.files import look_at
 from engine.checking.frames import Picture, Tell, TriedFrames, gather
+from engine.checking.library import compare_library
 from engine.checking.timing import take_times
 from engine.errors import ModelError
 from engine.search.null import measure_null
 from engine.training.earlygate.calibrate import calibrate
 from engine.vision.backbone.checkpoint import weights_of
+from engine.vision.backbone.library import library_of
 from engine.vision.backbone.locate import locate
 from engine.vision.backbone.named import parse_name
 from engine.vision.earlygate.file import GateCard, GateFile, save_gate
@@ -50,23 +59,16 @@ class Tryout:
 
 def check_model(name: str, trial: Tryout, tell: Tell) -> CheckCard:
     """Try a checkpoint out and return its card; the first thing that is wrong is an error."""
-    if parse_name(name).is_url:
-        raise ModelError("a server's weights cannot be looked at; allowed: a folder or an id")
-    folder, _ = locate(name, None)
-    tell("reading the weights")
-    weights = look_at(folder, weights_of(name, folder))
+    folder, weights = _look(name, tell)
     exact = load_model(name, device="cpu", dtype=torch.float32)
     model = _as_used(name, trial, exact)
     frames = gather(
         trial.videos, exact.preprocessing, streams=trial.streams, frames=trial.frames, tell=tell
     )
+    if trial.limits is not None and exact.tower.foreign:
+        raise ModelError(f"no early gate to calibrate, for {exact.tower.foreign}")
     shown, captions = made_up()
-    difference = None
-    reference, lacking = reference_of(name, folder)
-    if reference is not None:
-        tell(f"comparing with {reference.library}")
-        asked = (*captions[:4], *_TEXTS)
-        difference = compare(folder, exact, reference, frames.pictures, asked)
+    difference, lacking = _compared(name, folder, exact, frames, (*captions[:4], *_TEXTS), tell)
     tell("embedding")
     vectors = model.embed_images(frames.pictures)
     drift = 1 - (vectors * exact.embed_images(frames.pictures)).sum(1)
@@ -74,15 +76,15 @@ def check_model(name: str, trial: Tryout, tell: Tell) -> CheckCard:
     found = find_captions(model, shown, captions)
     if trial.limits is not None:
         tell("calibrating the early gate")
-    limits, gate = _calibrated(model, frames, trial)
+    gate, checked = (None, None) if model.tower.foreign else _calibrated(model, frames, trial)
     tell("timing")
-    times = take_times(model, EarlyGate(model.tower, limits), frames.streams, captions)
+    times = take_times(model, gate, frames.streams, captions)
     space, config = model.space, model.tower.config
     return CheckCard(
         model=name,
         revision=space.revision,
         space=space.key,
-        folder=str(folder),
+        folder=str(folder or ""),
         checked_at=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=_machine(model.device),
         device=str(model.device),
@@ -90,8 +92,8 @@ def check_model(name: str, trial: Tryout, tell: Tell) -> CheckCard:
         weights=weights,
         dimension=space.dimension,
         image_size=config.image_size,
-        context=model.text.config.context,
-        layers=config.layers,
+        context=model.text.config.context if folder else 0,
+        layers=config.layers if folder else 0,
         frames=frames.count,
         streams=len(frames.streams),
         frames_of=frames.of,
@@ -99,10 +101,65 @@ def check_model(name: str, trial: Tryout, tell: Tell) -> CheckCard:
         type_drift=float(drift.mean()),
         unrelated=Unrelated(null.middle, null.width),
         captions=found,
-        gate=gate,
+        gate=checked,
         times=times,
         notes=tuple(_notes(model, weights, lacking)),
+        takes=_taken(model),
     )
+
+
+def _look(name: str, tell: Tell) -> tuple[Path | None, Weights]:
+    """Read a checkpoint's weights; those of a server nobody can look at."""
+    if parse_name(name).is_url:
+        return None, Weights((), 0, None, ())
+    folder, _ = locate(name, None)
+    tell("reading the weights")
+    return folder, look_at(folder, weights_of(name, folder))
+
+
+def _compared(
+    name: str,
+    folder: Path | None,
+    exact: Model,
+    frames: TriedFrames,
+    texts: Sequence[str],
+    tell: Tell,
+) -> tuple[Difference | None, str]:
+    """Hold the model against its library, or against itself where it is the library's; else why."""
+    if folder is None:
+        return None, _repeated(exact, frames, texts)
+    if (family := library_of(parse_name(name).base, folder)) is not None:
+        tell("comparing with transformers' own preprocessing")
+        found, lacking = compare_library(name, family, folder, exact, frames.pictures, texts)
+        if found is not None:
+            judge(found, folder)
+        return found, lacking
+    reference, lacking = reference_of(name, folder)
+    if reference is None:
+        return None, lacking and f"{lacking}: our forward was held against nothing"
+    tell(f"comparing with {reference.library}")
+    return compare(folder, exact, reference, frames.pictures, texts), ""
+
+
+def _repeated(model: Model, frames: TriedFrames, texts: Sequence[str]) -> str:
+    """Ask a server the same again; say how far its answers lie apart."""
+    seen = [model.embed_images(frames.pictures) for _ in range(2)]
+    said = [model.embed_texts(texts) for _ in range(2)]
+    off = max(float(np.abs(once - again).max()) for once, again in (seen, said))
+    return (
+        "a server's weights cannot be looked at, and it may change its model unseen; asked twice,"
+        f" its unit vectors differ by {off:.1e} at most"
+    )
+
+
+def _taken(model: Model) -> str:
+    """Say what a vector is of, where that is no square picture."""
+    told, size = model.preprocessing, model.preprocessing.size
+    if told.pictures > 1:
+        return f"clips of {told.pictures} pictures of {size} pixels"
+    if told.fit is not None:
+        return f"pictures of any shape, of at most {told.fit.most} pixels"
+    return ""
 
 
 def _as_used(name: str, trial: Tryout, exact: Model) -> Model:
@@ -115,18 +172,18 @@ def _as_used(name: str, trial: Tryout, exact: Model) -> Model:
 
 def _calibrated(
     model: Model, frames: TriedFrames, trial: Tryout
-) -> tuple[FixedLimits, CheckedGate | None]:
+) -> tuple[EarlyGate, CheckedGate | None]:
     """Calibrate the gate where limits are wanted, and write them."""
-    limits = FixedLimits.uniform(model.tower.config, UNTRAINED)
+    start = EarlyGate(model.tower, FixedLimits.uniform(model.tower.config, UNTRAINED))
     if trial.limits is None:
-        return limits, None
-    start = EarlyGate(model.tower, limits)
+        return start, None
     found = calibrate(start, frames.streams, max_drift=trial.max_drift)
     assert isinstance(found.limits, FixedLimits)  # as those to start from are
     card = GateCard.of(model.space, trial.max_drift, found.report)
     save_gate(trial.limits, GateFile(found.limits, card))
     drift, share = found.trial.drift, found.trial.share
-    return found.limits, CheckedGate(str(trial.limits), trial.max_drift, drift, share)
+    checked = CheckedGate(str(trial.limits), trial.max_drift, drift, share)
+    return EarlyGate(model.tower, found.limits), checked
 
 
 def made_up() -> tuple[list[Picture], list[str]]:
@@ -145,9 +202,13 @@ def find_captions(model: Model, shown: Sequence[Picture], captions: Sequence[str
 
 def _notes(model: Model, weights: Weights, lacking: str) -> Sequence[str]:
     """What is no error, and should be known."""
-    notes = [f"{lacking}: our forward was held against nothing"] if lacking else []
+    notes = [lacking] if lacking else []
+    if model.tower.foreign:
+        notes.append(f"{model.tower.foreign}: every frame is embedded in full")
     if weights.unread:
         notes.append(f"never read, for they may hold pickles: {', '.join(weights.unread)}")
+    if model.tokenizer is None or model.tower.foreign:
+        return notes
     known, rows = len(model.tokenizer), model.text.config.vocabulary
     if known < FEWER * rows:
         notes.append(

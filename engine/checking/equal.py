@@ -1,7 +1,6 @@
 """Our forward beside the library's whose checkpoint it is, on the same pictures and texts."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,12 +12,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CONFIG_MAPPING, AutoImageProcessor, AutoModel
-from transformers.utils import logging as said
 
 from engine.checking.card import Difference
 from engine.checking.frames import Picture
 from engine.errors import ModelError
 from engine.vision.backbone.checkpoint import is_open_clip
+from engine.vision.backbone.library import quiet
 from engine.vision.backbone.locate import read_json
 from engine.vision.backbone.open_clip import CONFIG, WEIGHTS
 from engine.vision.backbone.preprocess import prepare
@@ -89,11 +88,12 @@ def compare(
         num_texts=len(texts),
         library=reference.library,
     )
-    _judge(found, folder)
+    judge(found, folder)
     return found
 
 
-def _judge(found: Difference, folder: Path) -> None:
+def judge(found: Difference, folder: Path) -> None:
+    """Refuse what is too far from the library's own."""
     for what, off in (("pictures", found.image), ("texts", found.text)):
         if not off <= LARGEST:  # a NaN compares false
             raise ModelError(
@@ -134,7 +134,7 @@ def _of_open_clip(folder: Path) -> tuple[Reference | None, str]:
 
 
 def _of_transformers(folder: Path) -> Reference:
-    with _quiet():
+    with quiet():
         try:
             processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
             loaded = AutoModel.from_pretrained(
@@ -151,18 +151,6 @@ def _of_transformers(folder: Path) -> Reference:
         tokens=None,
         text=lambda ids: own.get_text_features(ids).pooler_output,
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Have transformers draw no bars meanwhile."""
-    drawn = said.is_progress_bar_enabled()
-    said.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if drawn:
-            said.enable_progress_bar()
 
 
 def _in_parts(forward: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class TriedFrames:
     """Streams as the tower takes them, and some of their pictures as they are."""
 
     pictures: tuple[Picture, ...]  # [H, W, 3]
-    streams: tuple[Tensor, ...]  # uint8 [F, 3, S, S] each
+    streams: tuple[Tensor, ...]  # uint8 [F, 3, S, S] each, or of clips [F, T, 3, S, S]
     of: str  # where they come from
 
     @property
@@ -53,11 +53,20 @@ def gather(
     stacked: list[Tensor] = []
     for taken in islice(found, streams):
         pictures += taken[:: max(1, len(taken) // _KEPT)][:_KEPT]
-        stacked.append(torch.stack([prepare(each, preprocessing) for each in taken]))
+        stacked.append(_rows([prepare(each, preprocessing) for each in taken], preprocessing))
     if not stacked:
         raise NotFoundError(f"no video with two frames at {FPS:g}/s below {videos}")
     of = f"made-up clips, seed {_SEED}" if videos is None else str(videos)
     return TriedFrames(tuple(pictures), tuple(stacked), of)
+
+
+def _rows(pixels: list[Tensor], preprocessing: Preprocessing) -> Tensor:
+    """What vectors are of: pictures, or the clips that begin with each; the last picture stays."""
+    held, last = preprocessing.pictures, len(pixels) - 1
+    if held == 1:
+        return torch.stack(pixels)
+    clips = [[pixels[min(at + n, last)] for n in range(held)] for at in range(len(pixels))]
+    return torch.stack([torch.stack(clip) for clip in clips])
 
 
 def _read(folder: Path, frames: int, tell: Tell) -> Iterator[list[Picture]]:

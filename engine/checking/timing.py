@@ -25,22 +25,25 @@ ROUNDS = 3
 ROWS = 20_000  # random vectors that the search is among
 
 
-def take_times(model: Model, gate: EarlyGate, streams: Sequence[Tensor], texts: list[str]) -> Times:
-    """Time dense and the gate on the same streams in turns, a text, and a search."""
+def take_times(
+    model: Model, gate: EarlyGate | None, streams: Sequence[Tensor], texts: list[str]
+) -> Times:
+    """Time dense and the gate, if there is one, on the same streams in turns; a text; a search."""
     count = sum(len(stream) for stream in streams)
-    dense = Dense(model.tower)
-    exact, _ = _encode(dense, streams)
-    found, macs = _encode(gate, streams)
+    ways: list[Strategy] = [Dense(model.tower), *([gate] if gate else [])]
+    (exact, _), *gated = [_encode(way, streams) for way in ways]
     turns = [
-        [_milliseconds(partial(_encode, way, streams)) / count for way in (dense, gate)]
+        [_milliseconds(partial(_encode, way, streams)) / count for way in ways]
         for _ in range(ROUNDS)
     ]
+    drift = [float((1 - F.cosine_similarity(found, exact)).mean()) for found, _ in gated]
+    share = [float(macs.mean()) / dense_macs(model.tower.config) for _, macs in gated]
     text = [_milliseconds(partial(model.embed_texts, [each])) for each in texts[:ROUNDS]]
     return Times(
         dense_ms=median(turn[0] for turn in turns),
-        gate_ms=median(turn[1] for turn in turns),
-        gate_drift=float((1 - F.cosine_similarity(found, exact)).mean()),
-        gate_share=float(macs.mean()) / dense_macs(model.tower.config),
+        gate_ms=median(turn[1] for turn in turns) if gated else None,
+        gate_drift=next(iter(drift), None),
+        gate_share=next(iter(share), None),
         text_ms=median(text),
         search_ms=_search(model.space.dimension),
         rows=ROWS,

@@ -70,7 +70,8 @@ class StretchEncoder:
     def __post_init__(self) -> None:
         name, bound = self.options.strategy, self.options.max_drift
         dense = build_strategy("dense", self.model.tower)
-        if self.options.decode_gate and bound is not None:
+        of_clips = self.model.preprocessing.pictures > 1  # each is embedded, whatever moves
+        if self.options.decode_gate and bound is not None and not of_clips:
             alone = self.few or name == dense.name
             share = 1.0 if alone else GATE_SHARE
             self.gate = DecodeGate(

@@ -9,10 +9,17 @@ from functools import partial
 import torch
 
 from engine.errors import ModelError
+from engine.ingesting.clips import prepare_clips
 from engine.ingesting.encode import Done, StretchEncoder
 from engine.ingesting.plan import Task
 from engine.ingesting.pool import DecodePool, Failed
-from engine.ingesting.prepare import Decoded, PreparedStretch, preparation_of, prepare_task
+from engine.ingesting.prepare import (
+    Decoded,
+    Preparation,
+    PreparedStretch,
+    preparation_of,
+    prepare_task,
+)
 from engine.ingesting.report import IngestOptions
 from engine.vision.backbone.space import Precision
 from engine.vision.bounded.auto import StrategyChoice
@@ -139,7 +146,7 @@ def _run_here(
     preparation = preparation_of(options, encoder.model, encoder.cue_side)
     pool = DecodePool(
         tasks=tasks,
-        prepare=partial(encoder.gate.prepare if encoder.gate else prepare_task, preparation),
+        prepare=partial(_preparing(encoder), preparation),
         workers=workers,
         ahead=encoder.streams + 1,
         stall_seconds=options.stall_seconds,
@@ -164,6 +171,15 @@ def _run_here(
             pool.stop()  # before the turns, whose thread may be waiting for it
             turns.close()
     yield list(_drain(decoded))
+
+
+def _preparing(
+    encoder: StretchEncoder,
+) -> Callable[[Preparation, Task, Callable[[], None]], Iterator[PreparedStretch]]:
+    """How tasks become rows: pictures, those that a decode gate passes, or clips."""
+    if encoder.model.preprocessing.pictures > 1:
+        return prepare_clips
+    return encoder.gate.prepare if encoder.gate else prepare_task
 
 
 def _until_chosen(encoder: StretchEncoder, tasks: Iterator[Task]) -> Iterator[Task]:

@@ -50,6 +50,8 @@ def preparation_of(options: IngestOptions, model: Model, cue_side: int | None) -
         without = "as asked for"
     elif asked == "auto" and model.device.type != "cuda":
         without = f"the model runs on {model.device}"
+    elif model.preprocessing.pictures > 1:
+        without = "clips of several pictures, which decoder 'nvdec' does not give"
     elif cue_side is not None:
         without = "this strategy needs codec cues, which decoder 'nvdec' does not give"
     else:
@@ -169,7 +171,7 @@ class PreparedStretch:
 
 
 @dataclass(slots=True)
-class _Watch:
+class Watch:
     """Passes sound frames on and keeps account of the rest."""
 
     tick: Callable[[], None]
@@ -240,7 +242,7 @@ def _prepare_by_pyav(
     times = source.times(task.stretches[0].start_seconds, stop)
     first = [n for part in task.stretches for n in source.first_instants(part)]
     looked = partial(any_in, [times.seconds(n) for n in first]) if source.coarse else times.any_in
-    watch = _Watch(tick)
+    watch = Watch(tick)
     pictures = decode_range(
         source.path,
         task.entry_seconds,

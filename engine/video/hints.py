@@ -17,11 +17,11 @@ UNPREDICTED, SKIPPED, WHOLE, HALVES, QUARTERS = 6, 1, 2, 3, 4  # block types
 
 
 def codec_hints(
-    frame: Frame, side: int, *, fit: Literal["crop", "squash", "pad"] = "crop"
+    frame: Frame, side: int, *, fit: Literal["crop", "squash", "pad", "fit"] = "crop"
 ) -> NDArray[np.float32]:
     """Maps `[4, side, side]` of a frame that was decoded with cues, upright.
 
-    They cover the centre square (`crop`), the whole picture (`squash`) or more (`pad`), as
+    They cover the centre square (`crop`), the whole picture (`squash`, `fit`) or more (`pad`), as
     preprocessing does.
     Motion points from where a block was to where it is. A block without a vector counts as intra
     coded in an I picture and as skipped in others: the decoder does not tell the two apart.
@@ -36,7 +36,7 @@ def codec_hints(
     blocks = np.stack([kinds, *motion, quantiser]).astype(np.float32)  # [4, rows, columns]
     height, width = frame.raw.height, frame.raw.width
     edge = max(height, width) if fit == "pad" else min(height, width)
-    tall, wide = (height, width) if fit == "squash" else (edge, edge)
+    tall, wide = (height, width) if fit in ("squash", "fit") else (edge, edge)
     rows = _places((height - tall) / 2, tall, side)
     columns = _places((width - wide) / 2, wide, side)
     fine = blocks[:, rows[:, None], columns]

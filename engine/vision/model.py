@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from engine.errors import ModelError, UsageError
 from engine.vision.backbone.checkpoint import read_checkpoint
 from engine.vision.backbone.device import check_device
 from engine.vision.backbone.foreign import ForeignText, ForeignTower
+from engine.vision.backbone.library import LibraryFamily, library_of, load_library
 from engine.vision.backbone.locate import locate, short_name
 from engine.vision.backbone.named import ModelName, parse_name
 from engine.vision.backbone.precision import capable, quantise
@@ -63,12 +66,21 @@ class Model:
     def embed_images(
         self, images: Sequence[NDArray[np.uint8]], *, batch: int = 32
     ) -> NDArray[np.float32]:
-        """Unit vectors `[n, E]` of upright pictures `[H, W, 3]`, each encoded in full."""
+        """Unit vectors `[n, E]` of upright pictures `[H, W, 3]`, each encoded in full.
+
+        To a model of clips each is a clip in which nothing moves.
+        """
         parts = []
         for start in range(0, len(images), batch):
             rows = [prepare(image, self.preprocessing) for image in images[start : start + batch]]
-            parts.append(self._encode(torch.stack(rows)))
+            for _, alike in groupby(rows, key=lambda row: row.shape):
+                parts.append(self._encode(self._rows(torch.stack(list(alike)))))
         return _unit(parts, self.space.dimension)
+
+    def _rows(self, pictures: Tensor) -> Tensor:
+        """What vectors are of: pictures as they are, or each as a clip that stands still."""
+        held = self.preprocessing.pictures
+        return pictures if held == 1 else pictures[:, None].expand(-1, held, -1, -1, -1)
 
     def _encode(self, pixels: Tensor) -> Tensor:
         """Embed bytes `[n, 3, S, S]`, by the fused forward where there is one for the tower."""
@@ -112,6 +124,11 @@ def load_model(
         return _remote_model(name, named, precision)
     folder, commit = locate(name, revision)
     kind = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
+    if (family := library_of(named.base, folder)) is not None:
+        if precision == "fp8":
+            raise UsageError(f"precision fp8 of {family.name}; allowed: bf16, auto")
+        seen = dtype or (torch.bfloat16 if precision == "bf16" else kind)
+        return _library_model(family, name, folder, commit, place, seen)
     found = read_checkpoint(named.base, folder).cut(named.dim, name)
     check_precision(precision, place, found.vision)
     seen = dtype or (torch.bfloat16 if precision == "bf16" else kind)
@@ -179,6 +196,48 @@ def _remote_model(name: str, named: ModelName, precision: Asked) -> Model:
             identity=f"{named.identity} of {whole}",
         ),
         logit_scale=100.0,
+    )
+
+
+def _library_model(
+    family: LibraryFamily,
+    name: str,
+    folder: Path,
+    commit: str,
+    place: torch.device,
+    kind: torch.dtype,
+) -> Model:
+    """Load a model that runs by transformers' class, its vectors cut as the name says."""
+    named = parse_name(name)
+    loaded = load_library(family, folder, place, kind, named.prompt)
+    own = loaded.model
+    kept = named.dim or own.dimension
+    if kept > own.dimension:
+        raise ModelError(f"{name}: dim {kept}; allowed: at most {own.dimension}")
+
+    def seen(pixels: Tensor) -> Tensor:
+        parts = [own.pictures(own.inputs(part)) for part in pixels.split(family.batch)]
+        return torch.cat(parts)[:, :kept].float()
+
+    def said(texts: Sequence[str]) -> Tensor:
+        at = range(0, len(texts), family.batch)
+        return torch.cat([own.texts(texts[i : i + family.batch]) for i in at])[:, :kept].float()
+
+    return Model(
+        tower=ForeignTower(own.preprocessing.size, kept, seen, family.why, place, own.layers),
+        text=ForeignText(kept, said, own.context),
+        tokenizer=loaded.parts.tokenizer,
+        preprocessing=own.preprocessing,
+        space=Space(
+            name="-".join([short_name(name), *_marks(named, "bf16")]),
+            model=name,
+            revision=commit,
+            weight_hash=hash_files(list(loaded.files)),
+            preprocessing=own.preprocessing.canonical,
+            dimension=kept,
+            identity=named.identity,
+        ),
+        logit_scale=loaded.logit_scale,
     )
 
 

@@ -190,7 +190,8 @@ def test_other_architectures_are_refused(folder, tmp_path) -> None:
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(
-        ModelError, match="unknown model type 'bert'; allowed: clip, metaclip_2, siglip"
+        ModelError,
+        match="unknown model type 'bert'; allowed: clip, embedding_gemma2, metaclip_2, qwen3_vl",
     ):
         load_model(str(tmp_path), device="cpu")
 

@@ -16,27 +16,21 @@ from engine.vision.backbone.weights import read_config, split_towers, text_confi
 Config = Mapping[str, Any]
 Triple = tuple[float, float, float]
 Tensors = dict[str, Tensor]
+_ROOM = "engine.vision.backbone."
 FAMILIES = Names(
     "dejavu_engine.families",
     "model type",
-    dict.fromkeys(("clip", "metaclip_2", "siglip"), "engine.vision.backbone.families:HUGGING_FACE"),
+    {
+        **dict.fromkeys(("clip", "metaclip_2", "siglip"), f"{_ROOM}families:HUGGING_FACE"),
+        "siglip2": f"{_ROOM}naflex:NAFLEX",
+        "embedding_gemma2": f"{_ROOM}gemma:GEMMA",
+        "qwen3_vl": f"{_ROOM}qwen:QWEN",
+        "xclip": f"{_ROOM}clips:X_CLIP",
+        "videoprism": f"{_ROOM}clips:VIDEOPRISM",
+    },
 )
 _NO_TEXTS = "no text tower, so that texts find nothing; allowed: CLIP or SigLIP with both towers"
-_BY_SERVER = "allowed: a server that has it, by its URL (https://host/v1#NAME)"
-_OTHERS = {
-    "siglip2": "SigLIP 2 with NaFlex keeps each picture's own shape, which our tower does not;"
-    " allowed: its checkpoints of one resolution, such as google/siglip2-base-patch16-224",
-    **{
-        name: f"{what} does not fit our tower; {_BY_SERVER}"
-        for name, what in (
-            ("embedding_gemma2", "EmbeddingGemma 2"),
-            ("qwen3_vl", "Qwen3-VL-Embedding"),
-            ("xclip", "X-CLIP, whose vectors are of clips,"),
-            ("videoprism", "VideoPrism, whose vectors are of clips,"),
-        )
-    },
-    **dict.fromkeys(("clip_vision_model", "siglip_vision_model", "vit", "dinov2"), _NO_TEXTS),
-}
+_OTHERS = dict.fromkeys(("clip_vision_model", "siglip_vision_model", "vit", "dinov2"), _NO_TEXTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.errors import ModelError
+from engine.vision.backbone.fit import Fit
 
 Triple = tuple[float, float, float]
 FAR = 16  # edges of which one is this many times the other are shortened first
@@ -26,24 +27,29 @@ class Preprocessing:
     resize: int  # the shorter edge is resized to this, then the centre is cropped
     mean: Triple
     std: Triple
-    # squash resizes both edges to `size`; pad the longer one, with black beside the shorter
-    mode: Literal["crop", "squash", "pad"] = "crop"
+    # squash resizes both edges to `size`; pad the longer one, with black beside the shorter; fit
+    # keeps a picture's shape in whole patches
+    mode: Literal["crop", "squash", "pad", "fit"] = "crop"
     resample: Literal["bilinear", "bicubic"] = "bicubic"
+    fit: Fit | None = None  # of that mode
+    pictures: int = 1  # that one vector is of: more than one is a clip
 
     @property
     def canonical(self) -> str:
-        """Return the values as JSON with sorted keys."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """Return the values as JSON with sorted keys; what most models lack stands if it is had."""
+        told = asdict(self)
+        if self.fit is None:
+            del told["fit"]
+        if self.pictures == 1:
+            del told["pictures"]
+        return json.dumps(told, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Preprocessing":
         """Read a Hugging Face `preprocessor_config.json`."""
         size = config.get("size", 224)
-        resample = config.get("resample", 3)
-        if resample not in _RESAMPLE:
-            raise ModelError(f"resample {resample} of the preprocessor; allowed: 2, 3")
         mean, std = scaling_of(config)
-        shared: dict[str, Any] = {"mean": mean, "std": std, "resample": _RESAMPLE[resample]}
+        shared: dict[str, Any] = {"mean": mean, "std": std, "resample": resample_of(config, 3)}
         if isinstance(size, Mapping) and "height" in size:
             if size["height"] != size["width"]:
                 raise ModelError(f"preprocessor size {dict(size)}; allowed: a square")
@@ -52,6 +58,14 @@ class Preprocessing:
         crop = config.get("crop_size", resize)
         edge = crop["height"] if isinstance(crop, Mapping) else crop
         return cls(size=edge, resize=resize, **shared)
+
+
+def resample_of(config: Mapping[str, Any], default: int) -> Literal["bilinear", "bicubic"]:
+    """How a processor resizes."""
+    resample = config.get("resample", default)
+    if resample not in _RESAMPLE:
+        raise ModelError(f"resample {resample} of the preprocessor; allowed: 2, 3")
+    return _RESAMPLE[resample]
 
 
 def scaling_of(config: Mapping[str, Any]) -> tuple[Triple, Triple]:
@@ -73,12 +87,14 @@ def scaling_of(config: Mapping[str, Any]) -> tuple[Triple, Triple]:
 
 
 def prepare(image: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
-    """Resize and crop one picture `[H, W, 3]` to bytes `[3, S, S]`."""
+    """Resize and crop one picture `[H, W, 3]` to bytes `[3, S, S]`, or as it fits."""
     return prepare_batch(torch.from_numpy(np.ascontiguousarray(image))[None], preprocessing)[0]
 
 
 def prepare_batch(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Resize and crop pictures of one size, bytes `[B, H, W, 3]`, to bytes `[B, 3, S, S]`.
+
+    Those that keep their shape become `[B, 3, h, w]`.
 
     Runs where the pictures are. On a CPU the resize is done in bytes as Pillow does it; on a GPU in
     float32 and rounded, which differs by at most one level, or two where the picture is enlarged.
@@ -92,7 +108,8 @@ def prepare_batch(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     pixels = images.permute(0, 3, 1, 2)
     if target != (height, width):
         pixels = (resize_float if pixels.is_cuda else _resize)(pixels, target, preprocessing)
-    pixels = _centre(pixels, preprocessing.size)
+    if preprocessing.fit is None:
+        pixels = _centre(pixels, preprocessing.size)
     if pixels.is_cuda:
         return pixels.contiguous()
     # torch wakes all its threads for so small a copy, which takes far longer where cores are busy
@@ -127,6 +144,8 @@ def resize_float(pixels: Tensor, target: tuple[int, int], preprocessing: Preproc
 
 
 def _target(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    if preprocessing.fit is not None:
+        return preprocessing.fit.edges(height, width)
     if preprocessing.mode == "squash":
         return preprocessing.size, preprocessing.size
     edge = preprocessing.resize

@@ -38,19 +38,28 @@ def written(text: str, words: Words) -> str:
 
 def load_tokenizer(folder: Path, config: TextConfig) -> Any:
     """Load a folder's tokenizer; one that is another model's is refused."""
-    if not any(found for kind in _KINDS for found in folder.glob(kind)):
-        if config.words == "lower":
-            return _open_clip_words(folder, config)
+    if config.words == "lower" and not _has_tokenizer(folder):
+        return _open_clip_words(folder, config)
+    tokenizer = read_tokenizer(folder)
+    check_tokenizer(tokenizer, config, folder)
+    return tokenizer
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return any(found for kind in _KINDS for found in folder.glob(kind))
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """Read a folder's tokenizer as it is."""
+    if not _has_tokenizer(folder):
         raise ModelError(f"no tokenizer in {folder}; allowed: {', '.join(_KINDS)}")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
         if isinstance(error, ImportError) and "sentencepiece" in reason.lower():
             reason = "it needs SentencePiece: pip install sentencepiece"  # as the first SigLIP's
         raise ModelError(f"{folder}: the tokenizer cannot be read: {reason}") from error
-    check_tokenizer(tokenizer, config, folder)
-    return tokenizer
 
 
 def _open_clip_words(folder: Path, config: TextConfig) -> Any:

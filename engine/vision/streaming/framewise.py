@@ -36,7 +36,7 @@ def encode_framewise(
     counts, device = [len(chunk.pixels) for chunk in chunks], tower.device
     total = sum(counts)
     rows = (
-        embed(torch.cat([chunk.pixels for chunk in chunks])),
+        _embed_alike([chunk.pixels for chunk in chunks], embed),
         torch.tensor(computed, dtype=torch.int32, device=device).repeat(total, 1),
         torch.full((total,), float(macs), dtype=torch.float64, device=device),
         torch.full((total,), full, device=device),
@@ -57,6 +57,17 @@ def encode_framewise(
             chunks, shares, drifts, strict=True
         )
     ]
+
+
+def _embed_alike(parts: Sequence[Tensor], embed: Callable[[Tensor], Tensor]) -> Tensor:
+    """Embed frames `[F, …]` of several streams: all at once, or those of one shape after another.
+
+    Of models that keep pictures as they are, each video has its own.
+    """
+    filled = [part for part in parts if len(part)] or [parts[0]]
+    if all(part.shape[1:] == filled[0].shape[1:] for part in filled):
+        return embed(torch.cat(filled) if len(filled) > 1 else filled[0])
+    return torch.cat([embed(part) for part in filled])
 
 
 def embed_batches(
