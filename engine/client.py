@@ -215,6 +215,18 @@ class Client(TranscriptCalls, Closing):
         given = {} if seconds is None else {"seconds": seconds}
         return self._ended(self.call("POST", "/videos/deepen", given)["id"], lambda _: None)
 
+    def migrate(
+        self,
+        to: str,
+        *,
+        source: str | None = None,
+        remove: bool = False,
+        progress: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    ) -> Job:
+        """Have the server embed everything anew by the model `to`; return the job that ended."""
+        given = {"to": to, "source": source, "remove": remove}
+        return self._ended(self.call("POST", "/videos/migrate", given)["id"], progress)
+
     # what is stored
 
     def videos(

@@ -113,6 +113,31 @@ class DeepenIn(Strict):
     seconds: float | None = Field(None, gt=0, description="at most")
 
 
+class MigrateIn(Strict):
+    """By which model everything is embedded anew; queries turn to it when all is there."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra=example(to="google/siglip2-base-patch16-224", source=None, remove=False),
+    )
+
+    to: str = Field(
+        min_length=1,
+        max_length=500,
+        description="an id of the hub, a folder inside the video roots, or a model that the data"
+        " folder has a space of",
+    )
+    source: str | None = Field(
+        None,
+        min_length=1,
+        max_length=500,
+        description="model or key of the space that videos are embedded by so far; null: the one"
+        " in use",
+    )
+    remove: bool = Field(False, description="whether the earlier space goes once queries turned")
+
+
 class Accepted(BaseModel):
     """Work that goes on after the response."""
 

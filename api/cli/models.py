@@ -2,13 +2,15 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from api.cli import flags, show
-from engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from engine.storage.records import Job
 
 app = typer.Typer(help="Models: those at hand, and the first run of a new one.")
 
@@ -158,7 +160,8 @@ def migrate(
 
     with connect(data, to, device) as engine:
         if isinstance(engine, Client):
-            raise UsageError(f"a server runs on {data} and asks one model; stop it first")
+            _told_by_server(engine.migrate(to, source=source, remove=remove), to, as_json=as_json)
+            return
         request = {"migrate": {"to": to, "source": source, "remove": remove}}
         with job_of(engine.job_records, "migrate", request) as ended:
             with Bars(quiet=as_json) as bars:
@@ -177,6 +180,20 @@ def migrate(
             why = "broken off" if report.interrupted else f"{len(report.failed)} videos failed"
             show.out.print(escape(f"{why}: queries still use {report.source}"))
     raise typer.Exit(130 if report.interrupted else 0 if report.switched else 3)
+
+
+def _told_by_server(job: "Job", to: str, *, as_json: bool) -> None:
+    """Tell what became of a move that a server made."""
+    if as_json:
+        show.print_json({"job": job.job_id, "status": job.status, "error": job.error})
+    elif job.status == "ready":
+        show.out.print(escape(f"queries of the server use {to} now; DEJAVU_MODEL={to}"))
+    else:
+        why = job.error or f"the job is {job.status}"
+        show.err.print(f"[red]{escape(why)}[/]", soft_wrap=True)
+        show.out.print("queries are answered as before; the same command goes on where it stopped")
+    if job.status != "ready":
+        raise typer.Exit(130 if job.status == "cancelled" else 3)
 
 
 def _tell(what: str) -> None:

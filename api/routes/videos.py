@@ -29,10 +29,12 @@ from api.deps import (
 from api.describe import problems
 from api.errors import HttpProblem, without_paths
 from api.forms import form_of
+from api.named_model import check_named
 from engine.caller import for_one_who
 from engine.errors import UsageError, VideoError
 from engine.objects.address import Place, place_of
 from engine.session import Engine
+from engine.side_by_side import find_space
 from engine.storage.records import Video
 from engine.video.container import file_stamp, probe
 from engine.vision.strategies import check_strategy
@@ -42,6 +44,7 @@ from schemas.video import (
     DeepenIn,
     ForecastOut,
     HowIn,
+    MigrateIn,
     VideoIds,
     VideoIn,
     VideoOut,
@@ -147,6 +150,27 @@ async def forecast_videos(
 def deepen_videos(response: Response, jobs: JobsDep, body: DeepenIn) -> Accepted:
     """Embed in the background what coarse videos lack, most changed places first."""
     job = jobs.submit("deepen", {"deepen": body.model_dump()})
+    response.headers["Location"] = f"/jobs/{job}"
+    return Accepted(id=job, job_url=f"/jobs/{job}", status="queued")
+
+
+@router.post(
+    "/migrate",
+    status_code=202,
+    dependencies=[CanWrite, expect_room],
+    responses=problems(403, 404, 422, 429),
+)
+def migrate_videos(
+    response: Response, engine: EngineDep, jobs: JobsDep, settings: SettingsDep, body: MigrateIn
+) -> Accepted:
+    """Embed everything anew by another model in the background; queries turn when it is all there.
+
+    Cancelled or failed, nothing has changed for who asks, and the same request goes on there.
+    """
+    check_named(engine, settings, body.to)
+    if body.source is not None:
+        find_space(engine.store, body.source)
+    job = jobs.submit("migrate", {"migrate": body.model_dump()})
     response.headers["Location"] = f"/jobs/{job}"
     return Accepted(id=job, job_url=f"/jobs/{job}", status="queued")
 

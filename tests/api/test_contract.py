@@ -28,7 +28,7 @@ CHECKS = (
 OPERATIONS = [
     ("get", "/videos"), ("post", "/videos"), ("get", "/videos/{video_id}"),
     ("get", "/videos/named"), ("get", "/videos/ids"),
-    ("post", "/videos/deepen"), ("post", "/videos/forecast"),
+    ("post", "/videos/deepen"), ("post", "/videos/forecast"), ("post", "/videos/migrate"),
     ("delete", "/videos/{video_id}"), ("get", "/videos/{video_id}/frames/{seconds}.jpg"),
     ("get", "/videos/{video_id}/clip.mp4"), ("get", "/videos/{video_id}/curve"),
     ("get", "/videos/{video_id}/activity"), ("get", "/videos/{video_id}/sprite.jpg"),
