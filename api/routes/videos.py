@@ -29,12 +29,11 @@ from api.deps import (
 from api.describe import problems
 from api.errors import HttpProblem, without_paths
 from api.forms import form_of
-from api.named_model import check_named
+from api.named_model import check_named, check_source
 from engine.caller import for_one_who
 from engine.errors import UsageError, VideoError
 from engine.objects.address import Place, place_of
 from engine.session import Engine
-from engine.side_by_side import find_space
 from engine.storage.records import Video
 from engine.video.container import file_stamp, probe
 from engine.vision.strategies import check_strategy
@@ -168,8 +167,7 @@ def migrate_videos(
     Cancelled or failed, nothing has changed for who asks, and the same request goes on there.
     """
     check_named(engine, settings, body.to)
-    if body.source is not None:
-        find_space(engine.store, body.source)
+    check_source(engine, body.source)
     job = jobs.submit("migrate", {"migrate": body.model_dump()})
     response.headers["Location"] = f"/jobs/{job}"
     return Accepted(id=job, job_url=f"/jobs/{job}", status="queued")

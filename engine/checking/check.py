@@ -31,6 +31,7 @@ from engine.vision.backbone.checkpoint import weights_of
 from engine.vision.backbone.library import library_of
 from engine.vision.backbone.locate import locate
 from engine.vision.backbone.named import parse_name
+from engine.vision.backbone.timm_towers import is_timm
 from engine.vision.earlygate.file import GateCard, GateFile, save_gate
 from engine.vision.earlygate.limits import FixedLimits
 from engine.vision.earlygate.strategy import EarlyGate
@@ -59,6 +60,11 @@ class Tryout:
 
 def check_model(name: str, trial: Tryout, tell: Tell) -> CheckCard:
     """Try a checkpoint out and return its card; the first thing that is wrong is an error."""
+    if is_timm(name):
+        raise ModelError(
+            f"{name} reads no texts, which a card is about; allowed: a model with both towers; its"
+            " weights are checked whenever it is loaded"
+        )
     folder, weights = _look(name, tell)
     exact = load_model(name, device="cpu", dtype=torch.float32)
     model = _as_used(name, trial, exact)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from engine.vision.backbone.preprocess import Preprocessing, prepare
 from engine.vision.backbone.remote import RemoteEmbeddings
 from engine.vision.backbone.space import Asked, Space
 from engine.vision.backbone.text import TextTower
+from engine.vision.backbone.timm_towers import is_timm, load_timm, no_texts
 from engine.vision.backbone.tower import VisionConfig, VisionTower
 from engine.vision.backbone.weights import fill, hash_files
 from engine.vision.backbone.words import load_tokenizer, written
@@ -123,6 +125,8 @@ def load_model(
     if named.is_url:
         return _remote_model(name, named, precision)
     folder, commit = locate(name, revision)
+    if is_timm(named.base):
+        return _timm_model(name, folder, commit, place, dtype, precision)
     kind = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
     if (family := library_of(named.base, folder)) is not None:
         if precision == "fp8":
@@ -194,6 +198,39 @@ def _remote_model(name: str, named: ModelName, precision: Asked) -> Model:
             preprocessing=preprocessing.canonical,
             dimension=kept,
             identity=f"{named.identity} of {whole}",
+        ),
+        logit_scale=100.0,
+    )
+
+
+def _timm_model(
+    name: str,
+    folder: Path,
+    commit: str,
+    place: torch.device,
+    dtype: torch.dtype | None,
+    precision: Asked,
+) -> Model:
+    """Load a tower of timm's: pictures alone."""
+    named = parse_name(name)
+    if precision == "fp8" or named.dim is not None:
+        asked = "precision fp8" if precision == "fp8" else f"dim {named.dim}"
+        raise UsageError(f"{asked} of {name}; allowed: every number of a timm tower, in bf16")
+    half = place.type == "cuda" or precision == "bf16"
+    own = load_timm(folder, place, dtype or (torch.bfloat16 if half else torch.float32))
+    why = f"{name} has no texts and runs by timm"
+    return Model(
+        tower=ForeignTower(own.preprocessing.size, own.dimension, own.embed, why, place),
+        text=ForeignText(own.dimension, partial(no_texts, name), 0),
+        tokenizer=None,
+        preprocessing=own.preprocessing,
+        space=Space(
+            name=short_name(name),
+            model=name,
+            revision=commit,
+            weight_hash=hash_files(list(own.files)),
+            preprocessing=own.preprocessing.canonical,
+            dimension=own.dimension,
         ),
         logit_scale=100.0,
     )

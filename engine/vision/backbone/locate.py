@@ -12,6 +12,7 @@ from engine.vision.backbone.named import parse_name
 BUILTIN = Path(__file__).parents[1] / "builtin"
 HUB = "hf:"  # may stand before an id
 OPEN_CLIP = "open_clip:"  # stands before ARCH/TAG, or a folder of such a checkpoint
+TIMM = "timm:"  # stands before an architecture of timm's on the hub, an id, or a folder
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 _OPEN_CLIP_FILES = ["*.json", "open_clip_*.safetensors", "*.txt", "*.model"]
 
@@ -29,6 +30,10 @@ def locate(name: str, revision: str | None) -> tuple[Path, str]:
         return _locate_open_clip(name.removeprefix(OPEN_CLIP), revision)
     if name == "builtin":
         return BUILTIN, "local"
+    if name.startswith(TIMM):
+        name = name.removeprefix(TIMM)
+        if "/" not in name and not Path(name).expanduser().is_dir():
+            name = f"timm/{name}"
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder, "local"
@@ -36,7 +41,7 @@ def locate(name: str, revision: str | None) -> tuple[Path, str]:
     if "/" not in hub_id or hub_id.startswith((".", "/", "~")):
         raise ModelError(
             f"unknown model {name!r}; allowed: builtin, a folder in Hugging Face's or open_clip's "
-            "format, an id such as openai/clip-vit-base-patch32, or open_clip:ARCH/TAG"
+            "format, an id such as openai/clip-vit-base-patch32, open_clip:ARCH/TAG, or timm:NAME"
         )
     path = _fetch(hub_id, _one(name, wanted, revision), _FILES)
     return path, path.name
@@ -72,7 +77,7 @@ def short_name(name: str) -> str:
     if named.is_url:
         return re.sub(r"[^\w.-]+", "-", named.base.partition("#")[2])
     name = named.base
-    bare = name.removeprefix(OPEN_CLIP)
+    bare = name.removeprefix(OPEN_CLIP).removeprefix(TIMM)
     if not Path(bare).expanduser().is_dir():
         bare = bare.removeprefix(HUB).partition("@")[0]
         if name.startswith(OPEN_CLIP):

@@ -131,6 +131,7 @@ class OpenClip:
                 " squash, bilinear or bicubic"
             )
         shared: dict[str, Any] = {"mode": modes[mode], "resample": resample}
+        shared["rounded"] = shared["mode"] == "crop"
         for name, default in (("mean", CLIP_MEAN), ("std", CLIP_STD)):
             given = told.get(name, default)
             each = given if isinstance(given, list | tuple) else [given] * 3

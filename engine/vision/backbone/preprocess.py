@@ -33,6 +33,7 @@ class Preprocessing:
     resample: Literal["bilinear", "bicubic"] = "bicubic"
     fit: Fit | None = None  # of that mode
     pictures: int = 1  # that one vector is of: more than one is a clip
+    rounded: bool = False  # half a pixel beside the centre goes to the even one, as torchvision has
 
     @property
     def canonical(self) -> str:
@@ -42,6 +43,8 @@ class Preprocessing:
             del told["fit"]
         if self.pictures == 1:
             del told["pictures"]
+        if not self.rounded:
+            del told["rounded"]
         return json.dumps(told, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -109,7 +112,7 @@ def prepare_batch(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     if target != (height, width):
         pixels = (resize_float if pixels.is_cuda else _resize)(pixels, target, preprocessing)
     if preprocessing.fit is None:
-        pixels = _centre(pixels, preprocessing.size)
+        pixels = _centre(pixels, preprocessing.size, rounded=preprocessing.rounded)
     if pixels.is_cuda:
         return pixels.contiguous()
     # torch wakes all its threads for so small a copy, which takes far longer where cores are busy
@@ -153,7 +156,7 @@ def _target(height: int, width: int, preprocessing: Preprocessing) -> tuple[int,
     return max(1, edge * height // short), max(1, edge * width // short)
 
 
-def _centre(pixels: Tensor, size: int) -> Tensor:
+def _centre(pixels: Tensor, size: int, *, rounded: bool) -> Tensor:
     """Crop the centre, padding with black where the picture is smaller than `size`."""
     height, width = pixels.shape[-2:]
     if height < size or width < size:
@@ -161,4 +164,6 @@ def _centre(pixels: Tensor, size: int) -> Tensor:
         pixels = F.pad(pixels, (-(-wide // 2), wide // 2, -(-tall // 2), tall // 2))
         height, width = pixels.shape[-2:]
     top, left = (height - size) // 2, (width - size) // 2
+    if rounded:
+        top, left = round((height - size) / 2), round((width - size) / 2)
     return pixels[..., top : top + size, left : left + size]
