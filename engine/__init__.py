@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engine.errors import ObjectError as ObjectError
     from engine.errors import ParseError as ParseError
     from engine.errors import QueryError as QueryError
+    from engine.errors import SourceChangedError as SourceChangedError
     from engine.errors import StoreError as StoreError
     from engine.errors import UnreachedError as UnreachedError
     from engine.errors import UnreachedModelError as UnreachedModelError
@@ -67,6 +68,7 @@ _HOMES = {  # name → module: what is heavy is imported by who asks for it
     "Settings": "engine.config",
     "SqlResult": "engine.rows",
     "StoreError": "engine.errors",
+    "SourceChangedError": "engine.errors",
     "UnreachedError": "engine.errors",
     "UnreachedModelError": "engine.errors",
     "UnsupportedCodecError": "engine.errors",

@@ -11,6 +11,7 @@ EngineError
 ├── VideoError            a video that cannot be used, with the reason
 │   ├── UnsupportedCodecError
 │   ├── CorruptVideoError
+│   ├── SourceChangedError  it is not what was ingested any more
 │   └── UnreachedError    elsewhere, and it could not be asked for its bytes
 ├── ModelError            a model, checkpoint or tokenizer that cannot be used
 │   └── UnreachedModelError   elsewhere, and it could not be asked for vectors
@@ -103,6 +104,10 @@ class UnsupportedCodecError(VideoError):
 
 class CorruptVideoError(VideoError):
     """The bytes are damaged beyond use."""
+
+
+class SourceChangedError(VideoError):
+    """What lies where a video was is not what was ingested; ingesting it makes a new version."""
 
 
 class UnreachedError(VideoError):

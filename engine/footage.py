@@ -1,15 +1,25 @@
 """What stored videos look like: frames as JPEG, clips as MP4, read from their files."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
 from PIL import Image
 
-from engine.errors import CorruptVideoError, UsageError, VideoError
+from engine.errors import (
+    CorruptVideoError,
+    ObjectError,
+    SourceChangedError,
+    UsageError,
+    VideoError,
+)
 from engine.objects.address import place_of
+from engine.objects.faults import ObjectGoneError
+from engine.objects.head import identity
+from engine.objects.remote import head_of
 from engine.storage.records import Video
 from engine.storage.store import Store
 from engine.video.decode import get_frame_at
@@ -28,6 +38,22 @@ class Footage:
     video: Video
     gops: Sequence[Gop]
 
+    @contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """Have something drawn; SourceChangedError where the object is not what was ingested.
+
+        That is looked at afterwards, whatever came of it: so no change falls in between.
+        """
+        try:
+            yield
+        finally:
+            if source_of(self.video).changed:
+                raise SourceChangedError(
+                    f"{self.video.name!r} has changed since it was ingested: other pictures lie"
+                    f" at its address now; ingest it again",
+                    path=self.video.path,
+                )
+
     @property
     def span(self) -> tuple[float, float]:
         """The seconds from its first frame to the end of its last."""
@@ -39,7 +65,8 @@ class Footage:
             raise UsageError(f"seconds {seconds}; allowed: a time in the video")
         if width < 1:
             raise UsageError(f"width {width}; allowed: 1 or more")
-        frame = get_frame_at(self.video.path, seconds, gops=self.gops)
+        with self._unchanged():
+            frame = get_frame_at(self.video.path, seconds, gops=self.gops)
         picture = Image.fromarray(frame.image)
         if picture.width > width:
             picture = picture.resize((width, max(1, picture.height * width // picture.width)))
@@ -60,7 +87,9 @@ class Footage:
         part = (last - first) / tiles
         instants = [first + (number + 0.5) * part for number in range(tiles)]
         sheet: Image.Image | None = None
-        for number, picture in stills(self.video.path, instants, gops=self.gops):
+        with self._unchanged():
+            pictures = list(stills(self.video.path, instants, gops=self.gops))
+        for number, picture in pictures:
             if sheet is None:
                 scale = width / max(picture.shape[:2])
                 high, wide = (max(1, round(side * scale)) for side in picture.shape[:2])
@@ -83,8 +112,31 @@ class Footage:
         if not (start_seconds < last and stop_seconds > first):
             given = f"start {start_seconds:g}, stop {stop_seconds:g}"
             raise UsageError(f"{given}; the video is {first:g} to {last:g}")
-        cut_clip(self.video.path, max(start_seconds, 0.0), stop_seconds, path, gops=self.gops)
+        with self._unchanged():
+            cut_clip(self.video.path, max(start_seconds, 0.0), stop_seconds, path, gops=self.gops)
         return path
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """Whether what a video is read from is gone, or another; None where that could not be asked."""
+
+    gone: bool | None
+    changed: bool | None
+
+
+def source_of(video: Video) -> SourceState:
+    """Ask what lies where a video is; of a file of this machine whether it is there alone."""
+    place = place_of(video.path)
+    if isinstance(place, Path):
+        return SourceState(not place.exists(), None)
+    try:
+        head = head_of(place)
+    except ObjectGoneError:
+        return SourceState(gone=True, changed=None)
+    except ObjectError:
+        return SourceState(None, None)
+    return SourceState(gone=False, changed=identity(place, head) != video.content_hash)
 
 
 def footage_of(store: Store, video: int | str) -> Footage:

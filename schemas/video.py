@@ -172,6 +172,7 @@ class VideoOut(BaseModel):
             columns={"camera": "north"},
             status="ready",
             source_gone=False,
+            source_changed=None,
             error=None,
             report={"strategy": "dense", "reuse_rate": 0.0, "drift": 0.0},
         )
@@ -195,6 +196,10 @@ class VideoOut(BaseModel):
     status: str = Field(description="registered, ingesting, ready or quarantined")
     source_gone: bool | None = Field(
         description="its file is no longer there: it is found, not shown; null: an object elsewhere"
+    )
+    source_changed: bool | None = Field(
+        description="another object lies at its address than was ingested; null: not asked for, as"
+        " in lists and of files"
     )
     error: str | None = Field(description="why it is quarantined")
     report: dict[str, Any] | None = Field(description="strategy, reuse, drift and cost of its rows")

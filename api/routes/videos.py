@@ -32,6 +32,7 @@ from api.forms import form_of
 from api.named_model import check_named, check_source
 from engine.caller import for_one_who
 from engine.errors import UsageError, VideoError
+from engine.footage import SourceState, source_of
 from engine.objects.address import Place, place_of
 from engine.session import Engine
 from engine.storage.records import Video
@@ -209,13 +210,15 @@ def show_named_video(
     engine: EngineDep, role: RoleDep, name: Annotated[str, Query(description="one of its names")]
 ) -> VideoOut:
     """Show the video that has a name; where there is none, the nearest name is told."""
-    return video_out(engine.video(name), role)
+    found = engine.video(name)
+    return video_out(found, role, source_of(found))
 
 
 @router.get("/{video_id}", responses=problems(404))
 def show_video(engine: EngineDep, role: RoleDep, video_id: VideoId) -> VideoOut:
     """Show one video and what its ingest reported."""
-    return video_out(engine.video(video_id), role)
+    found = engine.video(video_id)
+    return video_out(found, role, source_of(found))
 
 
 @router.delete("/{video_id}", status_code=204, dependencies=[CanWrite], responses=problems(404))
@@ -306,8 +309,8 @@ def _is_gone(path: str) -> bool | None:
     return not place.exists() if isinstance(place, Path) else None
 
 
-def video_out(video: Video, role: str | None) -> VideoOut:
-    """Return a video as a caller is told of it."""
+def video_out(video: Video, role: str | None, source: SourceState | None = None) -> VideoOut:
+    """Return a video as a caller is told of it; `source` where its object was asked for."""
     return VideoOut(
         id=video.video_id,
         name=video.name,
@@ -325,7 +328,8 @@ def video_out(video: Video, role: str | None) -> VideoOut:
         recorded_from=video.recorded_from,
         columns=as_json(video.columns),
         status=video.status,
-        source_gone=_is_gone(video.path),
+        source_gone=_is_gone(video.path) if source is None else source.gone,
+        source_changed=None if source is None else source.changed,
         error=without_paths(video.error, role),
         report=without_paths(video.report, role),
     )

@@ -39,6 +39,7 @@ function tools(video) {
   const node = make("div", { className: "tools" });
   if (video.status !== "ready") node.append(make("span", { className: `tag ${video.status}`, textContent: t(`state.${video.status}`) }));
   if (video.source_gone) node.append(make("span", { className: "tag gone", textContent: t("videos.gone") }));
+  if (video.source_changed) node.append(make("span", { className: "tag gone", textContent: t("videos.changed") }));
   if (video.duration_seconds && !video.source_gone) node.append(button(t("video.play"), () => play(at(video, 0), 0, null), { className: "" }));
   if (video.status === "ready") node.append(button(t("videos.search"), () => { go("find", { video: video.name }); $("find-form").text.focus(); }));
   return node;

@@ -187,6 +187,7 @@ const en = {
   "videos.play": "Play {name}",
   "videos.page": "{names}: its page",
   "videos.gone": "source gone",
+  "videos.changed": "source changed since it was ingested",
   "videos.file.gone": "file gone",
   "videos.search": "Search in it",
   "videos.remove": "Remove",

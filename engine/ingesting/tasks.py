@@ -6,7 +6,7 @@ from itertools import chain
 from math import ceil
 from time import perf_counter
 
-from engine.errors import VideoError
+from engine.errors import SourceChangedError, VideoError
 from engine.ingesting.discover import Found, discover
 from engine.ingesting.frame_budget import FrameBudget
 from engine.ingesting.identify import (
@@ -207,5 +207,5 @@ def stored_source(store: Store, video_id: int, fps: float) -> Source:
     stamp = file_stamp(path)
     changed = stamp[1] != video.size_bytes
     if changed or (isinstance(path, Address) and content_hash(path) != video.content_hash):
-        raise VideoError(f"{video.name} has changed since it was ingested", path=video.path)
+        raise SourceChangedError(f"{video.name} has changed since it was ingested", path=video.path)
     return Source(path, stamp, video_id, video.name, stored_gops(store, video_id), fps)
