@@ -41,6 +41,7 @@ LAYERS = [
         "engine.ingesting",
         "engine.loading",
         "engine.pictured",
+        "engine.readers",
         "engine.rows",
     },
     {"engine.acting", "engine.detecting"},

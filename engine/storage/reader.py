@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -41,6 +42,12 @@ from engine.storage.view import View, Views
 
 _TRIES = 5  # for a reader, while a writer replaces what it reads
 
+_BY_PART = (
+    "SELECT f.part_id, f.video_id, v.name, f.frame, f.seconds, f.picture, f.strategy, f.reuse_rate,"
+    " f.drift, f.exact FROM stored_frames f JOIN videos v USING (video_id) WHERE f.space_id = ?"
+    " ORDER BY f.row_id"
+)
+
 
 class Reader:
     """Rows, searches and their proof; its methods may be called from any thread."""
@@ -65,6 +72,19 @@ class Reader:
     def read_only(self) -> bool:
         """Whether this is a published copy, which nothing can change."""
         return self._database.read_only
+
+    def rows_by_part(self, space_key: str) -> tuple[list[Path], pa.Table]:
+        """Return the part files of a space that hold valid vectors, and which rows of each do.
+
+        A row's vector is valid in one part alone: what others have of it was superseded.
+        """
+        rows = self._database.table(_BY_PART, [self._space(space_key).space_id])
+        told = self._database.all(
+            "SELECT part_id, path FROM parts WHERE space_id = ? ORDER BY part_id",
+            [self._space(space_key).space_id],
+        )
+        needed = set(rows.column("part_id").unique().to_pylist())
+        return [self.layout.root / path for part_id, path in told if part_id in needed], rows
 
     def view(self, space_key: str, *, vectors: bool = True) -> View:
         """Return the rows, vectors and videos of a space as they are now, for one statement.
