@@ -199,6 +199,22 @@ class Library(Closing):
         meant = select_videos(self.store, videos or None)
         return read_screens(self.store, meant, ScreenReader.load(), every_seconds)
 
+    def hear_speech(
+        self,
+        videos: Sequence[int | str] | None = None,
+        *,
+        model: str | Path,
+        language: str | None = None,
+    ) -> "Iterator[tuple[str, Taken]]":
+        """Hear what is said in stored videos by a Whisper model in a folder; yield what came.
+
+        It needs the extra `speech`, and becomes a source of lines called `speech`.
+        """
+        from engine.ingesting.speech import SpeechListener, hear_speech
+
+        meant = select_videos(self.store, videos or None)
+        return hear_speech(self.store, meant, SpeechListener.load(Path(model), language=language))
+
     def remove_transcript(self, video: int | str, source: str | None = None) -> int:
         """Forget the lines of a video, of one source or of all; return of how many sources."""
         return self.store.transcripts.remove(self.video(video).video_id, source)

@@ -1,8 +1,9 @@
 """`transcripts`: what is said in stored videos, by subtitles."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -10,6 +11,9 @@ from rich.markup import escape
 from api.cli import flags, show
 from api.cli.connect import open_folder, reach
 from engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from engine.ingesting.transcribe import Taken
 
 transcripts = typer.Typer(help="What is said in videos, by subtitles.", no_args_is_help=True)
 Which = Annotated[list[str] | None, typer.Argument(help="Names, ids or globs; all without any.")]
@@ -95,14 +99,35 @@ def read_transcripts(
 ) -> None:
     """Read what is written in the pictures of stored videos; needs dejavu-engine[ocr]."""
     with open_folder(data, writes=True) as library:
-        rows = []
         meant = [flags.which(each) for each in which or ()]
-        for name, taken in library.read_screens(meant, every_seconds=every):
-            rows.append({"video": name, **asdict(taken)})
-            if not as_json:
-                show.out.print(f"{escape(name)}: {escape(str(taken))}", soft_wrap=True)
+        _print_taken(library.read_screens(meant, every_seconds=every), as_json=as_json)
+
+
+def _print_taken(found: "Iterable[tuple[str, Taken]]", *, as_json: bool) -> None:
+    """Print what comes of each video as it comes, or all of it as JSON."""
+    rows = []
+    for name, taken in found:
+        rows.append({"video": name, **asdict(taken)})
+        if not as_json:
+            show.out.print(f"{escape(name)}: {escape(str(taken))}", soft_wrap=True)
     if as_json:
         show.print_json(rows)
+
+
+@transcripts.command("hear")
+def hear_transcripts(
+    model: Annotated[Path, typer.Option(help="Folder of a Whisper model in CTranslate2's format.")],
+    which: Which = None,
+    language: Annotated[
+        str | None, typer.Option(help="As en; by default it is told from each video's sound.")
+    ] = None,
+    data: flags.Data = flags.DATA,
+    as_json: flags.Json = False,
+) -> None:
+    """Hear what is said in stored videos; needs dejavu-engine[speech] and a model."""
+    with open_folder(data, writes=True) as library:
+        meant = [flags.which(each) for each in which or ()]
+        _print_taken(library.hear_speech(meant, model=model, language=language), as_json=as_json)
 
 
 @transcripts.command("rm")

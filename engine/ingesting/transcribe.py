@@ -84,9 +84,17 @@ def take_subtitles(
     return _put(store, video_id, name, language, digest, reading, _origin(store, video_id))
 
 
-def put_read(store: Store, video_id: int, source: str, digest: str, reading: CuesRead) -> Taken:
+def put_read(
+    store: Store,
+    video_id: int,
+    source: str,
+    digest: str,
+    reading: CuesRead,
+    *,
+    language: str | None = None,
+) -> Taken:
     """Store lines that were read from a video itself, in its own time."""
-    return _put(store, video_id, source, None, digest, reading, 0.0)
+    return _put(store, video_id, source, language, digest, reading, 0.0)
 
 
 def _of_files(
