@@ -38,7 +38,7 @@ from engine.storage.verify import StoreProblem as StoreProblem
 
 _log = logging.getLogger(__name__)
 PUBLISH_SECONDS = 10.0  # the least time between two copies for readers while work goes on
-_RENEW_CHANGES = 2000  # of the catalog, some 130 ingests: DuckDB holds some 3 MiB more by then
+_RENEW_CHANGES = 500  # of the catalog, some 30 ingests: DuckDB holds some 2 MiB more by then
 _PUBLISH_SHARE = 20  # and so many times longer than the last copy took
 
 
