@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.errors import LimitError, UsageError
 from engine.search.bounds import Bet, planned_rest
-from engine.search.proxy import RankedRows, Vectors, rank
+from engine.search.proxy import RankedRows, Vectors, rank, spread
 
 Rows = NDArray[np.int64]
 Scores = NDArray[np.float64]
@@ -23,7 +23,9 @@ Flags = NDArray[np.bool_]
 Oracle = Callable[[Rows], Flags]  # asked about each row at most once
 
 _PILOT: Final = 240  # rows asked first, from which it is learnt what the score is worth
-_LESSONS: Final = 2  # further pilots where there are vectors, ranked by what was learnt before
+_LESSONS: Final = 30  # further pilots at most where there are vectors, as long as they pay
+_PAYS: Final = 0.98  # of what was expected before: what a lesson has to come down to
+_PATIENCE: Final = 2  # lessons that do not
 _EDGES: Final = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0)  # of ranks: as many from each part
 _OF_RECALL: Final = 0.85  # of what may go wrong; the rest is of precision
 _ROUNDS: Final = (0.8, 0.2)  # of it: planned anew, where a bound came out too wide
@@ -98,6 +100,10 @@ class _Cut:
     chance: float = 1.0
     share: float = 0.9
 
+    def asked(self, rows: int) -> float:
+        """Return about how many of an end's rows are asked."""
+        return rows * self.chance
+
 
 @dataclass(slots=True)
 class _End:
@@ -159,11 +165,7 @@ def guaranteed_filter(
         asked.ask(np.arange(count))
         return Filtered(asked.true.copy(), asked.calls)
     asked.ask(_pilot(np.argsort(-scores, kind="stable"), rng))
-    for _ in range(1 if vectors is None else _LESSONS):
-        ranked = rank(scores, vectors, asked.known, asked.true)
-        order = np.argsort(-ranked.values, kind="stable")
-        _, *cuts = _plan(ranked, order, asked, targets, _ROUNDS[0])
-        asked.ask(_second_pilot(order, cuts, rng))
+    _learn(scores, vectors, asked, targets, rng)
     for at, part in enumerate(_ROUNDS):
         ranked = rank(scores, vectors, asked.known, asked.true)
         order = np.argsort(-ranked.values, kind="stable")
@@ -187,6 +189,39 @@ def guaranteed_filter(
             end = top if found.precision < targets.precision else bottom
             end.steps += 1
     raise AssertionError("an end that is asked in full has nothing wrong")
+
+
+def _learn(
+    scores: Scores,
+    vectors: Vectors | None,
+    asked: _Asked,
+    targets: Targets,
+    rng: np.random.Generator,
+) -> None:
+    """Ask some rows at a time of those between the ends, as long as less comes to be expected.
+
+    They would have to be asked anyway; what they tell of rows that look like them is spared.
+    """
+    least, idle = np.inf, 0
+    for _ in range(1 if vectors is None else _LESSONS):
+        ranked = rank(scores, vectors, asked.known, asked.true)
+        order = np.argsort(-ranked.values, kind="stable")
+        rest, first, last = _plan(ranked, order, asked, targets, _ROUNDS[0])
+        if vectors is None or not ranked.learnt:
+            asked.ask(_second_pilot(order, (first, last), rng))
+            idle += 1
+        else:
+            expected = asked.calls + first.asked(first.place) + last.asked(len(rest) - last.place)
+            expected += last.place - first.place
+            idle = 0 if expected < _PAYS * least else idle + 1
+            least = min(least, expected)
+        if idle >= _PATIENCE or last.place - first.place < _PILOT // 2:
+            return
+        if vectors is not None and ranked.learnt:
+            middle = spread(rest[first.place : last.place], vectors, asked.known, _PILOT * 4 // 5)
+            ends = [rng.permutation(end)[: _PILOT // 10] for end in
+                    (rest[: first.place], rest[last.place :])]  # fmt: skip
+            asked.ask(np.concatenate([np.array(middle, np.int64), *ends]))
 
 
 def _second_pilot(order: Rows, cuts: Sequence[_Cut], rng: np.random.Generator) -> Rows:

@@ -1,35 +1,60 @@
 """What is learnt from vectors is compared with the score by answers that were left out."""
 
+from typing import Any
+
 import numpy as np
 
-from engine.search.proxy import _ridge, rank
+from engine.search.proxy import _kernel, rank, spread
 
 
 def test_an_answer_left_out_is_foretold_as_if_it_had_not_been_seen() -> None:
+    """By the definition: a kernel regression fitted anew without each answer."""
     rng = np.random.default_rng(0)
-    inputs = rng.normal(size=(60, 7))
-    answers = inputs[:, 0] + rng.normal(size=60) > 0.3
-    values, unseen = _ridge(inputs, np.ones(60, bool), answers)
-    sizes = np.linalg.svd(inputs - inputs.mean(0))[1]
-    target = np.where(answers, 1.0, -1.0)
+    inputs = rng.normal(size=(90, 7)).astype(np.float32)
+    inputs /= np.linalg.norm(inputs, axis=1, keepdims=True)
+    own, known = rng.normal(size=90), np.arange(90) < 60
+    answers = (inputs[:, 0] + 0.3 * rng.normal(size=90) > 0)[known]
+    told, unseen = _kernel(inputs, own, known, answers)
+    exact, target = inputs.astype(float), np.where(answers, 1.0, -1.0)
+    centred = exact - exact[:60].mean(0)
+    flat, level = centred @ centred.T + 0.1 * np.outer(own, own), target.mean()
     fits = []
-    for strength in np.geomspace(1e-3, 1e2, 11) * sizes[0] ** 2 / 60:
+    for near in (0.0, 3.0, 10.0, 30.0):
+        for strength in (0.01, 0.05, 0.3, 2.0, 12.0):
+            kernel = np.exp(near * (exact @ exact.T - 1)) + flat
 
-        def fitted(rows: np.ndarray, strength: float = strength) -> tuple[np.ndarray, float]:
-            """Solve the normal equations with a level that is not held back."""
-            bordered = np.column_stack([inputs, np.ones(60)])[rows]
-            held = np.diag([strength] * 7 + [0.0])
-            found = np.linalg.solve(bordered.T @ bordered + held, bordered.T @ target[rows])
-            return found[:7], float(found[7])
+            def foretell(
+                rows: list[int], at: Any, kernel: np.ndarray = kernel, ridge: float = strength
+            ) -> np.ndarray:
+                held = kernel[np.ix_(rows, rows)] + ridge * np.eye(len(rows))
+                weights = np.linalg.solve(held, target[rows] - level)
+                return np.asarray(kernel[np.ix_(at, rows)] @ weights + level)
 
-        without = [fitted(np.arange(60) != row) for row in range(60)]
-        foretold = [float(inputs[row] @ way + level) for row, (way, level) in enumerate(without)]
-        way, level = fitted(np.arange(60))
-        fits.append((float(((np.array(foretold) - target) ** 2).mean()), foretold,
-                     inputs @ way + level))  # fmt: skip
-    _, foretold, whole = min(fits, key=lambda fit: fit[0])
-    np.testing.assert_allclose(unseen, foretold, rtol=1e-8, atol=1e-9)
-    np.testing.assert_allclose(values, whole, rtol=1e-8, atol=1e-9)
+            without = [
+                float(foretell([row for row in range(60) if row != left], [left])[0])
+                for left in range(60)
+            ]
+            error = float(((np.array(without) - target) ** 2).mean())
+            fits.append((error, without, foretell(list(range(60)), range(90))))
+    _, without, whole = min(fits, key=lambda fit: fit[0])
+    np.testing.assert_allclose(unseen.values, without, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(told.values, whole, rtol=2e-3, atol=2e-3)
+    cosines = exact @ exact[:60].T
+    np.testing.assert_allclose(told.nearest, cosines.max(1), atol=1e-5)
+    np.fill_diagonal(cosines, -1)
+    np.testing.assert_allclose(unseen.nearest, cosines[:60].max(1), atol=1e-5)
+
+
+def test_what_is_spread_covers_a_pool() -> None:
+    """Each is as far as can be from those before: one of each bundle comes before any second."""
+    rng = np.random.default_rng(2)
+    middles = np.linalg.qr(rng.normal(size=(12, 12)))[0]
+    vectors = np.repeat(middles, 5, 0) + 0.01 * rng.normal(size=(60, 12))
+    known = np.zeros(60, bool)
+    known[:5] = True  # all of the first bundle
+    picked = spread(np.arange(5, 60), vectors.astype(np.float32), known, 11)
+    assert sorted(row // 5 for row in picked) == list(range(1, 12))
+    assert len(spread(np.arange(5, 8), vectors.astype(np.float32), known, 11)) == 3
 
 
 def test_vectors_are_taken_only_where_they_tell_more() -> None:
@@ -44,7 +69,7 @@ def test_vectors_are_taken_only_where_they_tell_more() -> None:
     assert not rank(score, blind, known, true).learnt
     found = rank(score, seeing, known, true)
     assert found.learnt
-    assert (found.values[~known & true].mean() - found.values[~known & ~true].mean()) > 1
+    assert (found.chances[~known & true].mean() - found.chances[~known & ~true].mean()) > 0.5
     wrong = (found.chances[~known] > 0.5) != true[~known]
     assert wrong.mean() < 0.05
     few = known & (~true | (np.cumsum(true & known) <= 5))
