@@ -91,6 +91,7 @@ class Embeds(Library):
         devices: str | None = None,
         decode_gate: bool | None = None,
         replace: bool = False,
+        ray: str | None = None,
         apart: bool = False,
         coverage: "Coverage" = "all",
         columns: Mapping[str, CellValue] | None = None,
@@ -106,8 +107,11 @@ class Embeds(Library):
         says that nothing is promised. `options` are the strategy's own; rows that are stored by the
         same strategy are kept whatever its options were.
         With `decode_gate` groups of pictures in which little changes stay undecoded, as bounded.
+        `ray` is the address of a Ray cluster that decodes and encodes in this machine's place.
         `columns` are values in columns of your own (see `tag`) that the videos have from the start.
         """
+        from engine.cluster.run import check_cluster
+        from engine.cluster.unfinished import forget, note
         from engine.ingest import ingest
         from engine.ingesting.forecast import learn
 
@@ -123,19 +127,45 @@ class Embeds(Library):
             devices=devices,
             decode_gate=decode_gate,
             replace=replace,
+            ray=ray,
             apart=apart,
             coverage=coverage,
             columns=columns,
         )
         self.store.catalog.set_values((), chosen.columns)  # what they cannot hold is said now
+        check_cluster(chosen)
+        asked = {
+            "fps": chosen.fps,
+            "strategy": chosen.strategy,
+            "max_drift": "none" if chosen.max_drift is None else chosen.max_drift,
+            "parts": None if parts is None else str(parts),
+            "options": dict(chosen.options),
+            "replace": replace,
+            "coverage": coverage,
+            "columns": dict(chosen.columns),
+        }
         with self._embedding:
             self._ingesting = True
             try:
+                if ray is not None:
+                    note(self.store.layout.unfinished, listed, asked)
                 report = ingest(self.store, self.model, listed, chosen, progress)
+                if ray is not None and not report.interrupted:
+                    forget(self.store.layout.unfinished)
             finally:
                 self._ingesting = False
         learn(self._context({"strategy": chosen.strategy}), report.videos)
         return report
+
+    def resume(self, ray: str, *, progress: "Progress | None" = None) -> "IngestReport":
+        """Go on with the ingest on a cluster that broke off, by the same paths and options.
+
+        No committed stretch is decoded or encoded again.
+        """
+        from engine.cluster.unfinished import unfinished
+
+        paths, options = unfinished(self.store.layout.unfinished)
+        return self.ingest(paths, ray=ray, progress=progress, **options)
 
     def forecast(
         self, paths: str | Place | Sequence[str | Place | Found], **options: Any
@@ -215,6 +245,7 @@ class Embeds(Library):
         devices: str | None = None,
         decode_gate: bool | None = None,
         replace: bool = False,
+        ray: str | None = None,
         apart: bool = False,
         coverage: "Coverage" = "all",
         columns: Mapping[str, CellValue] | None = None,
@@ -236,6 +267,7 @@ class Embeds(Library):
             devices=pick_devices(self.settings.devices if devices is None else devices),
             decode_gate=self.settings.decode_gate if decode_gate is None else decode_gate,
             replace=replace,
+            ray=ray,
             apart=apart,
             recorded_pattern=self.settings.recorded_pattern,
             coverage=coverage,

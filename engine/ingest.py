@@ -5,11 +5,11 @@ from contextlib import closing
 from dataclasses import replace
 
 from engine.cage.ending import ending_at_hand
+from engine.cluster.run import run_tasks
 from engine.ingesting.discover import Found, discover
 from engine.ingesting.encode import StretchEncoder
 from engine.ingesting.frame_budget import FrameBudget
 from engine.ingesting.interrupt import interruptible, past
-from engine.ingesting.pipeline import run_tasks
 from engine.ingesting.plan import Task
 from engine.ingesting.pool import Failed
 from engine.ingesting.prepare import Decoded
@@ -101,7 +101,7 @@ def _embed(
     """Decode, encode and write until all tasks are done; return False if stopped before."""
     with (
         Writer(tracker.commit) as writer,
-        closing(run_tasks(encoder, tasks, stopped, ended)) as turns,
+        closing(run_tasks(tracker, encoder, tasks, stopped, ended)) as turns,
     ):
         for events in turns:
             for event in events:

@@ -44,7 +44,7 @@ LAYERS = [
         "engine.readers",
         "engine.rows",
     },
-    {"engine.acting", "engine.detecting"},
+    {"engine.acting", "engine.cluster", "engine.detecting"},
     {"engine.models_on_demand"},
     {"engine.commands", "engine.where"},
     {"engine.ingest", "engine.query", "engine.side_by_side", "engine.sql"},

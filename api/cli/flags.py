@@ -73,6 +73,14 @@ DecoderName = Annotated[
         help="auto, pyav, or nvdec, the GPU's own; auto takes nvdec where there is one.",
     ),
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Decode and encode on a Ray cluster: HOST:PORT of its head, or auto for the one here.",
+    ),
+]
 DecodeGate = Annotated[
     bool,
     typer.Option(

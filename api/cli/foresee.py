@@ -24,10 +24,11 @@ class Chooser:
     exclude: Sequence[str] = ()
     retry: bool = False
     watch: bool = False
+    resume: bool = False  # what is on record
 
     def __post_init__(self) -> None:
         """Refuse neither paths nor --retry."""
-        if not self.paths and not self.retry:
+        if not (self.paths or self.retry or self.resume):
             raise UsageError("no PATH; allowed: files, folders, globs, or --retry without any")
 
     def files(self, opened: "Library | None") -> "list[Found]":

@@ -37,6 +37,11 @@ def ingest(
     ] = None,
     decoder: flags.DecoderName = "auto",
     devices: flags.Devices = "",
+    ray: flags.RayAddress = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the ingest by --ray that broke off, as asked."),
+    ] = False,
     decode_gate: flags.DecodeGate = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace stored rows that are finer than these, too.")
@@ -82,7 +87,12 @@ def ingest(
 
     bound, chosen = bound_of(max_drift), read_options(option or ())
     given: float | Literal["none"] = "none" if bound is None else bound
-    chooser = Chooser(paths or (), include or (), exclude or (), retry=retry, watch=watch)
+    chooser = Chooser(
+        paths or (), include or (), exclude or (), retry=retry, watch=watch, resume=resume
+    )
+    if resume and (ray is None or paths):
+        wrong = "with paths, which are on record" if paths else "without --ray"
+        raise UsageError(f"--resume {wrong}; allowed: --ray ADDRESS --resume")
     if watch and (dry_run or retry):
         raise UsageError(f"--watch and {'--dry-run' if dry_run else '--retry'}; allowed: one")
     if dry_run:
@@ -97,6 +107,7 @@ def ingest(
                 "--workers": workers,
                 "--decoder": decoder != "auto",
                 "--devices": devices,
+                "--ray": ray,
                 "--retry": retry,
                 "--watch": watch,
             }
@@ -122,6 +133,7 @@ def ingest(
             workers=workers,
             decoder=decoder,  # type: ignore[arg-type]  # any text; the options check it
             devices=devices,
+            ray=ray,
             decode_gate=decode_gate,
             replace=replace,
             coverage=coverage,  # type: ignore[arg-type]  # likewise
@@ -132,11 +144,15 @@ def ingest(
             code = keep_watch(engine, chooser, rest, lambda found: run([found]), as_json=as_json)
             raise typer.Exit(code)
         with Bars(quiet=as_json) as bars:
-            report = run(chooser.files(engine), progress=bars)
+            if ray is not None and resume:
+                report = engine.resume(ray, progress=bars)
+            else:
+                report = run(chooser.files(engine), progress=bars)
     if as_json:
         show.print_json(report.as_dict())
     else:
         print_report(report, retried=retry)
+        print_nodes(report)
     raise typer.Exit(130 if report.interrupted else 3 if report.quarantined else 0)
 
 
@@ -233,9 +249,11 @@ class Bars:
             elif time.monotonic() - self._last > _LINE_SECONDS:
                 self._last = time.monotonic()
                 eta = "" if event.eta_seconds is None else f", {event.eta_seconds:.0f} s left"
+                by_node = "".join(f", {name} {rate:.1f}/s" for name, rate in event.nodes)
                 show.err.print(
                     f"{event.stage} {event.frames}/{event.expected} frames, "
-                    f"{event.frames_per_second:.1f}/s {note}{eta} ({escape(event.video)})"
+                    f"{event.frames_per_second:.1f}/s {note}{eta}{escape(by_node)}"
+                    f" ({escape(event.video)})"
                 )
 
     def stopped(self) -> bool:
@@ -285,6 +303,20 @@ def print_report(report: "IngestReport", *, retried: bool = False) -> None:
     show.print_caution(report.caution if report.rows else None)
     if report.resume:
         show.out.print(f"[yellow]{report.resume}[/]")
+
+
+def print_nodes(report: "IngestReport") -> None:
+    """Print what each node of a cluster did, and what an hour of video cost."""
+    if not report.nodes:
+        return
+    rows = [
+        (node.name, node.frames, round(node.frames_per_second, 1), node.decoded, node.lost)
+        for node in report.nodes
+    ]
+    show.print_table(("node", "frames", "frames/s", "decoded", "processes lost"), rows)
+    show.print_reasons((node.name, node.reason) for node in report.nodes if node.reason)
+    if (cost := report.device_seconds_per_hour) is not None:
+        show.out.print(f"[dim]{cost:.1f} seconds of encoders for an hour of video[/]")
 
 
 def _wrong(video: "VideoReport") -> list[str]:

@@ -15,7 +15,7 @@ from engine.ingesting.gate import DecodeGate
 from engine.ingesting.plan import Source, Stretch
 from engine.ingesting.prepare import Decoded, PreparedStretch
 from engine.ingesting.report import IngestOptions
-from engine.storage.store import Rows
+from engine.storage.store import Rows, WrittenPart
 from engine.vision.backbone.macs import dense_macs
 from engine.vision.bounded.auto import Auto, StrategyChoice
 from engine.vision.bounded.bound import Bounded
@@ -42,7 +42,7 @@ class Done:
     stretch: Stretch
     strategy: str
     choice: str  # why that strategy
-    rows: Rows
+    rows: Rows | WrittenPart  # in a process elsewhere they are written there
     full: int
     tokens: int  # of the layers after the first
     tokens_reused: int
@@ -118,8 +118,7 @@ class StretchEncoder:
     @property
     def streams(self) -> int:
         """How many stretches to encode side by side."""
-        by_device = 64 if self.model.device.type == "cuda" else 4
-        return self.options.streams or by_device
+        return streams_on(self.model.device.type, self.options)
 
     def run(
         self, items: Iterable[PreparedStretch], ended: Callable[[], bool] | None = None
@@ -194,6 +193,11 @@ class StretchEncoder:
             macs_dense=float(frames * dense_macs(config)),
             seconds=seconds + (word.encode_seconds if word else 0.0),
         )
+
+
+def streams_on(device: str, options: IngestOptions) -> int:
+    """Return how many stretches to encode side by side on a kind of device."""
+    return options.streams or (64 if device == "cuda" else 4)
 
 
 def _embed_exactly(model: Model, pixels: Tensor) -> NDArray[np.float32]:

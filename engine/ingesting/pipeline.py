@@ -23,14 +23,14 @@ from engine.ingesting.prepare import (
 from engine.ingesting.report import IngestOptions
 from engine.vision.backbone.space import Precision
 from engine.vision.bounded.auto import StrategyChoice
-from engine.vision.model import load_model
+from engine.vision.model import Model, load_model
 from engine.vision.streaming.spread import spread
 
 Event = Decoded | Failed | Done
 NICENESS = 10  # of a process that works apart
 
 
-def run_tasks(
+def run_on_devices(
     encoder: StretchEncoder,
     tasks: Iterator[Task],
     stopped: Callable[[], bool],
@@ -46,10 +46,10 @@ def run_tasks(
         yield from _run_apart(encoder, tasks, workers, stopped)
         return
     if options.devices in ((), (own,)):
-        yield from _run_here(encoder, tasks, workers, stopped, ended)
+        yield from run_here(encoder, tasks, workers, stopped, ended)
         return
     # the choice is made here, by the first tasks, so that all devices go by the same one
-    yield from _run_here(encoder, _until_chosen(encoder, tasks), workers, stopped)
+    yield from run_here(encoder, until_chosen(encoder, tasks), workers, stopped)
     if stopped():
         return
     job = DeviceJob.of(encoder, max(1, workers // len(options.devices)))
@@ -92,7 +92,7 @@ class DeviceJob:
 
     name: str
     revision: str | None
-    dtype: torch.dtype
+    dtype: torch.dtype | None  # None: by the device
     precision: Precision
     space: str
     options: IngestOptions
@@ -118,30 +118,36 @@ class DeviceJob:
             workers,
         )
 
+    def load(self, device: str) -> Model:
+        """Load the model in another process; ModelError where it is not the same there."""
+        model = load_model(
+            self.name, device=device, dtype=self.dtype, revision=self.revision,
+            precision=self.precision,
+        )  # fmt: skip
+        if model.space.key != self.space:
+            raise ModelError(f"{self.name} has changed: {model.space.key}, not {self.space}")
+        return model
+
     def __call__(
         self, device: torch.device, tasks: Iterator[Task]
     ) -> Iterator[Sequence[Event | ChosenApart]]:
         """Load the model and work until there are no tasks left."""
         os.nice(self.niceness)
-        model = load_model(
-            self.name, device=str(device), dtype=self.dtype, revision=self.revision,
-            precision=self.precision,
-        )  # fmt: skip
-        if model.space.key != self.space:
-            raise ModelError(f"{self.name} has changed: {model.space.key}, not {self.space}")
+        model = self.load(str(device))
         encoder = StretchEncoder(model, self.options, self.choices, self.few)
-        yield from _run_here(encoder, tasks, self.workers, lambda: False)
+        yield from run_here(encoder, tasks, self.workers, lambda: False)
         if encoder.auto and self.choices is None:
             yield [ChosenApart(encoder.auto.choices)]
 
 
-def _run_here(
+def run_here(
     encoder: StretchEncoder,
     tasks: Iterator[Task],
     workers: int,
     stopped: Callable[[], bool],
     ended: Callable[[], bool] | None = None,
 ) -> Generator[list[Event], None, None]:
+    """Decode and encode in this process."""
     options = encoder.options
     preparation = preparation_of(options, encoder.model, encoder.cue_side)
     pool = DecodePool(
@@ -182,7 +188,7 @@ def _preparing(
     return encoder.gate.prepare if encoder.gate else prepare_task
 
 
-def _until_chosen(encoder: StretchEncoder, tasks: Iterator[Task]) -> Iterator[Task]:
+def until_chosen(encoder: StretchEncoder, tasks: Iterator[Task]) -> Iterator[Task]:
     """Pass on tasks until `auto` has chosen; with streams too short to choose by, only some."""
     for _ in range(4 * encoder.streams):
         if not encoder.auto or encoder.auto.choices or (task := next(tasks, None)) is None:

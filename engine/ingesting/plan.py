@@ -77,6 +77,13 @@ class Source:
         """What its rows are stored under."""
         return Sampling(self.fps)
 
+    def stored_as(self, part: Stretch) -> tuple[int, float, float]:
+        """Return a part's stored number and what it covers: coarsely nothing."""
+        start = part.start_seconds
+        if self.coarse:
+            return part.coarse_number(self.origin_seconds), start, start
+        return part.number(self.origin_seconds), start, part.stop_seconds
+
     def times(self, start_seconds: float, stop_seconds: float) -> Instants:
         """Return the sampling instants of a part."""
         return sample_times(

@@ -42,6 +42,7 @@ class IngestOptions:
     max_drift: float | None = 0.02  # mean 1 - cosine to dense per video; None: no bound
     decoder: Decoder = "auto"  # on the CPU, or by the GPU's own
     devices: tuple[str, ...] = ()  # that encode, a process each; none: the model's own
+    ray: str | None = None  # the address of a cluster that decodes and encodes
     apart: bool = False  # on a CPU: in a process of its own that lets others go first
     workers: int | None = None  # decoding threads; None: one per core
     streams: int | None = None  # stretches encoded side by side; None: by device
@@ -98,6 +99,7 @@ class Event:
     frames_per_second: float
     reuse_rate: float | None  # of what was encoded so far
     eta_seconds: float | None
+    nodes: tuple[tuple[str, float], ...] = ()  # of a cluster, each with its frames per second
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -144,6 +146,22 @@ class VideoReport:
     missing: list[Missing] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class NodeReport:
+    """What a machine of a cluster has done."""
+
+    name: str
+    frames: int = 0  # encoded there
+    frames_per_second: float = 0.0
+    decoded: int = 0  # frames
+    decode_seconds: float = 0.0  # of one thread
+    encode_seconds: float = 0.0  # that its encoders were at work
+    device_seconds: float = 0.0  # that its encoders were there, at work or not
+    sent_bytes: int = 0  # of resized pixels, to encoders anywhere
+    lost: int = 0  # processes that died or could not begin
+    reason: str | None = None  # why it was left out
+
+
 @dataclass(frozen=True, slots=True)
 class IngestReport:
     """What an ingest did, by video, in the order they were found."""
@@ -159,6 +177,17 @@ class IngestReport:
     max_drift: float | None = None  # the bound that was asked for
     coverage: Coverage = "all"  # that was asked for
     caution: str | None = None  # what has to be known before the model is relied on
+    nodes: list[NodeReport] = field(default_factory=list)  # of a cluster
+
+    @property
+    def device_seconds_per_hour(self) -> float | None:
+        """What an hour of video cost: seconds for which a cluster's encoders were held for it."""
+        hours = self.seconds_of_video / 3600
+        return (
+            sum(node.device_seconds for node in self.nodes) / hours
+            if self.nodes and hours
+            else None
+        )
 
     @property
     def quarantined(self) -> list[VideoReport]:
@@ -216,5 +245,6 @@ class IngestReport:
             "rows": self.rows,
             "reuse_rate": self.reuse_rate,
             "promise": self.promise,
+            "device_seconds_per_hour": self.device_seconds_per_hour,
             "resume": self.resume,
         }

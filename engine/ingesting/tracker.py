@@ -1,7 +1,7 @@
 """What has become of each video so far: said to whoever listens, and put on record at its end."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from threading import Lock
 from time import perf_counter
@@ -17,6 +17,7 @@ from engine.ingesting.report import (
     IngestOptions,
     IngestReport,
     Missing,
+    NodeReport,
     Progress,
     Stage,
     VideoReport,
@@ -24,7 +25,7 @@ from engine.ingesting.report import (
 from engine.knowledge import caution
 from engine.search.work import Embedded
 from engine.storage.records import VideoEnd, WholeVideo
-from engine.storage.store import Store
+from engine.storage.store import Store, WrittenPart
 from engine.vision.model import Model
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Tracker:
     full: int = 0
     tokens: int = 0
     tokens_reused: int = 0
+    nodes: Mapping[str, NodeReport] = field(default_factory=dict)  # of a cluster
     _entries: dict[int, TrackedVideo] = field(default_factory=dict)
     _frames: dict[Stage, int] = field(default_factory=dict)
     _started: float = field(default_factory=perf_counter)
@@ -113,25 +115,25 @@ class Tracker:
         self._tell("encode", report, frames)
 
     def commit(self, done: Done) -> None:
-        """Write a stretch, durably, and finish its video if it was the last one."""
+        """Put a stretch on record, durably, and finish its video if it was the last one."""
         source, stretch = done.source, done.stretch
-        start, coarse = stretch.start_seconds, source.coarse
-        number = (stretch.coarse_number if coarse else stretch.number)(source.origin_seconds)
         entry, started = self._entry(source), perf_counter()
         if (only := self._is_all(entry, done)) and not self._unchanged(entry):
             self._give_up(entry)
             return
-        ended = self.store.write_part(
-            source.video_id,
-            self.space_key,
-            source.sampling,
-            done.strategy,
-            number,
-            start,
-            start if coarse else stretch.stop_seconds,  # covers nothing of it
-            done.rows,
-            (lambda: self._ending(entry, started)) if only else None,
-        )
+        ended = False
+        if isinstance(done.rows, WrittenPart):
+            self.store.take_part(done.rows, self.space_key)
+        else:
+            ended = self.store.write_part(
+                source.video_id,
+                self.space_key,
+                source.sampling,
+                done.strategy,
+                *source.stored_as(stretch),
+                done.rows,
+                (lambda: self._ending(entry, started)) if only else None,
+            )
         if not ended:
             entry.report.write_seconds += perf_counter() - started
         self._tell("write", entry.report, len(done.rows.frame))
@@ -259,7 +261,7 @@ class Tracker:
         return IngestReport(
             videos=self.reports,
             seconds=perf_counter() - self._started,
-            device=", ".join(options.devices) or str(model.device),
+            device=self._device(model),
             decoder="; ".join(sorted({v.decoder for v in self.reports if v.decoder})) or "none",
             strategy=", ".join(sorted({v.strategy for v in self.reports if v.strategy})) or None,
             choice=choice,
@@ -268,7 +270,13 @@ class Tracker:
             max_drift=options.max_drift,
             coverage=options.coverage,
             caution=caution(model.space.model),
+            nodes=list(self.nodes.values()),
         )
+
+    def _device(self, model: Model) -> str:
+        if self.nodes:
+            return f"{sum(node.reason is None for node in self.nodes.values())} nodes"
+        return ", ".join(self.options.devices) or str(model.device)
 
     def embedded(self, saved_seconds: float | None, *, choice: str, budget: bool) -> Embedded:
         """Return what this run did, as a query tells it; `budget`: one ended before it was done."""
@@ -317,6 +325,7 @@ class Tracker:
                     frames_per_second=rate,
                     reuse_rate=self.tokens_reused / self.tokens if self.tokens else None,
                     eta_seconds=left / rate if rate else None,
+                    nodes=tuple((n.name, n.frames_per_second) for n in list(self.nodes.values())),
                 )
             )
 

@@ -39,6 +39,11 @@ def publish(
     sync(temporary)
     if finish:
         finish()
+    give_name(path, temporary, what=what, reached=reached)
+
+
+def give_name(path: Path, temporary: Path, *, what: str, reached: Reached) -> None:
+    """Give a file that is on disk its name for good."""
     reached(f"{what}: synced")
     temporary.replace(path)
     reached(f"{what}: renamed")

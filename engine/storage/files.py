@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from engine.errors import StoreError
+from engine.storage.apart import KIND, Blank, WrittenPart
 from engine.storage.changes import row_ids_of
 from engine.storage.condemn import commit_condemned, commit_shortfall
 from engine.storage.database import Database
 from engine.storage.describe import describe, describe_space
-from engine.storage.durable import Reached, checksum, publish, set_aside
+from engine.storage.durable import Reached, checksum, give_name, make_folder, publish, set_aside
 from engine.storage.embeddings import vectors_of
 from engine.storage.layout import Layout
 from engine.storage.ledger import Ledger
@@ -108,6 +109,44 @@ class Files:
         )
         relative, size = self._layout.relative(path), path.stat().st_size
         return Part(part_id, space_id, kind, relative, len(table), size, sums[0], FORMAT)
+
+    def blank(self, space_id: int, held: Holding, piece: Piece) -> Blank:
+        """Return what another process has to know to write a part; nothing of it counts yet."""
+        part_id = self.ledger.draw("file_ids")
+        make_folder(self._layout.drafts)
+        [contents] = describe(self._database, space_id, [held], [piece])
+        return Blank(
+            video_id=held.video_id,
+            space_id=space_id,
+            sampling=held.sampling,
+            part_id=part_id,
+            path=self._layout.part(space_id, part_id),
+            draft=self._layout.drafts / f"{part_id:010d}.parquet",
+            space=describe_space(self._database, space_id),
+            contents=contents,
+        )
+
+    def take(self, written: WrittenPart) -> Part:
+        """Give a draft its name; it counts once a ledger commit names it."""
+        blank = written.blank
+        try:
+            found = blank.draft.stat().st_size
+        except OSError as error:
+            raise StoreError(f"{blank.draft} cannot be read: {error.strerror}") from error
+        if found != written.size_bytes:
+            raise StoreError(f"{blank.draft} has {found} bytes, not {written.size_bytes}")
+        make_folder(blank.path.parent)
+        give_name(blank.path, blank.draft, what=KIND, reached=self._reached)
+        return Part(
+            blank.part_id,
+            blank.space_id,
+            KIND,
+            self._layout.relative(blank.path),
+            len(written.rows),
+            written.size_bytes,
+            written.checksum,
+            FORMAT,
+        )
 
     def read(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
         """Read a part, or some of its columns; DamagedPartError unless it is what was written."""

@@ -48,6 +48,16 @@ class Layout:
         return self.root / "parts"
 
     @property
+    def drafts(self) -> Path:
+        """The folder of parts that other processes write; opening a store to write empties it."""
+        return self.root / "drafts"
+
+    @property
+    def unfinished(self) -> Path:
+        """What an ingest on a cluster was asked for, until it has come to its end."""
+        return self.root / "unfinished.json"
+
+    @property
     def indexes(self) -> Path:
         """The folder of all FAISS indexes: `indexes/<space>/<version>.faiss`."""
         return self.root / "indexes"

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 
 from engine.errors import StoreError
 from engine.storage.adopt import Adoption, StrangerError
@@ -37,6 +38,7 @@ def recover_last(layout: Layout, database: Database, files: Files) -> None:
     since = 0 if last is None or last[0] is None else int(last[0])
     for path in _temporaries(layout, since):
         path.unlink()
+    rmtree(layout.drafts, ignore_errors=True)  # of an ingest that has ended
     adoption = Adoption(layout, database, files, creates=False)
     transcripts = Transcripts(layout, database, lambda _: None)
     strangers: list[str] = []

@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Self
@@ -12,6 +13,8 @@ import pyarrow as pa
 
 from engine.closing import Closing
 from engine.errors import NotFoundError, StoreError, UsageError
+from engine.storage.apart import Blank as Blank
+from engine.storage.apart import WrittenPart as WrittenPart
 from engine.storage.changes import row_ids_of
 from engine.storage.compact import compact, compact_video, savable, wants_compaction
 from engine.storage.completeness import VideoCompleteness as VideoCompleteness
@@ -199,9 +202,33 @@ class Store(Reader, Closing):
             self._reached("stretch: committed")
             if ends:
                 self._reached("finish: committed")
-            self._follow(space, table, seen)
+            self._follow(space, made, seen)
             self.settle(now=False)
             return ends is not None
+
+    def blank(self, video_id: int, space_key: str, sampling: Sampling, piece: Piece) -> Blank:
+        """Return what another process needs to write one stretch; see `take_part`."""
+        with self._database.writing:
+            self.catalog.require(video_id)
+            held = Holding(video_id, sampling)
+            return self._files.blank(self._space(space_key).space_id, held, piece)
+
+    def take_part(self, written: WrittenPart, space_key: str) -> None:
+        """Commit a stretch that another process has written; one that is there already goes."""
+        key, space = written.key, self._space(space_key)
+        part: Part | None = None
+        with self._database.writing:
+            self.catalog.require(key.video_id)
+            if written.stretch[0] in self._ledger.committed(key):
+                written.blank.draft.unlink(missing_ok=True)
+                return
+            if len(written.rows):
+                part = self._files.take(written)
+            seen = self._ledger.commit_stretch(key, written.stretch, written.rows, part)
+            self._reached("stretch: committed")
+            if part is not None:
+                self._follow(space, partial(self._files.read, part), seen)
+            self.settle(now=False)
 
     def finish_segment(
         self,
@@ -259,8 +286,9 @@ class Store(Reader, Closing):
         row_ids = np.concatenate([ids for ids, _ in found])
         return rest.adding(row_ids, np.concatenate([rows for _, rows in found]))
 
-    def _follow(self, space: StoredSpace, table: pa.Table, seen: np.ndarray) -> None:
+    def _follow(self, space: StoredSpace, whole: Callable[[], pa.Table], seen: np.ndarray) -> None:
         def change(held: Snapshot) -> Snapshot:
+            table = whole()
             row_ids = row_ids_of(table)
             chosen = np.isin(row_ids, seen)
             return held.adding(row_ids[chosen], vectors_of(table)[chosen])
@@ -312,7 +340,7 @@ class Store(Reader, Closing):
             part = self._files.publish(lambda: table, space.space_id, "overlay", [holding])
             self._ledger.commit_overlay(part, table, holding)
             self._reached("overlay: committed")
-            self._follow(space, table, row_ids_of(table))
+            self._follow(space, lambda: table, row_ids_of(table))
             if wants_compaction(self._files, space.space_id, video_id):
                 compact_video(self._files, space.space_id, video_id, self._reached)
 

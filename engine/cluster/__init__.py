@@ -1,0 +1,1 @@
+"""An ingest on many machines, by Ray."""
