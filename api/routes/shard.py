@@ -41,6 +41,7 @@ from schemas.shard import (
 )
 
 router = APIRouter(prefix="/shard", tags=["shards"], dependencies=[CanRead])
+_ROWS = {MEDIA["arrow"]: {"schema": {"type": "string", "format": "binary"}}}
 _TRIES = 4  # of a statement while the store changes
 
 
@@ -211,7 +212,11 @@ async def show_of_inquiry(
     return await heavy.queries.take(show, request)
 
 
-@router.post("/sql", response_class=StreamingResponse, responses=problems(404))
+@router.post(
+    "/sql",
+    response_class=StreamingResponse,
+    responses={200: {"description": "Rows", "content": _ROWS}, **problems(404)},
+)
 async def select_here(
     request: Request, body: SqlRequest, engine: EngineDep, heavy: HeavyDep, role: RoleDep
 ) -> StreamingResponse:
