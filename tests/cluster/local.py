@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,14 +139,3 @@ def local_cluster(nodes: int, cpus: int = 1, **more: str) -> Iterator[LocalClust
             yield cluster
         finally:
             cluster.stop()
-
-
-def drive(arguments: list[str], **more: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    """Start a command of ours as a driver."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "api.cli.start", *arguments],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )

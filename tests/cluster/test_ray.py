@@ -1,19 +1,17 @@
 """A real cluster of processes on this machine: what it stores is what one process stores."""
 
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
+import numpy as np
 import pytest
 
 from engine import Engine
 from engine.errors import ExecutionError, UsageError
-from tests.cluster.local import LocalCluster, drive, environment, local_cluster
+from tests.cluster.local import LocalCluster, environment, local_cluster
 from tests.cluster.stored import rows_in
 from tests.ingesting.conftest import make_clip
-from tests.waiting import until
 
 ray = pytest.importorskip("ray")
 
@@ -55,47 +53,14 @@ def test_a_cluster_stores_what_one_process_stores(
     assert report.device_seconds_per_hour is not None
     assert not (tmp_path / "unfinished.json").exists()
     assert list((tmp_path / "drafts").iterdir()) == []
-    assert rows_in(tmp_path) == by_one
-
-
-@pytest.mark.slow
-def test_workers_and_the_driver_die_and_nothing_is_lost_or_twice(
-    cluster: LocalCluster, films: Path, by_one: dict, tmp_path: Path
-) -> None:
-    data = ["--data", str(tmp_path), "--device", "cpu", "--ray", cluster.address]
-    first = drive(["ingest", str(films), "--strategy", "dense", *data])
-    until(lambda: list(tmp_path.glob("parts/**/*.parquet")))
-    os.killpg(first.pid, 9)
-    first.communicate()
-    again = drive(["ingest", "--resume", *data])
-    for process in until(lambda: cluster.workers("EncodeProcess")):
-        with pytest.MonkeyPatch.context():
-            if psutil.pid_exists(process.pid):
-                process.kill()
-    told = again.communicate()[0].decode()
-    assert again.returncode == 0, told
-    assert rows_in(tmp_path) == by_one
-    with Engine.open(tmp_path, read_only=True, device="cpu") as engine:
-        assert {video.status for video in engine.videos()} == {"ready"}
-
-
-@pytest.mark.slow
-def test_a_node_with_other_code_is_named(films: Path, tmp_path: Path) -> None:
-    """Its code is the same but for one line of one file."""
-    other = tmp_path / "other"
-    other.mkdir()
-    for top in ("engine", "kernels", "schemas"):
-        copied = other / top
-        os.system(f"cp -r {Path(__file__).resolve().parents[2] / top} {copied}")
-    (other / "engine/closing.py").open("a").write("\n# changed\n")
-    with local_cluster(1, PYTHONPATH=str(other)) as made, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment().items():
-            patch.setenv(name, value)
-        with (
-            Engine.open(tmp_path / "data", device="cpu") as engine,
-            pytest.raises(ExecutionError, match=r"node \S+ has code \w{12}, the driver \w{12}"),
-        ):
-            engine.ingest(films, strategy="dense", ray=made.address)
+    found = rows_in(tmp_path)
+    assert {row: told[:2] for row, told in found.items()} == {
+        row: told[:2] for row, told in by_one.items()
+    }
+    for row, (_, _, vector) in found.items():
+        # a product of floats has other last bits with other numbers of threads
+        pair = (np.frombuffer(each, np.float16) for each in (vector, by_one[row][2]))
+        np.testing.assert_allclose(*pair, atol=1e-3)
 
 
 @pytest.mark.parametrize("address", ["", "local", "ray://head:10001", "head", "head:port"])
