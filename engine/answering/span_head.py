@@ -20,7 +20,6 @@ from engine.vision.backbone.trained import NetworkKind, load_trained, save_train
 TOGETHER = 128  # questions read at once
 KIND = NetworkKind("spans", "span head", "reads vectors", "grounding")
 NARROWEST = 1e-2  # share of the video that a Gaussian is wide at least, as published
-SHARP = 8.0  # times a frame's logit: those likelier seen than not weigh nearly alike, others little
 EVEN = 3**0.5  # half of an even span over its standard deviation
 
 
@@ -132,25 +131,19 @@ class SpanHead(nn.Module):
         logits = self.inside(out[:, 1:]).squeeze(-1)
         weights = logits.masked_fill(~shown, -torch.inf).softmax(-1)
         pooled = torch.cat([out[:, 0], (weights[..., None] * out[:, 1:]).sum(1)], 1)
-        middle, spread = _moments((SHARP * logits).sigmoid() * shown, seconds, shown)
+        middle, spread = _moments(logits.sigmoid() * shown, seconds, shown)
         moved = self.gauss(torch.cat([pooled, middle[:, None], spread[:, None]], 1))
         width = self.config.sigma / self.config.gamma * (EVEN * spread + moved[:, 1])
         return Spans(middle + moved[:, 0], width, logits)
 
 
 def _moments(weights: Tensor, seconds: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
-    """Where weights `[B, F]` lie in the mean, and how far around it, as shares of the video.
-
-    A frame stands for the time until the next one, so frames of an even span give its own edges.
-    """
-    last, count = (seconds * shown).amax(1), shown.sum(1)
-    step = (last / (count - 1).clamp_min(1)).clamp_min(1e-3)
-    whole = last + step
-    shares = (seconds + step[:, None] / 2) / whole[:, None]
+    """Where weights `[B, F]` lie in the mean, and how far around it, as shares of the video."""
+    shares = seconds / (seconds * shown).amax(1, keepdim=True).clamp_min(1e-3)
     parts = weights / weights.sum(1, keepdim=True).clamp_min(1e-6)
     middle = (parts * shares).sum(1)
     variance = (parts * (shares - middle[:, None]) ** 2).sum(1)
-    return middle, (variance + (step / whole) ** 2 / 12).sqrt()
+    return middle, (variance + 1e-6).sqrt()
 
 
 @dataclass(frozen=True, slots=True)

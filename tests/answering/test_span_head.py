@@ -92,40 +92,11 @@ def test_it_goes_on_from_what_an_answering_head_reads() -> None:
     with torch.inference_mode():
         said = head(frames, seconds, shown, texts)
     torch.testing.assert_close(said.inside, relevance[:, 0])
-    weights = (8 * relevance[:, 0]).sigmoid().double().detach()
-    shares = (np.arange(12) + 0.5) / 12
+    weights, shares = relevance[:, 0].sigmoid().double().detach(), np.linspace(0, 1, 12)
     for row, centre in zip(weights.numpy(), said.centre, strict=True):
         assert float(centre) == pytest.approx(np.average(shares, weights=row), abs=1e-5)
     for row, width, centre in zip(weights.numpy(), said.width, said.centre, strict=True):
         variance = np.average((shares - float(centre)) ** 2, weights=row)
-        own = 1 / 12**2 / 12  # of the half second that each frame stands for
-        assert float(width) == pytest.approx(2 * np.sqrt(3 * (variance + own)), abs=1e-4)
+        assert float(width) == pytest.approx(2 * np.sqrt(3 * variance), abs=1e-4)
     with pytest.raises(UsageError, match=r"allowed: \(16, 32, 1, 2\)"):
         head.start_from(AnswerHead(HeadConfig(16, 32, 2, 2)))
-
-
-def test_frames_that_are_certain_give_their_own_span() -> None:
-    torch.manual_seed(1)
-    head = SpanHead(SMALL).eval()
-    nothing = torch.zeros(1, 32)
-    for first, last in ((0, 12), (3, 7), (11, 12)):
-        seen = torch.full((1, 12), -40.0)
-        seen[:, first:last] = 40.0
-        head.inside = Says(seen)
-        frames, seconds = torch.from_numpy(units(3, 1, 12)), torch.arange(12.0)[None] / 2
-        with torch.inference_mode():
-            said = head(frames, seconds, torch.ones(1, 12, dtype=torch.bool), nothing[:, :16])
-        expected = torch.tensor([[first / 12, last / 12]])
-        torch.testing.assert_close(said.edges(SMALL), expected, atol=1e-4, rtol=0)
-
-
-class Says(torch.nn.Module):
-    """Logits that are given."""
-
-    def __init__(self, logits: torch.Tensor) -> None:
-        super().__init__()
-        self.logits = logits
-
-    def forward(self, _: torch.Tensor) -> torch.Tensor:
-        """Return them whatever is read."""
-        return self.logits[..., None]
