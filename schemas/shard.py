@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.query import QueryResponse, Strict
+from schemas.query import QueryResponse, Strict, example
 
 PROTOCOL = 1  # of these forms; shards of another are refused
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
@@ -12,9 +12,18 @@ Count = Annotated[int, Field(ge=0, lt=2**62)]
 VideoId = Annotated[int, Field(ge=0, lt=2**31)]
 Vectors = Annotated[str, Field(max_length=1 << 20, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 
+_SPAN = {"video_id": 3, "start_seconds": 4.0, "stop_seconds": 6.5}
+_FACTS = {"protocol": 1, "version": "0.1.0", "identity": "5f0c", "space": "builtin-1", "rules": {}}
+
 
 class ShardFacts(BaseModel):
     """What has to be the same in all shards, and whose store it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            protocol=1, version="0.1.0", identity="5f0c", space="builtin-1", rules={}
+        )
+    )
 
     protocol: int = Field(description="of what follows a query from shard to shard")
     version: str = Field(description="of the program")
@@ -26,6 +35,8 @@ class ShardFacts(BaseModel):
 class WordCountsIn(Strict):
     """What words are weighed by, of all shards."""
 
+    model_config = ConfigDict(json_schema_extra=example(num_lines=120, num_words=840, held=[3, 1]))
+
     num_lines: Count
     num_words: Count
     held: list[Count] = Field(max_length=4000, description="lines that hold each sought word")
@@ -33,6 +44,21 @@ class WordCountsIn(Strict):
 
 class InquiryOut(BaseModel):
     """A query as one shard has begun it, at one moment of its store."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            inquiry="9b1e",
+            snapshot="42-7",
+            facts=_FACTS,
+            rows=1200,
+            selected=3,
+            unmatched=[],
+            by_image=True,
+            by_words=False,
+            calibrated=True,
+            words=None,
+        )
+    )
 
     inquiry: str = Field(description="to go on with; forgotten after a while")
     snapshot: str = Field(description="names the moment: the same rows have the same name")
@@ -49,6 +75,8 @@ class InquiryOut(BaseModel):
 class SampleOut(BaseModel):
     """Vectors of rows that lie so many places apart."""
 
+    model_config = ConfigDict(json_schema_extra=example(vectors="AAA8AAA8", exact=True))
+
     vectors: str = Field(description="float16 in base64")
     exact: bool = Field(description="whether none is approximate")
 
@@ -56,12 +84,18 @@ class SampleOut(BaseModel):
 class BackgroundOut(BaseModel):
     """What a match by chance scores against."""
 
+    model_config = ConfigDict(
+        json_schema_extra=example(texts="AACAPwAAAAA=", images="AAAAAAAAgD8=")
+    )
+
     texts: str = Field(description="float32 in base64")
     images: str = Field(description="float32 in base64")
 
 
 class FindRequest(Strict):
     """How deep to look, and what is so of all shards together."""
+
+    model_config = ConfigDict(json_schema_extra=example(depth=100, bar=0.2))
 
     depth: int = Field(ge=1, le=1 << 22, description="frames that are looked at first")
     mean: Vectors | None = Field(None, description="float32 in base64: the mean frame of all")
@@ -74,6 +108,10 @@ class FindRequest(Strict):
 class SpanOut(BaseModel):
     """A stretch of a video, by its best frame."""
 
+    model_config = ConfigDict(
+        json_schema_extra=example(**_SPAN, row=9, peak_seconds=5.0, score=0.31)
+    )
+
     video_id: int
     row: int
     start_seconds: float
@@ -85,6 +123,10 @@ class SpanOut(BaseModel):
 class SpokenOut(BaseModel):
     """A part of a video in which sought words are said."""
 
+    model_config = ConfigDict(
+        json_schema_extra=example(**_SPAN, line="and there is the dog", score=2.4)
+    )
+
     video_id: int
     start_seconds: float
     stop_seconds: float
@@ -94,6 +136,20 @@ class SpokenOut(BaseModel):
 
 class FoundOut(BaseModel):
     """What one shard found at this depth."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            rows=[9],
+            scores=[0.31],
+            spans=[],
+            vectors="",
+            spoken=[],
+            largest_error=0.0,
+            refined=False,
+            snapshot="42-7",
+            how="flat",
+        )
+    )
 
     rows: list[int] = Field(description="the best frames, best first")
     scores: list[float]
@@ -109,6 +165,8 @@ class FoundOut(BaseModel):
 class StretchIn(Strict):
     """A stretch of a video."""
 
+    model_config = ConfigDict(json_schema_extra=example(**_SPAN))
+
     video_id: VideoId
     start_seconds: Seconds
     stop_seconds: Seconds
@@ -116,6 +174,12 @@ class StretchIn(Strict):
 
 class NullIn(Strict):
     """How unrelated texts and frames of all shards score."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            mean_text="AACAPwAAAAA=", mean_frame="AAAAAAAAgD8=", middle=0.05, width=0.02
+        )
+    )
 
     mean_text: Vectors
     mean_frame: Vectors
@@ -126,6 +190,8 @@ class NullIn(Strict):
 class ShowRequest(Strict):
     """What is shown of this shard."""
 
+    model_config = ConfigDict(json_schema_extra=example(spans=[_SPAN], spoken=[]))
+
     spans: list[StretchIn] = Field(max_length=1000, description="found by pictures")
     spoken: list[StretchIn] = Field(max_length=1000, description="found by words alone")
     null: NullIn | None = Field(None, description="of all shards; null: nothing is called clear")
@@ -133,6 +199,17 @@ class ShowRequest(Strict):
 
 class ShowOut(BaseModel):
     """What is to be told of it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            names={3: "north.mp4"},
+            clear=[True],
+            best=[],
+            approximate=False,
+            coverage={},
+            caution=None,
+        )
+    )
 
     names: dict[int, str] = Field(description="of its videos")
     clear: list[bool | None] = Field(description="of each span")
@@ -144,6 +221,10 @@ class ShowOut(BaseModel):
 
 class ShardSaid(BaseModel):
     """What became of one shard in an answer."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(name="s1", state="answered", snapshot="42-7", reason=None)
+    )
 
     name: str
     state: Literal["answered", "lost"]
@@ -159,6 +240,8 @@ class GatheredResponse(QueryResponse):
 
 class ShardOut(BaseModel):
     """A shard, and what it is or why it gives no answer."""
+
+    model_config = ConfigDict(json_schema_extra=example(name="s1", place=1, facts=_FACTS))
 
     name: str
     place: int = Field(description="ids of its videos are this times 10,000,000,000, and its own")

@@ -174,7 +174,7 @@ def test_an_empty_store_answers_with_nothing(videos: Videos, sandbox: Sandbox) -
         ({"top_k": 0}, "top_k is 0; allowed: 1 or more"),
         ({"min_score": float("nan")}, "min_score is nan; allowed: -1 to 1, as cosines are"),
         ({"text": " "}, "the text to look for is empty"),
-        ({"text": b""}, "the text to look for is empty"),
+        ({"text": b""}, "the picture to look for is empty"),
         ({"text": b"no picture"}, "cannot read the image of 10 bytes"),
     ],
 )

@@ -86,13 +86,8 @@ def test_from_files_to_a_picture(say, cli: Cli, folder: Path) -> None:
     drawn = say("plot", *written, "--picture", picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
     points = drawn["points"]
-    assert [each["strategy"] for each in points] == [
-        "dense",
-        "reusevit",
-        "tome",
-        "reusevit",
-        "tome",
-    ]
+    # what two evaluations say alike is one point
+    assert [each["strategy"] for each in points] == ["dense", "reusevit", "tome", "reusevit"]
     reductions = [each["reduction"] for each in points if each["strategy"] == "reusevit"]
     assert reductions[0] < reductions[1]
     scores = json.loads(written[0].read_text())["data"]["scores"]

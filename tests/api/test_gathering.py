@@ -58,7 +58,7 @@ def drawn(draw: np.random.Generator) -> dict[str, Any]:
 
 def test_moments_are_those_of_one_store_of_all_videos(spread: Sharded) -> None:
     draw = np.random.default_rng(7)
-    for _ in range(40):
+    for _ in range(24):
         asked = drawn(draw)
         answer = spread.client.post("/query", json=asked)
         assert answer.status_code == 200, (asked, answer.text)

@@ -10,10 +10,11 @@ def test_pruned_cycles_take_fewer_multiply_adds() -> None:
     report = rollout.run(
         towers=("Ti/16", "ViTDet tiny"), device="cpu", streams=2, every=3, repeats=1, compiled=False
     )
-    dense, pruned, whole, guided = report.rows
+    dense, pruned, whole, kept, guided = report.rows
     assert dense[:4] == ("Ti/16", "dense", None, 1.0)
     assert pruned[:3] == ("Ti/16", "rgtp", 0.25)
     assert whole[:4] == ("ViTDet tiny", "dense", None, 1.0)
+    assert kept[:4] == ("ViTDet tiny", "rgtp", 1.0, 1.0)
     assert guided[:3] == ("ViTDet tiny", "rgtp", 0.3)
     for row in (pruned, guided):
         assert isinstance(row[3], float)
