@@ -57,12 +57,12 @@ def test_auto_chooses_by_itself_in_a_process_of_its_own(
 ) -> None:
     monkeypatch.setattr(tasks, "_TINY", 0)
     for seed in range(2):
-        make_clip(tmp_path / f"{seed}.mp4", 4, seed=seed)
-    options = IngestOptions(apart=True, workers=1, streams=1, weigh_from=16)
+        make_clip(tmp_path / f"{seed}.mp4", 8, seed=seed)
+    options = IngestOptions(apart=True, workers=1, streams=1, weigh_from=32)
     with Store.open(tmp_path / "data") as store:
         report = ingest(store, builtin, [tmp_path], options)
         assert store.verify() == []
-    assert report.rows == 16
+    assert report.rows == 32
     assert report.choices
     named = {each["strategy"] for choice in report.choices for each in choice["weighed"]}
     assert set(report.strategy.split(", ")) <= named
@@ -72,12 +72,12 @@ def test_auto_chooses_by_itself_in_a_process_of_its_own(
 @pytest.mark.slow
 def test_auto_is_decided_once_for_all_devices(builtin, make_clip, tmp_path) -> None:
     for seed in range(2):
-        make_clip(tmp_path / f"{seed}.mp4", 4, seed=seed)
-    options = IngestOptions(devices=("cpu", "cpu"), workers=1, streams=1, weigh_from=16)
+        make_clip(tmp_path / f"{seed}.mp4", 8, seed=seed)
+    options = IngestOptions(devices=("cpu", "cpu"), workers=1, streams=1, weigh_from=32)
     with Store.open(tmp_path / "data") as store:
         report = ingest(store, builtin, [tmp_path], options)
     assert {video.outcome for video in report.videos} == {"ready"}
-    assert report.rows == 16
+    assert report.rows == 32
     [choice] = report.choices  # by the engine's own device alone
     assert set(report.strategy.split(", ")) <= {each["strategy"] for each in choice["weighed"]}
     assert report.choice.startswith(f"{choice['strategy']} for {choice['kind']} content: ")
